@@ -1,0 +1,1 @@
+"""How the embedded language model nano was trained, step by step."""

@@ -1,0 +1,235 @@
+"""One pydantic model per stage. Order of precedence: field default < YAML < `--set section.key=value`; unknown keys are errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from grasper.errors import ConfigError, MissingFileError
+from grasper.records import TASKS, Split, Task
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration that rejects unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ColumnMapping(Section):
+    """Which column of a user's own table holds which field."""
+
+    user_id: str = Field("user_id", description="Column with the user's id.")
+    item_id: str = Field("item_id", description="Column with the item's id.")
+    text: str = Field("text", description="Column with the review text.")
+    title: str | None = Field("title", description="Column with the title; null if there is none.")
+    rating: str | None = Field("rating", description="Column with the rating; null if there is none.")
+    timestamp: str | None = Field("timestamp", description="Column with Unix seconds or ISO dates; null if there is none.")
+    name: str | None = Field(None, description="Column with the item's name; null if there is none.")
+    category: str | None = Field(None, description="Column with the item's category; null if there is none.")
+    brand: str | None = Field(None, description="Column with the item's brand; null if there is none.")
+
+
+class PrepareConfig(Section):
+    """Raw files → reviews, items, examples."""
+
+    source: Literal["harbour", "pgraphrag", "table"] = Field("harbour", description="Layout of the data.")
+    data: Path | None = Field(None, description="Folder (pgraphrag) or file (table); null for the bundled data set.")
+    name: str = Field("harbour", description="Name of the data set in results; the file prefix of the PGraphRAG JSON layout.")
+    train: tuple[Path, ...] = Field((), description="Further files or folders whose rows join the training pool (relative to `data`).")
+    language: str = Field("en", description="Language of the reviews, ISO 639-1.")
+    columns: ColumnMapping = Field(default_factory=ColumnMapping, description="Column mapping of a user's own table.")
+    split: Literal["given", "last-out", "users"] = Field("given", description="Benchmark splits; leave-last-out by time; users held out.")
+    dev_share: float = Field(0.2, gt=0, lt=1, description="Share of users in dev (split: users), and again in test.")
+    history_limit: int | None = Field(None, ge=0, description="Keep at most this many reviews of each user's history, the most recent ones.")
+    pooled_user_limit: int = Field(50, ge=0, description="Training reviews kept of one user name; names like 'A Traveler' pool many people. 0 drops such users.")
+    rating_scale: int = Field(5, ge=1, description="Highest rating in the source; ratings are mapped to 1–5.")
+    invalid_rating: Literal["error", "null"] = Field("error", description="What to do with a rating that is no whole number on the scale.")
+
+
+class PredictConfig(Section):
+    """Link prediction: reviews → likely next items."""
+
+    encoder: Literal["hybrid", "lightgcn", "sage", "popularity", "itemknn", "ease", "similarity"] = Field("hybrid", description="Item predictor.")
+    embedding_dim: int = Field(64, gt=0, description="Width of user and item embeddings.")
+    num_layers: int = Field(2, ge=1, description="Propagation layers.")
+    text_dim: int = Field(128, gt=0, description="Width of the text features after SVD.")
+    text_encoder: str = Field("tfidf", description="`tfidf`, or a sentence-transformers id or path (extra `embeddings`).")
+    learning_rate: float = Field(0.01, gt=0, description="Adam's learning rate.")
+    weight_decay: float = Field(1e-6, ge=0, description="Adam's weight decay.")
+    max_epochs: int = Field(100, ge=1, description="Upper bound; training stops early on validation edges.")
+    patience: int = Field(5, ge=1, description="Evaluations without a better validation NDCG@10 before training stops.")
+    batch_size: int = Field(2048, ge=1, description="Edges in a batch.")
+    validation_share: float = Field(0.1, gt=0, lt=1, description="Share of training edges held out for early stopping.")
+    top_k: int = Field(10, ge=1, description="Predicted items kept per example.")
+
+
+class ModelConfig(Section):
+    """The language model."""
+
+    kind: Literal["local", "endpoint", "scripted"] = Field("local", description="Which door.")
+    name: str = Field("nano", description="`nano`, a Hub id, a path, or the endpoint's model name.")
+    device: str = Field("auto", description="`auto`, `cpu`, `cuda`, `cuda:1` …")
+    batch_tokens: int = Field(16384, ge=64, description="Most tokens (prompt and answer, padded) in one generation batch.")
+    base_url: str | None = Field(None, description="Address of an OpenAI-compatible server, for example http://localhost:8000/v1.")
+    api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the endpoint's key.")
+    concurrency: int = Field(8, ge=1, description="Requests under way at once at an endpoint.")
+    context_tokens: int | None = Field(None, ge=64, description="Context length; null reads it from the model.")
+
+
+class PromptConfig(Section):
+    """What a prompt shows, in tokens of the model."""
+
+    context_tokens: int = Field(1024, ge=256, description="Prompt plus answer.")
+    own_entries: int = Field(4, ge=0, description="Own reviews shown at most.")
+    neighbour_entries: int = Field(4, ge=0, description="Neighbours' reviews shown at most.")
+    predicted_entries: int = Field(3, ge=0, description="Synthetic reviews shown at most.")
+    own_tokens: int = Field(96, ge=8, description="Tokens of one own review.")
+    neighbour_tokens: int = Field(96, ge=8, description="Tokens of one neighbour's review.")
+    predicted_tokens: int = Field(64, ge=8, description="Tokens of one synthetic review.")
+    path_tokens: int = Field(64, ge=8, description="Tokens of a reasoning path.")
+    answer_tokens: int = Field(160, ge=8, description="Tokens of the answer.")
+
+
+class AlignConfig(Section):
+    """Reasoning alignment: sampled paths → gold paths → LoRA adapter (GraSPer, Sec. 3.2; REST-PG, Sec. 3)."""
+
+    num_pairs: int | None = Field(64, ge=1, description="Training pairs; null takes all reserved users.")
+    num_samples: int = Field(4, ge=1, description="Paths and texts sampled per pair (m).")
+    temperature: float = Field(0.7, ge=0, description="Sampling temperature.")
+    top_p: float = Field(0.9, gt=0, le=1, description="Nucleus of the sampling.")
+    reward: Literal["mean", "rouge1", "rougeL", "meteor", "judge"] = Field("mean", description="What chooses the gold path.")
+    reward_threshold: float = Field(0.05, ge=0, le=1, description="Pairs whose best reward is lower are hopeless: counted and left out.")
+    top_n: int = Field(1, ge=1, description="Gold paths kept per pair.")
+    path_weight: float = Field(1.0, ge=0, description="Weight of the path in the loss: 1 joint, 0 as printed in Eq. (9).")
+    sources: tuple[Literal["analysed", "sampled", "hindsight"], ...] = Field(("analysed", "sampled"), description="Where paths come from.")
+    rounds: int = Field(1, ge=1, description="EM rounds (REST-PG).")
+    max_per_input: int = Field(10, ge=1, description="Samples kept per input in an E-step.")
+    lora_rank: int = Field(8, ge=1, description="LoRA r.")
+    lora_alpha: int = Field(32, ge=1, description="LoRA α.")
+    lora_dropout: float = Field(0.1, ge=0, lt=1, description="LoRA dropout.")
+    target_modules: tuple[str, ...] = Field(("q_proj", "v_proj"), description="Modules that get an adapter.")
+    learning_rate: float = Field(5e-4, gt=0, description="AdamW's learning rate (5e-6 for an 8B model).")
+    epochs: float = Field(1.0, gt=0, description="Passes over the pairs.")
+    batch_size: int = Field(8, ge=1, description="Pairs in a batch.")
+    exemplars: int = Field(2, ge=0, description="Gold paths shown as examples to a backbone that cannot be fine-tuned.")
+
+
+class SynthesizeConfig(Section):
+    """Candidates + aligned model → synthetic reviews."""
+
+    num_items: int = Field(3, ge=0, description="Predicted items that get a text.")
+    min_score: float = Field(0.0, ge=0, le=1, description="Items predicted with a lower score get none.")
+    temperature: float = Field(0.7, ge=0, description="Sampling temperature.")
+    top_p: float = Field(0.9, gt=0, le=1, description="Nucleus of the sampling.")
+    min_words: int = Field(3, ge=0, description="Shorter texts are rejected.")
+    max_words: int = Field(200, ge=1, description="Longer texts are rejected.")
+    max_copied_share: float = Field(0.5, ge=0, le=1, description="Texts with a larger share of 8-grams from the prompt are rejected.")
+
+
+class GenerateConfig(Section):
+    """Real + synthetic history → the target text."""
+
+    temperature: float = Field(0.4, ge=0, description="Sampling temperature.")
+    top_p: float = Field(0.9, gt=0, le=1, description="Nucleus of the sampling.")
+    consensus_samples: int = Field(1, ge=1, description="Samples per request; above 1 the minimum-Bayes-risk choice is kept.")
+    rating: Literal["expectation", "median", "argmax"] = Field("median", description="How digit probabilities become a rating.")
+    ranker: Literal["bm25", "embedding", "recency"] = Field("bm25", description="How profile entries are ranked.")
+
+
+class EvaluateConfig(Section):
+    """Outputs → numbers and the report."""
+
+    bootstrap_samples: int = Field(1000, ge=100, description="Resamples of the intervals.")
+    confidence: float = Field(0.95, gt=0, lt=1, description="Coverage of the intervals.")
+    baseline: str = Field("pgraphrag", description="Method that the paired comparison is made against.")
+    report_examples: int = Field(20, ge=0, description="Examples in the report's browser.")
+
+
+class Config(Section):
+    """A whole run."""
+
+    seed: int = Field(0, ge=0, description="The one seed; every stage derives its own from it.")
+    split: Split = Field("dev-a", description="Which targets are written.")
+    limit: int | None = Field(None, ge=1, description="At most this many targets, the same ones for every method.")
+    tasks: tuple[Task, ...] = Field(TASKS, description="Which tasks are asked.")
+    methods: tuple[str, ...] = Field(("none", "copy", "lamp", "pgraphrag", "grasper"), description="Which systems are compared.")
+    prepare: PrepareConfig = Field(default_factory=PrepareConfig)
+    predict: PredictConfig = Field(default_factory=PredictConfig)
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    prompts: PromptConfig = Field(default_factory=PromptConfig)
+    align: AlignConfig = Field(default_factory=AlignConfig)
+    synthesize: SynthesizeConfig = Field(default_factory=SynthesizeConfig)
+    generate: GenerateConfig = Field(default_factory=GenerateConfig)
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+
+
+def load_config(path: Path | None = None, overrides: Sequence[str] = (), **values: Any) -> Config:
+    """The resolved configuration: defaults, then the YAML file, then `section.key=value` overrides, then keyword values that are not None.
+
+    Raises:
+        MissingFileError: The YAML file does not exist.
+        ConfigError: Broken YAML, an unknown key, or a value of the wrong type or range; the message names the key.
+    """
+    settings = _read_yaml(path) if path else {}
+    for override in overrides:
+        _set(settings, override)
+    settings.update((key, value) for key, value in values.items() if value is not None)
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, path)) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise MissingFileError(f"configuration {path} does not exist; the shipped ones are in experiments/")
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path} holds a {type(settings).__name__}, expected sections such as 'prepare:' with keys below them")
+    return settings
+
+
+def _set(settings: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set {override!r} is not of the form section.key=value")
+    *parents, leaf = key.strip().split(".")
+    place = settings
+    for parent in parents:
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"--set {override!r}: {parent!r} is a value, not a section")
+    try:
+        place[leaf] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override!r}: the value is not valid YAML") from None
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    """One line per problem, each with the key and, for an unknown one, the keys that exist there."""
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = ", ".join(sorted(_keys_beside(problem["loc"])))
+            lines.append(f"unknown key '{key}' (known there: {known})")
+        else:
+            lines.append(f"'{key}' is {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}")
+    return f"{f'{path}: ' if path else ''}{'; '.join(lines)}"
+
+
+def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
+    section: Any = Config
+    for part in location[:-1]:
+        fields = getattr(section, "model_fields", {})
+        section = fields[part].annotation if part in fields else None
+    return list(getattr(section, "model_fields", {}))

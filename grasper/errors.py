@@ -1,0 +1,70 @@
+"""Every error that grasper raises on purpose.
+
+Each inherits `GrasperError` and the built-in it stands for, so callers may catch either. The command line prints the message and exits with 2.
+A message says what was expected, what came, where, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class GrasperError(Exception):
+    """Base of all errors with a message meant for the user."""
+
+
+class ConfigError(GrasperError, ValueError):
+    """A configuration key or value that grasper does not know or cannot use."""
+
+
+class DataFormatError(GrasperError, ValueError):
+    """Input data that do not fit the schema; the message names file, line and field."""
+
+
+class MissingFileError(GrasperError, FileNotFoundError):
+    """A file or folder that should exist."""
+
+
+class UnknownIdError(GrasperError, KeyError):
+    """A user, item or example that the data do not hold."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of the message
+        return str(self.args[0]) if self.args else ""
+
+
+class UnknownMethodError(GrasperError, ValueError):
+    """A method name that is not registered."""
+
+
+class RunMismatchError(GrasperError, RuntimeError):
+    """A run folder written by another configuration or by damaged files."""
+
+
+class RunLockedError(GrasperError, RuntimeError):
+    """Another process is writing into the run folder."""
+
+
+class ModelNotFoundError(GrasperError, OSError):
+    """A language model that is neither on disk nor reachable."""
+
+
+class ModelError(GrasperError, RuntimeError):
+    """A language model that answered in an unusable way."""
+
+
+class AdapterError(GrasperError, ValueError):
+    """An adapter that does not belong to the base model, or is damaged."""
+
+
+class PromptTooLongError(GrasperError, ValueError):
+    """Instructions that do not fit the context even without any review."""
+
+
+class RewardError(GrasperError, ValueError):
+    """A reward that is not a finite number."""
+
+
+class LeakError(GrasperError, AssertionError):
+    """A target's text was about to reach its own prompt, index, feature or training pair."""
+
+
+class ShapeError(GrasperError, ValueError):
+    """Tensors or arrays whose shapes do not fit together."""

@@ -1,0 +1,74 @@
+"""The protocol of a language model: the one door through which every stage asks for text (DESIGN: models)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A conversation to be answered. `prefix` is the beginning of the answer, already written; completions continue it and do not repeat it."""
+
+    messages: tuple[Message, ...]
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answer: text without special tokens, token counts, why it ended, and the mean log-probability per generated token (nats, ≤ 0)."""
+
+    text: str
+    tokens_in: int = 0
+    tokens_out: int = 0
+    finish_reason: Literal["stop", "length", "error"] = "stop"
+    mean_logprob: float | None = None
+
+
+@runtime_checkable
+class TextModel(Protocol):
+    """Anything that answers prompts. Implementations: `local`, `endpoint`, `scripted`."""
+
+    name: str
+    """Stable identity (id or path, revision, adapter), part of a run's fingerprint."""
+    context_tokens: int
+    """Longest prompt plus answer."""
+
+    def count_tokens(self, text: str) -> int:
+        """Number of tokens of plain text; an estimate where the tokenizer is not known."""
+        ...
+
+    def truncate(self, text: str, max_tokens: int) -> str:
+        """The longest beginning of `text` that has at most `max_tokens` tokens."""
+        ...
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        n: int = 1,
+        temperature: float = 0.7,
+        top_p: float = 0.9,
+        max_new_tokens: int = 160,
+        seed: int = 0,
+    ) -> list[list[Completion]]:
+        """`n` completions for each prompt, in the order of the prompts. Temperature 0 is greedy."""
+        ...
+
+    def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> np.ndarray:
+        """Probability of each choice as the continuation of each prompt, normalised over the choices: `[len(prompts), len(choices)]`, rows sum to 1."""
+        ...

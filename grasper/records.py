@@ -1,0 +1,256 @@
+"""The only types that cross a stage, and the tables that hold them.
+
+A record is identified by `review_id`; leakage is a matter of record identity, so every review keeps its id from `prepare` to the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Task = Literal["long", "title", "rating"]
+TASKS: tuple[Task, ...] = ("long", "title", "rating")
+
+Split = Literal["align", "held-out", "dev-a", "dev-b", "dev", "test"]
+"""`align` and `held-out` are pairs of reserved train users; `dev` is both halves of the development users."""
+
+REVIEW_COLUMNS = ("review_id", "user_id", "item_id", "rating", "title", "text", "timestamp", "split")
+ITEM_COLUMNS = ("item_id", "name", "category", "brand")
+EXAMPLE_COLUMNS = ("example_id", "review_id", "user_id", "item_id", "split", "cutoff", "is_repeated")
+CANDIDATE_COLUMNS = ("example_id", "user_id", "item_id", "rank", "score")
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """One review that somebody really wrote: an edge of the user–item graph.
+
+    `rating` is 1–5 or None; `timestamp` is in Unix seconds or None; `split` is the pool it belongs to (`train`, `dev` or `test`).
+    """
+
+    review_id: str
+    user_id: str
+    item_id: str
+    text: str
+    title: str | None = None
+    rating: float | None = None
+    timestamp: int | None = None
+    split: str = "train"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What is known of an item besides its reviews."""
+
+    item_id: str
+    name: str | None = None
+    category: str | None = None
+    brand: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One review to be predicted. `target` is hidden: only `request_for` decides which of its fields a task may see.
+
+    `cutoff` (Unix seconds) hides every later review in splits by time; None where the split has no time.
+    `is_repeated` flags a target whose text stands verbatim at another visible record.
+    """
+
+    example_id: str
+    target: Review
+    split: Split
+    cutoff: int | None = None
+    is_repeated: bool = False
+
+    @property
+    def user_id(self) -> str:
+        return self.target.user_id
+
+    @property
+    def item_id(self) -> str:
+        return self.target.item_id
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of a method: a task, the item, and the given fields only. It never holds a hidden field."""
+
+    example_id: str
+    task: Task
+    user_id: str
+    item: Item
+    title: str | None = None
+    text: str | None = None
+    rating: float | None = None
+
+
+def request_for(example: Example, task: Task, item: Item) -> Request:
+    """The request of one task; the single place where a target's fields become visible (PGraphRAG, Sec. 3).
+
+    `long` sees the title, or rating and item name where the target has no title; `title` sees the text; `rating` sees both.
+    """
+    target = example.target
+    has_title = bool(target.title)
+    return Request(
+        example_id=example.example_id,
+        task=task,
+        user_id=example.user_id,
+        item=item,
+        title=target.title if task in ("long", "rating") and has_title else None,
+        text=target.text if task in ("title", "rating") else None,
+        rating=target.rating if task == "long" and not has_title else None,
+    )
+
+
+def tasks_of(example: Example) -> tuple[Task, ...]:
+    """The tasks whose reference the target really has."""
+    target = example.target
+    has: dict[Task, bool] = {"long": bool(target.text), "title": bool(target.title and target.text), "rating": target.rating is not None}
+    return tuple(task for task in TASKS if has[task])
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An item that the link predictor expects the user to interact with. `score` is probability-like, 0–1; `rank` starts at 1."""
+
+    example_id: str
+    user_id: str
+    item_id: str
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticReview:
+    """A review that the model wrote in the user's stead for a predicted item. It is never mixed up with a `Review`."""
+
+    example_id: str
+    user_id: str
+    item: Item
+    text: str
+    title: str | None = None
+    rating: float | None = None
+    path: str | None = None
+    rank: int = 1
+    score: float = 0.0
+    rejected: str | None = None
+    """Why the quality gate dropped it; None if it passed."""
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The entries chosen for one prompt, best first, each kind under its own label."""
+
+    own: tuple[Review, ...] = ()
+    neighbours: tuple[Review, ...] = ()
+    predicted: tuple[SyntheticReview, ...] = ()
+
+    def review_ids(self) -> tuple[str, ...]:
+        """Ids of all real reviews that the prompt shows."""
+        return tuple(review.review_id for review in (*self.own, *self.neighbours))
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a method answered to one request, with its evidence and cost."""
+
+    example_id: str
+    task: Task
+    method: str
+    text: str | None = None
+    """The written text or title; None for ratings."""
+    rating: float | None = None
+    path: str | None = None
+    raw: str = ""
+    """The completion as it came."""
+    is_parsed: bool = True
+    samples: tuple[str, ...] = ()
+    """All candidates of a consensus choice, the chosen one included."""
+    evidence: tuple[str, ...] = ()
+    """Ids of the real reviews in the prompt."""
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What `prepare` wrote: reviews, items and examples as pandas tables, plus their records on demand."""
+
+    reviews: pd.DataFrame
+    items: pd.DataFrame
+    examples: pd.DataFrame
+    _reviews_by_id: dict[str, Review] = field(default_factory=dict, repr=False)
+    _items_by_id: dict[str, Item] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def load(cls, prepare_dir: Path) -> Tables:
+        """Read `reviews.parquet`, `items.parquet` and `examples.parquet` of a finished prepare stage."""
+        import pandas as pd
+
+        return cls(*(pd.read_parquet(prepare_dir / f"{name}.parquet") for name in ("reviews", "items", "examples")))
+
+    def save(self, prepare_dir: Path) -> None:
+        """Write the three tables, zstd-compressed."""
+        for name, table in (("reviews", self.reviews), ("items", self.items), ("examples", self.examples)):
+            table.to_parquet(prepare_dir / f"{name}.parquet", index=False, compression="zstd")
+
+    @property
+    def reviews_by_id(self) -> dict[str, Review]:
+        """All reviews as records, keyed by id, in table order; made once."""
+        if not self._reviews_by_id:
+            self._reviews_by_id.update((review.review_id, review) for review in iterate_reviews(self.reviews))
+        return self._reviews_by_id
+
+    def item(self, item_id: str) -> Item:
+        """The item's metadata; an item without a row has only its id."""
+        if not self._items_by_id:
+            for row in self.items.itertuples(index=False):
+                self._items_by_id[row.item_id] = Item(row.item_id, *(none_if_missing(value) for value in (row.name, row.category, row.brand)))
+        return self._items_by_id.get(item_id, Item(item_id))
+
+    def select(self, split: Split, limit: int | None = None) -> list[Example]:
+        """The examples of a split in table order; with `limit`, the same fixed subset for every method (ordered by hash of the id)."""
+        splits = ("dev-a", "dev-b") if split == "dev" else (split,)
+        rows = self.examples[self.examples["split"].isin(splits)]
+        if limit is not None and len(rows) > limit:
+            from grasper.runs import stable_hash
+
+            keep = set(sorted(rows["example_id"], key=stable_hash)[:limit])
+            rows = rows[rows["example_id"].isin(keep)]
+        reviews = self.reviews_by_id
+        return [
+            Example(row.example_id, reviews[row.review_id], row.split, none_if_missing(row.cutoff), bool(row.is_repeated))
+            for row in rows.itertuples(index=False)
+        ]
+
+
+def iterate_reviews(table: pd.DataFrame) -> Iterator[Review]:
+    """The rows of a reviews table as records, missing values as None."""
+    for row in table.itertuples(index=False):
+        rating, timestamp = none_if_missing(row.rating), none_if_missing(row.timestamp)
+        yield Review(
+            review_id=row.review_id,
+            user_id=row.user_id,
+            item_id=row.item_id,
+            text=row.text,
+            title=none_if_missing(row.title),
+            rating=None if rating is None else float(rating),
+            timestamp=None if timestamp is None else int(timestamp),
+            split=row.split,
+        )
+
+
+def none_if_missing(value: Any) -> Any:
+    """The value, or None for the several ways pandas says "missing" (None, NaN, NA, NaT)."""
+    import pandas as pd
+
+    return None if value is None or value is pd.NA or value is pd.NaT or value != value else value

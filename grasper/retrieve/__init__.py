@@ -1,0 +1,1 @@
+"""Which real texts a prompt may show."""

@@ -1,0 +1,51 @@
+"""All real reviews, and the one rule for which of them a request may see (DESIGN: leakage rules).
+
+Every retriever, feature and pseudo-reference reads through `ReviewPool`, so that a target record cannot reach its own prompt by another path.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from grasper.records import Example, Review
+
+POOLS = {"align": ("train",), "held-out": ("train",), "dev-a": ("train", "dev"), "dev-b": ("train", "dev"), "dev": ("train", "dev"), "test": ("train", "test")}
+"""Which review splits an example of each split may see: training and its own evaluation split (the PGraphRAG protocol)."""
+
+
+class ReviewPool:
+    """Reviews indexed by user and by item, in table order."""
+
+    def __init__(self, reviews: Iterable[Review]) -> None:
+        self.by_user: dict[str, list[Review]] = defaultdict(list)
+        self.by_item: dict[str, list[Review]] = defaultdict(list)
+        for review in reviews:
+            self.by_user[review.user_id].append(review)
+            self.by_item[review.item_id].append(review)
+
+    def own(self, example: Example) -> list[Review]:
+        """The user's other reviews, oldest first as in the table."""
+        return [review for review in self.by_user.get(example.user_id, ()) if is_visible(review, example)]
+
+    def neighbours(self, example: Example) -> list[Review]:
+        """Other users' reviews of the requested item, in file order (PGraphRAG, Sec. 3.1)."""
+        return self.of_item(example.item_id, example)
+
+    def of_item(self, item_id: str, example: Example) -> list[Review]:
+        """Other users' visible reviews of any item."""
+        reviews = self.by_item.get(item_id, ())
+        return [review for review in reviews if review.user_id != example.user_id and is_visible(review, example)]
+
+
+def is_visible(review: Review, example: Example) -> bool:
+    """Whether a request for `example` may see `review`: never the target record, only its pools, nothing after the cut-off.
+
+    A training pair also never sees a record that repeats its own text; evaluation keeps such records, as the benchmark does, and flags the target.
+    """
+    target = example.target
+    if review.review_id == target.review_id or review.split not in POOLS[example.split]:
+        return False
+    if example.split in ("align", "held-out") and review.text == target.text:
+        return False
+    return example.cutoff is None or review.timestamp is None or review.timestamp <= example.cutoff
