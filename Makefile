@@ -1,0 +1,50 @@
+# Every target is one readable command. `make pipeline` and `make test` need nothing but Python 3.11 or newer.
+PYTHON ?= python3
+DATA ?= ../shared/data
+CORPUS ?= ../shared/corpus
+BIN := .venv/bin
+
+.PHONY: setup pipeline test lint bench reproduce nano clean help
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.venv/.package: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "grasper needs Python 3.11 or newer, found " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
+
+.venv/.tools: .venv/.package
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+setup: .venv/.package  ## create .venv from the pinned constraints
+
+pipeline: setup  ## run all six stages on the bundled data set into runs/harbour
+	$(BIN)/grasper pipeline -c experiments/harbour.yaml --run harbour
+
+test: .venv/.tools  ## lint, type-check and run the test suite
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+lint: .venv/.tools  ## ruff and mypy only
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/.tools  ## measure link prediction and decoding; results go to experiments/results
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
+	$(BIN)/python experiments/bench/link_prediction.py --data $(DATA)
+	$(BIN)/python experiments/bench/decoding.py
+
+reproduce: setup  ## the benchmark's four data sets, from DATA
+	for set in hotel:hotel stylized:gap amazon:amazon multilingual:b2w; do \
+	  $(BIN)/grasper pipeline -c experiments/$${set%%:*}.yaml --data $(DATA)/$${set##*:} --run $${set%%:*} --split dev-b || exit $$?; \
+	done
+
+nano: setup  ## train the embedded language model from CORPUS and DATA
+	$(BIN)/python experiments/nano/train.py --corpus $(CORPUS) --data $(DATA)
+
+clean:  ## remove runs and caches, keep .venv
+	rm -rf runs .pytest_cache .mypy_cache .ruff_cache
