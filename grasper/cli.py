@@ -1,0 +1,211 @@
+"""The command line: parse, call one function, print. Heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from grasper.errors import ConfigError, GrasperError, MissingFileError
+
+if TYPE_CHECKING:
+    from grasper.pipeline import Pipeline
+
+app = typer.Typer(
+    name="grasper",
+    help="Personalized text for people who have almost no history.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[Path | None, typer.Option("-c", "--config", help="YAML file; experiments/ holds the shipped ones. Without it, the run's own.")]
+DataOption = Annotated[Path | None, typer.Option("--data", help="Folder or file with the data (prepare.data).")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be given several times.")]
+RunOption = Annotated[str | None, typer.Option("--run", help="Name of the run, a folder below runs/, or a path. Default: the data set's name.")]
+MethodsOption = Annotated[str | None, typer.Option("--methods", help="Comma-separated systems, for example pgraphrag,grasper.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="At most this many targets.")]
+SplitOption = Annotated[str | None, typer.Option("--split", help="dev-a, dev-b, dev or test.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Redo stages that were written by another configuration.")]
+
+
+def main() -> None:
+    """Entry point: errors meant for the user become one line and exit code 2, Ctrl-C becomes 130."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app(arguments, prog_name="grasper", standalone_mode=False)
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command resumes where it stopped", 130)
+    except typer.Abort:
+        _fail("interrupted; the same command resumes where it stopped", 130)
+    except GrasperError as error:
+        if debug:
+            raise
+        _fail(f"error: {error}", 2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # a usage error found by the option parser
+            _fail(f"error: {error.format_message()} (grasper COMMAND --help lists the options)", error.exit_code)
+        raise
+
+
+def _fail(message: str, code: int) -> None:
+    print(" ".join(message.split()), file=sys.stderr)
+    raise SystemExit(code)
+
+
+def _pipeline(
+    config: Path | None,
+    data: Path | None,
+    settings: list[str] | None,
+    run: str | None,
+    methods: str | None,
+    limit: int | None,
+    split: str | None,
+) -> Pipeline:
+    """The plan that the common options describe."""
+    from grasper.config import load_config
+    from grasper.runs import Run
+
+    root = run_folder(run) if run else None
+    if config is None and root and (root / "config.yaml").exists():
+        config = root / "config.yaml"
+    overrides = list(settings or [])
+    if data is not None:
+        overrides.append(f"prepare.data={data}")
+    names = [name.strip() for name in methods.split(",") if name.strip()] if methods is not None else None
+    if names == []:
+        raise ConfigError("--methods is empty; name at least one, for example --methods pgraphrag,grasper")
+    resolved = load_config(config, overrides, methods=names, limit=limit, split=split)
+    from grasper.pipeline import Pipeline
+
+    return Pipeline(resolved, Run(root or run_folder(resolved.prepare.name)))
+
+
+def run_folder(name: str) -> Path:
+    """`runs/<name>` for a bare name; a path is taken as it is."""
+    return Path(name) if os.sep in name or name in (".", "..") else Path("runs") / name
+
+
+def _run_stage(stage: str, options: dict[str, Any], overwrite: bool) -> None:
+    pipeline = _pipeline(**options)
+    pipeline.carry_out(only=stage, overwrite=overwrite, say=_say)
+    _print_result(pipeline, stage)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _print_result(pipeline: Pipeline, stage: str) -> None:
+    """What a finished stage has to tell."""
+    from grasper.terminal import print_metrics, print_statistics
+
+    folder = pipeline.run.folder(stage)
+    if stage == "prepare":
+        print_statistics(folder)
+    if stage == "evaluate":
+        print_metrics(folder)
+        print(f"report: {folder / 'report.html'}")
+
+
+@app.command()
+def prepare(
+    config: ConfigOption = None, data: DataOption = None, settings: SetOption = None, run: RunOption = None, overwrite: OverwriteOption = False
+) -> None:
+    """Raw files → reviews, items, examples; prints the statistics of the data."""
+    _run_stage("prepare", {"config": config, "data": data, "settings": settings, "run": run, "methods": None, "limit": None, "split": None}, overwrite)
+
+
+def _add_stage(name: str, description: str) -> None:
+    def command(
+        config: ConfigOption = None,
+        data: DataOption = None,
+        settings: SetOption = None,
+        run: RunOption = None,
+        methods: MethodsOption = None,
+        limit: LimitOption = None,
+        split: SplitOption = None,
+        overwrite: OverwriteOption = False,
+    ) -> None:
+        options = {"config": config, "data": data, "settings": settings, "run": run, "methods": methods, "limit": limit, "split": split}
+        _run_stage(name, options, overwrite)
+
+    app.command(name=name, help=description)(command)
+
+
+_add_stage("predict", "Reviews → likely next items: fit the link predictor and write candidates.")
+_add_stage("align", "Sample reasoning paths, keep the gold ones, fine-tune the model on them.")
+_add_stage("synthesize", "Write the reviews that users would write about their predicted items.")
+_add_stage("generate", "Write the target texts from real and synthetic history.")
+_add_stage("evaluate", "Score the saved outputs and write the report; needs no model.")
+
+
+@app.command()
+def pipeline(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    settings: SetOption = None,
+    run: RunOption = None,
+    methods: MethodsOption = None,
+    limit: LimitOption = None,
+    split: SplitOption = None,
+    overwrite: OverwriteOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and do nothing.")] = False,
+) -> None:
+    """Run all stages for the chosen methods; finished ones are skipped, cut-off ones resume."""
+    plan = _pipeline(config, data, settings, run, methods, limit, split)
+    if dry_run:
+        for step in plan.steps:
+            print(f"{step.name:32} {step.state():8} {step.folder}")
+        return
+    plan.carry_out(overwrite=overwrite, say=_say)
+    _print_result(plan, "evaluate")
+
+
+@app.command()
+def show(
+    user: Annotated[str, typer.Argument(help="A user id of the data set.")],
+    run: Annotated[str, typer.Option("--run", help="Name or path of the run.")],
+    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw the user's neighbourhood into this SVG file.")] = None,
+) -> None:
+    """Print a user's history, predicted items, synthetic reviews and texts."""
+    from grasper.api import load_run
+    from grasper.terminal import print_user
+
+    loaded = load_run(run_folder(run))
+    print_user(loaded, user)
+    if plot:
+        from grasper.runs import write_text
+
+        write_text(plot, loaded.draw_neighbourhood(user))
+        print(f"neighbourhood: {plot}")
+
+
+@app.command()
+def doctor(config: ConfigOption = None, data: DataOption = None, settings: SetOption = None) -> None:
+    """Check installation, model and data, and say what to do about each problem."""
+    from grasper.config import load_config
+    from grasper.terminal import print_checks
+
+    overrides = [*(settings or []), *([f"prepare.data={data}"] if data else [])]
+    if not print_checks(load_config(config, overrides)):
+        raise MissingFileError("some checks failed; each line above says what to do")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from grasper import __version__
+
+    print(__version__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,385 @@
+"""The stages in order for the chosen methods: skips what is finished, resumes what was cut off, stops at what fails.
+
+A step is one stage folder (for per-method stages, of one method). Its key holds everything that decides its content: its sections of the
+configuration, the seed, and the fingerprints of the steps it reads. Keys follow from the configuration and the input data alone, so the whole
+plan is known before any work starts.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from grasper.config import Config
+from grasper.errors import ConfigError, RunMismatchError
+from grasper.methods import Method, get_method
+from grasper.models import fingerprint_model
+from grasper.prompts.render import PROMPT_VERSION
+from grasper.runs import Run, derive_seed, fingerprint, read_json, write_json, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from grasper.models.base import TextModel
+    from grasper.records import Example, SyntheticReview, Tables
+
+State = Literal["done", "cut off", "changed", "to do"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage folder to be filled. `work` writes its files and returns the counts of its manifest."""
+
+    stage: str
+    method: str | None
+    folder: Path
+    key: dict[str, Any]
+    work: Callable[[Path], dict[str, Any]] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return f"{self.stage}/{self.method}" if self.method else self.stage
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.key)
+
+    def state(self) -> State:
+        """What the folder holds now, seen from this step's key."""
+        for file, state in (("manifest.json", "done"), ("started.json", "cut off")):
+            path = self.folder / file
+            if path.exists():
+                return state if read_json(path)["fingerprint"] == self.fingerprint else "changed"  # type: ignore[return-value]
+        return "to do"
+
+    def differences(self) -> list[str]:
+        """The entries of the key that differ from those that the folder was written with, as `name: then → now`."""
+        path = next(path for file in ("manifest.json", "started.json") if (path := self.folder / file).exists())
+        then, now = _flat(read_json(path)["key"]), _flat(json.loads(json.dumps(self.key, default=str)))
+        return [f"{name}: {then.get(name)} → {now.get(name)}" for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+
+
+class Pipeline:
+    """The plan of one run and the means to carry it out."""
+
+    def __init__(self, config: Config, run: Run) -> None:
+        self.config, self.run = config, run
+        self.methods: list[Method] = [get_method(name) for name in config.methods]
+        self._models: dict[Path | None, TextModel] = {}
+
+    # -- the plan ------------------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """All steps in order; later ones read earlier ones."""
+        steps = [self._prepare_step()]
+        prepare = steps[0].fingerprint
+        predict = None
+        if any(method.predicted == "graph" for method in self.methods):
+            steps.append(self._predict_step(prepare))
+            predict = steps[-1].fingerprint
+        written: dict[str, str] = {}
+        for method in self.methods:
+            upstream = {"prepare": prepare, "predict": predict if method.predicted == "graph" else None}
+            for make in (self._align_step, self._synthesize_step, self._generate_step):
+                if step := make(method, upstream):
+                    steps.append(step)
+                    upstream = upstream | {step.stage: step.fingerprint}
+            written[method.name] = upstream["generate"] or ""
+        steps.append(self._evaluate_step(prepare, written))
+        return steps
+
+    def _step(self, stage: str, work: Callable[[Path], dict[str, Any]], method: Method | None = None, **key: Any) -> Step:
+        plain = json.loads(json.dumps({"seed": self.config.seed, **key}, default=str))
+        name = method.name if method else None
+        return Step(stage, name, self.run.folder(stage, name), plain, work)
+
+    def _prepare_step(self) -> Step:
+        from grasper.prepare import fingerprint_data
+
+        config = self.config.prepare
+        return self._step("prepare", self._prepare, prepare=config.model_dump(mode="json"), data=fingerprint_data(config))
+
+    def _predict_step(self, prepare: str) -> Step:
+        return self._step("predict", self._predict, predict=self.config.predict.model_dump(mode="json"), inputs={"prepare": prepare})
+
+    def _writing_key(self, method: Method, upstream: dict[str, str | None]) -> dict[str, Any]:
+        """What decides the texts of any stage that asks the language model."""
+        return {
+            "method": asdict(method),
+            "model": fingerprint_model(self.config.model) if method.uses_model else None,
+            "prompts": self.config.prompts.model_dump(mode="json") | {"version": PROMPT_VERSION} if method.uses_model else None,
+            "ranker": self.config.generate.ranker,
+            "inputs": upstream,
+        }
+
+    def _align_step(self, method: Method, upstream: dict[str, str | None]) -> Step | None:
+        if method.training == "none":
+            return None
+        key = self._writing_key(method, upstream) | {"align": self.config.align.model_dump(mode="json")}
+        if method.predicted != "none":
+            key["synthesize"] = self.config.synthesize.model_dump(mode="json")
+        return self._step("align", lambda folder: self._align(method, folder), method, **key)
+
+    def _synthesize_step(self, method: Method, upstream: dict[str, str | None]) -> Step | None:
+        if method.predicted == "none":
+            return None
+        key = self._writing_key(method, upstream) | self._targets_key() | {"synthesize": self.config.synthesize.model_dump(mode="json")}
+        return self._step("synthesize", lambda folder: self._synthesize(method, folder), method, **key)
+
+    def _generate_step(self, method: Method, upstream: dict[str, str | None]) -> Step:
+        key = self._writing_key(method, upstream) | self._targets_key()
+        key |= {"tasks": self.config.tasks, "generate": self.config.generate.model_dump(mode="json")}
+        return self._step("generate", lambda folder: self._generate(method, folder), method, **key)
+
+    def _targets_key(self) -> dict[str, Any]:
+        return {"split": self.config.split, "limit": self.config.limit}
+
+    def _evaluate_step(self, prepare: str, written: dict[str, str]) -> Step:
+        config = self.config.evaluate.model_dump(mode="json")
+        return self._step("evaluate", self._evaluate, evaluate=config, inputs={"prepare": prepare, **written}, **self._targets_key())
+
+    # -- carrying it out -----------------------------------------------------------------------------------------------------------
+
+    def carry_out(self, *, until: str | None = None, only: str | None = None, overwrite: bool = False, say: Callable[[str], None] = print) -> None:
+        """Run every unfinished step, in order, under the run's lock.
+
+        Args:
+            until: Last stage to run; None for all.
+            only: Run just this stage; the earlier ones must be finished.
+            overwrite: Redo steps whose configuration changed, instead of refusing.
+            say: Receives one line per step.
+
+        Raises:
+            RunMismatchError: A folder was written by another configuration and `overwrite` is not set. Nothing is touched then.
+            MissingFileError: With `only`, an earlier stage is not finished.
+        """
+        with self.run.lock():
+            chosen = self._chosen(until, only)
+            stale = [step for step in chosen if step.state() == "changed" and step.stage != "evaluate"]
+            if stale and not overwrite:
+                raise RunMismatchError(_explain_stale(stale))
+            if only:
+                for step in self._before(only):
+                    self.run.require(step.folder)
+                    if step.state() == "changed":
+                        raise RunMismatchError(_explain_stale([step]))
+            write_text(self.run.root / "config.yaml", dump_config(self.config))
+            for step in chosen:
+                self._carry_out_step(step, say)
+
+    def _chosen(self, until: str | None, only: str | None) -> list[Step]:
+        if only:
+            return [step for step in self.steps if step.stage == only]
+        last = max((index for index, step in enumerate(self.steps) if step.stage == until), default=len(self.steps) - 1)
+        order = {stage: rank for rank, stage in enumerate(("prepare", "predict", "align", "synthesize", "generate", "evaluate"))}
+        return [step for step in self.steps[: last + 1] if until is None or order[step.stage] <= order[until]]
+
+    def _before(self, stage: str) -> Iterator[Step]:
+        """The steps that a stage reads from."""
+        reads = {
+            "prepare": (),
+            "predict": ("prepare",),
+            "align": ("prepare", "predict"),
+            "synthesize": ("prepare", "predict", "align"),
+            "generate": ("prepare", "predict", "align", "synthesize"),
+            "evaluate": ("prepare", "generate"),
+        }[stage]
+        return (step for step in self.steps if step.stage in reads)
+
+    def _carry_out_step(self, step: Step, say: Callable[[str], None]) -> None:
+        state = step.state()
+        if state == "done":
+            say(f"{step.name}: finished earlier ({step.folder})")
+            return
+        if state == "changed":
+            shutil.rmtree(step.folder)
+        step.folder.mkdir(parents=True, exist_ok=True)
+        elapsed_path = step.folder / "started.json"
+        if state != "cut off":
+            write_json(elapsed_path, {"fingerprint": step.fingerprint, "key": step.key, "seconds": 0.0})
+        say(f"{step.name}: {'resuming' if state == 'cut off' else 'running'}")
+        earlier = read_json(elapsed_path)["seconds"]
+        started = time.monotonic()
+        try:
+            counts = step.work(step.folder)
+        except BaseException:
+            seconds = earlier + time.monotonic() - started
+            write_json(elapsed_path, {"fingerprint": step.fingerprint, "key": step.key, "seconds": seconds})
+            raise
+        seconds = earlier + time.monotonic() - started
+        self.run.finish(step.folder, key=step.key, seed=self.config.seed, counts=counts, seconds=seconds)
+        elapsed_path.unlink()
+        say(f"{step.name}: done in {seconds:.1f} s ({step.folder})")
+
+    # -- the work of each stage ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def tables(self) -> Tables:
+        from grasper.records import Tables
+
+        self.run.require(self.run.folder("prepare"))
+        return Tables.load(self.run.folder("prepare"))
+
+    @cached_property
+    def targets(self) -> list[Example]:
+        """The examples to be written, the same for every method."""
+        targets = self.tables.select(self.config.split, self.config.limit)
+        if not targets:
+            splits = ", ".join(sorted(set(self.tables.examples["split"]))) or "none"
+            raise ConfigError(f"split '{self.config.split}' has no targets in this data set (splits with targets: {splits}); choose another --split")
+        return targets
+
+    def _seed(self, *names: str) -> int:
+        return derive_seed(self.config.seed, *names)
+
+    def _prepare(self, folder: Path) -> dict[str, Any]:
+        from grasper.prepare import prepare
+
+        return prepare(self.config.prepare, folder, seed=self._seed("prepare"))
+
+    def _predict(self, folder: Path) -> dict[str, Any]:
+        from grasper.predict import fit
+
+        return fit(self.config.predict, self.tables, folder, seed=self._seed("predict"))
+
+    def _candidates(self, method: Method) -> pd.DataFrame | None:
+        if method.predicted != "graph":
+            return None
+        import pandas as pd
+
+        folder = self.run.folder("predict")
+        self.run.require(folder)
+        return pd.read_parquet(folder / "candidates.parquet")
+
+    def _adapter(self, method: Method) -> Path | None:
+        if method.training == "none":
+            return None
+        folder = self.run.folder("align", method.name)
+        self.run.require(folder)
+        adapter = folder / "adapter"
+        return adapter if adapter.is_dir() else None
+
+    def _model(self, adapter: Path | None = None) -> TextModel:
+        if adapter not in self._models:
+            from grasper.models import open_model
+
+            self._models.clear()  # one model in memory at a time
+            self._models[adapter] = open_model(self.config.model, adapter)
+        return self._models[adapter]
+
+    def _align(self, method: Method, folder: Path) -> dict[str, Any]:
+        from grasper.align import align, select_pairs
+
+        config, model = self.config, self._model()
+        pairs = select_pairs(self.tables, config.align, seed=self._seed("align"))
+        context: list[SyntheticReview] = []
+        counts: dict[str, Any] = {}
+        if method.predicted != "none":
+            # The pairs see synthetic reviews as the targets will; the unaligned model writes them.
+            counts["context"] = self._write_synthetic(method, pairs, model, folder / "context")
+            context = read_synthetic(folder / "context")
+        return counts | align(
+            config.align, config.prompts, method, self.tables, pairs, context, model, folder, ranker=config.generate.ranker, seed=self._seed("align", method.name)
+        )
+
+    def _write_synthetic(self, method: Method, examples: Sequence[Example], model: TextModel, folder: Path) -> dict[str, Any]:
+        from grasper.synthesize import synthesize
+
+        config = self.config
+        candidates = self._candidates(method)
+        seed = self._seed("synthesize")
+        return synthesize(
+            config.synthesize, config.prompts, method, self.tables, list(examples), candidates, model, folder, seed=seed, **self._exemplars(method)
+        )
+
+    def _synthesize(self, method: Method, folder: Path) -> dict[str, Any]:
+        return self._write_synthetic(method, self.targets, self._model(self._adapter(method)), folder)
+
+    def _generate(self, method: Method, folder: Path) -> dict[str, Any]:
+        from grasper.generate import generate
+
+        config = self.config
+        synthetic = read_synthetic(self.run.folder("synthesize", method.name)) if method.predicted != "none" else []
+        model = self._model(self._adapter(method)) if method.uses_model else None
+        seed = self._seed("generate")
+        return generate(
+            config.generate, config.prompts, method, self.tables, self.targets, config.tasks, synthetic, model, folder, seed=seed, **self._exemplars(method)
+        )
+
+    def _exemplars(self, method: Method) -> dict[str, Any]:
+        """Gold paths shown in the prompt, for a backbone that cannot be fine-tuned."""
+        folder = self.run.folder("align", method.name)
+        if method.training == "none" or self.config.model.kind == "local" or not (folder / "manifest.json").exists():
+            return {}
+        from grasper.align.exemplars import ExemplarIndex
+
+        return {"exemplars": ExemplarIndex.load(folder, self.config.align.exemplars)}
+
+    def _evaluate(self, folder: Path) -> dict[str, Any]:
+        from grasper.evaluate import evaluate
+
+        run, names = self.run, [method.name for method in self.methods]
+        outputs = {name: run.folder("generate", name) / "outputs.jsonl" for name in names}
+        synthetic = {method.name: run.folder("synthesize", method.name) / "synthetic.jsonl" for method in self.methods if method.predicted != "none"}
+        candidates = self._candidates(next((m for m in self.methods if m.predicted == "graph"), get_method("none")))
+        return evaluate(
+            self.config.evaluate,
+            self.tables,
+            self.targets,
+            outputs,
+            folder,
+            synthetic=synthetic,
+            candidates=candidates,
+            dataset=self.config.prepare.name,
+            split=self.config.split,
+            tasks=self.config.tasks,
+            costs={name: self.cost(name) for name in names},
+            predict_metrics=run.folder("predict") / "metrics.json",
+            seed=self._seed("evaluate"),
+        )
+
+    def cost(self, method: str) -> dict[str, float]:
+        """Seconds and tokens of writing with a method (synthesize + generate), and the seconds of its alignment."""
+        cost: dict[str, float] = {"seconds": 0.0, "tokens_in": 0, "tokens_out": 0, "align_seconds": 0.0}
+        for stage in ("synthesize", "generate"):
+            if manifest := self.run.manifest(self.run.folder(stage, method)):
+                cost["seconds"] += manifest["seconds"]
+                for name in ("tokens_in", "tokens_out"):
+                    cost[name] += manifest["counts"].get(name, 0)
+        if manifest := self.run.manifest(self.run.folder("align", method)):
+            cost["align_seconds"] = manifest["seconds"]
+        return {name: round(value, 3) for name, value in cost.items()}
+
+
+def read_synthetic(folder: Path) -> list[SyntheticReview]:
+    """All synthetic reviews of a finished synthesize folder, rejected ones included."""
+    from grasper.synthesize import load_synthetic
+
+    return load_synthetic(folder / "synthetic.jsonl")
+
+
+def dump_config(config: Config) -> str:
+    """The resolved configuration as YAML. Secrets are never part of it: it names only the environment variable of a key."""
+    import yaml
+
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, entry in value.items():
+        flat |= _flat(entry, f"{prefix}{name}.") if isinstance(entry, dict) else {f"{prefix}{name}": entry}
+    return flat
+
+
+def _explain_stale(steps: Sequence[Step]) -> str:
+    step = steps[0]
+    differences = "; ".join(step.differences()[:4])
+    return f"{step.folder} was written by another configuration ({differences}); choose another --run, or redo it with --overwrite"
