@@ -92,6 +92,8 @@ class PromptConfig(Section):
     predicted_tokens: int = Field(64, ge=8, description="Tokens of one synthetic review.")
     path_tokens: int = Field(64, ge=8, description="Tokens of a reasoning path.")
     answer_tokens: int = Field(160, ge=8, description="Tokens of the answer.")
+    given_tokens: int = Field(256, ge=8, description="Tokens of the given text (tasks title and rating).")
+    item_name: bool = Field(True, description="Whether prompts name the item; PGraphRAG does so only where a review has no title.")
 
 
 class AlignConfig(Section):
@@ -115,6 +117,7 @@ class AlignConfig(Section):
     learning_rate: float = Field(5e-4, gt=0, description="AdamW's learning rate (5e-6 for an 8B model).")
     epochs: float = Field(1.0, gt=0, description="Passes over the pairs.")
     batch_size: int = Field(8, ge=1, description="Pairs in a batch.")
+    log_to_trackio: bool = Field(False, description="Also log the training to trackio (extra `logging`).")
     exemplars: int = Field(2, ge=0, description="Gold paths shown as examples to a backbone that cannot be fine-tuned.")
 
 

@@ -1,0 +1,1 @@
+"""What a language model is told: templates, rendering, escaping of untrusted text, and the token budget."""
