@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from grasper.errors import MissingFileError, RunLockedError, RunMismatchError
+from grasper.runs import BatchLog, Run, atomic_path, derive_seed, fingerprint, read_json, read_jsonl, write_text
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    """A reader sees the old content or the new one, never a part."""
+    path = tmp_path / "value.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError, match="cut off"), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("cut off")
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["value.txt"]
+
+
+def test_batch_log_drops_what_a_kill_cut_off(tmp_path: Path) -> None:
+    """Two finished batches, then a third that was killed in the middle of a line: reading goes on with batch 2, and nothing is doubled."""
+    path = tmp_path / "outputs.jsonl"
+    log = BatchLog(path)
+    log.append([{"id": 1}, {"id": 2}])
+    log.append([{"id": 3}])
+    with path.open("a") as handle:
+        handle.write(json.dumps({"id": 4}) + '\n{"id": ')
+    resumed = BatchLog(path)
+    assert (resumed.num_batches, [record["id"] for record in resumed.records]) == (2, [1, 2, 3])
+    resumed.append([{"id": 4}])
+    assert [record["id"] for record in BatchLog(path).records] == [1, 2, 3, 4]
+
+
+def test_an_empty_batch_counts_as_finished(tmp_path: Path) -> None:
+    """A batch may yield no record; it is not worked on again."""
+    BatchLog(tmp_path / "log.jsonl").append([])
+    assert BatchLog(tmp_path / "log.jsonl").num_batches == 1
+
+
+def test_broken_lines_are_named(tmp_path: Path) -> None:
+    """A damaged line in the middle is an error with its number; an unfinished last line is not."""
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"id": 1}\nnot json\n{"id": 3}\n')
+    with pytest.raises(RunMismatchError, match="line 2"):
+        read_jsonl(path)
+    path.write_text('{"id": 1}\n{"id":')
+    assert read_jsonl(path) == [{"id": 1}]
+
+
+def test_manifest_marks_completeness(tmp_path: Path) -> None:
+    """A folder without a manifest is not complete, whatever else is in it."""
+    run = Run(tmp_path / "run")
+    folder = run.folder("generate", "copy")
+    folder.mkdir(parents=True)
+    (folder / "outputs.jsonl").write_text("{}\n")
+    with pytest.raises(MissingFileError, match="grasper generate"):
+        run.require(folder)
+    run.finish(folder, key={"seed": 0}, seed=0, counts={"n": 1}, seconds=1.0)
+    assert run.require(folder)["fingerprint"] == fingerprint({"seed": 0})
+    assert run.require(folder)["stage"] == "generate/copy"
+
+
+def _hold(root: str, is_held: object, may_end: object) -> None:
+    with Run(Path(root)).lock():
+        is_held.set()  # type: ignore[attr-defined]
+        may_end.wait()  # type: ignore[attr-defined]
+
+
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    """While one process holds the run, another gets an error; afterwards it gets the run."""
+    context = multiprocessing.get_context("fork")
+    is_held, may_end = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(str(tmp_path), is_held, may_end))
+    holder.start()
+    assert is_held.wait(10)
+    with pytest.raises(RunLockedError, match=str(holder.pid)), Run(tmp_path).lock():
+        pass
+    may_end.set()
+    holder.join(10)
+    with Run(tmp_path).lock():
+        assert holder.exitcode == 0
+
+
+def test_seeds_of_different_work_differ() -> None:
+    """Names separate the streams, and the same names give the same seed on every machine."""
+    seeds = [derive_seed(0, "grasper", "generate", batch) for batch in range(100)]
+    assert len(set(seeds)) == 100
+    assert seeds[0] == 877894773
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_reading_a_damaged_manifest_says_what_to_do(tmp_path: Path) -> None:
+    """Broken JSON names the file and the way out."""
+    path = tmp_path / "manifest.json"
+    path.write_text("{")
+    with pytest.raises(RunMismatchError, match=r"manifest\.json is not valid JSON.*delete it"):
+        read_json(path)
