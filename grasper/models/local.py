@@ -1,0 +1,293 @@
+"""A causal language model through transformers, with LoRA adapters through peft: the embedded nano, any folder, any Hub id."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import torch
+from transformers import AddedToken
+
+from grasper.errors import ModelError, PromptTooLongError
+from grasper.models.base import Completion, Message, Prompt
+from grasper.models.decoding import Continuation, Row, Sampling, decode, prefill
+from grasper.models.weights import choose_device, choose_dtype, find_weights, load_adapter, load_model, load_tokenizer
+from grasper.runs import derive_seed, fingerprint_file
+
+logger = logging.getLogger(__name__)
+
+FALLBACK_CONTEXT_TOKENS = 2048
+"""Context length of a model whose configuration names none."""
+
+
+class LocalModel:
+    """A language model in this process.
+
+    Args:
+        name: `nano`, a folder, or a Hub id.
+        adapter: Folder of a LoRA adapter, merged into the weights.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` …
+        batch_tokens: Most tokens, padding and answers included, that are in memory at once.
+        context_tokens: Longest prompt plus answer; None takes what the model was made for.
+        dtype: Number format of the weights; None takes the one that is fast on the device.
+
+    Raises:
+        ModelNotFoundError: The model is neither on disk nor reachable, or cannot be read.
+        AdapterError: The adapter belongs to another model or is damaged.
+    """
+
+    has_choice_probabilities = True
+
+    def __init__(
+        self,
+        name: str = "nano",
+        *,
+        adapter: Path | None = None,
+        device: str = "auto",
+        batch_tokens: int = 16384,
+        context_tokens: int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        folder, self.name = find_weights(name)
+        self.device = choose_device(device)
+        self.batch_tokens = batch_tokens
+        self.tokenizer = load_tokenizer(folder, self.name)
+        self.model = load_model(folder, self.name, device=self.device, dtype=dtype or choose_dtype(self.device))
+        if adapter is not None:
+            self.model = load_adapter(self.model, adapter)
+            self.name += f"+{fingerprint_file(adapter / 'adapter_model.safetensors')}"
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or FALLBACK_CONTEXT_TOKENS
+        self.context_tokens = min(context_tokens or limit, limit)
+        self._check_prompt_version()
+        self._added_token = _added_token_pattern(self.tokenizer.added_tokens_decoder.values())
+        self.count_tokens = lru_cache(maxsize=65536)(self._count_tokens)  # type: ignore[method-assign]
+
+    def count_tokens(self, text: str) -> int:
+        """Number of tokens of plain text."""
+        return self._count_tokens(text)
+
+    def _count_tokens(self, text: str) -> int:
+        return len(self.encode_text(text))
+
+    def truncate(self, text: str, max_tokens: int) -> str:
+        """The longest beginning of `text` that has at most `max_tokens` tokens."""
+        if max_tokens <= 0:
+            return ""
+        while len(offsets := self._offsets(text)) > max_tokens:
+            # The end of the last token that fits; a character of several byte tokens ends where it began.
+            end = offsets[max_tokens - 1][1]
+            if end > offsets[max_tokens][0]:
+                end = offsets[max_tokens][0]
+            text = text[: min(end, len(text) - 1)]
+        return text
+
+    def _offsets(self, text: str) -> list[tuple[int, int]]:
+        encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False, split_special_tokens=True)
+        return [tuple(span) for span in encoding["offset_mapping"]]
+
+    def chat_text(self, prompt: Prompt) -> str:
+        """The conversation as the model's chat template writes it, up to where the answer begins, then the prompt's prefix.
+
+        Special tokens come from the template alone: those that a message spells out are broken with a space.
+        """
+        return self._conversation(prompt.messages) + self._defuse(prompt.prefix)
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids of the prompt; the answer's tokens follow them. Prefix and conversation are encoded apart, as in training."""
+        ids = self._encode(self._conversation(prompt.messages))
+        return ids + self.encode_text(prompt.prefix) if prompt.prefix else ids
+
+    def encode_text(self, text: str) -> list[int]:
+        """Token ids of plain text (an answer, a prefix), no special token among them."""
+        return self._encode(self._defuse(text))
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
+
+    def _conversation(self, messages: Sequence[Message]) -> str:
+        turns = [{"role": message.role, "content": self._defuse(message.content)} for message in messages]
+        try:
+            return self._apply_template(turns)
+        except jinja2.TemplateError as error:
+            if turns[0]["role"] == "system" and len(turns) > 1:  # some templates know no system role
+                first = {"role": turns[1]["role"], "content": f"{turns[0]['content']}\n\n{turns[1]['content']}"}
+                return self._apply_template([first, *turns[2:]])
+            raise ModelError(f"the chat template of model {self.name} rejects the conversation: {error}") from None
+
+    def _apply_template(self, turns: list[dict[str, str]]) -> str:
+        text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        assert isinstance(text, str)
+        return text
+
+    def _defuse(self, text: str) -> str:
+        return self._added_token.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text) if self._added_token else text
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Tokens that end an answer."""
+        configured = self.model.generation_config.eos_token_id if self.model.generation_config else None
+        ids = configured if isinstance(configured, list) else [configured]
+        return frozenset(token for token in (*ids, self.tokenizer.eos_token_id) if token is not None)
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        n: int = 1,
+        temperature: float = 0.7,
+        top_p: float = 0.9,
+        max_new_tokens: int = 160,
+        seed: int = 0,
+    ) -> list[list[Completion]]:
+        """`n` completions for each prompt, in the order of the prompts. Temperature 0 is greedy.
+
+        Equal prompts and the samples of one prompt share one prefill. Sample `j` of prompt `i` draws from a stream of its own, seeded by
+        (seed, i, j). The answer is cut short where prompt and answer would exceed `context_tokens`.
+
+        Raises:
+            PromptTooLongError: A prompt leaves no room for an answer.
+        """
+        encoded = [tuple(self.encode(prompt)) for prompt in prompts]
+        rows_of: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+        for index, ids in enumerate(encoded):
+            self._require_room(ids)
+            rows_of.setdefault(ids, []).extend((index, sample) for sample in range(n))
+        completions: list[list[Completion | None]] = [[None] * n for _ in prompts]
+        for batch in self._batches(rows_of, max_new_tokens):
+            places = [(ids, place) for ids, places in batch for place in places]
+            number_of = {ids: number for number, (ids, _) in enumerate(batch)}
+            rows = [
+                Row(number_of[ids], derive_seed(seed, *place), min(max_new_tokens, self.context_tokens - len(ids))) for ids, place in places
+            ]
+            continuations = decode(
+                self.model,
+                list(number_of),
+                rows,
+                Sampling(temperature, top_p),
+                end_ids=self.end_ids,
+                pad_id=self._pad_id,
+            )
+            for (ids, (index, sample)), continuation in zip(places, continuations, strict=True):
+                completions[index][sample] = self._complete(ids, continuation)
+        return completions  # type: ignore[return-value]  # every place is filled
+
+    @property
+    def _pad_id(self) -> int:
+        return self.tokenizer.pad_token_id or 0
+
+    def _require_room(self, ids: Sequence[int]) -> None:
+        if len(ids) >= self.context_tokens:
+            raise PromptTooLongError(f"a prompt has {len(ids)} tokens, model {self.name} holds {self.context_tokens} with the answer; show fewer reviews")
+
+    def _batches(
+        self, rows_of: dict[tuple[int, ...], list[tuple[int, int]]], max_new_tokens: int
+    ) -> Iterator[list[tuple[tuple[int, ...], list[tuple[int, int]]]]]:
+        """Prompts with their rows, sorted by length, longest first, in batches of at most `batch_tokens`; a prompt of many rows is split."""
+        batch: list[tuple[tuple[int, ...], list[tuple[int, int]]]] = []
+        longest = num_rows = 0
+        for ids in sorted(rows_of, key=lambda ids: (-len(ids), rows_of[ids][0])):
+            width = max(1, self.batch_tokens // (len(ids) + max_new_tokens))
+            for start in range(0, len(rows_of[ids]), width):
+                rows = rows_of[ids][start : start + width]
+                if batch and (num_rows + len(rows)) * (longest + max_new_tokens) > self.batch_tokens:
+                    yield batch
+                    batch, longest, num_rows = [], 0, 0
+                batch.append((ids, rows))
+                longest, num_rows = max(longest, len(ids)), num_rows + len(rows)
+        if batch:
+            yield batch
+
+    def _complete(self, ids: Sequence[int], continuation: Continuation) -> Completion:
+        return Completion(
+            text=self.tokenizer.decode(continuation.tokens, skip_special_tokens=True),
+            tokens_in=len(ids),
+            tokens_out=continuation.num_generated,
+            finish_reason="stop" if continuation.is_ended else "length",
+            mean_logprob=continuation.logprob / max(continuation.num_generated, 1),
+        )
+
+    def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> np.ndarray:
+        """Probability of each choice as the continuation of each prompt, normalised over the choices: `[prompts, choices]`, rows sum to 1.
+
+        The prompt's prefix and a choice are encoded together, so that choices may begin with a space. What all choices share belongs to the
+        prompt; where one token is left of each, a single pass over the prompt scores them all.
+
+        Raises:
+            ModelError: No choice, an empty one, or two that the tokenizer cannot tell apart.
+            PromptTooLongError: A prompt leaves no room for an answer.
+        """
+        if not choices or not all(choices):
+            raise ModelError(f"choices to score must be at least one non-empty string, got {list(choices)}")
+        scores = np.zeros((len(prompts), len(choices)))
+        contexts, endings = zip(*(self._split_choices(prompt, choices) for prompt in prompts), strict=True) if prompts else ((), ())
+        for ids in contexts:
+            self._require_room(ids)
+        order = sorted(range(len(prompts)), key=lambda index: -len(contexts[index]))
+        while order:
+            room = max(len(ending) for index in order for ending in endings[index])
+            width = max(1, self.batch_tokens // (len(contexts[order[0]]) + room * len(choices)))
+            batch, order = order[:width], order[width:]
+            scores[batch] = self._score([contexts[index] for index in batch], [endings[index] for index in batch])
+        likelihoods = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
+        return np.asarray(likelihoods / likelihoods.sum(axis=1, keepdims=True))
+
+    def _split_choices(self, prompt: Prompt, choices: Sequence[str]) -> tuple[list[int], list[list[int]]]:
+        """The tokens before the first difference of the choices, and each choice's tokens from there on (at least one)."""
+        answers = [self.encode_text(prompt.prefix + choice) for choice in choices]
+        if len({tuple(answer) for answer in answers}) < len(choices):
+            raise ModelError(f"choices must be distinct, got {list(choices)}")
+        shared = 0
+        while shared < min(map(len, answers)) - 1 and len({answer[shared] for answer in answers}) == 1:
+            shared += 1
+        conversation = self._encode(self._conversation(prompt.messages))
+        return conversation + answers[0][:shared], [answer[shared:] for answer in answers]
+
+    @torch.inference_mode()
+    def _score(self, contexts: Sequence[Sequence[int]], endings: Sequence[Sequence[Sequence[int]]]) -> np.ndarray:
+        """Log-probability of every ending of every context: `[contexts, choices]`."""
+        num_choices, longest = len(endings[0]), max(len(ending) for row in endings for ending in row)
+        cache, mask, logits = prefill(self.model, contexts, room=longest, pad_id=self._pad_id)
+        flat = [list(ending) + [self._pad_id] * (longest - len(ending)) for row in endings for ending in row]
+        tokens = torch.tensor(flat, device=self.device)
+        lengths = torch.tensor([len(ending) for row in endings for ending in row], device=self.device)
+        first = logits.log_softmax(-1).repeat_interleave(num_choices, dim=0)
+        scores = first.gather(1, tokens[:, :1]).squeeze(1)
+        if longest > 1:
+            rows = torch.arange(len(contexts), device=self.device).repeat_interleave(num_choices)
+            cache.batch_select_indices(rows)
+            steps = torch.arange(longest - 1, device=self.device)
+            is_token = steps + 1 < lengths[:, None]
+            output = self.model(
+                input_ids=tokens[:, :-1],
+                attention_mask=torch.cat([mask[rows], torch.ones_like(tokens[:, :-1])], dim=1),
+                position_ids=mask[rows].sum(-1, keepdim=True) + steps,
+                past_key_values=cache,
+                use_cache=True,
+            )
+            following = output.logits.float().log_softmax(-1).gather(2, tokens[:, 1:, None]).squeeze(2)
+            scores = scores + (following * is_token).sum(-1)
+        return np.asarray(scores.reshape(len(contexts), num_choices).double().cpu().numpy())
+
+    def _check_prompt_version(self) -> None:
+        from grasper.prompts.render import PROMPT_VERSION
+
+        trained_on = getattr(self.model.config, "prompt_version", None)
+        if trained_on is not None and trained_on != PROMPT_VERSION:
+            logger.warning(
+                "model %s was tuned on prompts of version %s, grasper renders version %s: expect worse texts; `make nano` trains it anew",
+                self.name,
+                trained_on,
+                PROMPT_VERSION,
+            )
+
+
+def _added_token_pattern(added: Iterable[AddedToken]) -> re.Pattern[str] | None:
+    """Matches what a tokenizer would turn into a token outside of its vocabulary proper (`<|end|>`, `</s>`); runs of spaces are harmless."""
+    spelled = sorted((str(token) for token in added if len(str(token).strip()) > 1), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, spelled))) if spelled else None
