@@ -1,0 +1,140 @@
+"""The form of a reasoning path and of the answer that follows it, and the parser that reads both back (DESIGN: reasoning paths).
+
+A path is three lines, `Style:`, `Interests:` and `Plan:`; the answer follows in lines of its own, by task: `Text:`, `Title:`, `Rating:`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from grasper.prompts.escape import one_line
+from grasper.prompts.templates import ANSWER_LABELS, INTERESTS, PATH_LABELS, PLAN, RATING, STYLE, TEXT, TITLE, AnswerTask
+
+_LABELS = (*PATH_LABELS, TITLE, TEXT, RATING)
+_SECTION = re.compile(rf"^[ \t>#-]*(\*\*|__)?(?P<label>{'|'.join(_LABELS)})[ \t]*(?(1)(?:\1)?)[ \t]*:(?(1)(?:\1)?)", re.IGNORECASE | re.MULTILINE)
+_NAMES = {label.lower(): label for label in _LABELS}
+_NUMBER = re.compile(r"(?<![\d.,])([1-5](?:[.,]\d+)?)(?!\d|[.,]\d)")
+_WORDS = {"one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0}
+_STARS = re.compile(rf"\b({'|'.join(_WORDS)})\b(?=[ -]stars?\b| out of|\W*$)", re.IGNORECASE)
+_QUOTES = "\"'“”‘’«»"
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningPath:
+    """How somebody writes, what they care about, and what is to be said; one line each."""
+
+    style: str
+    interests: str
+    plan: str
+
+    def render(self) -> str:
+        """The three lines, without a line break at the end."""
+        values = (one_line(self.style), one_line(self.interests), one_line(self.plan))
+        return "\n".join(f"{label}: {value}".rstrip() for label, value in zip(PATH_LABELS, values, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was read from a completion. `is_parsed` is False where a line that the task asks for is missing; `text` or `title` then hold the best guess."""
+
+    path: ReasoningPath | None
+    title: str | None
+    text: str | None
+    rating: float | None
+    is_parsed: bool
+
+    def value(self, task: AnswerTask) -> str | float | None:
+        """What the task asked for: the title, the rating, or else the text."""
+        return {"title": self.title, "rating": self.rating}.get(task, self.text)
+
+
+def render_answer(
+    task: AnswerTask,
+    *,
+    title: str | None = None,
+    text: str | None = None,
+    rating: float | None = None,
+    path: ReasoningPath | None = None,
+) -> str:
+    """The completion that a model should give: the path, where there is one, and the lines of the task; what a training answer looks like.
+
+    A review without title or rating leaves that line out.
+    """
+    values = {TITLE: title, TEXT: text, RATING: None if rating is None else f"{rating:g}"}
+    lines = [path.render()] if path else []
+    for label in ANSWER_LABELS[task]:
+        value = values[label]
+        if value is not None:
+            lines.append(f"{label}: {_unquoted(one_line(value)) if label == TITLE else one_line(value)}")
+    return "\n".join(lines)
+
+
+def parse_answer(raw: str, task: AnswerTask, *, expects_path: bool) -> Answer:
+    """Read a completion: labels in any case and order, chatter before the first one, texts over several lines.
+
+    Titles and path lines are one line; a text goes on to the next label. A label that comes twice counts the first time. Where the line that the task
+    asks for is missing, `is_parsed` is False, and the best guess is the text that stands under no label.
+    """
+    sections, loose = _sections(raw)
+    path = _path(sections)
+    title, text = _first_line(sections.get(TITLE)), _paragraph(sections.get(TEXT))
+    rating = parse_rating(sections[RATING]) if RATING in sections else None
+    found = {"long": text is not None, "title": title is not None, "rating": rating is not None, "review": text is not None}[task]
+    if not found:
+        if task == "rating":
+            rating = parse_rating(loose)
+        elif task == "title":
+            title = title or _first_line(loose)
+        else:
+            text = text or _paragraph(loose)
+    return Answer(path, title, text, rating, is_parsed=found and (not expects_path or all(label in sections for label in PATH_LABELS)))
+
+
+def parse_path(raw: str) -> ReasoningPath | None:
+    """The path of a completion; None where it has none of the three lines."""
+    return _path(_sections(raw)[0])
+
+
+def parse_rating(text: str) -> float | None:
+    """The first number from 1 to 5 in a text (`4`, `4.5`, `4/5`), else the first in words (`four stars`), else None."""
+    numbers = (float(match[1].replace(",", ".")) for match in _NUMBER.finditer(text))
+    words = (_WORDS[match[1].lower()] for match in _STARS.finditer(text))
+    return next((value for value in (*numbers, *words) if value <= 5), None)
+
+
+def _sections(raw: str) -> tuple[dict[str, str], str]:
+    """The first occurrence of each label with its content, and what stands before the first label."""
+    sections: dict[str, str] = {}
+    matches = list(_SECTION.finditer(raw))
+    for match, following in zip(matches, [*matches[1:], None], strict=True):
+        content = raw[match.end() : following.start() if following else len(raw)]
+        sections.setdefault(_NAMES[match['label'].lower()], content.strip())
+    return sections, raw[: matches[0].start()] if matches else raw
+
+
+def _path(sections: dict[str, str]) -> ReasoningPath | None:
+    if not any(label in sections for label in PATH_LABELS):
+        return None
+    style, interests, plan = (_first_line(sections.get(label)) or "" for label in (STYLE, INTERESTS, PLAN))
+    return ReasoningPath(style, interests, plan)
+
+
+def _first_line(content: str | None) -> str | None:
+    """The first line that holds something, without quotes around it."""
+    for line in (content or "").splitlines():
+        if cleaned := _unquoted(one_line(line)):
+            return cleaned
+    return None
+
+
+def _unquoted(line: str) -> str:
+    """The line without the one pair of quotes around it."""
+    inner = line[1:-1]
+    is_quoted = len(line) > 1 and line[0] in _QUOTES and line[-1] in _QUOTES and not any(quote in inner for quote in (line[0], line[-1]))
+    return inner.strip() if is_quoted else line
+
+
+def _paragraph(content: str | None) -> str | None:
+    """All lines on one, or None where there is nothing."""
+    return one_line(content) or None if content else None
