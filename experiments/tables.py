@@ -1,0 +1,102 @@
+"""Write the tables of README and docs from experiments/results/, so that no number is typed by hand.
+
+    python experiments/tables.py          rewrite every block between `<!-- table NAME ARGUMENTS -->` and `<!-- end -->`
+    python experiments/tables.py --check  exit with 1 where a block differs from its file
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from grasper.runs import read_json
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"(<!-- table (?P<name>[\w-]+)(?P<arguments>[^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+PUBLISHED = {
+    # PGraphRAG (arXiv:2501.02157), test split: ROUGE-1 / ROUGE-L / METEOR of Llama-3.1-8B and GPT-4o-mini
+    ("amazon", "long"): (".178/.129/.151", ".189/.130/.196"),
+    ("hotel", "long"): (".263/.157/.191", ".263/.152/.206"),
+    ("stylized", "long"): (".217/.158/.178", ".211/.140/.202"),
+    ("multilingual", "long"): (".188/.147/.145", ".194/.144/.171"),
+    ("amazon", "title"): (".131/.125/.125", ".115/.112/.099"),
+    ("hotel", "title"): (".127/.118/.102", ".116/.111/.081"),
+    ("stylized", "title"): (".149/.142/.142", ".122/.118/.104"),
+    ("multilingual", "title"): (".124/.116/.108", ".111/.105/.083"),
+    ("amazon", "rating"): (".3400/.7668", ".3832/.7392"),
+    ("hotel", "rating"): (".3688/.6771", ".3284/.6083"),
+    ("stylized", "rating"): (".3476/.7247", ".3476/.6738"),
+    ("multilingual", "rating"): (".4928/.8367", ".4348/.7367"),
+}
+METRICS = {"long": ("rouge1", "rougeL", "meteor"), "title": ("rouge1", "rougeL", "meteor"), "rating": ("mae", "rmse")}
+
+
+def _results(name: str) -> dict[str, Any]:
+    return dict(read_json(ROOT / "experiments" / "results" / f"{name}.json"))
+
+
+def _cell(entry: dict[str, float] | None) -> str:
+    if entry is None:
+        return "–"
+    half = (entry["high"] - entry["low"]) / 2
+    return f"{entry['value']:.3f} ± {half:.3f}"
+
+
+def methods_table(name: str, task: str) -> str:
+    """One row per method: value ± half of the 95 % interval; the published numbers of the task below."""
+    results = _results(name)
+    rows = {method: tasks[task] for method, tasks in results["methods"].items() if task in tasks}
+    metrics = [found for metric in METRICS[task] for found in (metric, f"{metric}_no_wordnet") if any(found in row for row in rows.values())]
+    count = max(row[metrics[0]]["n"] for row in rows.values())
+    lines = [f"| {name} · {task} · n = {count} | {' | '.join(metrics)} |", f"|---|{'--:|' * len(metrics)}"]
+    lines += [f"| `{method}` | {' | '.join(_cell(row.get(metric)) for metric in metrics)} |" for method, row in rows.items()]
+    if published := PUBLISHED.get((name, task)):
+        for source, numbers in zip(("Llama-3.1-8B", "GPT-4o-mini"), published, strict=True):
+            lines.append(f"| *PGraphRAG with {source}, published (test)* | {' | '.join(numbers.split('/'))} |")
+    return "\n".join(lines)
+
+
+def provenance_line(name: str) -> str:
+    """Command, seed, hardware and commits of a results file in one sentence."""
+    facts = _results(name)["provenance"]
+    commits = sorted({stage["commit"] or "unknown" for stage in facts["stages"].values()})
+    seconds = sum(stage["seconds"] for stage in facts["stages"].values())
+    hardware = facts["hardware"]["gpu"] or f"{facts['hardware']['cores']} cores of {facts['hardware']['cpu']}"
+    return f"`{facts['command']}` · seed {facts['seed']} · {hardware} · {seconds / 60:.0f} minutes · commit {', '.join(f'`{c}`' for c in commits)}"
+
+
+TABLES: dict[str, Callable[..., str]] = {"methods": methods_table, "provenance": provenance_line}
+
+
+def rewrite(text: str) -> str:
+    """The text with every block filled anew."""
+
+    def fill(match: re.Match[str]) -> str:
+        table = TABLES[match["name"]](*match["arguments"].split())
+        return f"{match[1]}{table}\n{match[4]}"
+
+    return BLOCK.sub(fill, text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing, exit with 1 where a table is out of date")
+    arguments = parser.parse_args()
+    stale = []
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        before = path.read_text(encoding="utf-8")
+        after = rewrite(before)
+        if after != before:
+            stale.append(path.relative_to(ROOT).as_posix())
+            if not arguments.check:
+                path.write_text(after, encoding="utf-8")
+    print("\n".join(stale) or "all tables are up to date")
+    sys.exit(1 if stale and arguments.check else 0)
+
+
+if __name__ == "__main__":
+    main()

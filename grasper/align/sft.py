@@ -1,0 +1,268 @@
+"""LoRA fine-tuning on reasoning paths and texts, through transformers' Trainer, peft and accelerate (GraSPer, Sec. 3.2).
+
+The loss is the token NLL over the concatenation [Z*; t] with the prompt masked. Deviations from the paper:
+
+- Eq. (9) as printed holds only t. Here a weight on the tokens of Z* covers both readings: 1 trains path and text jointly, 0 is the printed equation.
+- A sequence may carry a weight of its own: REST-PG's M-step weights by reward (Sec. 3.3 there).
+
+Sequences are padded on the left, so that all completions end in the same column and the output layer runs over the completions only.
+
+Several processes: `torchrun --nproc_per_node 2 -m grasper.align.sft JOB_DIR` trains on a job that `write_job` has prepared.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grasper.config import AlignConfig, ModelConfig
+from grasper.errors import AdapterError, ConfigError, ModelError
+from grasper.models.base import Prompt
+from grasper.runs import atomic_path, read_json, read_jsonl, write_json, write_text
+
+if TYPE_CHECKING:
+    from grasper.models.local import LocalModel
+
+METRICS_FILE = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class TrainingSequence:
+    """One tokenised training pair: `ids` = prompt + completion + end token; `weights` per token, 0 over the prompt."""
+
+    ids: list[int]
+    weights: list[float]
+
+    @property
+    def completion_length(self) -> int:
+        """Tokens from the first one that is trained on to the end."""
+        return len(self.weights) - next(index for index, weight in enumerate(self.weights) if weight > 0)
+
+
+def make_sequence(model: LocalModel, prompt: Prompt, path: str | None, answer: str, *, path_weight: float, weight: float = 1.0) -> TrainingSequence:
+    """Tokenise prompt, path and answer as at inference, and weight each token.
+
+    Args:
+        model: Gives tokenizer and chat template.
+        prompt: The rendered request.
+        path: Reasoning path Z*, or None for methods without reasoning.
+        answer: The answer sections that follow the path.
+        path_weight: Weight of the path's tokens relative to the answer's (≥ 0).
+        weight: Weight of the whole pair (> 0).
+    """
+    prompt_ids = model.encode(prompt)
+    head = f"{path}\n" if path else ""
+    encoded = model.tokenizer(head + answer, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True)
+    token_weights = [path_weight * weight if end <= len(head) else weight for _, end in encoded["offset_mapping"]]
+    ids = [*prompt_ids, *encoded["input_ids"], model.tokenizer.eos_token_id]
+    return TrainingSequence(ids, [*([0.0] * len(prompt_ids)), *token_weights, weight])
+
+
+def weighted_nll(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean of the token NLL in nats (GraSPer, Eq. 9, over [Z*; t]).
+
+    Args:
+        logits: `[batch, length, vocabulary]`, the prediction at each position for the next token.
+        targets: `[batch, length]`, the next tokens.
+        weights: `[batch, length]`, ≥ 0; positions of weight 0 do not count.
+
+    Returns:
+        A scalar; 0 where no position counts.
+    """
+    counts = weights > 0
+    losses = F.cross_entropy(logits[counts].float(), targets[counts], reduction="none")
+    return (losses * weights[counts]).sum() / weights.sum().clamp_min(1e-9)
+
+
+def collate(batch: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
+    """Left-padded tensors `[batch, length]`: `input_ids`, `attention_mask`, `position_ids`, `weights`."""
+    length = max(len(row["input_ids"]) for row in batch)
+    input_ids = torch.full((len(batch), length), pad_id)
+    mask = torch.zeros((len(batch), length), dtype=torch.long)
+    weights = torch.zeros((len(batch), length))
+    for index, row in enumerate(batch):
+        size = len(row["input_ids"])
+        input_ids[index, length - size :] = torch.tensor(row["input_ids"])
+        mask[index, length - size :] = 1
+        weights[index, length - size :] = torch.tensor(row["weights"])
+    position_ids = (mask.cumsum(1) - 1).clamp_min(0)
+    return {"input_ids": input_ids, "attention_mask": mask, "position_ids": position_ids, "weights": weights}
+
+
+def finetune(
+    model: LocalModel,
+    train: Sequence[TrainingSequence],
+    evaluation: Sequence[TrainingSequence],
+    config: AlignConfig,
+    out_dir: Path,
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """Train a LoRA adapter into `out_dir/adapter` and log losses to `out_dir/metrics.jsonl`; resumes from `out_dir/checkpoints`.
+
+    The base model is left as it was. Returns counts: sequences, tokens, steps, losses, processes.
+
+    Raises:
+        ConfigError: No training sequence, or target modules that the model lacks.
+        ModelError: The loss is not a finite number.
+    """
+    from peft import LoraConfig, get_peft_model
+    from transformers import Trainer, TrainingArguments
+    from transformers.trainer_utils import get_last_checkpoint
+
+    if not train:
+        raise ConfigError("no training pair is left to align on; lower align.reward_threshold, or raise align.num_pairs or align.num_samples")
+
+    class WeightedTrainer(Trainer):
+        """The library's Trainer with the weighted loss; the output layer runs over the completions only."""
+
+        def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+            weights = inputs.pop("weights")
+            first = int((weights > 0).any(0).nonzero()[0, 0])
+            keep = weights.shape[1] - first + 1
+            outputs = model(**inputs, logits_to_keep=keep, use_cache=False)
+            loss = weighted_nll(outputs.logits[:, :-1], inputs["input_ids"][:, first:], weights[:, first:])
+            if not torch.isfinite(loss):
+                raise ModelError(f"the training loss became {loss.item()} at step {self.state.global_step}; lower align.learning_rate ({config.learning_rate})")
+            return (loss, outputs) if return_outputs else loss
+
+    checkpoint_dir = out_dir / "checkpoints"
+    on_gpu = model.device.type == "cuda"
+    arguments = TrainingArguments(
+        output_dir=str(checkpoint_dir),
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.batch_size,
+        num_train_epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.1,
+        train_sampling_strategy="group_by_length",
+        gradient_checkpointing=on_gpu,
+        bf16=on_gpu and torch.cuda.is_bf16_supported(),
+        use_cpu=not on_gpu,
+        logging_steps=5,
+        eval_strategy="epoch" if evaluation else "no",
+        save_strategy="steps",
+        save_steps=max(1, min(50, math.ceil(len(train) / config.batch_size) // 2)),
+        save_total_limit=2,
+        remove_unused_columns=False,
+        label_names=[],
+        dataloader_pin_memory=on_gpu,
+        report_to=["trackio"] if config.log_to_trackio else [],
+        disable_tqdm=not sys.stderr.isatty(),
+        seed=seed,
+        data_seed=seed,
+    )
+    lora = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=list(config.target_modules),
+        task_type="CAUSAL_LM",
+    )
+    with preserved_random_state(seed):
+        try:
+            peft_model = get_peft_model(model.model, lora)
+        except ValueError as error:
+            raise ConfigError(f"align.target_modules {list(config.target_modules)} do not fit {model.name}: {error}") from None
+        pad_id = model.tokenizer.pad_token_id if model.tokenizer.pad_token_id is not None else model.tokenizer.eos_token_id
+        trainer = WeightedTrainer(
+            model=peft_model,
+            args=arguments,
+            data_collator=lambda batch: collate(batch, pad_id),
+            train_dataset=_rows(train),
+            eval_dataset=_rows(evaluation) or None,
+        )
+        checkpoint = get_last_checkpoint(str(checkpoint_dir)) if checkpoint_dir.is_dir() else None
+        try:
+            trainer.train(resume_from_checkpoint=checkpoint)
+            if trainer.is_world_process_zero():
+                _save(peft_model, trainer.state.log_history, out_dir, name=model.name)
+        except (OSError, EOFError, RuntimeError) as error:
+            if checkpoint is None or isinstance(error, ModelError):
+                raise
+            raise AdapterError(f"{checkpoint} is damaged ({type(error).__name__}: {error}); delete it and run the stage again") from None
+        finally:
+            peft_model.unload()
+            model.model.eval()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    evaluations = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
+    return {
+        "sequences": len(train),
+        "tokens": sum(len(sequence.ids) for sequence in train),
+        "steps": trainer.state.global_step,
+        "first_loss": losses[0] if losses else None,
+        "last_loss": losses[-1] if losses else None,
+        "eval_loss": evaluations[-1] if evaluations else None,
+        "num_processes": arguments.world_size,
+    }
+
+
+def _rows(sequences: Sequence[TrainingSequence]) -> list[dict[str, Any]]:
+    return [{"input_ids": sequence.ids, "weights": sequence.weights} for sequence in sequences]
+
+
+def _save(peft_model: nn.Module, history: list[dict[str, Any]], out_dir: Path, *, name: str) -> None:
+    """The adapter as safetensors, complete or not at all, and the log of the training."""
+    config = peft_model.peft_config["default"]  # type: ignore[union-attr, index]
+    config.base_model_name_or_path = name
+    peft_model.save_pretrained(out_dir / "adapter.part", safe_serialization=True)  # type: ignore[operator]
+    (out_dir / "adapter.part" / "README.md").unlink(missing_ok=True)
+    (out_dir / "adapter.part").replace(out_dir / "adapter")
+    write_text(out_dir / METRICS_FILE, "".join(json.dumps(entry) + "\n" for entry in history))
+
+
+@contextmanager
+def preserved_random_state(seed: int) -> Iterator[None]:
+    """Run a library that seeds the global generators, and leave them as they were."""
+    import random
+
+    import numpy as np
+
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+
+
+def write_job(job_dir: Path, model: ModelConfig, config: AlignConfig, train: Sequence[TrainingSequence], evaluation: Sequence[TrainingSequence], *, seed: int) -> None:
+    """Prepare a job for several processes: everything that `finetune` needs, in plain files."""
+    job_dir.mkdir(parents=True, exist_ok=True)
+    for name, sequences in (("train", train), ("evaluation", evaluation)):
+        with atomic_path(job_dir / f"{name}.jsonl") as path:
+            path.write_text("".join(json.dumps(asdict(sequence)) + "\n" for sequence in sequences), encoding="utf-8")
+    write_json(job_dir / "job.json", {"model": model.model_dump(mode="json"), "align": config.model_dump(mode="json"), "seed": seed})
+
+
+def run_job(job_dir: Path) -> dict[str, Any]:
+    """Train the job in `job_dir`; under torchrun every process takes its share."""
+    from grasper.models import open_model
+
+    job = read_json(job_dir / "job.json")
+    train, evaluation = ([TrainingSequence(**row) for row in read_jsonl(job_dir / f"{name}.jsonl")] for name in ("train", "evaluation"))
+    model = open_model(ModelConfig(**job["model"]))
+    counts = finetune(model, train, evaluation, AlignConfig(**job["align"]), job_dir, seed=job["seed"])  # type: ignore[arg-type]
+    write_json(job_dir / f"counts-{_rank()}.json", counts)
+    return counts
+
+
+def _rank() -> int:
+    return torch.distributed.get_rank() if torch.distributed.is_available() and torch.distributed.is_initialized() else 0
+
+
+if __name__ == "__main__":
+    run_job(Path(sys.argv[1]))

@@ -1,0 +1,63 @@
+"""Kill the pipeline in every stage and start it again: the end result equals that of an undisturbed run."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [
+    *(sys.executable, "-m", "grasper.cli", "pipeline", "-c", str(ROOT / "experiments" / "harbour.yaml"), "--methods", "copy,grasper"),
+    *("--limit", "4", "--set", "align.num_pairs=4", "--set", "align.num_samples=2", "--set", "predict.max_epochs=3"),
+]
+STAGES = ("prepare", "predict", "align", "synthesize", "generate", "evaluate")
+
+
+def finish(folder: Path) -> None:
+    """Run the pipeline to its end."""
+    result = subprocess.run(COMMAND, cwd=folder, capture_output=True, text=True, timeout=400)
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
+def kill_in(stage: str, folder: Path, delay_seconds: float) -> None:
+    """Start the pipeline and kill it without warning, a moment after the stage has begun."""
+    process = subprocess.Popen(COMMAND, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < deadline:
+        if list((folder / "runs").glob(f"*/{stage}/**/started.json")):
+            time.sleep(delay_seconds)
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait(30)
+
+
+def results(folder: Path) -> dict[str, object]:
+    """What the run wrote: texts, synthetic reviews, gold paths, candidates, scores; without times and process facts."""
+    import pandas as pd
+
+    run = next((folder / "runs").iterdir())
+    files = sorted(path for path in run.rglob("*.jsonl") if path.name != "metrics.jsonl")
+    found: dict[str, object] = {path.relative_to(run).as_posix(): path.read_text() for path in files}
+    found["candidates"] = pd.read_parquet(run / "predict/candidates.parquet").to_csv()
+    found["methods"] = json.loads((run / "evaluate/metrics.json").read_text())["methods"]
+    return found
+
+
+@pytest.mark.slow
+def test_a_killed_pipeline_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
+    """SIGKILL once in every stage, at different moments; the final run resumes and every text is the same."""
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    for folder in (undisturbed, disturbed):
+        folder.mkdir()
+    finish(undisturbed)
+    for number, stage in enumerate(STAGES):
+        kill_in(stage, disturbed, delay_seconds=0.15 + 0.35 * (number % 3))
+    finish(disturbed)
+    assert results(disturbed) == results(undisturbed)

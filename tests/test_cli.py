@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def grasper(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user would, in a folder of its own."""
+    return subprocess.run([sys.executable, "-m", "grasper.cli", *arguments], cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+BAD_INPUT = {
+    "unknown key": (["pipeline", "--set", "predict.topk=3"], "unknown key 'predict.topk'"),
+    "unknown method": (["pipeline", "--methods", "grasper,magic"], "magic"),
+    "missing configuration": (["pipeline", "-c", "absent.yaml"], "absent.yaml does not exist"),
+    "missing data": (["pipeline", "--set", "prepare.source=pgraphrag", "--data", "absent"], "absent"),
+    "missing column": (["prepare", "--set", "prepare.source=table", "--data", "table.csv", "--set", "prepare.split=users"], "text"),
+    "empty file": (["prepare", "--set", "prepare.source=table", "--data", "empty.csv", "--set", "prepare.split=users"], "empty"),
+    "binary file": (["prepare", "--set", "prepare.source=table", "--data", "binary.csv", "--set", "prepare.split=users"], "binary.csv"),
+    "broken JSON": (["prepare", "--set", "prepare.source=table", "--data", "broken.jsonl", "--set", "prepare.split=users"], "line 2"),
+    "no model while offline": (["doctor", "--set", "model.name=nobody/no-such-model"], "some checks failed"),
+    "unknown run": (["show", "someone", "--run", "absent"], "absent"),
+    "stage before its inputs": (["generate", "--methods", "copy"], "not complete"),
+    "unknown option": (["pipeline", "--speed", "11"], "--speed"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_INPUT.values(), ids=BAD_INPUT.keys())
+def test_bad_input_gives_one_clear_line_and_leaves_nothing(arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 2, one line that names the problem, no traceback, and no run folder that looks finished."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "table.csv").write_text("user_id,item_id,rating\na,b,3\n")
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "binary.csv").write_bytes(bytes(range(256)) * 8)
+    (tmp_path / "broken.jsonl").write_text('{"user_id": "a", "item_id": "b", "text": "fine"}\n{"user_id": "a", "item_id"\n')
+    result = grasper(*arguments, cwd=tmp_path)
+    assert result.returncode == 2, result.stderr
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.glob("runs/**/manifest.json"))
+
+
+def test_help_needs_no_heavy_import(tmp_path: Path) -> None:
+    """Neither `import grasper` nor `grasper --help` loads torch, transformers or pandas."""
+    code = "import sys, grasper, grasper.cli; print([m for m in ('torch', 'transformers', 'pandas', 'sklearn', 'pyarrow') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert result.stdout.strip() == "[]", result.stderr
+    assert "synthesize" in grasper("--help", cwd=tmp_path).stdout
+
+
+def test_dry_run_shows_the_plan_and_does_nothing(tmp_path: Path) -> None:
+    """Every step is named with its state, and no folder appears."""
+    result = grasper("pipeline", "--dry-run", "--methods", "copy,grasper", "--run", "plan", cwd=tmp_path)
+    names = [line.split()[0] for line in result.stdout.splitlines()]
+    assert names == ["prepare", "predict", "generate/copy", "align/grasper", "synthesize/grasper", "generate/grasper", "evaluate"], result.stderr
+    assert not (tmp_path / "runs").exists()
