@@ -1,0 +1,66 @@
+"""In which order reviews answer a query: by BM25, by embedding, or by recency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+
+from grasper.errors import ConfigError
+from grasper.records import Request, Review
+
+RankerName = Literal["bm25", "embedding", "recency"]
+
+
+class Ranker(Protocol):
+    """Scores reviews by how well they answer a query."""
+
+    def scores(self, query: str, reviews: Sequence[Review]) -> np.ndarray:
+        """One number per review, `[len(reviews)]`, higher is better; comparable only within one call."""
+        ...
+
+
+class RecencyRanker:
+    """The latest first, whatever the query. Without a time counts as older than with one; among equals the later row is more recent."""
+
+    def scores(self, query: str, reviews: Sequence[Review]) -> np.ndarray:
+        times = [(-1 if review.timestamp is None else review.timestamp, position) for position, review in enumerate(reviews)]
+        scores = np.empty(len(reviews))
+        scores[sorted(range(len(reviews)), key=times.__getitem__)] = np.arange(len(reviews))
+        return scores
+
+
+def make_ranker(name: RankerName) -> Ranker:
+    """The ranker of a name.
+
+    Raises:
+        ConfigError: Not a known name, or its extra is not installed.
+    """
+    if name == "bm25":
+        from grasper.retrieve.bm25 import Bm25Ranker
+
+        return Bm25Ranker()
+    if name == "embedding":
+        from grasper.retrieve.embedding import EmbeddingRanker
+
+        return EmbeddingRanker()
+    if name == "recency":
+        return RecencyRanker()
+    raise ConfigError(f"unknown ranker {name!r}; known: bm25, embedding, recency")
+
+
+def best(reviews: Sequence[Review], scores: np.ndarray, k: int) -> list[Review]:
+    """The `k` reviews with the highest scores, best first; among equals the earlier one."""
+    return [reviews[position] for position in np.argsort(-scores, kind="stable")[:k]]
+
+
+def query_of(request: Request) -> str:
+    """What a request shows of the wanted review: its given title and text, or the item's name (PGraphRAG, Sec. 3.2)."""
+    given = " ".join(text for text in (request.title, request.text) if text)
+    return given or request.item.name or ""
+
+
+def document_of(review: Review) -> str:
+    """What of a review is searched: title and text."""
+    return f"{review.title} {review.text}" if review.title else review.text
