@@ -145,7 +145,7 @@ class LoadedRun:
         system = get_method(method)
         tables, example = self._request(user_or_history, Review(REQUEST_ID, "", item_id, text or "", title, rating))
         model = self._model(system) if system.uses_model else None
-        table = self._predicted_items(user_or_history, example) if system.predicted == "graph" else pd.DataFrame()
+        table = self._predicted_items(user_or_history, example) if system.uses_predictor else pd.DataFrame()
         config = self.config
         with tempfile.TemporaryDirectory(prefix="grasper-") as scratch:
             synthetic: list[SyntheticReview] = []

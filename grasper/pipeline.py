@@ -81,12 +81,12 @@ class Pipeline:
         steps = [self._prepare_step()]
         prepare = steps[0].fingerprint
         predict = None
-        if any(method.predicted == "graph" for method in self.methods):
+        if any(method.uses_predictor for method in self.methods):
             steps.append(self._predict_step(prepare))
             predict = steps[-1].fingerprint
         written: dict[str, str] = {}
         for method in self.methods:
-            upstream = {"prepare": prepare, "predict": predict if method.predicted == "graph" else None}
+            upstream = {"prepare": prepare, "predict": predict if method.uses_predictor else None}
             for make in (self._align_step, self._synthesize_step, self._generate_step):
                 if step := make(method, upstream):
                     steps.append(step)
@@ -250,7 +250,7 @@ class Pipeline:
         return fit(self.config.predict, self.tables, folder, seed=self._seed("predict"))
 
     def _candidates(self, method: Method) -> pd.DataFrame | None:
-        if method.predicted != "graph":
+        if not method.uses_predictor:
             return None
         import pandas as pd
 
@@ -328,7 +328,8 @@ class Pipeline:
         run, names = self.run, [method.name for method in self.methods]
         outputs = {name: run.folder("generate", name) / "outputs.jsonl" for name in names}
         synthetic = {method.name: run.folder("synthesize", method.name) / "synthetic.jsonl" for method in self.methods if method.predicted != "none"}
-        candidates = self._candidates(next((m for m in self.methods if m.predicted == "graph"), get_method("none")))
+        predicting = next((method for method in self.methods if method.uses_predictor), None)
+        candidates = self._candidates(predicting) if predicting else None
         return evaluate(
             self.config.evaluate,
             self.tables,
