@@ -1,0 +1,56 @@
+"""Rows that do not stay: without user, item or text, exact duplicates, pooled users, and histories beyond the limit.
+
+A target is never dropped. Every function returns the kept rows; what it dropped is counted by its caller.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+_ALL_FIELDS = ["user_id", "item_id", "rating", "title", "text"]
+_POOLED_NAMES = (
+    r"(?:by )?(?:an? )?(?:verified )?(?:amazon |google )?"
+    r"(?:travell?er|guest|customer|reviewer|user|shopper|buyer|anonymous|unknown|n/?a|none|null)"
+)
+"""Names that stand for nobody in particular; such a user is many people."""
+
+
+def drop_unusable(reviews: pd.DataFrame) -> pd.DataFrame:
+    """Rows with a user, an item and a text. A target without a text stays, with an empty one: it still has a rating to predict."""
+    has_ids = reviews["user_id"].notna() & reviews["item_id"].notna()
+    kept = reviews[has_ids & (reviews["text"].notna() | reviews["is_target"])]
+    return kept.assign(text=kept["text"].fillna("")).reset_index(drop=True)
+
+
+def drop_duplicates(reviews: pd.DataFrame) -> pd.DataFrame:
+    """Records whose user, item, rating, title and text are all equal, kept once: the target where there is one, else the first."""
+    targets_first = reviews.sort_values("is_target", ascending=False, kind="stable")
+    is_repeat = targets_first.duplicated(_ALL_FIELDS).sort_index()
+    return reviews[~is_repeat | reviews["is_target"]].reset_index(drop=True)
+
+
+def limit_pooled_users(reviews: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
+    """At most `limit` training reviews per user name, chosen at random; 0 drops users with an anonymous name or more than 50 reviews."""
+    is_train = (reviews["split"] == "train") & ~reviews["is_target"]
+    if limit == 0:
+        sizes = is_train.groupby(reviews["user_id"]).transform("sum")
+        is_pooled = (sizes > 50) | reviews["user_id"].str.lower().str.fullmatch(_POOLED_NAMES)
+        return reviews[~(is_train & is_pooled)].reset_index(drop=True)
+    order = pd.Series(np.random.default_rng(seed).permutation(len(reviews)), index=reviews.index)
+    place = order[is_train].groupby(reviews.loc[is_train, "user_id"]).rank(method="first")
+    return reviews[~(place.reindex(reviews.index) > limit)].reset_index(drop=True)
+
+
+def limit_histories(reviews: pd.DataFrame, limit: int) -> pd.DataFrame:
+    """Each user's `limit` most recent reviews beside the target, to simulate sparsity; dates decide, else the order of rows.
+
+    A user without a target keeps one more, since any of them may be the one left out of a training pair. The reviews are gone for
+    everybody: neighbours see as little of the user as the user's own requests do.
+    """
+    is_history = ~reviews["is_target"]
+    history = reviews[is_history].sort_values("timestamp", kind="stable", na_position="first")
+    age = history.groupby("user_id").cumcount(ascending=False)
+    has_target = history["user_id"].isin(reviews.loc[reviews["is_target"], "user_id"])
+    is_kept = (age < np.where(has_target, limit, limit + 1)).reindex(reviews.index, fill_value=True)
+    return reviews[is_kept].reset_index(drop=True)

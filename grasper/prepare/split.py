@@ -1,0 +1,137 @@
+"""Who is trained on, who is asked for: pools, targets, halves, reserved users and examples (DESIGN: leakage rules).
+
+`given`     The benchmark's own splits; no time, so no cut-off.
+`last-out`  The last review of each user with two or more is a target of dev or test (by a hash of the user); everything else trains.
+            A request sees nothing later than its target (`Example.cutoff`). Reserved users keep all their reviews in training, so that
+            no user both gives alignment pairs and is evaluated. The item predictor's parameters are fitted on all training edges,
+            whatever their time.
+`users`     A share of the users, chosen by a seeded hash, is held out with all reviews: the last of each is the target, the others
+            are its history. No cut-off.
+
+Reserved users are training users with `int(sha256(user_id)[0], 16) < 5`: those below 3 give pairs of the split `align`, the others
+`held-out`, one per review with a text, by leave-one-out. A user with a target of its own gives none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from grasper.config import PrepareConfig
+from grasper.errors import ConfigError, DataFormatError
+from grasper.records import EXAMPLE_COLUMNS
+from grasper.retrieve.pool import POOLS
+from grasper.runs import stable_hash
+
+
+def dev_half(user_id: str) -> Literal["dev-a", "dev-b"]:
+    """`dev-a` for tuning or `dev-b` for reporting, by the second hex digit of the user's hash."""
+    return "dev-a" if int(stable_hash(user_id)[1], 16) % 2 == 0 else "dev-b"
+
+
+def reserved_split(user_id: str) -> Literal["align", "held-out"] | None:
+    """What a training user's reviews are reserved for, by the first hex digit of the user's hash; None for 11 of 16 users."""
+    digit = int(stable_hash(user_id)[0], 16)
+    return "align" if digit < 3 else "held-out" if digit < 5 else None
+
+
+def assign_splits(reviews: pd.DataFrame, config: PrepareConfig, seed: int) -> pd.DataFrame:
+    """The reviews with `split` and `is_target` decided; in splits of our own, oldest first.
+
+    Raises:
+        DataFormatError: The split needs dates, or leaves nobody to train on or to ask for.
+        ConfigError: A table has no given split, or the shares leave no training users.
+    """
+    if config.split == "given":
+        if config.source == "table":
+            raise ConfigError("prepare.split is 'given', but a table brings no splits; use --set prepare.split=last-out or users")
+        return reviews
+    if config.source != "table" and reviews["is_target"].any():
+        reviews = reviews.assign(split=reviews["split"].where(reviews["split"] == "train"), is_target=False)
+    extra = reviews["split"] == "train"
+    own, extra_rows = reviews[~extra], reviews[extra]
+    own = _leave_last_out(own) if config.split == "last-out" else _hold_users_out(own, config.dev_share, seed)
+    if not own["is_target"].any():
+        raise DataFormatError(f"{config.name}: prepare.split={config.split} finds no user to hold out among {own['user_id'].nunique()}")
+    return pd.concat([own, extra_rows], ignore_index=True)
+
+
+def _leave_last_out(reviews: pd.DataFrame) -> pd.DataFrame:
+    if reviews["timestamp"].isna().any():
+        missing = int(reviews["timestamp"].isna().sum())
+        raise DataFormatError(
+            f"prepare.split=last-out needs a date for every review; {missing} of {len(reviews)} have none (prepare.columns.timestamp)"
+        )
+    ordered = reviews.sort_values("timestamp", kind="stable").reset_index(drop=True)
+    is_last = ~ordered.duplicated("user_id", keep="last")
+    has_history = ordered.duplicated("user_id", keep="first")
+    is_target = is_last & has_history & (of_users(ordered["user_id"], reserved_split).isna())
+    side = of_users(ordered["user_id"], lambda user: "dev" if int(stable_hash(user)[2], 16) % 2 == 0 else "test")
+    return ordered.assign(split=side.where(is_target, "train"), is_target=is_target)
+
+
+def _hold_users_out(reviews: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
+    if share >= 0.5:
+        raise ConfigError(f"prepare.dev_share is {share}, for dev and again for test: nobody is left to train on; choose below 0.5")
+
+    def side(user_id: str) -> str:
+        position = int(stable_hash(f"{seed}/{user_id}")[:8], 16) / 16**8
+        return "dev" if position < share else "test" if position < 2 * share else "train"
+
+    ordered = reviews.sort_values("timestamp", kind="stable", na_position="first").reset_index(drop=True)
+    split = of_users(ordered["user_id"], side)
+    return ordered.assign(split=split, is_target=~ordered.duplicated("user_id", keep="last") & (split != "train"))
+
+
+def make_examples(reviews: pd.DataFrame, *, has_time: bool) -> pd.DataFrame:
+    """One row per target and per reserved training review with a text, in table order; `has_time` sets cut-offs."""
+    is_target = reviews["is_target"]
+    with_target = set(reviews.loc[is_target, "user_id"])
+    users = reviews["user_id"]
+    reserved = of_users(users, reserved_split)
+    is_pair = (reviews["split"] == "train") & (reviews["text"] != "") & ~users.isin(with_target) & reserved.notna()
+    split = reserved.where(is_pair)
+    split = split.mask(is_target & (reviews["split"] == "dev"), of_users(users, dev_half))
+    split = split.mask(is_target & (reviews["split"] == "test"), "test")
+    chosen = reviews[is_target | is_pair]
+    examples = pd.DataFrame(
+        {
+            "example_id": chosen["review_id"],
+            "review_id": chosen["review_id"],
+            "user_id": chosen["user_id"],
+            "item_id": chosen["item_id"],
+            "split": split[chosen.index].astype("str"),
+            "cutoff": chosen["timestamp"] if has_time else pd.Series(pd.NA, index=chosen.index, dtype="Int64"),
+        }
+    )
+    examples["is_repeated"] = _is_repeated(reviews, examples)
+    return examples[list(EXAMPLE_COLUMNS)].reset_index(drop=True)
+
+
+def _is_repeated(reviews: pd.DataFrame, examples: pd.DataFrame) -> pd.Series:
+    """Whether each target's text, in lower case and with single spaces, stands at another record of its pools up to its cut-off.
+
+    Training pairs are flagged likewise, though retrieval hides such records from them (retrieve/pool.py).
+    """
+    text = reviews["text"].str.lower().str.replace(r"\s+", " ", regex=True)
+    table = pd.DataFrame({"text": text, "pool": reviews["split"], "timestamp": reviews["timestamp"].astype("float64")})
+    flags = pd.Series(False, index=examples.index)
+    for pools in sorted(set(POOLS.values())):
+        mine = examples.index[examples["split"].map(POOLS) == pools]
+        visible = table[table["pool"].isin(pools) & (table["text"] != "")].groupby("text")
+        if examples.loc[mine, "cutoff"].notna().any():
+            # A record without a date is always visible, so it ranks first; the target itself is one of those counted.
+            count = table.loc[table["pool"].isin(pools)].fillna({"timestamp": -np.inf}).groupby("text")["timestamp"].rank(method="max")
+        else:
+            count = visible["text"].transform("size")
+        flags[mine] = count.reindex(mine).fillna(0) > 1
+    return flags & (reviews.loc[examples.index, "text"] != "")
+
+
+def of_users(user_ids: pd.Series, function: Callable[[str], str | None]) -> pd.Series:
+    """A function of the user for every row, computed once per user."""
+    values = {user_id: function(user_id) for user_id in user_ids.unique()}
+    return user_ids.map(values).astype("object")
