@@ -23,7 +23,7 @@ import pandas as pd
 from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, DataFormatError
 from grasper.records import EXAMPLE_COLUMNS
-from grasper.retrieve.pool import POOLS
+from grasper.retrieve.pool import POOLS, normalized
 from grasper.runs import stable_hash
 
 
@@ -116,7 +116,7 @@ def _is_repeated(reviews: pd.DataFrame, examples: pd.DataFrame) -> pd.Series:
 
     Training pairs are flagged likewise, though retrieval hides such records from them (retrieve/pool.py).
     """
-    text = reviews["text"].str.lower().str.replace(r"\s+", " ", regex=True)
+    text = reviews["text"].map(normalized)
     table = pd.DataFrame({"text": text, "pool": reviews["split"], "timestamp": reviews["timestamp"].astype("float64")})
     flags = pd.Series(False, index=examples.index)
     for pools in sorted(set(POOLS.values())):

@@ -1,0 +1,115 @@
+"""What a request may see, and above all what it never may."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grasper.records import Example, Review, Split, Tables
+from grasper.retrieve.pool import POOLS, ReviewPool, is_visible
+
+SPLITS: tuple[Split, ...] = ("align", "held-out", "dev-a", "dev-b", "test")
+
+
+@st.composite
+def reviews_and_examples(draw: st.DrawFn) -> tuple[list[Review], list[Example]]:
+    """A small world with few users, items, texts and dates, so that everything collides."""
+    reviews = [
+        Review(
+            review_id=f"r{number}",
+            user_id=draw(st.sampled_from(["u", "v", "w"])),
+            item_id=draw(st.sampled_from(["i", "j"])),
+            text=draw(st.sampled_from(["good", "bad", "fine"])),
+            timestamp=draw(st.sampled_from([None, 1, 2, 3])),
+            split=draw(st.sampled_from(["train", "dev", "test"])),
+        )
+        for number in range(draw(st.integers(1, 12)))
+    ]
+    examples = []
+    for target in reviews:
+        split = draw(st.sampled_from([split for split in SPLITS if target.split in POOLS[split]]))
+        examples.append(Example(target.review_id, target, split, cutoff=draw(st.sampled_from([None, target.timestamp]))))
+    return reviews, examples
+
+
+@given(reviews_and_examples())
+def test_a_target_never_reaches_its_own_request(world: tuple[list[Review], list[Example]]) -> None:
+    """Neither as an own review, nor as a neighbour, nor as a review of any item."""
+    reviews, examples = world
+    pool = ReviewPool(reviews)
+    for example in examples:
+        shown = [*pool.own(example), *pool.neighbours(example), *pool.of_item("i", example), *pool.of_item("j", example)]
+        assert example.target.review_id not in {review.review_id for review in shown}
+
+
+@given(reviews_and_examples())
+def test_pools_of_other_evaluations_stay_closed(world: tuple[list[Review], list[Example]]) -> None:
+    """Training pairs see training only; dev never sees test, nor test dev."""
+    reviews, examples = world
+    pool = ReviewPool(reviews)
+    for example in examples:
+        allowed = {"train"} if example.split in ("align", "held-out") else {"train", example.split.split("-")[0]}
+        assert {review.split for review in [*pool.own(example), *pool.neighbours(example)]} <= allowed
+
+
+@given(reviews_and_examples())
+def test_nothing_later_than_the_cutoff(world: tuple[list[Review], list[Example]]) -> None:
+    reviews, examples = world
+    pool = ReviewPool(reviews)
+    for example in examples:
+        for review in [*pool.own(example), *pool.neighbours(example)]:
+            assert example.cutoff is None or review.timestamp is None or review.timestamp <= example.cutoff
+
+
+@given(reviews_and_examples())
+def test_training_pairs_never_see_their_own_text(world: tuple[list[Review], list[Example]]) -> None:
+    reviews, examples = world
+    pool = ReviewPool(reviews)
+    for example in examples:
+        if example.split in ("align", "held-out"):
+            assert example.target.text not in {review.text for review in [*pool.own(example), *pool.neighbours(example)]}
+
+
+@given(reviews_and_examples())
+def test_own_and_neighbours_are_all_that_is_visible(world: tuple[list[Review], list[Example]]) -> None:
+    """Own reviews are the user's, neighbours' are others' of the item, and nothing visible is left out."""
+    reviews, examples = world
+    pool = ReviewPool(reviews)
+    for example in examples:
+        visible = [review for review in reviews if is_visible(review, example)]
+        assert pool.own(example) == [review for review in visible if review.user_id == example.user_id]
+        assert pool.neighbours(example) == [
+            review for review in visible if review.user_id != example.user_id and review.item_id == example.item_id
+        ]
+
+
+def make_example(split: Split, text: str = "So good") -> Example:
+    pool = "train" if split in ("align", "held-out") else split.split("-")[0]
+    return Example("t", Review("t", "u", "i", text, split=pool), split)
+
+
+@pytest.mark.parametrize(("split", "sees"), [("align", False), ("held-out", False), ("dev-a", True), ("dev-b", True), ("test", True)])
+def test_repeats_are_hidden_from_training_only(split: Split, sees: bool) -> None:
+    """Evaluation keeps verbatim repeats, as the benchmark does; the target's flag tells them apart."""
+    repeat = Review("other", "v", "i", "So good", split="train")
+    assert is_visible(repeat, make_example(split)) is sees
+
+
+def test_a_repeat_in_other_letters_is_still_a_repeat() -> None:
+    """Case and spacing do not make a text another one."""
+    assert not is_visible(Review("other", "v", "i", "so  GOOD", split="train"), make_example("align"))
+    assert is_visible(Review("other", "v", "i", "so good!", split="train"), make_example("align"))
+
+
+def test_known_answers_on_the_tiny_set(tables: Tables) -> None:
+    """Dora sees her one other review, and of the inn the reviews of lee, ann (training) and user3 (dev)."""
+    pool = ReviewPool(tables.reviews_by_id.values())
+    (dora,) = tables.select("dev-b")
+    assert [review.review_id for review in pool.own(dora)] == ["tiny-dev-000002"]
+    assert [review.user_id for review in pool.neighbours(dora)] == ["lee", "ann", "user3"]
+    user2 = next(example for example in tables.select("dev-a") if example.user_id == "user2")
+    assert pool.own(user2) == []
+    lee = next(example for example in tables.select("align") if example.item_id == "cafe")
+    assert [review.item_id for review in pool.own(lee)] == ["inn"]
+    assert pool.neighbours(lee) == []  # ann's review of the café repeats the text
