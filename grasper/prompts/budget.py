@@ -1,7 +1,7 @@
 """How many tokens a prompt may cost, and what is left out where it costs more.
 
-Instructions are never cut. Given fields are shortened with a mark. Reviews are shortened to their entry's limit; where they do not fit together,
-neighbours' and predicted entries leave first, worst rank first, then exemplars, then own reviews.
+Instructions are never cut. Given fields are shortened with a mark. Reviews are shortened to their entry's limit; where they do not fit
+together, neighbours' and predicted entries leave first, worst rank first, then exemplars, then own reviews.
 """
 
 from __future__ import annotations

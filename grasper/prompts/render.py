@@ -1,7 +1,7 @@
 """Request + profile → the chat messages that a model gets.
 
-One user message: item, own reviews, others' reviews, predicted reviews, given fields, task, form of the answer. Empty sections are left out, but
-`Own reviews: none` stays, because it tells the model that it writes for somebody without history.
+One user message: item, own reviews, others' reviews, predicted reviews, given fields, task, form of the answer. Empty sections are left
+out, but `Own reviews: none` stays, because it tells the model that it writes for somebody without history.
 """
 
 from __future__ import annotations
@@ -14,7 +14,18 @@ from grasper.config import PromptConfig
 from grasper.errors import PromptTooLongError
 from grasper.models.base import Message, Prompt, TextModel
 from grasper.prompts import templates as t
-from grasper.prompts.budget import ITEM_TOKENS, MESSAGE_TOKENS, TITLE_TOKENS, Entry, Kind, TokenCounter, keep_best, max_new_tokens, token_counter, worst_entry
+from grasper.prompts.budget import (
+    ITEM_TOKENS,
+    MESSAGE_TOKENS,
+    TITLE_TOKENS,
+    Entry,
+    Kind,
+    TokenCounter,
+    keep_best,
+    max_new_tokens,
+    token_counter,
+    worst_entry,
+)
 from grasper.prompts.escape import escape
 from grasper.prompts.templates import PROMPT_VERSION, AnswerTask, PromptRole
 from grasper.records import Item, Profile, Request, Review, SyntheticReview
@@ -79,7 +90,8 @@ def render(
     notes = notes or Notes()
     given = [(t.GIVEN_TITLE, request.title, TITLE_TOKENS * 2), (t.GIVEN_TEXT, request.text, config.given_tokens)]
     given += [(t.GIVEN_RATING, _number(request.rating), ITEM_TOKENS)]
-    given += [(t.STYLE_NOTES, notes.style, config.path_tokens), (t.TOPIC_NOTES, notes.topic, config.path_tokens), (t.DRAFT, notes.draft, config.answer_tokens)]
+    given += [(t.STYLE_NOTES, notes.style, config.path_tokens), (t.TOPIC_NOTES, notes.topic, config.path_tokens)]
+    given += [(t.DRAFT, notes.draft, config.answer_tokens)]
     if role == "hindsight":
         given.append((t.REAL_ANSWER, answer, config.answer_tokens))
     order, labels = _order(request.task, role, notes, reasoning=reasoning)
@@ -95,7 +107,9 @@ def render(
     return _compose(question, profile, others, config, model, exemplars)
 
 
-def render_review(item: Item, profile: Profile, *, reasoning: bool, config: PromptConfig, model: TextModel, exemplars: Sequence[Exemplar] = ()) -> Prompt:
+def render_review(
+    item: Item, profile: Profile, *, reasoning: bool, config: PromptConfig, model: TextModel, exemplars: Sequence[Exemplar] = ()
+) -> Prompt:
     """The prompt for a whole review (rating, title, text) of a predicted item: the synthetic history of GraSPer.
 
     Raises:
@@ -131,7 +145,9 @@ def _order(task: AnswerTask, role: PromptRole, notes: Notes, *, reasoning: bool)
     return orders[task], (*(t.PATH_LABELS if reasoning else ()), *t.ANSWER_LABELS[task])
 
 
-def _compose(question: _Question, profile: Profile, others: str, config: PromptConfig, model: TextModel, exemplars: Sequence[Exemplar]) -> Prompt:
+def _compose(
+    question: _Question, profile: Profile, others: str, config: PromptConfig, model: TextModel, exemplars: Sequence[Exemplar]
+) -> Prompt:
     counter = token_counter(model)
     reasoning = t.STYLE in question.labels or t.PLAN in question.labels
     room = min(config.context_tokens, model.context_tokens) - max_new_tokens(question.task, config, reasoning=reasoning)
@@ -158,7 +174,8 @@ def _frame(question: _Question, counter: TokenCounter, room: int) -> tuple[list[
     cost = counter.count(t.SYSTEM) + counter.count(f"{t.OWN}: none") + sum(counter.count(line) for line in task_lines)
     if cost > room:
         raise PromptTooLongError(_too_long(question, room))
-    before, given = [], []
+    before: list[str] = []
+    given: list[str] = []
     for label, text, limit in [*question.given, *_item_line(question.item)]:
         limit = min(limit, room - cost)
         if limit < _MIN_GIVEN_TOKENS:

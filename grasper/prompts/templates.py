@@ -1,8 +1,8 @@
 """Every sentence that a prompt may contain, and the labels that divide it.
 
 The embedded model is tuned on exactly these words: whoever changes one raises `PROMPT_VERSION` and tunes it again.
-Prompts are short and regular, so that a model of a few million parameters can follow them; each answer line says what belongs in it, so that a
-large model which has never seen them can follow them too.
+Prompts are short and regular, so that a model of a few million parameters can follow them; each answer line says what belongs in it, so
+that a large model which has never seen them can follow them too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Analysed reasoning paths: what can be said of a person's style, interests and plan by counting alone (DESIGN: reasoning paths).
 
-Deterministic and free of any model: the warm start of the alignment, the path of training data, and one source of paths among others. A path
-stays below about 45 words, and holds no number where a rating is asked for (the leak guard would take it for the answer).
+Deterministic and free of any model: the warm start of the alignment, the path of training data, and one source of paths among others. A
+path stays below about 45 words, and holds no number where a rating is asked for (the leak guard would take it for the answer).
 
 Ours, not of a paper: all of it.
 """
@@ -9,7 +9,7 @@ Ours, not of a paper: all of it.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +28,8 @@ _EMOJI = re.compile("[\U0001f300-\U0001faff☺☻♥❤]|[:;]-?[)D]")
 _LENGTHS = (5, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150)
 _NUM_INTERESTS, _NUM_PRAISE, _NUM_COMPLAINTS, _NUM_OF_ANSWER = 4, 4, 2, 3
 _OWN_WEIGHT, _PREDICTED_WEIGHT, _OTHERS_WEIGHT = 3.0, 2.0, 1.0
+_GIVEN_WEIGHT, _HEAD_SHARE = 10.0, 0.9
+_LIST_CHARACTERS, _PHRASE_CHARACTERS = 60, 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,9 @@ def analyse(request: Request, profile: Profile, answer: Answer | None = None) ->
     """The path that the visible evidence suggests.
 
     Args:
-        answer: The real answer of a training pair. Length, feeling and key phrases of the plan then come from it, but no phrase that would give the
-            answer away (`reason.leak`). A title's plan names only what the given text holds; a rating's plan does not look at the answer at all.
+        answer: The real answer of a training pair. Length, feeling and key phrases of the plan then come from it, but no phrase that would
+            give the answer away (`reason.leak`). A title's plan names only what the given text holds; a rating's plan does not look at the
+            answer at all.
     """
     hidden = None if answer is None or request.task == "rating" else answer.title if request.task == "title" else answer.text
     style, interests = _style(request, profile), _interests(profile)
@@ -75,7 +78,7 @@ def analyse_review(profile: Profile, answer: Answer | None = None) -> ReasoningP
     return ReasoningPath(_own_style(profile) or _unknown_style(profile), _interests(profile), plan)
 
 
-# --- Style -------------------------------------------------------------------------------------------------------------------------------------------
+# --- Style ------------------------------------------------------------------------------------------------------------------------------
 
 
 def _style(request: Request, profile: Profile) -> str:
@@ -106,24 +109,24 @@ def _unknown_style(profile: Profile, request: Request | None = None, *, with_len
 _TITLE_TRAITS = ("exclaims", "lower case", "capitals", "emoji", "asks")
 
 
-# --- Interests ---------------------------------------------------------------------------------------------------------------------------------------
+# --- Interests --------------------------------------------------------------------------------------------------------------------------
 
 
 def _interests(profile: Profile) -> str:
     """The topics that return in the person's own, predicted and others' reviews; `likely …` where there are no own ones."""
-    weights: Counter[str] = Counter()
+    weights: dict[str, float] = defaultdict(float)
     groups = ((profile.own, _OWN_WEIGHT), (profile.predicted, _PREDICTED_WEIGHT), (profile.neighbours, _OTHERS_WEIGHT))
     for entries, weight in groups:
         for entry in entries:
             for phrase in read(_whole(entry)).phrases:
-                weights[phrase] += weight
+                _weigh(weights, phrase, weight)
     topics = _top(weights, _NUM_INTERESTS)
     if not topics:
         return "unknown"
-    return ("" if profile.own else "likely ") + ", ".join(topics)
+    return ("" if profile.own else "likely ") + _listed(topics)
 
 
-# --- Plan --------------------------------------------------------------------------------------------------------------------------------------------
+# --- Plan -------------------------------------------------------------------------------------------------------------------------------
 
 
 def _plan(request: Request, profile: Profile, hidden: str | None) -> str:
@@ -164,18 +167,18 @@ def _from_answer(reading: _Reading, evidence: Sequence[_Reading]) -> tuple[list[
 
 def _likely(evidence: Sequence[_Reading], given: Sequence[str], feeling: str) -> tuple[list[str], list[str]]:
     """Praise and complaints that fit the feeling: what the request names first, then what others say most."""
-    praise: Counter[str] = Counter()
-    complaints: Counter[str] = Counter()
+    praise: dict[str, float] = defaultdict(float)
+    complaints: dict[str, float] = defaultdict(float)
     for reading in evidence:
         for phrase, value in reading.phrases.items():
-            (complaints if value < 0 else praise)[phrase] += 1
+            _weigh(complaints if value < 0 else praise, phrase, 1.0)
     if feeling in ("negative", "mixed"):
         for phrase in given:
-            complaints[phrase] += 10
+            complaints[phrase] += _GIVEN_WEIGHT
         num_praise, num_complaints = (0 if feeling == "negative" else 2), _NUM_COMPLAINTS + (feeling == "negative")
     else:
         for phrase in given:
-            praise[phrase] += 10
+            praise[phrase] += _GIVEN_WEIGHT
         num_praise, num_complaints = _NUM_PRAISE, 0
     chosen = _top(praise, num_praise)
     return chosen, [phrase for phrase in _top(complaints, num_complaints) if phrase not in chosen]
@@ -185,9 +188,9 @@ def _sentence(feeling: str, num_words: float | None, praise: Sequence[str], comp
     parts = [feeling if num_words is None else f"{feeling}, about {_rounded(num_words)} words"]
     if praise:
         verb = "mention" if feeling == "negative" else "praise"
-        parts.append(f"{verb} {', '.join(praise)}")
+        parts.append(f"{verb} {_listed(praise)}")
     if complaints:
-        parts.append(f"complain about {', '.join(complaints)}")
+        parts.append(f"complain about {_listed(complaints)}")
     return "; ".join(parts)
 
 
@@ -198,7 +201,7 @@ def _feeling_word(feeling: float, rating: float | None) -> str:
     return "positive" if feeling > 0.35 else "negative" if feeling < -0.35 else "mixed"
 
 
-# --- Reading one text --------------------------------------------------------------------------------------------------------------------------------
+# --- Reading one text -------------------------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=50_000)
@@ -239,7 +242,9 @@ def _phrases(words: Sequence[str]) -> list[str]:
             run.append(word)
             continue
         if run:
-            phrases.append(" ".join(run[-2:]))
+            phrase = " ".join(run[-2:])
+            if len(phrase) <= _PHRASE_CHARACTERS:
+                phrases.append(phrase)
         run = []
     return phrases
 
@@ -265,23 +270,43 @@ def _traits(text: str, words: Sequence[str], lowered: Sequence[str]) -> Iterable
         yield "hedges"
     if count >= 10 and not any(mark in text for mark in ".!?"):
         yield "no full stops"
-    we, first = (sum(word in group for word in lowered) for group in (("we", "our", "us", "nós"), ("i", "my", "me", "i'm", "i've", "eu", "meu", "minha")))
+    we, first = (
+        sum(word in group for word in lowered)
+        for group in (("we", "our", "us", "nós"), ("i", "my", "me", "i'm", "i've", "eu", "meu", "minha"))
+    )
     if we + first and count >= 8:
         yield "writes as we" if we > first else "writes as I"
 
 
-# --- Small things ------------------------------------------------------------------------------------------------------------------------------------
+# --- Small things -----------------------------------------------------------------------------------------------------------------------
 
 
 def _whole(entry: Review | SyntheticReview) -> str:
     return f"{entry.title}. {entry.text}" if entry.title else entry.text
 
 
-def _top(weights: Counter[str], count: int) -> list[str]:
+def _weigh(weights: dict[str, float], phrase: str, weight: float) -> None:
+    """Count a phrase, and its last word a little less: `front desk` alone stays itself, but five kinds of room become `room`."""
+    weights[phrase] += weight
+    if " " in phrase:
+        weights[phrase.rsplit(" ", 1)[1]] += weight * _HEAD_SHARE
+
+
+def _listed(phrases: Sequence[str]) -> str:
+    """The phrases with commas between them, as many as stay on a short line; the first one always."""
+    line = phrases[0]
+    for phrase in phrases[1:]:
+        if len(line) + len(phrase) + 2 > _LIST_CHARACTERS:
+            break
+        line += f", {phrase}"
+    return line
+
+
+def _top(weights: dict[str, float], count: int) -> list[str]:
     """The heaviest phrases, none of which repeats a word of another; ties keep their order of appearance."""
     chosen: list[str] = []
     words: set[str] = set()
-    for phrase, _ in weights.most_common():
+    for phrase in sorted(weights, key=lambda phrase: -weights[phrase]):
         if len(chosen) == count:
             break
         if words.isdisjoint(phrase.split()):

@@ -12,7 +12,9 @@ from grasper.prompts.escape import one_line
 from grasper.prompts.templates import ANSWER_LABELS, INTERESTS, PATH_LABELS, PLAN, RATING, STYLE, TEXT, TITLE, AnswerTask
 
 _LABELS = (*PATH_LABELS, TITLE, TEXT, RATING)
-_SECTION = re.compile(rf"^[ \t>#-]*(\*\*|__)?(?P<label>{'|'.join(_LABELS)})[ \t]*(?(1)(?:\1)?)[ \t]*:(?(1)(?:\1)?)", re.IGNORECASE | re.MULTILINE)
+_SECTION = re.compile(
+    rf"^[ \t>#-]*(\*\*|__)?(?P<label>{'|'.join(_LABELS)})[ \t]*(?(1)(?:\1)?)[ \t]*:(?(1)(?:\1)?)", re.IGNORECASE | re.MULTILINE
+)
 _NAMES = {label.lower(): label for label in _LABELS}
 _NUMBER = re.compile(r"(?<![\d.,])([1-5](?:[.,]\d+)?)(?!\d|[.,]\d)")
 _WORDS = {"one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0}
@@ -36,7 +38,7 @@ class ReasoningPath:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was read from a completion. `is_parsed` is False where a line that the task asks for is missing; `text` or `title` then hold the best guess."""
+    """What was read from a completion. Where a line that the task asks for is missing, `is_parsed` is False and its field the best guess."""
 
     path: ReasoningPath | None
     title: str | None
@@ -73,8 +75,8 @@ def render_answer(
 def parse_answer(raw: str, task: AnswerTask, *, expects_path: bool) -> Answer:
     """Read a completion: labels in any case and order, chatter before the first one, texts over several lines.
 
-    Titles and path lines are one line; a text goes on to the next label. A label that comes twice counts the first time. Where the line that the task
-    asks for is missing, `is_parsed` is False, and the best guess is the text that stands under no label.
+    Titles and path lines are one line; a text goes on to the next label. A label that comes twice counts the first time. Where the line
+    that the task asks for is missing, or a line of an expected path, `is_parsed` is False; the best guess is what stands under no label.
     """
     sections, loose = _sections(raw)
     path = _path(sections)
@@ -109,7 +111,7 @@ def _sections(raw: str) -> tuple[dict[str, str], str]:
     matches = list(_SECTION.finditer(raw))
     for match, following in zip(matches, [*matches[1:], None], strict=True):
         content = raw[match.end() : following.start() if following else len(raw)]
-        sections.setdefault(_NAMES[match['label'].lower()], content.strip())
+        sections.setdefault(_NAMES[match["label"].lower()], content.strip())
     return sections, raw[: matches[0].start()] if matches else raw
 
 

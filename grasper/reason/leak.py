@@ -10,15 +10,16 @@ A path leaks where it holds
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from grasper.reason.format import ReasoningPath
 from grasper.reason.lexicon import STOPWORDS
-from grasper.records import Profile, Request, Review
+from grasper.records import Profile, Request, Review, SyntheticReview
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?")
 _NGRAM = 5
 _NUMBER_WORDS = {1: "one um uma", 2: "two dois duas", 3: "three três", 4: "four quatro", 5: "five cinco"}
-_STAR_WORDS = frozenset("star stars starred rating rated estrela estrelas nota".split())
+_STAR_WORDS = frozenset(["star", "stars", "starred", "rating", "rated", "estrela", "estrelas", "nota"])
 
 
 def leaks(path: ReasoningPath, request: Request, profile: Profile, target: Review) -> bool:
@@ -60,12 +61,13 @@ def _names_title(lines: list[list[str]], title: list[str], context: list[list[st
 
 def _context(request: Request, profile: Profile) -> list[list[str]]:
     """The words of every field that the prompt shows."""
-    entries = (*profile.own, *profile.neighbours, *profile.predicted)
+    entries: tuple[Review | SyntheticReview, ...] = (*profile.own, *profile.neighbours, *profile.predicted)
     fields = [request.title, request.text, request.item.name, request.item.category]
     fields += [field for entry in entries for field in (entry.title, entry.text)]
     return [_words(field) for field in fields if field]
 
 
+@lru_cache(maxsize=50_000)
 def _words(text: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(text)]
 
