@@ -6,6 +6,7 @@ out, but `Own reviews: none` stays, because it tells the model that it writes fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -33,6 +34,7 @@ from grasper.records import Item, Profile, Request, Review, SyntheticReview
 __all__ = ["PROMPT_VERSION", "AnswerTask", "Exemplar", "Notes", "PromptRole", "after_path", "render", "render_review", "request_lines"]
 
 _MIN_GIVEN_TOKENS = 8
+_PATH_LABEL = re.compile(rf"^\s*(?:{'|'.join(t.PATH_LABELS)})\s*:\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Exemplar:
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """What the reasoners of PAT have written so far; an empty string where nothing."""
+    """What PAT's reasoners and generator have written so far, with or without the labels of a path; an empty string where nothing."""
 
     style: str = ""
     topic: str = ""
@@ -90,7 +92,7 @@ def render(
     notes = notes or Notes()
     given = [(t.GIVEN_TITLE, request.title, TITLE_TOKENS * 2), (t.GIVEN_TEXT, request.text, config.given_tokens)]
     given += [(t.GIVEN_RATING, _number(request.rating), ITEM_TOKENS)]
-    given += [(t.STYLE_NOTES, notes.style, config.path_tokens), (t.TOPIC_NOTES, notes.topic, config.path_tokens)]
+    given += [(t.STYLE_NOTES, _note(notes.style), config.path_tokens), (t.TOPIC_NOTES, _note(notes.topic), config.path_tokens)]
     given += [(t.DRAFT, notes.draft, config.answer_tokens)]
     if role == "hindsight":
         given.append((t.REAL_ANSWER, answer, config.answer_tokens))
@@ -229,6 +231,11 @@ def _entry_line(review: Review | SyntheticReview) -> str:
     if review.title:
         head.append(f"{escape(review.title)} |")
     return " ".join((*head, escape(review.text)))
+
+
+def _note(lines: str) -> str:
+    """Lines of a path as one line of notes."""
+    return "; ".join(_PATH_LABEL.sub("", line) for line in lines.splitlines() if line.strip())
 
 
 def _number(rating: float | None) -> str | None:

@@ -38,7 +38,7 @@ class ReasoningPath:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was read from a completion. Where a line that the task asks for is missing, `is_parsed` is False and its field the best guess."""
+    """What was read from a completion. Where a line that the task asks for is missing, `is_parsed` is False, its field a guess."""
 
     path: ReasoningPath | None
     title: str | None
