@@ -121,7 +121,13 @@ def prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]], *, room: i
 
 @torch.inference_mode()
 def decode(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], rows: Sequence[Row], sampling: Sampling, *, end_ids: frozenset[int], pad_id: int
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    rows: Sequence[Row],
+    sampling: Sampling,
+    *,
+    end_ids: frozenset[int],
+    pad_id: int,
 ) -> list[Continuation]:
     """One continuation for each row, in the order of the rows.
 
@@ -194,7 +200,7 @@ def choose(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
     values, tokens = probabilities.topk(min(TOP_K_FIRST, vocabulary))
     chosen = _draw(values, tokens, draws, sampling.top_p)
     wide = (values.sum(-1) < sampling.top_p).nonzero().squeeze(1)
-    if len(wide) and TOP_K_FIRST < vocabulary:
+    if len(wide) and vocabulary > TOP_K_FIRST:
         values, tokens = probabilities[wide].sort(descending=True)
         chosen[wide] = _draw(values, tokens, draws[wide], sampling.top_p)
     return chosen

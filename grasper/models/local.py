@@ -183,7 +183,9 @@ class LocalModel:
 
     def _require_room(self, ids: Sequence[int]) -> None:
         if len(ids) >= self.context_tokens:
-            raise PromptTooLongError(f"a prompt has {len(ids)} tokens, model {self.name} holds {self.context_tokens} with the answer; show fewer reviews")
+            raise PromptTooLongError(
+                f"a prompt has {len(ids)} tokens, model {self.name} holds {self.context_tokens} with the answer; show fewer reviews"
+            )
 
     def _batches(
         self, rows_of: dict[tuple[int, ...], list[tuple[int, int]]], max_new_tokens: int
