@@ -1,7 +1,7 @@
 """Write the tables of README and docs from experiments/results/, so that no number is typed by hand.
 
-    python experiments/tables.py          rewrite every block between `<!-- table NAME ARGUMENTS -->` and `<!-- end -->`
-    python experiments/tables.py --check  exit with 1 where a block differs from its file
+python experiments/tables.py          rewrite every block between `<!-- table NAME ARGUMENTS -->` and `<!-- end -->`
+python experiments/tables.py --check  exit with 1 where a block differs from its file
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import pandas as pd
 
 from grasper.config import Config, load_config
 from grasper.errors import ConfigError, DataFormatError, MissingFileError, UnknownIdError
-from grasper.records import REVIEW_COLUMNS, Example, Item, Output, Profile, Review, SyntheticReview, Tables, Task
+from grasper.records import REVIEW_COLUMNS, Example, Output, Profile, Review, SyntheticReview, Tables, Task
 from grasper.runs import Run, derive_seed
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ class LoadedRun:
         """Raise UnknownIdError for a user without any review in the run."""
         if user_id not in self._users:
             examples = ", ".join(list(self._users)[:3])
-            raise UnknownIdError(f"user {user_id!r} is not in {self.run.root} ({len(self._users)} users, for example {examples}); pass the reviews of a new user instead")
+            raise UnknownIdError(
+                f"user {user_id!r} is not in {self.run.root} ({len(self._users)} users, e.g. {examples}); pass a new user's reviews instead"
+            )
 
     @cached_property
     def _users(self) -> dict[str, None]:
@@ -154,12 +156,16 @@ class LoadedRun:
 
                 folder = Path(scratch) / "synthesize"
                 table_or_none = table if len(table.columns) else None
-                synthesize(config.synthesize, config.prompts, system, tables, [example], table_or_none, model, folder, seed=derive_seed(seed, "synthesize"))
+                synthesize(
+                    config.synthesize, config.prompts, system, tables, [example], table_or_none, model, folder, seed=derive_seed(seed, "synthesize")
+                )
                 synthetic = load_synthetic(folder / "synthetic.jsonl")
             from grasper.generate import generate, load_outputs
 
             folder = Path(scratch) / "generate"
-            generate(config.generate, config.prompts, system, tables, [example], (task,), synthetic, model, folder, seed=derive_seed(seed, "generate"))
+            generate(
+                config.generate, config.prompts, system, tables, [example], (task,), synthetic, model, folder, seed=derive_seed(seed, "generate")
+            )
             output = load_outputs(folder / "outputs.jsonl")[0]
         shown = [tables.reviews_by_id[review_id] for review_id in output.evidence if review_id in tables.reviews_by_id]
         profile = Profile(
@@ -185,10 +191,16 @@ class LoadedRun:
             history = as_reviews(user_or_history)
             user_id, pool = history[0].user_id if history else "new user", "train"
             rows = pd.DataFrame([{name: getattr(review, name) for name in REVIEW_COLUMNS} for review in history], columns=list(REVIEW_COLUMNS))
-            reviews = pd.concat([self.tables.reviews, rows.astype(self.tables.reviews.dtypes.to_dict())], ignore_index=True) if history else self.tables.reviews
+            reviews = (
+                pd.concat([self.tables.reviews, rows.astype(self.tables.reviews.dtypes.to_dict())], ignore_index=True)
+                if history
+                else self.tables.reviews
+            )
         known = target.item_id in set(self.tables.items["item_id"]) or target.item_id in set(reviews["item_id"])
         if not known:
-            raise UnknownIdError(f"item {target.item_id!r} is not in {self.run.root}; item ids are listed in {self.run.folder('prepare') / 'items.parquet'}")
+            raise UnknownIdError(
+                f"item {target.item_id!r} is not in {self.run.root}; item ids are listed in {self.run.folder('prepare') / 'items.parquet'}"
+            )
         split = "test" if pool == "test" else "dev"
         target = replace(target, user_id=user_id, split=pool)
         return Tables(reviews, self.tables.items, self.tables.examples), Example(REQUEST_ID, target, split)  # type: ignore[arg-type]

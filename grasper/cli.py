@@ -22,7 +22,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ConfigOption = Annotated[Path | None, typer.Option("-c", "--config", help="YAML file; experiments/ holds the shipped ones. Without it, the run's own.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option("-c", "--config", help="YAML file; experiments/ holds the shipped ones. Without it, the run's own.")
+]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Folder or file with the data (prepare.data).")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be given several times.")]
 RunOption = Annotated[str | None, typer.Option("--run", help="Name of the run, a folder below runs/, or a path. Default: the data set's name.")]
@@ -120,7 +122,9 @@ def prepare(
     config: ConfigOption = None, data: DataOption = None, settings: SetOption = None, run: RunOption = None, overwrite: OverwriteOption = False
 ) -> None:
     """Raw files → reviews, items, examples; prints the statistics of the data."""
-    _run_stage("prepare", {"config": config, "data": data, "settings": settings, "run": run, "methods": None, "limit": None, "split": None}, overwrite)
+    _run_stage(
+        "prepare", {"config": config, "data": data, "settings": settings, "run": run, "methods": None, "limit": None, "split": None}, overwrite
+    )
 
 
 def _add_stage(name: str, description: str) -> None:

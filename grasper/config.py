@@ -45,7 +45,9 @@ class PrepareConfig(Section):
     split: Literal["given", "last-out", "users"] = Field("given", description="Benchmark splits; leave-last-out by time; users held out.")
     dev_share: float = Field(0.2, gt=0, lt=1, description="Share of users in dev (split: users), and again in test.")
     history_limit: int | None = Field(None, ge=0, description="Keep at most this many reviews of each user's history, the most recent ones.")
-    pooled_user_limit: int = Field(50, ge=0, description="Training reviews kept of one user name; names like 'A Traveler' pool many people. 0 drops such users.")
+    pooled_user_limit: int = Field(
+        50, ge=0, description="Training reviews kept of one user name; names like 'A Traveler' pool many people. 0 drops such users."
+    )
     rating_scale: int = Field(5, ge=1, description="Highest rating in the source; ratings are mapped to 1–5.")
     invalid_rating: Literal["error", "null"] = Field("error", description="What to do with a rating that is no whole number on the scale.")
 

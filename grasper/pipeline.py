@@ -286,7 +286,16 @@ class Pipeline:
             counts["context"] = self._write_synthetic(method, pairs, model, folder / "context")
             context = read_synthetic(folder / "context")
         return counts | align(
-            config.align, config.prompts, method, self.tables, pairs, context, model, folder, ranker=config.generate.ranker, seed=self._seed("align", method.name)
+            config.align,
+            config.prompts,
+            method,
+            self.tables,
+            pairs,
+            context,
+            model,
+            folder,
+            ranker=config.generate.ranker,
+            seed=self._seed("align", method.name),
         )
 
     def _write_synthetic(self, method: Method, examples: Sequence[Example], model: TextModel, folder: Path) -> dict[str, Any]:
@@ -310,7 +319,17 @@ class Pipeline:
         model = self._model(self._adapter(method)) if method.uses_model else None
         seed = self._seed("generate")
         return generate(
-            config.generate, config.prompts, method, self.tables, self.targets, config.tasks, synthetic, model, folder, seed=seed, **self._exemplars(method)
+            config.generate,
+            config.prompts,
+            method,
+            self.tables,
+            self.targets,
+            config.tasks,
+            synthetic,
+            model,
+            folder,
+            seed=seed,
+            **self._exemplars(method),
         )
 
     def _exemplars(self, method: Method) -> dict[str, Any]:

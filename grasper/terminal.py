@@ -18,7 +18,7 @@ from grasper.runs import read_json
 
 if TYPE_CHECKING:
     from grasper.api import LoadedRun
-    from grasper.records import Review
+    from grasper.records import Review, SyntheticReview
 
 _METRICS = {"long": ("rouge1", "rougeL", "meteor"), "title": ("rouge1", "rougeL", "meteor"), "rating": ("mae", "rmse")}
 
@@ -66,46 +66,48 @@ def _cell(entry: dict[str, float] | None) -> str:
 
 
 def print_user(loaded: LoadedRun, user_id: str) -> None:
-    """A user's history, predicted items, synthetic reviews and texts of every method."""
+    """A user's history, predicted items, synthetic reviews and texts of every method, then the references."""
     loaded.require_user(user_id)
     console, tables = _console(), loaded.tables
-    targets = tables.examples[(tables.examples["user_id"] == user_id) & ~tables.examples["split"].isin(["align", "held-out"])]
-    hidden = set(targets["review_id"])
-    names = loaded.names.to_dict()
+    examples = tables.examples
+    targets = examples[(examples["user_id"] == user_id) & ~examples["split"].isin(["align", "held-out"])]
+    hidden, wanted = set(targets["review_id"]), set(targets["example_id"])
+    own = [review for review in tables.reviews_by_id.values() if review.user_id == user_id]
+    names = {item_id: name for item_id, name in loaded.names.items() if isinstance(name, str)}
 
-    def item(item_id: str) -> str:
-        return escape(names.get(item_id) or item_id)
+    def say(kind: str, text: str) -> None:
+        console.print(f"  {kind:<10} {escape(text)}")
 
-    def line(review: Review) -> str:
+    def review_line(review: Review | SyntheticReview, item_id: str) -> str:
         rating = f"[{review.rating:g}] " if review.rating is not None else ""
-        return escape(f"{rating}{review.title or ''} | {review.text}") + f"  ({item(review.item_id)})"
+        return f"{rating}{review.title or ''} | {review.text}  ({names.get(item_id, item_id)})"
 
-    own = [review for review in tables.reviews_by_id.values() if review.user_id == user_id and review.review_id not in hidden]
-    console.print(f"[bold]{escape(user_id)}[/bold]: {len(own)} visible reviews, {len(targets)} target(s)")
+    console.print(f"[bold]{escape(user_id)}[/bold]: {len(own) - len(hidden)} visible reviews, {len(targets)} targets")
     for review in own:
-        console.print(f"  real       {line(review)}")
-    if (loaded.run.folder("predict") / "manifest.json").exists():
+        if review.review_id not in hidden:
+            say("real", review_line(review, review.item_id))
+    if loaded.run.manifest(loaded.run.folder("predict")):
         candidates = loaded.candidates()
-        mine = candidates[candidates["user_id"] == user_id]
-        mine = mine[mine["example_id"].isin(targets["example_id"])] if len(targets) else mine
-        for row in mine.head(10).itertuples(index=False):
-            console.print(f"  predicted  {row.rank:2d}. {item(row.item_id)}  score {row.score:.3f}")
-    wanted = set(targets["example_id"])
+        candidates = candidates[candidates["example_id"].isin(wanted)]
+        for item_id, rank, score in zip(candidates["item_id"], candidates["rank"], candidates["score"], strict=True):
+            say("predicted", f"{rank:2d}. {names.get(item_id, item_id)}  score {score:.3f}")
     for method in loaded.methods():
         written = [output for output in loaded.outputs(method) if output.example_id in wanted]
-        synthetic = [review for review in loaded.synthetic(method) if review.example_id in wanted]
         if not written:
             continue
         console.print(f"[bold]{method}[/bold]")
-        for entry in synthetic:
-            note = f" (rejected: {entry.rejected})" if entry.rejected else ""
-            console.print(f"  synthetic  {item(entry.item.item_id)}: {escape(f'{entry.title or ""} | {entry.text}')}{note}")
+        for entry in loaded.synthetic(method):
+            if entry.example_id in wanted:
+                gate = f"  — rejected: {entry.rejected}" if entry.rejected else ""
+                say("synthetic", review_line(entry, entry.item.item_id) + gate)
         for output in written:
             if output.path:
-                console.print(f"  reasoning  {escape(' / '.join(output.path.splitlines()))}")
-            console.print(f"  {output.task:<9}  {escape(output.text if output.text is not None else f'{output.rating:g}' if output.rating is not None else '–')}")
-    for row in targets.itertuples(index=False):
-        console.print(f"  reference  {line(tables.reviews_by_id[row.review_id])}")
+                say("reasoning", " / ".join(output.path.splitlines()))
+            say(output.task, output.text if output.text is not None else str(output.rating))
+    console.print("[bold]reference[/bold]")
+    for review_id in targets["review_id"]:
+        target = tables.reviews_by_id[review_id]
+        say("real", review_line(target, target.item_id))
 
 
 def print_checks(config: Config) -> bool:
@@ -138,7 +140,11 @@ def _check_packages() -> str:
 def _check_wordnet() -> str:
     from grasper.metrics.text import has_wordnet
 
-    return "found" if has_wordnet() else "not found; METEOR runs without synonyms and is named meteor_no_wordnet (set NLTK_DATA to a folder with corpora/wordnet.zip)"
+    return (
+        "found"
+        if has_wordnet()
+        else "not found; METEOR runs without synonyms and is named meteor_no_wordnet (set NLTK_DATA to a folder with corpora/wordnet.zip)"
+    )
 
 
 def _check_model(config: Config) -> str:

@@ -31,7 +31,9 @@ BAD_INPUT = {
 
 
 @pytest.mark.parametrize(("arguments", "message"), BAD_INPUT.values(), ids=BAD_INPUT.keys())
-def test_bad_input_gives_one_clear_line_and_leaves_nothing(arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_input_gives_one_clear_line_and_leaves_nothing(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Exit code 2, one line that names the problem, no traceback, and no run folder that looks finished."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "table.csv").write_text("user_id,item_id,rating\na,b,3\n")

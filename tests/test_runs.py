@@ -14,9 +14,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     """A reader sees the old content or the new one, never a part."""
     path = tmp_path / "value.txt"
     write_text(path, "old")
-    with pytest.raises(RuntimeError, match="cut off"), atomic_path(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError("cut off")
+
+    def write_half() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("cut off")
+
+    with pytest.raises(RuntimeError, match="cut off"):
+        write_half()
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["value.txt"]
 
