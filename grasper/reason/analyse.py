@@ -271,8 +271,7 @@ def _traits(text: str, words: Sequence[str], lowered: Sequence[str]) -> Iterable
     if count >= 10 and not any(mark in text for mark in ".!?"):
         yield "no full stops"
     we, first = (
-        sum(word in group for word in lowered)
-        for group in (("we", "our", "us", "nós"), ("i", "my", "me", "i'm", "i've", "eu", "meu", "minha"))
+        sum(word in group for word in lowered) for group in (("we", "our", "us", "nós"), ("i", "my", "me", "i'm", "i've", "eu", "meu", "minha"))
     )
     if we + first and count >= 8:
         yield "writes as we" if we > first else "writes as I"

@@ -12,9 +12,7 @@ from grasper.prompts.escape import one_line
 from grasper.prompts.templates import ANSWER_LABELS, INTERESTS, PATH_LABELS, PLAN, RATING, STYLE, TEXT, TITLE, AnswerTask
 
 _LABELS = (*PATH_LABELS, TITLE, TEXT, RATING)
-_SECTION = re.compile(
-    rf"^[ \t>#-]*(\*\*|__)?(?P<label>{'|'.join(_LABELS)})[ \t]*(?(1)(?:\1)?)[ \t]*:(?(1)(?:\1)?)", re.IGNORECASE | re.MULTILINE
-)
+_SECTION = re.compile(rf"^[ \t>#-]*(\*\*|__)?(?P<label>{'|'.join(_LABELS)})[ \t]*(?(1)(?:\1)?)[ \t]*:(?(1)(?:\1)?)", re.IGNORECASE | re.MULTILINE)
 _NAMES = {label.lower(): label for label in _LABELS}
 _NUMBER = re.compile(r"(?<![\d.,])([1-5](?:[.,]\d+)?)(?!\d|[.,]\d)")
 _WORDS = {"one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0}
@@ -109,10 +107,10 @@ def _sections(raw: str) -> tuple[dict[str, str], str]:
     """The first occurrence of each label with its content, and what stands before the first label."""
     sections: dict[str, str] = {}
     matches = list(_SECTION.finditer(raw))
-    for match, following in zip(matches, [*matches[1:], None], strict=True):
-        content = raw[match.end() : following.start() if following else len(raw)]
-        sections.setdefault(_NAMES[match["label"].lower()], content.strip())
-    return sections, raw[: matches[0].start()] if matches else raw
+    starts = [*(match.start() for match in matches), len(raw)]
+    for match, end in zip(matches, starts[1:], strict=True):
+        sections.setdefault(_NAMES[match["label"].lower()], raw[match.end() : end].strip())
+    return sections, raw[: starts[0]]
 
 
 def _path(sections: dict[str, str]) -> ReasoningPath | None:

@@ -13,7 +13,7 @@ import re
 from functools import lru_cache
 
 from grasper.reason.format import ReasoningPath
-from grasper.reason.lexicon import STOPWORDS
+from grasper.reason.lexicon import FUNCTION_WORDS
 from grasper.records import Profile, Request, Review, SyntheticReview
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?")
@@ -54,7 +54,7 @@ def _shares_ngram(lines: list[list[str]], hidden: list[str], context: list[list[
 
 def _names_title(lines: list[list[str]], title: list[str], context: list[list[str]]) -> bool:
     visible = {word for field in context for word in field}
-    secret = {word for word in title if word not in STOPWORDS and word not in visible}
+    secret = {word for word in title if word not in FUNCTION_WORDS and word not in visible}
     named = secret.intersection(word for line in lines for word in line)
     return bool(named) and 2 * len(named) >= len(secret)
 

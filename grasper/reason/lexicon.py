@@ -7,7 +7,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-STOPWORDS = _words(
+FUNCTION_WORDS = _words(
     """
     a about above after again against all almost along already also although always am among an and another any anyone anything are
     aren't around as at away back be became because become been before behind being below besides between both but by came can can't
@@ -21,29 +21,34 @@ STOPWORDS = _words(
     themselves then there there's these they they're thing things think third this those though three through thus till time times to
     together too took toward tried try trying two under until up upon us use used uses using usually very want wanted was wasn't way we
     we'd we'll we're we've well went were weren't what when where whether which while who whole whose why will with within without won't
-    would wouldn't yes yet you you'd you'll you're you've your yourself yours day days week weeks month months year years today
-    yesterday night nights hour hours minute minutes bought buy buying purchase purchased ordered order product item brand review
-    reviews received receive started decided thought felt feel feels looking look looked looks coming found find told asked work works
-    worked working stay stayed staying ive im dont didnt doesnt cant wont isnt wasnt definitely absolutely actually especially extremely
-    super pretty bit kind sort read place hotel motel people person big small long short new old high low top left end side set money
-    worth able hope hear dear please regards sincerely appreciate appreciated overall truly sorry seemed highly etc due taking expect
-    expected expecting including included includes call called spent spend thrilled choose chose choosing chance noticed recently
-    probably prior honestly supposed wish finally easily quickly exactly completely simply totally immediately literally basically
-    certainly cause okay fact reason believe continue changed arrived gave seeing visited visiting booked checked later past ago twice
-    guess leave leaves stop start run true real fully multiple certain various recent different available entire plus bring brought add
-    ask hold keeps helps gotten saying happened sometimes everyday mine forward feedback experience star stars starred rated rating four
-    five six seven eight nine ten dois duas três quatro cinco estrela estrelas ninguém msm mto otimos hoje agora sempre tive nao fiquei
-    achei recebi comprar atende atendeu atendem indico deixa chegou chegar chega vem veio quer quero seja foi fosse fui deu dar ter
-    otimo otima pratico tão assim além porem quanto apenas apesar vez vezes momento realmente demais bastante valeu vale pena parabéns
-    esperado esperava quase algo tipo nenhum nenhuma outro outra outros outras dele dela dessa desse poderia deveria gostaria gosto
-    gostou gostaram desde dentro após antes então aqui certo certa sei posso pode parece precisa preciso serve funciona funcionando
-    usando usei utilizar cumpre promete superou recebida recebido conforme principalmente extremamente totalmente simplesmente
-    perfeitamente exatamente quem mim anos mês meses ano data nota coisa pessoas loja site americanas o os um uma uns umas e de da dos
-    das em na nos nas por para pra com sem que se ao aos à às é são era ser está estou estava tem tinha tenho meu minha meus minhas seu
-    sua seus suas ele ela eles elas eu nós você vocês não sim mais menos muito muita muitos muitas bem já ainda só também mas ou como
-    quando onde porque pois isso isto esse essa este esta aquele aquela nem até sobre entre depois tudo todo toda todos todas nada pouco
-    pouca dia dias produto comprei compra ficou fica usar uso faz fazer fiz vai vou lhe te foram seria havia há pelo pela mesmo mesma
-    cada qualquer
+    would wouldn't yes yet you you'd you'll you're you've your yourself yours o os um uma uns umas e de da dos das em na nos nas por
+    para pra com sem que se ao aos à às é são era ser está estou estava tem tinha tenho meu minha meus minhas seu sua seus suas ele ela
+    eles elas eu nós você vocês não sim mais menos muito muita muitos muitas bem já ainda só também mas ou como quando onde porque pois
+    isso isto esse essa este esta aquele aquela nem até sobre entre depois tudo todo toda todos todas nada pouco pouca dia dias
+    """
+)
+
+STOPWORDS = FUNCTION_WORDS | _words(  # and what people say of anything
+    """
+    day days week weeks month months year years today yesterday night nights hour hours minute minutes bought buy buying purchase
+    purchased ordered order product item brand review reviews received receive started decided thought felt feel feels looking look
+    looked looks coming found find told asked work works worked working stay stayed staying ive im dont didnt doesnt cant wont isnt
+    wasnt definitely absolutely actually especially extremely super pretty bit kind sort read place hotel motel people person big small
+    long short new old high low top left end side set money worth able hope hear dear please regards sincerely appreciate appreciated
+    overall truly sorry seemed highly etc due taking expect expected expecting including included includes call called spent spend
+    thrilled choose chose choosing chance noticed recently probably prior honestly supposed wish finally easily quickly exactly
+    completely simply totally immediately literally basically certainly cause okay fact reason believe continue changed arrived gave
+    seeing visited visiting booked checked later past ago twice guess leave leaves stop start run true real fully multiple certain
+    various recent different available entire plus bring brought add ask hold keeps helps gotten saying happened sometimes everyday mine
+    forward feedback experience star stars starred rated rating four five six seven eight nine ten dois duas três quatro cinco estrela
+    estrelas ninguém msm mto otimos hoje agora sempre tive nao fiquei achei recebi comprar atende atendeu atendem indico deixa chegou
+    chegar chega vem veio quer quero seja foi fosse fui deu dar ter otimo otima pratico tão assim além porem quanto apenas apesar vez
+    vezes momento realmente demais bastante valeu vale pena parabéns esperado esperava quase algo tipo nenhum nenhuma outro outra outros
+    outras dele dela dessa desse poderia deveria gostaria gosto gostou gostaram desde dentro após antes então aqui certo certa sei posso
+    pode parece precisa preciso serve funciona funcionando usando usei utilizar cumpre promete superou recebida recebido conforme
+    principalmente extremamente totalmente simplesmente perfeitamente exatamente quem mim anos mês meses ano data nota coisa pessoas
+    loja site americanas o produto comprei compra ficou fica usar uso faz fazer fiz vai vou lhe te foram seria havia há pelo pela mesmo
+    mesma cada qualquer
     """
 )
 

@@ -1,0 +1,74 @@
+"""What counts as giving the answer away."""
+
+from __future__ import annotations
+
+import pytest
+
+from grasper.reason.format import ReasoningPath
+from grasper.reason.leak import leaks
+from grasper.records import Example, Item, Profile, Review, SyntheticReview, request_for
+
+TARGET = Review("t", "u", "i", "The staff carried our bags up to the third floor.", "Helpful staff and quiet nights", 4.0)
+EMPTY = Profile()
+NEIGHBOUR = Review("n", "v", "i", "They carried our bags up to the room, so helpful.", "Kind people", 5.0)
+
+
+def is_leak(task: str, plan: str, *, profile: Profile = EMPTY, target: Review = TARGET) -> bool:
+    request = request_for(Example("e", target, "align"), task, Item("i", "Gull Inn"))  # type: ignore[arg-type]
+    return leaks(ReasoningPath("short", "rooms", plan), request, profile, target)
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [
+        ("say that staff carried our bags up", True),  # five words in a row
+        ("say that Staff, carried our BAGS up!", True),  # punctuation and case do not hide them
+        ("say that they carried our bags", False),  # three
+        ("praise staff, bags, third floor", False),
+        ("title says helpful staff and quiet nights", False),  # the title is given
+    ],
+)
+def test_five_words_in_a_row_leak_a_text(plan: str, expected: bool) -> None:
+    """Key phrases do not."""
+    assert is_leak("long", plan) is expected
+
+
+def test_words_that_the_context_holds_do_not_leak() -> None:
+    """What a neighbour or a synthetic review says is no secret."""
+    assert is_leak("long", "say that carried our bags up to")
+    assert not is_leak("long", "say that carried our bags up to", profile=Profile(neighbours=(NEIGHBOUR,)))
+    synthetic = SyntheticReview("e", "u", Item("j"), NEIGHBOUR.text)
+    assert not is_leak("long", "say that carried our bags up to", profile=Profile(predicted=(synthetic,)))
+
+
+def test_a_short_text_leaks_as_a_whole() -> None:
+    """Three words cannot hold five in a row."""
+    target = Review("t", "u", "i", "Simply wonderful soap", "Soap", 5.0)
+    assert is_leak("long", "say simply wonderful soap", target=target)
+    assert not is_leak("long", "praise soap", target=target)
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [("helpful, quiet", True), ("helpful nights", True), ("helpful", False), ("praise staff", False), ("staff and bags", False)],
+)
+def test_half_of_the_secret_words_leak_a_title(plan: str, expected: bool) -> None:
+    """`helpful`, `quiet` and `nights` are not in the given text, `staff` is; two of three are too many."""
+    assert is_leak("title", plan) is expected
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [
+        ("give it 4", True),
+        ("four of five", True),
+        ("4/5", True),
+        ("many stars", True),
+        ("rated high", True),
+        ("positive", False),
+        ("praise room 3", False),
+    ],
+)
+def test_the_number_and_stars_leak_a_rating(plan: str, expected: bool) -> None:
+    """In digits or words; other numbers are no leak."""
+    assert is_leak("rating", plan) is expected
