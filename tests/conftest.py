@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 from grasper.records import Tables
 
 REPOSITORY = Path(__file__).parents[1]
+
+# The same cases on every machine, however busy it is.
+settings.register_profile("grasper", deadline=None, derandomize=True, database=None, max_examples=60)
+settings.load_profile("grasper")
 
 
 @pytest.fixture(scope="session")

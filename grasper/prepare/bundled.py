@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from grasper import __version__
+
 HARBOUR_FILES = ("train.parquet", "dev.parquet", "test.parquet", "items.parquet")
-HARBOUR_SEED = 0
-"""Seed that the committed files were generated with."""
 
 
 def harbour_folder() -> Path:
@@ -15,12 +15,16 @@ def harbour_folder() -> Path:
     checkout = Path(__file__).parents[2] / "data" / "harbour"
     if is_complete(checkout):
         return checkout
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grasper" / f"harbour-{HARBOUR_SEED}"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grasper" / f"harbour-{__version__}"
     if not is_complete(cache):
-        from grasper.prepare.harbour import write
-
-        write(cache, seed=HARBOUR_SEED)
+        _generate(cache)
     return cache
+
+
+def _generate(folder: Path) -> None:
+    from grasper.prepare.harbour import write
+
+    write(folder)
 
 
 def is_complete(folder: Path) -> bool:

@@ -149,7 +149,7 @@ def _read_jsonl(path: Path, columns: Mapping[str, str]) -> RawTable:
     for number, line in enumerate(numbered_lines(path), start=1):
         if not line.strip():
             continue
-        record = parse_json(line, path, first_line=number)
+        record = parse_json(line.rstrip(), path, first_line=number)
         if not isinstance(record, dict):
             raise DataFormatError(f"{path} line {number} holds a JSON {type(record).__name__}, expected one object per line")
         seen.update(dict.fromkeys(record))
@@ -214,6 +214,4 @@ def _require(path: Path, columns: Mapping[str, str], found: list[str]) -> None:
         if column not in found:
             optional = "" if field in ("user_id", "item_id", "text") else ", or to null if there is none"
             existing = ", ".join(map(str, found)) or "none"
-            raise DataFormatError(
-                f"{path} has no column '{column}' for {field}; it has: {existing} (set prepare.columns.{field}{optional})"
-            )
+            raise DataFormatError(f"{path} has no column '{column}' for {field}; it has: {existing} (set prepare.columns.{field}{optional})")

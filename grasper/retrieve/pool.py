@@ -25,8 +25,9 @@ class ReviewPool:
             self.by_item[review.item_id].append(review)
 
     def own(self, example: Example) -> list[Review]:
-        """The user's other reviews, oldest first as in the table."""
-        return [review for review in self.by_user.get(example.user_id, ()) if is_visible(review, example)]
+        """The user's other reviews, oldest first; undated ones come before, as in the table."""
+        visible = [review for review in self.by_user.get(example.user_id, ()) if is_visible(review, example)]
+        return sorted(visible, key=lambda review: float("-inf") if review.timestamp is None else review.timestamp)
 
     def neighbours(self, example: Example) -> list[Review]:
         """Other users' reviews of the requested item, in file order (PGraphRAG, Sec. 3.1)."""

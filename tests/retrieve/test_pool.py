@@ -73,15 +73,14 @@ def test_training_pairs_never_see_their_own_text(world: tuple[list[Review], list
 
 @given(reviews_and_examples())
 def test_own_and_neighbours_are_all_that_is_visible(world: tuple[list[Review], list[Example]]) -> None:
-    """Own reviews are the user's, neighbours' are others' of the item, and nothing visible is left out."""
+    """Own reviews are the user's, oldest first; neighbours' are others' of the item; nothing visible is left out."""
     reviews, examples = world
     pool = ReviewPool(reviews)
     for example in examples:
         visible = [review for review in reviews if is_visible(review, example)]
-        assert pool.own(example) == [review for review in visible if review.user_id == example.user_id]
-        assert pool.neighbours(example) == [
-            review for review in visible if review.user_id != example.user_id and review.item_id == example.item_id
-        ]
+        own = [review for review in visible if review.user_id == example.user_id]
+        assert pool.own(example) == sorted(own, key=lambda review: review.timestamp or 0)
+        assert pool.neighbours(example) == [review for review in visible if review.user_id != example.user_id and review.item_id == example.item_id]
 
 
 def make_example(split: Split, text: str = "So good") -> Example:
