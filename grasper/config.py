@@ -102,7 +102,8 @@ class AlignConfig(Section):
     """Reasoning alignment: sampled paths → gold paths → LoRA adapter (GraSPer, Sec. 3.2; REST-PG, Sec. 3)."""
 
     num_pairs: int | None = Field(64, ge=1, description="Training pairs; null takes all reserved users.")
-    num_samples: int = Field(4, ge=1, description="Paths and texts sampled per pair (m).")
+    num_held_out: int = Field(32, ge=0, description="Held-out pairs for the evaluation loss and the rewards of the rounds.")
+    num_samples: int = Field(4, ge=1, description="Paths and texts sampled per pair and source (m).")
     temperature: float = Field(0.7, ge=0, description="Sampling temperature.")
     top_p: float = Field(0.9, gt=0, le=1, description="Nucleus of the sampling.")
     reward: Literal["mean", "rouge1", "rougeL", "meteor", "judge"] = Field("mean", description="What chooses the gold path.")

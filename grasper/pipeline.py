@@ -278,7 +278,7 @@ class Pipeline:
         from grasper.align import align, select_pairs
 
         config, model = self.config, self._model()
-        pairs = select_pairs(self.tables, config.align, seed=self._seed("align"))
+        pairs = select_pairs(self.tables, "align", config.align.num_pairs, seed=self._seed("align"))
         context: list[SyntheticReview] = []
         counts: dict[str, Any] = {}
         if method.predicted != "none":

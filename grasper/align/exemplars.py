@@ -1,7 +1,7 @@
 """Gold paths as in-context examples: how a backbone that cannot be fine-tuned is aligned.
 
-The paper's GPT-4o-mini rows leave open how that model was aligned; this is ours. The gold answers [Z*; t] of the training pairs stand in the prompt as
-solved requests, the most similar ones first.
+The paper's GPT-4o-mini rows leave open how that model was aligned; this is ours. The gold answers [Z*; t] of the training pairs stand in the prompt
+as solved requests, the most similar ones first.
 """
 
 from __future__ import annotations

@@ -133,7 +133,9 @@ def finetune(
             outputs = model(**inputs, logits_to_keep=keep, use_cache=False)
             loss = weighted_nll(outputs.logits[:, :-1], inputs["input_ids"][:, first:], weights[:, first:])
             if not torch.isfinite(loss):
-                raise ModelError(f"the training loss became {loss.item()} at step {self.state.global_step}; lower align.learning_rate ({config.learning_rate})")
+                raise ModelError(
+                    f"the training loss became {loss.item()} at step {self.state.global_step}; lower align.learning_rate ({config.learning_rate})"
+                )
             return (loss, outputs) if return_outputs else loss
 
     checkpoint_dir = out_dir / "checkpoints"
@@ -239,7 +241,9 @@ def preserved_random_state(seed: int) -> Iterator[None]:
             np.random.set_state(numpy_state)
 
 
-def write_job(job_dir: Path, model: ModelConfig, config: AlignConfig, train: Sequence[TrainingSequence], evaluation: Sequence[TrainingSequence], *, seed: int) -> None:
+def write_job(
+    job_dir: Path, model: ModelConfig, config: AlignConfig, train: Sequence[TrainingSequence], evaluation: Sequence[TrainingSequence], *, seed: int
+) -> None:
     """Prepare a job for several processes: everything that `finetune` needs, in plain files."""
     job_dir.mkdir(parents=True, exist_ok=True)
     for name, sequences in (("train", train), ("evaluation", evaluation)):

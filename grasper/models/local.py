@@ -53,6 +53,7 @@ class LocalModel:
         context_tokens: int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        self._source = name
         folder, self.name = find_weights(name)
         self.device = choose_device(device)
         self.batch_tokens = batch_tokens
@@ -66,6 +67,12 @@ class LocalModel:
         self._check_prompt_version()
         self._added_token = _added_token_pattern(self.tokenizer.added_tokens_decoder.values())
         self.count_tokens = lru_cache(maxsize=65536)(self._count_tokens)  # type: ignore[method-assign]
+
+    def with_adapter(self, adapter: Path) -> LocalModel:
+        """A second model of the same kind with a LoRA adapter merged in; this one stays as it is."""
+        return LocalModel(
+            self._source, adapter=adapter, device=str(self.device), batch_tokens=self.batch_tokens, context_tokens=self.context_tokens, dtype=self.model.dtype
+        )
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of plain text."""

@@ -1,0 +1,237 @@
+"""The align stage: which pairs, which paths, which training; one adapter per method, or exemplars for a backbone that cannot be fine-tuned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grasper.align.em import self_train
+from grasper.align.pairs import make_pairs, select_pairs
+from grasper.align.sft import TrainingSequence, finetune, make_sequence
+from grasper.config import AlignConfig, PromptConfig
+from grasper.errors import ConfigError
+from grasper.methods.base import Method
+from grasper.models.base import TextModel
+from grasper.prompts.render import render, request_lines
+from grasper.reason.analyse import analyse
+from grasper.reason.gold import choose_gold
+from grasper.reason.reward import Reward, make_reward
+from grasper.reason.traces import Trace, TrainingPair, describe, real_completion, sample_traces
+from grasper.records import Example, SyntheticReview, Tables
+from grasper.retrieve.rank import RankerName, query_of
+from grasper.runs import atomic_path, derive_seed, write_text
+
+if TYPE_CHECKING:
+    from grasper.models.local import LocalModel
+
+
+def align(
+    config: AlignConfig,
+    prompts: PromptConfig,
+    method: Method,
+    tables: Tables,
+    examples: Sequence[Example],
+    synthetic: Sequence[SyntheticReview],
+    model: TextModel,
+    out_dir: Path,
+    *,
+    ranker: RankerName = "bm25",
+    seed: int,
+) -> dict[str, Any]:
+    """Align the model for one method and write `traces.jsonl`, `gold.jsonl`, `adapter/`, `metrics.jsonl` and `README.md`.
+
+    A method without reasoning is trained on the real texts alone. A model that cannot be fine-tuned gets `exemplars.jsonl` instead of an adapter.
+
+    Args:
+        examples: The align examples; see `select_pairs`.
+        synthetic: Their synthetic reviews, for methods that show predicted items.
+        model: The base model.
+
+    Raises:
+        ConfigError: There are no align examples, or no pair survived the selection.
+    """
+    if not examples:
+        raise ConfigError(
+            "this data set has no alignment pairs (no training user's hash is reserved); use more training data, or a method without training"
+        )
+    pairs = make_pairs(method, tables, examples, synthetic, prompts, ranker=ranker, seed=seed)
+    reward = make_reward(config.reward, judge=model if config.reward == "judge" else None)
+    counts: dict[str, Any] = {"pairs": len(pairs), "zero_history_pairs": sum(not pair.profile.own for pair in pairs)}
+    if not is_trainable(model):
+        return counts | _write_exemplars(config, prompts, method, pairs, reward, model, out_dir, seed=seed)
+
+    from grasper.models.local import LocalModel
+
+    assert isinstance(model, LocalModel)
+    held_out = make_pairs(method, tables, select_pairs(tables, "held-out", config.num_held_out, seed=seed), [], prompts, ranker=ranker, seed=seed)
+    evaluation = [_analysed_sequence(pair, method, prompts, model, config) for pair in held_out]
+    if method.training == "em":
+        counts |= self_train(config, prompts, pairs, held_out, evaluation, reward, model, out_dir, seed=seed)
+    else:
+        sequences, selection = _gold_sequences(config, prompts, method, pairs, reward, model, out_dir, seed=seed)
+        counts |= selection | finetune(model, sequences, evaluation, config, out_dir, seed=derive_seed(seed, "sft"))
+    write_text(out_dir / "README.md", _model_card(method, model, config, counts))
+    return counts
+
+
+def is_trainable(model: TextModel) -> bool:
+    """Whether an adapter can be trained: only a model in this process has weights to adapt."""
+    return hasattr(model, "tokenizer")
+
+
+def _gold_sequences(
+    config: AlignConfig,
+    prompts: PromptConfig,
+    method: Method,
+    pairs: Sequence[TrainingPair],
+    reward: Reward,
+    model: LocalModel,
+    out_dir: Path,
+    *,
+    seed: int,
+) -> tuple[list[TrainingSequence], dict[str, Any]]:
+    """GraSPer's training set: [Z*; real text] for every gold path; [real text] where the method does not reason."""
+    if not method.reasoning:
+        sequences = [
+            make_sequence(
+                model,
+                render(pair.request, pair.profile, reasoning=False, config=prompts, model=model),
+                None,
+                real_completion("", pair),
+                path_weight=0.0,
+            )
+            for pair in pairs
+        ]
+        return sequences, {}
+    gold, selection = _sample_gold(config, prompts, pairs, reward, model, out_dir, seed=seed)
+    by_id = {pair.pair_id: pair for pair in pairs}
+    return [
+        gold_sequence(model, by_id[trace.pair_id], trace.path, real_completion("", by_id[trace.pair_id]), prompts, path_weight=config.path_weight)
+        for trace in gold
+    ], selection
+
+
+def gold_sequence(
+    model: LocalModel, pair: TrainingPair, path: str, answer: str, prompts: PromptConfig, *, path_weight: float, weight: float = 1.0
+) -> TrainingSequence:
+    """One sequence [prompt; path; answer] of a pair that reasons."""
+    prompt = render(pair.request, pair.profile, reasoning=True, config=prompts, model=model)
+    return make_sequence(model, prompt, path, answer, path_weight=path_weight, weight=weight)
+
+
+def _analysed_sequence(pair: TrainingPair, method: Method, prompts: PromptConfig, model: LocalModel, config: AlignConfig) -> TrainingSequence:
+    """A held-out pair for the evaluation loss: the path that the visible evidence suggests, then the real text."""
+    prompt = render(pair.request, pair.profile, reasoning=method.reasoning, config=prompts, model=model)
+    path = analyse(pair.request, pair.profile).render() if method.reasoning else None
+    # Only the real text counts, so that the losses of methods with and without reasoning can be compared.
+    return make_sequence(model, prompt, path, real_completion("", pair), path_weight=0.0)
+
+
+def _sample_gold(
+    config: AlignConfig,
+    prompts: PromptConfig,
+    pairs: Sequence[TrainingPair],
+    reward: Reward,
+    model: TextModel,
+    out_dir: Path,
+    *,
+    seed: int,
+) -> tuple[tuple[Trace, ...], dict[str, Any]]:
+    """Sample paths and texts, and choose the gold ones by reward (GraSPer, Sec. 3.2)."""
+    traces = sample_traces(
+        pairs,
+        model,
+        reward,
+        out_dir / "traces.jsonl",
+        prompts=prompts,
+        sources=config.sources,
+        num_samples=config.num_samples,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        seed=seed,
+    )
+    gold = choose_gold(traces, threshold=config.reward_threshold, top_n=config.top_n)
+    write_lines(
+        out_dir / "gold.jsonl",
+        [{"pair_id": t.pair_id, "source": t.source, "path": t.path, "answer": t.answer, "reward": t.reward} for t in gold.traces],
+    )
+    sampled = describe(traces)
+    return gold.traces, {"traces": sampled, "gold": gold.counts, "tokens_in": sampled["tokens_in"], "tokens_out": sampled["tokens_out"]}
+
+
+def _write_exemplars(
+    config: AlignConfig,
+    prompts: PromptConfig,
+    method: Method,
+    pairs: Sequence[TrainingPair],
+    reward: Reward,
+    model: TextModel,
+    out_dir: Path,
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """Gold answers [Z*; t] as solved requests for a backbone that cannot be fine-tuned: t is the real text, for REST-PG the sampled one."""
+    by_id = {pair.pair_id: pair for pair in pairs}
+    if method.reasoning:
+        gold, counts = _sample_gold(config, prompts, pairs, reward, model, out_dir, seed=seed)
+        solved = [
+            (
+                by_id[trace.pair_id],
+                trace.completion(by_id[trace.pair_id].task) if method.training == "em" else real_completion(trace.path, by_id[trace.pair_id]),
+            )
+            for trace in gold
+        ]
+    else:
+        counts, solved = {}, [(pair, real_completion("", pair)) for pair in pairs]
+    if not solved:
+        raise ConfigError("no training pair is left to align on; lower align.reward_threshold, or raise align.num_pairs or align.num_samples")
+    records = [
+        {
+            "task": pair.task,
+            "query": query_of(pair.request),
+            "question": request_lines(pair.request, reasoning=method.reasoning, config=prompts, model=model),
+            "answer": answer,
+        }
+        for pair, answer in solved
+    ]
+    write_lines(out_dir / "exemplars.jsonl", records)
+    return {**counts, "exemplars": len(records)}
+
+
+def write_lines(path: Path, records: Sequence[dict[str, Any]]) -> None:
+    """A JSONL file, at once or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
+
+
+def _model_card(method: Method, model: LocalModel, config: AlignConfig, counts: dict[str, Any]) -> str:
+    """What the adapter is, from the facts of its training."""
+    facts = {name: value for name, value in counts.items() if not isinstance(value, dict | list)}
+    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    if method.training == "em":
+        content = "[reasoning path; sampled text], weighted by reward,"
+    else:
+        content = "[gold reasoning path; real text]" if method.reasoning else "[real text]"
+    return f"""---
+base_model: {model.name}
+library_name: peft
+tags: [grasper, lora, personalization]
+---
+
+# Adapter of `{method.name}`
+
+A LoRA adapter on `{model.name}`, made by `grasper align`: {method.description}.
+
+Trained on {content}
+of reserved training users, with rank {config.lora_rank}, α {config.lora_alpha}, dropout {config.lora_dropout} on {", ".join(config.target_modules)},
+learning rate {config.learning_rate}, {config.epochs:g} epochs, path weight {config.path_weight:g}.
+
+| fact | value |
+|---|---|
+{rows}
+
+Load it with `grasper`, or with peft: `PeftModel.from_pretrained(base, "adapter")`. It shares the licence and the limits of its base model and of the
+reviews that it was trained on.
+"""
