@@ -1,0 +1,5 @@
+"""evaluate: saved outputs → numbers with intervals, paired comparisons, and one self-contained report. Needs no model."""
+
+from grasper.evaluate.stage import evaluate
+
+__all__ = ["evaluate"]

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 import threading
 import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
@@ -191,10 +192,18 @@ def _synsets(word: str) -> list[_Synset]:
 @cache
 def _wordnet() -> Any:
     """nltk's WordNet reader, or None where its data are not installed (searched along `NLTK_DATA`, unpacked or zipped)."""
-    from nltk.corpus import wordnet
+    from nltk.corpus import LazyCorpusLoader, WordNetCorpusReader
 
+    class EnglishWordNet(WordNetCorpusReader):
+        """WordNet without the maps to other languages, which take most of the time of loading."""
+
+        def map_wn(self, version: str = "wordnet") -> None:
+            return None
+
+    wordnet: Any = LazyCorpusLoader("wordnet", EnglishWordNet, None)
     try:
-        wordnet.ensure_loaded()
+        with warnings.catch_warnings(action="ignore"):  # says that other languages are missing
+            wordnet.ensure_loaded()
     except LookupError:
         return None
     return wordnet

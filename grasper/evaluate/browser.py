@@ -1,0 +1,127 @@
+"""What the report's browser shows of each example: everything that was seen, predicted and written, as plain strings that the page escapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from grasper.evaluate.score import answer_rating, answer_text, reference_text
+from grasper.records import Example, Output, Review, SyntheticReview, Task, tasks_of
+from grasper.runs import stable_hash
+
+if TYPE_CHECKING:
+    from grasper.evaluate.report import Evidence
+
+MAX_OWN = 4
+MAX_NEIGHBOURS = 3
+MAX_PREDICTED = 10
+_TITLES: dict[Task, str] = {"long": "Review text", "title": "Title", "rating": "Rating"}
+_SHOWN = {"rouge1": "R-1", "rougeL": "R-L", "meteor": "M", "meteor_no_wordnet": "M"}
+
+
+def browse_examples(evidence: Evidence, series: Mapping[str, int], max_examples: int, *, clip: int) -> list[dict[str, Any]]:
+    """At most `max_examples` examples, drawn by the hash of their id, texts cut after `clip` characters."""
+    chosen = sorted(evidence.examples, key=lambda example: stable_hash(example.example_id))[:max_examples]
+    ids = [example.example_id for example in chosen]
+    predicted = _predicted(evidence, set(ids))
+    numbers = evidence.scores.values.loc[ids].T.to_dict()
+    return [_describe(example, evidence, series, predicted.get(example.example_id, []), numbers[example.example_id], clip) for example in chosen]
+
+
+def _predicted(evidence: Evidence, wanted: set[str]) -> dict[str, list[dict[str, Any]]]:
+    if evidence.candidates is None:
+        return {}
+    rows = evidence.candidates[evidence.candidates["example_id"].isin(wanted) & (evidence.candidates["rank"] <= MAX_PREDICTED)]
+    predicted: dict[str, list[dict[str, Any]]] = {}
+    for row in rows.sort_values(["example_id", "rank"]).itertuples(index=False):
+        item = evidence.tables.item(row.item_id)
+        share = min(max(float(row.score), 0.0), 1.0)
+        entry = {"rank": int(row.rank), "name": item.name or item.item_id, "score": f"{row.score:.3f}", "share": f"{share:.3f}"}
+        predicted.setdefault(row.example_id, []).append(entry)
+    return predicted
+
+
+def _describe(
+    example: Example,
+    evidence: Evidence,
+    series: Mapping[str, int],
+    predicted: Sequence[dict[str, Any]],
+    numbers: Mapping[Any, float],
+    clip: int,
+) -> dict[str, Any]:
+    facts = evidence.scores.examples.loc[example.example_id]
+    item = evidence.tables.item(example.item_id)
+    neighbours = evidence.pool.neighbours(example)
+    own = evidence.pool.own(example)
+    synthetic = []
+    for method, reviews in evidence.synthetic.items():
+        if entries := reviews.get(example.example_id):
+            synthetic.append({"method": method, "entries": [_synthetic(entry, min(clip, 500)) for entry in entries]})
+    return {
+        "user": example.user_id,
+        "item": item.name or item.item_id,
+        "level": facts["level"],
+        "own_reviews": int(facts["own_reviews"]),
+        "num_neighbours": len(neighbours),
+        "is_repeated": example.is_repeated,
+        "own": [_real(review, evidence, min(clip, 400), show_item=True) for review in own[-MAX_OWN:]],
+        "neighbours": [_real(review, evidence, min(clip, 300), show_item=False) for review in neighbours[:MAX_NEIGHBOURS]],
+        "predicted": list(predicted),
+        "synthetic": synthetic,
+        "tasks": [_task(task, example, evidence, series, numbers, clip) for task in evidence.tasks if task in tasks_of(example)],
+    }
+
+
+def _real(review: Review, evidence: Evidence, clip: int, *, show_item: bool) -> dict[str, str]:
+    about = evidence.tables.item(review.item_id).name or review.item_id if show_item else review.user_id
+    return {"head": review.title or "", "note": _note(about, review.rating), "text": cut(review.text, clip)}
+
+
+def _synthetic(review: SyntheticReview, clip: int) -> dict[str, str]:
+    note = _note(review.item.name or review.item.item_id, review.rating)
+    return {"head": review.title or "", "note": note, "text": cut(review.text, clip), "rejected": review.rejected or ""}
+
+
+def _note(about: str, rating: float | None) -> str:
+    return f"{about} · {_stars(rating)}" if rating is not None else about
+
+
+def _task(task: Task, example: Example, evidence: Evidence, series: Mapping[str, int], numbers: Mapping[Any, float], clip: int) -> dict[str, Any]:
+    target = example.target
+    if task == "rating":
+        reference = _stars(target.rating)
+    else:
+        reference = cut(reference_text(target, task), clip)
+    given = f"given the title “{target.title}”" if task == "long" and target.title else ""
+    answers = []
+    for method, answered in evidence.answers.items():
+        output = answered[example.example_id, task]
+        answers.append(
+            {
+                "method": method,
+                "series": series[method],
+                "text": _answer(output, clip),
+                "path": cut(output.path or "", min(clip, 600)),
+                "scores": _scores(task, {name[-1]: value for name, value in numbers.items() if name[:2] == (method, task)}),
+                "is_parsed": output.is_parsed,
+            }
+        )
+    return {"task": task, "title": _TITLES[task], "given": given, "reference": reference, "answers": answers}
+
+
+def _answer(output: Output, clip: int) -> str:
+    return _stars(answer_rating(output)) if output.task == "rating" else cut(answer_text(output), clip)
+
+
+def _scores(task: Task, numbers: Mapping[str, float]) -> str:
+    return " · ".join(f"{label} {numbers[name]:.2f}" for name, label in _SHOWN.items() if name in numbers and numbers[name] == numbers[name])
+
+
+def _stars(rating: float | None) -> str:
+    return "–" if rating is None else f"{rating:.3g} ★"
+
+
+def cut(text: str, length: int) -> str:
+    """The text without outer white space, cut after `length` characters with an ellipsis."""
+    text = text.strip()
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"

@@ -1,0 +1,157 @@
+"""How sure are the numbers: bootstrap intervals of scores and of paired differences, resampled by item.
+
+Reviews of one item are alike (they praise the same pool), so targets are not independent. Whole items are drawn with replacement, and each draw
+serves all methods at once: a difference between two methods is then taken on the same targets, draw by draw.
+
+Reference: Davison & Hinkley 1997, Bootstrap Methods and their Application, Sec. 3.8 (cluster bootstrap), 5.3 (percentile intervals).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from grasper.errors import ShapeError
+
+SUMMARY_NAMES = {"absolute_error": "mae", "squared_error": "rmse"}
+"""What the mean of a per-example number is called in results; `rmse` is also rooted."""
+
+LOWER_IS_BETTER = frozenset({"mae", "rmse"})
+COMPARED = ("rouge1", "rougeL", "meteor", "meteor_no_wordnet", "personalization", "style_match", "mae", "rmse")
+"""Metrics that tell which of two methods is better."""
+
+_DRAWS_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Means of columns, and the same means in every draw of the bootstrap."""
+
+    names: list[tuple[str, ...]]
+    value: np.ndarray
+    """`[columns]`, NaN for a column without numbers."""
+    draws: np.ndarray
+    """`[draws, columns]`."""
+    count: np.ndarray
+    """Examples behind each column, `[columns]`."""
+    tail: float
+    """Probability left out on either side of an interval."""
+
+    def entry(self, column: int) -> dict[str, float | int]:
+        """`{"value", "low", "high", "n"}` of a column."""
+        low, high = self.interval(self.draws[:, column])
+        return {"value": _rounded(self.value[column]), "low": _rounded(low), "high": _rounded(high), "n": int(self.count[column])}
+
+    def interval(self, draws: np.ndarray) -> tuple[float, float]:
+        """The percentile interval of drawn numbers."""
+        low, high = np.nanquantile(draws, [self.tail, 1 - self.tail])
+        return float(low), float(high)
+
+
+class Bootstrap:
+    """Draws of whole clusters with replacement, made once for a seed."""
+
+    def __init__(self, clusters: Sequence[str], *, samples: int = 1000, confidence: float = 0.95, seed: int = 0) -> None:
+        """Prepare the draws.
+
+        Args:
+            clusters: The cluster of each example, `[n]`.
+        """
+        codes, names = pd.factorize(np.asarray(clusters, dtype=object))
+        self._codes, self._num_clusters = codes, len(names)
+        self._samples, self._seed, self._tail = samples, seed, (1 - confidence) / 2
+
+    def estimate(self, values: pd.DataFrame, where: np.ndarray | None = None) -> Estimate:
+        """Means of the columns over their numbers that are not NaN; `squared_error` columns give the root of the mean.
+
+        Args:
+            where: Which examples count, booleans `[n]`; None for all. The draws stay the same.
+
+        Raises:
+            ShapeError: Not one row per example.
+        """
+        numbers = values.to_numpy(dtype=float)
+        if len(numbers) != len(self._codes):
+            raise ShapeError(f"{len(numbers)} rows of values for {len(self._codes)} examples")
+        names = [name if isinstance(name, tuple) else (name,) for name in values.columns]
+        present = ~np.isnan(numbers)
+        if where is not None:
+            present &= np.asarray(where, dtype=bool)[:, None]
+        sums, counts = self._by_cluster(np.where(present, numbers, 0.0)), self._by_cluster(present.astype(float))
+        generator = np.random.default_rng(self._seed)
+        draws = np.empty((self._samples, numbers.shape[1]))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            for start in range(0, self._samples, _DRAWS_AT_ONCE):
+                size = min(_DRAWS_AT_ONCE, self._samples - start)
+                times = generator.multinomial(self._num_clusters, np.full(self._num_clusters, 1 / self._num_clusters), size=size).astype(float)
+                draws[start : start + size] = (times @ sums) / (times @ counts)
+            value = sums.sum(axis=0) / counts.sum(axis=0)
+        rooted = np.array(["squared_error" in name for name in names], dtype=bool)
+        value[rooted], draws[:, rooted] = np.sqrt(value[rooted]), np.sqrt(draws[:, rooted])
+        return Estimate(names, value, draws, present.sum(axis=0), self._tail)
+
+    def _by_cluster(self, numbers: np.ndarray) -> np.ndarray:
+        totals = np.zeros((self._num_clusters, numbers.shape[1]))
+        np.add.at(totals, self._codes, numbers)
+        return totals
+
+
+def summarize(estimate: Estimate) -> dict[str, Any]:
+    """Nested entries in the order of the columns' names, metrics by their names in results; columns without numbers are left out."""
+    summary: dict[str, Any] = {}
+    for column, name in enumerate(estimate.names):
+        if estimate.count[column]:
+            place = summary
+            for part in name[:-1]:
+                place = place.setdefault(part, {})
+            place[SUMMARY_NAMES.get(name[-1], name[-1])] = estimate.entry(column)
+    return summary
+
+
+def compare(values: pd.DataFrame, estimate: Estimate, baseline: str) -> list[dict[str, Any]]:
+    """Paired differences of every two methods, `method` minus `other`, those against the baseline first.
+
+    Each row: `method`, `other`, `task`, `metric`, `difference` with `low` and `high`, `p` (two-sided, from the draws, not corrected for the
+    number of comparisons), `wins` and `ties` (shares of examples on which `method` is better, or equal) and `n`.
+    """
+    columns = {name: place for place, name in enumerate(estimate.names)}
+    methods = list(dict.fromkeys(name[0] for name in estimate.names))
+    pairs = [(method, baseline) for method in methods if method != baseline and baseline in methods]
+    pairs += [(second, first) for first, second in combinations(methods, 2) if baseline not in (first, second)]
+    rows = []
+    for method, other in pairs:
+        for name, left in columns.items():
+            right = columns.get((other, *name[1:]))
+            metric = SUMMARY_NAMES.get(name[-1], name[-1])
+            if name[0] == method and metric in COMPARED and right is not None and estimate.count[left]:
+                rows.append(
+                    {"method": method, "other": other, "task": name[1], "metric": metric, **_difference(values, estimate, left, right, metric)}
+                )
+    return rows
+
+
+def _difference(values: pd.DataFrame, estimate: Estimate, left: int, right: int, metric: str) -> dict[str, float | int]:
+    draws = estimate.draws[:, left] - estimate.draws[:, right]
+    low, high = estimate.interval(draws)
+    per_example = (values.iloc[:, left] - values.iloc[:, right]).dropna().to_numpy()
+    better = per_example < 0 if metric in LOWER_IS_BETTER else per_example > 0
+    drawn = draws[~np.isnan(draws)]
+    one_sided = min((drawn <= 0).mean(), (drawn >= 0).mean())
+    return {
+        "difference": _rounded(estimate.value[left] - estimate.value[right]),
+        "low": _rounded(low),
+        "high": _rounded(high),
+        "p": _rounded(min(1.0, max(2 * one_sided, 1 / len(drawn)))),
+        "wins": _rounded(better.mean()),
+        "ties": _rounded((per_example == 0).mean()),
+        "n": len(per_example),
+    }
+
+
+def _rounded(number: float) -> float:
+    return round(float(number), 6)
