@@ -59,7 +59,7 @@ def clean_ratings(values: pd.Series, place: Place, *, scale: int, invalid: Liter
             f"{place.of(index)}: 'rating' is {found}, expected a whole number 1–{scale} "
             f"(use --set prepare.invalid_rating=null to keep such reviews without a rating{wider})"
         )
-    mapped = np.floor(1 + (numbers - 1) * 4 / (scale - 1) + 0.5)
+    mapped = (1 + (numbers - 1) * 4 / (scale - 1) + 0.5) // 1
     return mapped.where(is_valid)
 
 

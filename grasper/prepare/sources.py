@@ -11,7 +11,7 @@ from typing import Literal
 
 import pandas as pd
 
-from grasper.config import ColumnMapping, PrepareConfig
+from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, MissingFileError
 from grasper.prepare.bundled import harbour_folder
 from grasper.prepare.fields import clean_text
@@ -23,12 +23,12 @@ from grasper.runs import fingerprint, fingerprint_file
 
 @dataclass(frozen=True)
 class Input:
-    """One file. `label` starts its review ids; `split` is the pool its rows belong to, None where `prepare.split` decides."""
+    """One file. `label` starts its review ids; `pool` is where its rows belong, None where `prepare.split` decides."""
 
     path: Path
     label: str
     kind: Literal["split", "table", "items"]
-    split: SplitName | None = None
+    pool: SplitName | None = None
 
 
 def find_inputs(config: PrepareConfig) -> list[Input]:
@@ -45,7 +45,10 @@ def find_inputs(config: PrepareConfig) -> list[Input]:
         inputs, folder = [Input(base, config.name, "table")], base.parent
     else:
         folder = harbour_folder() if config.source == "harbour" and config.data is None else _require_data(config)
-        inputs = [Input(path, f"{config.name}-{split}", "split", split) for split, path in find_splits(folder, config.name).items()]
+        inputs = [
+            Input(path, f"{config.name}-{split}", "split", split if config.split == "given" else None)
+            for split, path in find_splits(folder, config.name).items()
+        ]
         inputs += _items_of(folder)
     for entry in config.train:
         inputs += _training_inputs(folder / entry, config)
@@ -70,12 +73,12 @@ def read_inputs(inputs: list[Input], config: PrepareConfig) -> tuple[pd.DataFram
         if given.kind == "items":
             items.append(_read_items(given.path))
             continue
-        if given.kind == "split" and given.split is not None:
-            rows = read_split(given.path, given.split, config)
+        if given.kind == "split":
+            rows = read_split(given.path, given.pool or "train", config)
         else:
-            rows = read_reviews(given.path, _columns_of(given, config), config).assign(is_target=False)
+            rows = read_reviews(given.path, config.columns, config).assign(is_target=False)
         rows["review_id"] = [f"{given.label}-{row:06d}" for row in range(1, len(rows) + 1)]
-        rows["split"] = pd.Series(given.split, index=rows.index, dtype="object")
+        rows["split"] = pd.Series(given.pool, index=rows.index, dtype="object")
         items.append(rows[list(ITEM_COLUMNS)])
         parts.append(rows.drop(columns=["name", "category", "brand", "number"]))
     return pd.concat(parts, ignore_index=True), _merge_items(items)
@@ -83,13 +86,9 @@ def read_inputs(inputs: list[Input], config: PrepareConfig) -> tuple[pd.DataFram
 
 def _require_data(config: PrepareConfig) -> Path:
     if config.data is None:
-        raise ConfigError(f"prepare.data is not set: say where the {config.name} data are, for example --data ../shared/data/{config.name}")
+        example = "reviews.csv" if config.source == "table" else f"../shared/data/{config.name}"
+        raise ConfigError(f"prepare.data is not set: say where the {config.name} data are, for example --data {example}")
     return config.data
-
-
-def _columns_of(given: Input, config: PrepareConfig) -> ColumnMapping:
-    """A user's own tables have mapped columns; training sets in the benchmark's parquet layout have ours."""
-    return config.columns if given.kind == "table" else ColumnMapping()
 
 
 def _items_of(folder: Path) -> list[Input]:

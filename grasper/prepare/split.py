@@ -49,14 +49,12 @@ def assign_splits(reviews: pd.DataFrame, config: PrepareConfig, seed: int) -> pd
         if config.source == "table":
             raise ConfigError("prepare.split is 'given', but a table brings no splits; use --set prepare.split=last-out or users")
         return reviews
-    if config.source != "table" and reviews["is_target"].any():
-        reviews = reviews.assign(split=reviews["split"].where(reviews["split"] == "train"), is_target=False)
-    extra = reviews["split"] == "train"
-    own, extra_rows = reviews[~extra], reviews[extra]
+    is_open = reviews["split"].isna()  # the others are lent by prepare.train
+    own, lent = reviews[is_open], reviews[~is_open]
     own = _leave_last_out(own) if config.split == "last-out" else _hold_users_out(own, config.dev_share, seed)
     if not own["is_target"].any():
         raise DataFormatError(f"{config.name}: prepare.split={config.split} finds no user to hold out among {own['user_id'].nunique()}")
-    return pd.concat([own, extra_rows], ignore_index=True)
+    return pd.concat([own, lent], ignore_index=True)
 
 
 def _leave_last_out(reviews: pd.DataFrame) -> pd.DataFrame:

@@ -54,6 +54,14 @@ def test_all_sets_join_with_ids_that_tell_their_source(config: PrepareConfig) ->
     assert "j" in named.index
 
 
+def test_own_splits_may_be_drawn_anew(config: PrepareConfig) -> None:
+    """Then train, dev and test are one table without targets, and lent sets stay training."""
+    config = config.model_copy(update={"split": "users"})
+    reviews, _ = read_inputs(find_inputs(config), config)
+    assert reviews["split"].isna().tolist() == [True] * 4 + [False] * 2
+    assert not reviews["is_target"].any()
+
+
 def test_lent_sets_are_found_relative_to_the_data(config: PrepareConfig) -> None:
     with pytest.raises(MissingFileError, match=r"gone\.parquet does not exist \(paths are relative to prepare\.data\)"):
         find_inputs(config.model_copy(update={"train": (Path("gone.parquet"),)}))
