@@ -13,6 +13,6 @@ from grasper.records import Request
 class ExemplarSource(Protocol):
     """Solved requests that resemble a new one."""
 
-    def exemplars(self, request: Request, task: AnswerTask) -> Sequence[Exemplar]:
-        """The nearest ones, best first; `task` is `review` where a whole review of a predicted item is written."""
+    def nearest(self, request: Request, task: AnswerTask) -> Sequence[Exemplar]:
+        """The most similar ones, best first; `task` is `review` where a whole review of a predicted item is written."""
         ...

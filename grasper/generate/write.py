@@ -1,0 +1,152 @@
+"""Requests → outputs with a language model: evidence, prompt, samples, parsing, choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from grasper.config import GenerateConfig, PromptConfig
+from grasper.generate.consensus import choose, evidence_for
+from grasper.methods.base import Method
+from grasper.metrics.rating import rating_from_probabilities
+from grasper.models.base import Completion, Prompt, TextModel
+from grasper.prompts.budget import max_new_tokens
+from grasper.prompts.exemplars import ExemplarSource
+from grasper.prompts.render import after_path, render
+from grasper.prompts.templates import RATING_CHOICES
+from grasper.reason.format import Answer, parse_answer
+from grasper.records import Example, Output, Profile, Request, SyntheticReview, Tables, Task, request_for
+from grasper.retrieve.profile import ProfileBuilder
+
+TITLE_WORDS = 10
+"""Longer titles are cut: the task asks for at most ten words."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes as one method. `synthetic` holds the synthetic reviews by example."""
+
+    config: GenerateConfig
+    prompts: PromptConfig
+    method: Method
+    tables: Tables
+    profiles: ProfileBuilder
+    synthetic: Mapping[str, Sequence[SyntheticReview]]
+    model: TextModel
+    exemplars: ExemplarSource | None = None
+
+    def write(self, task: Task, examples: Sequence[Example], *, seed: int) -> list[Output]:
+        """One output per example, in their order; all of one task, so that they share a length limit."""
+        requests = [request_for(example, task, self.tables.item(example.item_id)) for example in examples]
+        profiles = [
+            self.profiles.for_request(request, example, self.synthetic.get(example.example_id, ()))
+            for request, example in zip(requests, examples, strict=True)
+        ]
+        rendered = [self._render(request, profile) for request, profile in zip(requests, profiles, strict=True)]
+        if task == "rating":
+            return self._rate(requests, profiles, rendered, seed)
+        samples = self._sample(task, rendered, seed)
+        return [self._output(*parts) for parts in zip(requests, profiles, samples, strict=True)]
+
+    def _render(self, request: Request, profile: Profile) -> Prompt:
+        shown = self.exemplars.nearest(request, request.task) if self.exemplars else ()
+        return render(request, profile, reasoning=self.method.reasoning, config=self.prompts, model=self.model, exemplars=shown)
+
+    def _sample(self, task: Task, rendered: Sequence[Prompt], seed: int) -> list[list[Completion]]:
+        return self.model.generate(
+            rendered,
+            n=self.config.consensus_samples,
+            temperature=self.config.temperature,
+            top_p=self.config.top_p,
+            max_new_tokens=max_new_tokens(task, self.prompts, reasoning=self.method.reasoning),
+            seed=seed,
+        )
+
+    # -- text and title ------------------------------------------------------------------------------------------------------------
+
+    def _output(self, request: Request, profile: Profile, completions: Sequence[Completion]) -> Output:
+        answers = [parse_answer(completion.text, request.task, expects_path=self.method.reasoning) for completion in completions]
+        texts = [_text(answer, request.task) for answer in answers]
+        usable = [number for number, answer in enumerate(answers) if answer.is_parsed] or list(range(len(answers)))
+        chosen = usable[choose([texts[number] for number in usable], evidence_for(request.task, profile))]
+        answer = answers[chosen]
+        return Output(
+            example_id=request.example_id,
+            task=request.task,
+            method=self.method.name,
+            text=texts[chosen],
+            path=answer.path.render() if answer.path else None,
+            raw=completions[chosen].text,
+            is_parsed=answer.is_parsed,
+            samples=tuple(texts) if len(texts) > 1 else (),
+            evidence=profile.review_ids(),
+            tokens_in=completions[0].tokens_in,  # one prefill for all samples
+            tokens_out=sum(completion.tokens_out for completion in completions),
+        )
+
+    # -- rating --------------------------------------------------------------------------------------------------------------------
+
+    def _rate(self, requests: Sequence[Request], profiles: Sequence[Profile], rendered: Sequence[Prompt], seed: int) -> list[Output]:
+        """Ratings from the digit probabilities behind the path (averaged over sampled paths), or read from the text where a model gives none."""
+        has_probabilities = getattr(self.model, "has_choice_probabilities", True)
+        if not has_probabilities:
+            samples = self._sample("rating", rendered, seed)
+            return [self._read_rating(*parts) for parts in zip(requests, profiles, samples, strict=True)]
+        samples = self._sample("rating", rendered, seed) if self.method.reasoning else [[] for _ in rendered]
+        answers = [[parse_answer(completion.text, "rating", expects_path=True) for completion in completions] for completions in samples]
+        paths = [[answer.path.render() if answer.path else "" for answer in group] or [""] for group in answers]
+        asked = [after_path(prompt, path, "rating") for prompt, group in zip(rendered, paths, strict=True) for path in group]
+        probabilities = self.model.score_choices(asked, RATING_CHOICES)
+        outputs, start = [], 0
+        for number, request in enumerate(requests):
+            end = start + len(paths[number])
+            ratings = rating_from_probabilities(probabilities[start:end], self.config.rating)
+            mean = probabilities[start:end].mean(axis=0, keepdims=True)
+            completions = samples[number]
+            outputs.append(
+                Output(
+                    example_id=request.example_id,
+                    task="rating",
+                    method=self.method.name,
+                    rating=float(rating_from_probabilities(mean, self.config.rating)[0]),
+                    path=paths[number][0] or None,
+                    raw=completions[0].text if completions else "",
+                    is_parsed=not self.method.reasoning or any(paths[number]),
+                    samples=tuple(f"{rating:g}" for rating in ratings) if len(ratings) > 1 else (),
+                    evidence=profiles[number].review_ids(),
+                    tokens_in=completions[0].tokens_in if completions else _count(self.model, asked[start]),
+                    tokens_out=sum(completion.tokens_out for completion in completions) or 1,
+                )
+            )
+            start = end
+        return outputs
+
+    def _read_rating(self, request: Request, profile: Profile, completions: Sequence[Completion]) -> Output:
+        """The median of the ratings that the samples name."""
+        answers = [parse_answer(completion.text, "rating", expects_path=self.method.reasoning) for completion in completions]
+        named = sorted((answer.rating, number) for number, answer in enumerate(answers) if answer.rating is not None)
+        rating, chosen = named[(len(named) - 1) // 2] if named else (None, 0)
+        path = answers[chosen].path
+        return Output(
+            example_id=request.example_id,
+            task="rating",
+            method=self.method.name,
+            rating=rating,
+            path=path.render() if path else None,
+            raw=completions[chosen].text,
+            is_parsed=answers[chosen].is_parsed,
+            samples=tuple(f"{value:g}" for value, _ in named) if len(answers) > 1 else (),
+            evidence=profile.review_ids(),
+            tokens_in=completions[0].tokens_in,
+            tokens_out=sum(completion.tokens_out for completion in completions),
+        )
+
+
+def _text(answer: Answer, task: Task) -> str:
+    if task == "title":
+        return " ".join((answer.title or "").split()[:TITLE_WORDS])
+    return answer.text or ""
+
+
+def _count(model: TextModel, prompt: Prompt) -> int:
+    return sum(model.count_tokens(message.content) for message in prompt.messages) + model.count_tokens(prompt.prefix)

@@ -1,0 +1,118 @@
+"""Which items get a synthetic review: the link predictor's, or those of an ablation.
+
+Items of the user's visible history and the requested item are never among them, except the oracle's, which are the history itself.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from grasper.errors import ConfigError
+from grasper.methods.base import Method
+from grasper.records import CANDIDATE_COLUMNS, Candidate, Example
+from grasper.retrieve.pool import POOLS, ReviewPool
+from grasper.runs import derive_seed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def choose_items(
+    method: Method,
+    examples: Sequence[Example],
+    candidates: pd.DataFrame | None,
+    pool: ReviewPool,
+    *,
+    num_items: int,
+    min_score: float,
+    seed: int,
+) -> dict[str, list[Candidate]]:
+    """At most `num_items` items per example, best first, keyed by example id.
+
+    Args:
+        candidates: The link predictor's table (CANDIDATE_COLUMNS); may be None for methods that do not use it.
+        min_score: Items that the link predictor scores lower are left out.
+
+    Raises:
+        ConfigError: The method needs the link predictor's table and got none.
+    """
+    predicted: dict[str, list[Candidate]] = {}
+    if method.uses_predictor:
+        if candidates is None:
+            raise ConfigError(f"method '{method.name}' needs the candidates of the predict stage, but none were given")
+        predicted = _from_table(candidates, examples, min_score)
+    if method.predicted == "oracle":
+        predicted = {example.example_id: _oracle(example, pool, predicted.get(example.example_id, ())) for example in examples}
+    elif method.predicted == "popular":
+        predicted = _popular(examples, pool, num_items)
+    elif method.predicted == "random":
+        predicted = _random(examples, pool, num_items, seed)
+    return {example.example_id: predicted.get(example.example_id, [])[:num_items] for example in examples}
+
+
+def _from_table(candidates: pd.DataFrame, examples: Sequence[Example], min_score: float) -> dict[str, list[Candidate]]:
+    wanted = {example.example_id for example in examples}
+    rows = candidates[candidates["example_id"].isin(wanted) & (candidates["score"] >= min_score)].sort_values("rank", kind="stable")
+    chosen: dict[str, list[Candidate]] = {}
+    for example_id, user_id, item_id, rank, score in rows[list(CANDIDATE_COLUMNS)].itertuples(index=False, name=None):
+        chosen.setdefault(example_id, []).append(Candidate(example_id, user_id, item_id, int(rank), float(score)))
+    return chosen
+
+
+def _popular(examples: Sequence[Example], pool: ReviewPool, num_items: int) -> dict[str, list[Candidate]]:
+    """The items with most reviews in the pools that the example may see; the score is the share of the most popular one's count."""
+    chosen: dict[str, list[Candidate]] = {}
+    for pools, group in _by_pools(examples).items():
+        counts = _review_counts(pool, pools)
+        ranking = sorted(counts, key=lambda item_id: (-counts[item_id], item_id))
+        for example in group:
+            known = _known_items(example, pool)
+            items = [item_id for item_id in ranking[: num_items + len(known)] if item_id not in known][:num_items]
+            chosen[example.example_id] = _candidates(example, items, {item_id: counts[item_id] / counts[ranking[0]] for item_id in items})
+    return chosen
+
+
+def _random(examples: Sequence[Example], pool: ReviewPool, num_items: int, seed: int) -> dict[str, list[Candidate]]:
+    chosen: dict[str, list[Candidate]] = {}
+    for pools, group in _by_pools(examples).items():
+        items = sorted(_review_counts(pool, pools))
+        for example in group:
+            known = _known_items(example, pool)
+            draw = random.Random(derive_seed(seed, "random items", example.example_id))
+            drawn = draw.sample(items, min(len(items), num_items + len(known)))
+            chosen[example.example_id] = _candidates(example, [item_id for item_id in drawn if item_id not in known][:num_items], {})
+    return chosen
+
+
+def _oracle(example: Example, pool: ReviewPool, predicted: Sequence[Candidate]) -> list[Candidate]:
+    """The items of the user's other reviews, latest first and certain, then the predicted ones."""
+    reviews = sorted(pool.own(example), key=lambda review: -1 if review.timestamp is None else review.timestamp)
+    items = list(dict.fromkeys(review.item_id for review in reversed(reviews) if review.item_id != example.item_id))
+    others = [candidate for candidate in predicted if candidate.item_id not in items]
+    scores = dict.fromkeys(items, 1.0) | {candidate.item_id: candidate.score for candidate in others}
+    return _candidates(example, list(scores), scores)
+
+
+def _candidates(example: Example, items: Sequence[str], scores: Mapping[str, float]) -> list[Candidate]:
+    return [
+        Candidate(example.example_id, example.user_id, item_id, rank, scores.get(item_id, 0.0)) for rank, item_id in enumerate(items, start=1)
+    ]
+
+
+def _known_items(example: Example, pool: ReviewPool) -> set[str]:
+    return {example.item_id, *(review.item_id for review in pool.own(example))}
+
+
+def _by_pools(examples: Sequence[Example]) -> dict[tuple[str, ...], list[Example]]:
+    groups: dict[tuple[str, ...], list[Example]] = {}
+    for example in examples:
+        groups.setdefault(POOLS[example.split], []).append(example)
+    return groups
+
+
+def _review_counts(pool: ReviewPool, pools: tuple[str, ...]) -> dict[str, int]:
+    """Reviews per item in the given pools; items without any are left out."""
+    counts = {item_id: sum(review.split in pools for review in reviews) for item_id, reviews in pool.by_item.items()}
+    return {item_id: count for item_id, count in counts.items() if count}

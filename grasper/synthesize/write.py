@@ -1,0 +1,113 @@
+"""Predicted items → synthetic reviews with a language model: evidence, prompt, answer, quality gate, one more try."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from grasper.config import PromptConfig, SynthesizeConfig
+from grasper.methods.base import Method
+from grasper.models.base import Completion, Prompt, TextModel
+from grasper.prompts.budget import max_new_tokens
+from grasper.prompts.exemplars import ExemplarSource
+from grasper.prompts.render import render_review
+from grasper.reason.format import parse_answer
+from grasper.records import Candidate, Example, Item, Profile, Request, SyntheticReview, Tables
+from grasper.retrieve.profile import ProfileBuilder
+from grasper.runs import derive_seed
+from grasper.synthesize.select import fault_of
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One review to be written."""
+
+    example: Example
+    candidate: Candidate
+    item: Item
+    profile: Profile
+    prompt: Prompt
+
+
+@dataclass(frozen=True)
+class SyntheticWriter:
+    """Writes reviews in a user's stead as one method. `items` holds the predicted items by example."""
+
+    config: SynthesizeConfig
+    prompts: PromptConfig
+    method: Method
+    tables: Tables
+    profiles: ProfileBuilder
+    items: Mapping[str, Sequence[Candidate]]
+    model: TextModel
+    exemplars: ExemplarSource | None = None
+
+    def write(self, examples: Sequence[Example], *, seed: int) -> list[SyntheticReview]:
+        """The reviews of some examples' predicted items, rejected ones included, by example and rank."""
+        jobs = [self._job(example, candidate) for example in examples for candidate in self.items[example.example_id]]
+        if not jobs:
+            return []
+        reviews = self._judge(jobs, self._complete(jobs, seed), {})
+        again = [number for number, review in enumerate(reviews) if review.rejected]
+        if again:
+            accepted: dict[str, list[str]] = {}
+            for review in reviews:
+                if review.rejected is None:
+                    accepted.setdefault(review.example_id, []).append(review.text)
+            retried = [jobs[number] for number in again]
+            second = self._judge(retried, self._complete(retried, derive_seed(seed, "again")), accepted)
+            for number, review in zip(again, second, strict=True):
+                reviews[number] = _with_cost(review if review.rejected is None else reviews[number], reviews[number], review)
+        return reviews
+
+    def _job(self, example: Example, candidate: Candidate) -> _Job:
+        item = self.tables.item(candidate.item_id)
+        profile = self.profiles.for_item(item, example)
+        request = Request(example.example_id, "long", example.user_id, item)
+        shown = self.exemplars.nearest(request, "review") if self.exemplars else ()
+        prompt = render_review(item, profile, reasoning=self.method.reasoning, config=self.prompts, model=self.model, exemplars=shown)
+        return _Job(example, candidate, item, profile, prompt)
+
+    def _complete(self, jobs: Sequence[_Job], seed: int) -> list[Completion]:
+        completions = self.model.generate(
+            [job.prompt for job in jobs],
+            n=1,
+            temperature=self.config.temperature,
+            top_p=self.config.top_p,
+            max_new_tokens=max_new_tokens("review", self.prompts, reasoning=self.method.reasoning),
+            seed=seed,
+        )
+        return [samples[0] for samples in completions]
+
+    def _judge(self, jobs: Sequence[_Job], completions: Sequence[Completion], accepted: dict[str, list[str]]) -> list[SyntheticReview]:
+        """Parse and gate. `accepted` holds the texts that each example has already, and takes the new ones."""
+        reviews = []
+        for job, completion in zip(jobs, completions, strict=True):
+            answer = parse_answer(completion.text, "review", expects_path=self.method.reasoning)
+            earlier = accepted.setdefault(job.example.example_id, [])
+            sources = [review.text for review in (*job.profile.own, *job.profile.neighbours)]
+            fault = fault_of(answer, sources, earlier, self.config)
+            if fault is None:
+                earlier.append(answer.text or "")
+            reviews.append(
+                SyntheticReview(
+                    example_id=job.example.example_id,
+                    user_id=job.example.user_id,
+                    item=job.item,
+                    text=answer.text or "",
+                    title=answer.title,
+                    rating=answer.rating,
+                    path=answer.path.render() if answer.path else None,
+                    rank=job.candidate.rank,
+                    score=job.candidate.score,
+                    rejected=fault,
+                    tokens_in=completion.tokens_in,
+                    tokens_out=completion.tokens_out,
+                )
+            )
+        return reviews
+
+
+def _with_cost(kept: SyntheticReview, first: SyntheticReview, second: SyntheticReview) -> SyntheticReview:
+    """The kept try with the tokens of both."""
+    return replace(kept, tokens_in=first.tokens_in + second.tokens_in, tokens_out=first.tokens_out + second.tokens_out)
