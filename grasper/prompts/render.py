@@ -147,9 +147,7 @@ def _order(task: AnswerTask, role: PromptRole, notes: Notes, *, reasoning: bool)
     return orders[task], (*(t.PATH_LABELS if reasoning else ()), *t.ANSWER_LABELS[task])
 
 
-def _compose(
-    question: _Question, profile: Profile, others: str, config: PromptConfig, model: TextModel, exemplars: Sequence[Exemplar]
-) -> Prompt:
+def _compose(question: _Question, profile: Profile, others: str, config: PromptConfig, model: TextModel, exemplars: Sequence[Exemplar]) -> Prompt:
     counter = token_counter(model)
     reasoning = t.STYLE in question.labels or t.PLAN in question.labels
     room = min(config.context_tokens, model.context_tokens) - max_new_tokens(question.task, config, reasoning=reasoning)

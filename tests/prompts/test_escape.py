@@ -42,7 +42,9 @@ def test_escaped_text_is_one_line_without_special_tokens_or_labels(parts: list[s
     line = escape("".join(parts))
     assert line.splitlines() in ([], [line])
     assert not re.search(r"[\x00-\x1f\x7f-\x9f]", line)
-    assert "<|" not in line and "[INST" not in line and "</s>" not in line
+    assert "<|" not in line
+    assert "[INST" not in line
+    assert "</s>" not in line
     assert not any(re.search(rf"\b{re.escape(label)}:", line, re.IGNORECASE) for label in PROMPT_LABELS)
 
 

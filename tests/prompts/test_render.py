@@ -133,7 +133,8 @@ def test_long_given_text_is_marked_and_instructions_stay() -> None:
     request = Request("e", "title", "u", INN, text="very good indeed " * 1700)
     content = render(request, PROFILE, reasoning=True, config=CONFIG, model=MODEL).messages[1].content
     given_text = next(line for line in content.split("\n") if line.startswith("Given text:"))
-    assert given_text.endswith(" …") and MODEL.count_tokens(given_text) <= CONFIG.given_tokens
+    assert given_text.endswith(" …")
+    assert MODEL.count_tokens(given_text) <= CONFIG.given_tokens
     assert content.endswith("Title: at most 10 words.")
 
 

@@ -1,0 +1,131 @@
+"""How good a sampled answer is: what decides which reasoning path is gold (GraSPer, Sec. 3.2; REST-PG, Sec. 3.2).
+
+Texts and titles: mean of ROUGE-1, ROUGE-L and METEOR without WordNet, so that gold paths do not depend on what a machine has installed; or
+any one of the three; or a weighted mean; or a judge. Ratings: 1 − |error| / 4 in every case. Rewards look at the answer alone, never at its
+path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from grasper.errors import ConfigError, RewardError, ShapeError
+from grasper.metrics import text as metrics
+from grasper.models.base import Message, Prompt, TextModel
+from grasper.prompts.escape import escape
+from grasper.prompts.templates import JUDGE_SYSTEM, JUDGE_TASK, RATING_CHOICES, AnswerTask
+from grasper.reason.format import parse_rating
+
+WEIGHTS: dict[str, dict[str, float]] = {
+    "mean": {"rouge1": 1.0, "rougeL": 1.0, "meteor": 1.0},
+    "rouge1": {"rouge1": 1.0},
+    "rougeL": {"rougeL": 1.0},
+    "meteor": {"meteor": 1.0},
+}
+_METRICS = {
+    "rouge1": metrics.rouge1,
+    "rougeL": metrics.rougeL,
+    "meteor": lambda candidates, references: metrics.meteor(candidates, references, use_wordnet=False),
+}
+
+
+class Reward(Protocol):
+    """Anything that compares answers with real ones."""
+
+    def score(self, task: AnswerTask, candidates: Sequence[str], references: Sequence[str]) -> np.ndarray:
+        """How good each candidate is, `[n]`, 0–1; an empty candidate gets 0.
+
+        Raises:
+            ShapeError: The two do not pair up one to one.
+            RewardError: A reward is not a finite number.
+        """
+        ...
+
+
+def make_reward(name: str = "mean", *, weights: Mapping[str, float] | None = None, judge: TextModel | None = None) -> Reward:
+    """The reward of that name: `mean`, `rouge1`, `rougeL`, `meteor` or `judge`; `weights` (metric → weight) take the place of a name.
+
+    Raises:
+        ConfigError: An unknown name or metric, weights that are not positive together, or a judge without a model.
+    """
+    if name == "judge" and weights is None:
+        if judge is None:
+            raise ConfigError("reward 'judge' needs a model that grades; give one, or choose align.reward from mean, rouge1, rougeL, meteor")
+        return JudgeReward(judge)
+    if weights is None:
+        if name not in WEIGHTS:
+            raise ConfigError(f"unknown reward '{name}'; known are {', '.join((*WEIGHTS, 'judge'))}")
+        weights = WEIGHTS[name]
+    return MetricReward(weights)
+
+
+class MetricReward:
+    """A weighted mean of text metrics."""
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        unknown = sorted(set(weights) - set(_METRICS))
+        if unknown or any(weight < 0 for weight in weights.values()) or not sum(weights.values()) > 0:
+            raise ConfigError(f"reward weights {dict(weights)} must be non-negative, not all zero, and name only {', '.join(_METRICS)}")
+        total = sum(weights.values())
+        self.weights = {name: weight / total for name, weight in weights.items() if weight}
+
+    def score(self, task: AnswerTask, candidates: Sequence[str], references: Sequence[str]) -> np.ndarray:
+        """The weighted mean, `[n]`, 0–1."""
+        _check_pairs(candidates, references)
+        if task == "rating":
+            return rating_reward(candidates, references)
+        scores = [weight * _METRICS[name](candidates, references) for name, weight in self.weights.items()]
+        return _checked(np.sum(scores, axis=0), candidates)
+
+
+class JudgeReward:
+    """The grade from 1 to 5 that a language model expects to give, mapped to 0–1."""
+
+    def __init__(self, model: TextModel) -> None:
+        self._model = model
+
+    def score(self, task: AnswerTask, candidates: Sequence[str], references: Sequence[str]) -> np.ndarray:
+        """(expected grade − 1) / 4, `[n]`."""
+        _check_pairs(candidates, references)
+        if task == "rating":
+            return rating_reward(candidates, references)
+        prompts = [_judge_prompt(candidate, reference) for candidate, reference in zip(candidates, references, strict=True)]
+        grades = self._model.score_choices(prompts, RATING_CHOICES) @ np.arange(1.0, 6.0) if prompts else np.zeros(0)
+        is_empty = np.array([not candidate.strip() for candidate in candidates], dtype=bool)
+        return _checked(np.where(is_empty, 0.0, (grades - 1.0) / 4.0), candidates)
+
+
+def rating_reward(candidates: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """1 − |error| / 4 of the ratings that the texts hold, `[n]`; 0 where a candidate holds none.
+
+    Raises:
+        RewardError: A reference holds no rating.
+    """
+    rewards = np.zeros(len(candidates))
+    for index, (candidate, reference) in enumerate(zip(candidates, references, strict=True)):
+        truth, guess = parse_rating(reference), parse_rating(candidate)
+        if truth is None:
+            raise RewardError(f"reference {index} is {reference!r}, expected a rating from 1 to 5")
+        rewards[index] = 0.0 if guess is None else 1.0 - abs(guess - truth) / 4.0
+    return rewards
+
+
+def _judge_prompt(candidate: str, reference: str) -> Prompt:
+    question = f"Reference: {escape(reference)}\nCandidate: {escape(candidate)}\n{JUDGE_TASK}"
+    return Prompt((Message("system", JUDGE_SYSTEM), Message("user", question)), prefix="Rating:")
+
+
+def _check_pairs(candidates: Sequence[str], references: Sequence[str]) -> None:
+    if isinstance(candidates, str) or isinstance(references, str) or len(candidates) != len(references):
+        raise ShapeError(f"{len(candidates)} candidates and {len(references)} references must pair up one to one, as lists of texts")
+
+
+def _checked(rewards: np.ndarray, candidates: Sequence[str]) -> np.ndarray:
+    """The rewards, once all of them are known to be finite."""
+    wrong = np.flatnonzero(~np.isfinite(rewards))
+    if wrong.size:
+        raise RewardError(f"{wrong.size} of {len(rewards)} rewards are not finite, the first for candidate {wrong[0]}: {candidates[wrong[0]]!r}")
+    return rewards

@@ -1,0 +1,309 @@
+"""Sampling reasoning paths and answers for training pairs, with their rewards (GraSPer, Sec. 3.2; REST-PG, Sec. 3.1).
+
+Three sources. `sampled`: the model writes path and answer without seeing the real one. `analysed`: the path of `reason.analyse` is written
+already (its plan may name key phrases of the real answer: the warm start), the model writes the answer after it. `hindsight`: the model
+writes the path with the real answer in view, and then an answer after it without seeing the real one. Of the last two, paths that leak are
+counted and never continued.
+
+The plan of batches is fixed by the list of pairs, and each batch has a seed of its own, so a resumed run equals an undisturbed one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from grasper.config import PromptConfig
+from grasper.errors import LeakError
+from grasper.models.base import Completion, Prompt, TextModel
+from grasper.progress import Progress
+from grasper.prompts.budget import max_new_tokens
+from grasper.prompts.escape import one_line
+from grasper.prompts.render import Exemplar, after_path, render
+from grasper.prompts.templates import ANSWER_LABELS
+from grasper.reason.analyse import analyse
+from grasper.reason.format import Answer, ReasoningPath, parse_answer, parse_path, render_answer
+from grasper.reason.leak import leaks
+from grasper.reason.reward import Reward
+from grasper.records import Example, Profile, Request, Task
+from grasper.runs import BatchLog, derive_seed
+
+Source = Literal["analysed", "sampled", "hindsight"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPair:
+    """A request whose real answer is known: the profile is what the request may see, the answer is the example's target."""
+
+    example: Example
+    request: Request
+    profile: Profile
+
+    def __post_init__(self) -> None:
+        if self.example.target.review_id in self.profile.review_ids():
+            raise LeakError(f"the profile of training pair {self.pair_id} holds its own target {self.example.target.review_id}")
+
+    @property
+    def task(self) -> Task:
+        return self.request.task
+
+    @property
+    def pair_id(self) -> str:
+        return f"{self.example.example_id}/{self.task}"
+
+    @property
+    def reference(self) -> str:
+        """The real answer: the target's text on one line, its title, or its rating."""
+        target = self.example.target
+        return f"{target.rating:g}" if self.task == "rating" else one_line((target.title if self.task == "title" else target.text) or "")
+
+    @property
+    def answer(self) -> Answer:
+        """The real answer with all fields of the target, for `analyse`."""
+        target = self.example.target
+        return Answer(None, target.title, target.text, target.rating, is_parsed=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One path with the answer that followed it."""
+
+    pair_id: str
+    number: int
+    """Place among the pair's traces."""
+    source: Source
+    path: str
+    """Three lines; empty where none could be read."""
+    answer: str
+    """The written text, title or rating."""
+    reward: float
+    is_parsed: bool
+    is_leak: bool = False
+    copies: int = 1
+    """How often it was drawn."""
+    raw: str = ""
+    mean_logprob: float | None = None
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it may become gold."""
+        return self.is_parsed and not self.is_leak and bool(self.path and self.answer)
+
+    def completion(self, task: Task) -> str:
+        """The trace as a model should write it: path, then the line of the task."""
+        return f"{self.path}\n{ANSWER_LABELS[task][0]}: {one_line(self.answer)}"
+
+
+def real_completion(path: str, pair: TrainingPair) -> str:
+    """[Z*; t]: a path followed by the pair's real answer, what GraSPer is trained on."""
+    target = pair.example.target
+    answer = render_answer(pair.task, title=target.title, text=target.text, rating=target.rating)
+    return f"{path}\n{answer}" if path else answer
+
+
+def sample_traces(
+    pairs: Sequence[TrainingPair],
+    model: TextModel,
+    reward: Reward,
+    log_path: Path,
+    *,
+    prompts: PromptConfig,
+    sources: Sequence[Source] = ("analysed", "sampled"),
+    num_samples: int = 4,
+    temperature: float = 0.7,
+    top_p: float = 0.9,
+    batch_size: int = 16,
+    seed: int = 0,
+    exemplars: Callable[[Request], Sequence[Exemplar]] = lambda request: (),
+) -> list[Trace]:
+    """`num_samples` traces per pair and source, in the order of the pairs; finished batches in `log_path` are not sampled again.
+
+    Of equal traces of one pair only the first is kept. Traces that could not be parsed are kept and marked.
+
+    Args:
+        log_path: JSONL, one trace per line.
+        exemplars: Solved requests for a prompt, for backbones that cannot be fine-tuned.
+    """
+    log = BatchLog(log_path)
+    starts = range(0, len(pairs), batch_size)
+    with Progress("sampling paths", len(pairs), done=min(log.num_batches * batch_size, len(pairs))) as progress:
+        for number in range(log.num_batches, len(starts)):
+            batch = pairs[starts[number] : starts[number] + batch_size]
+            sampler = _Sampler(model, prompts, num_samples, temperature, top_p, derive_seed(seed, "traces", number), exemplars)
+            drafts = [draft for source in dict.fromkeys(sources) for draft in sampler.draw(source, batch)]
+            log.append(asdict(trace) for trace in _rewarded(batch, drafts, reward))
+            progress.advance(len(batch))
+    return [Trace(**record) for record in log.records]
+
+
+def describe(traces: Sequence[Trace]) -> dict[str, Any]:
+    """What selection could gain, over all pairs and by source: mean, best and spread of reward per pair, and what was unusable."""
+    by_source = {source: [trace for trace in traces if trace.source == source] for source in dict.fromkeys(trace.source for trace in traces)}
+    return {**_describe(traces), "by_source": {source: _describe(group) for source, group in by_source.items()}}
+
+
+def _describe(traces: Sequence[Trace]) -> dict[str, Any]:
+    by_pair = rewards_by_pair(traces)
+    statistics: dict[str, Callable[[Sequence[float]], Any]] = {"mean_reward": np.mean, "best_reward": np.max, "spread_of_reward": np.std}
+    return {
+        "pairs": len(by_pair),
+        "traces": len(traces),
+        "unparsed": sum(not trace.is_parsed for trace in traces),
+        "leaks": sum(trace.is_leak for trace in traces),
+        **{name: float(np.mean([of(rewards) for rewards in by_pair.values()])) if by_pair else None for name, of in statistics.items()},
+        "tokens_in": sum(trace.tokens_in for trace in traces),
+        "tokens_out": sum(trace.tokens_out for trace in traces),
+    }
+
+
+def rewards_by_pair(traces: Sequence[Trace]) -> dict[str, list[float]]:
+    """The rewards of each pair's traces, in their order."""
+    ordered = sorted(traces, key=lambda trace: (trace.pair_id, trace.number))
+    return {pair_id: [trace.reward for trace in group] for pair_id, group in groupby(ordered, key=lambda trace: trace.pair_id)}
+
+
+@dataclass(frozen=True)
+class _Sampler:
+    """Draws the traces of one batch."""
+
+    model: TextModel
+    prompts: PromptConfig
+    num_samples: int
+    temperature: float
+    top_p: float
+    seed: int
+    exemplars: Callable[[Request], Sequence[Exemplar]]
+
+    def draw(self, source: Source, pairs: Sequence[TrainingPair]) -> list[Trace]:
+        if source == "sampled":
+            return self._sampled(pairs)
+        if source == "analysed":
+            return self._continued(source, pairs, [[_analysed(pair)] for pair in pairs], num_samples=self.num_samples)
+        return self._hindsight(pairs)
+
+    def _sampled(self, pairs: Sequence[TrainingPair]) -> list[Trace]:
+        completions = self._generate([self._prompt(pair) for pair in pairs], pairs, "sampled", self.num_samples, reasoning=True)
+        return [_read(pair, "sampled", "", completion) for pair, group in zip(pairs, completions, strict=True) for completion in group]
+
+    def _hindsight(self, pairs: Sequence[TrainingPair]) -> list[Trace]:
+        """Paths written with the answer in view; the answer is then written from the path alone, unless the path leaks."""
+        asked = [
+            render(p.request, p.profile, reasoning=True, config=self.prompts, model=self.model, role="hindsight", answer=p.reference) for p in pairs
+        ]
+        paths: list[list[ReasoningPath]] = []
+        drafts: list[Trace] = []
+        for pair, group in zip(pairs, self._generate(asked, pairs, "hindsight-path", self.num_samples, reasoning=True), strict=True):
+            paths.append([])
+            for completion in group:
+                path = parse_path(completion.text)
+                if path is not None and not leaks(path, pair.request, pair.profile, pair.example.target):
+                    paths[-1].append(path)
+                else:
+                    drafts.append(_refused(pair, path, completion))
+        return [*self._continued("hindsight", pairs, paths, num_samples=1), *drafts]
+
+    def _continued(self, source: Source, pairs: Sequence[TrainingPair], paths: Sequence[Sequence[ReasoningPath]], *, num_samples: int) -> list[Trace]:
+        """Answers after paths that are written already."""
+        flat = [(pair, path.render()) for pair, group in zip(pairs, paths, strict=True) for path in group]
+        begun = [after_path(self._prompt(pair), path, pair.task) for pair, path in flat]
+        completions = self._generate(begun, [pair for pair, _ in flat], source, num_samples, reasoning=False)
+        return [
+            _read(pair, source, prompt.prefix, completion)
+            for (pair, _), prompt, group in zip(flat, begun, completions, strict=True)
+            for completion in group
+        ]
+
+    def _prompt(self, pair: TrainingPair) -> Prompt:
+        given = self.exemplars(pair.request)
+        return render(pair.request, pair.profile, reasoning=True, config=self.prompts, model=self.model, exemplars=given)
+
+    def _generate(
+        self, asked: Sequence[Prompt], pairs: Sequence[TrainingPair], purpose: str, num_samples: int, *, reasoning: bool
+    ) -> list[list[Completion]]:
+        if not asked:
+            return []
+        longest = max(max_new_tokens(pair.task, self.prompts, reasoning=reasoning) for pair in pairs)
+        return self.model.generate(
+            asked,
+            n=num_samples,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            max_new_tokens=longest,
+            seed=derive_seed(self.seed, purpose),
+        )
+
+
+def _analysed(pair: TrainingPair) -> ReasoningPath:
+    """The analysed path with the answer in view, or without it where it would leak."""
+    path = analyse(pair.request, pair.profile, pair.answer)
+    return analyse(pair.request, pair.profile) if leaks(path, pair.request, pair.profile, pair.example.target) else path
+
+
+def _read(pair: TrainingPair, source: Source, prefix: str, completion: Completion) -> Trace:
+    raw = prefix + completion.text
+    answer = parse_answer(raw, pair.task, expects_path=True)
+    value = answer.value(pair.task)
+    text = "" if value is None else f"{value:g}" if isinstance(value, float) else value
+    return _trace(pair, source, answer.path, text, completion, raw=raw, is_parsed=answer.is_parsed)
+
+
+def _refused(pair: TrainingPair, path: ReasoningPath | None, completion: Completion) -> Trace:
+    """A hindsight path that leaks or cannot be read: kept for the count, never continued."""
+    is_leak = path is not None
+    return _trace(pair, "hindsight", path, "", completion, raw=completion.text, is_parsed=is_leak, is_leak=is_leak)
+
+
+def _trace(
+    pair: TrainingPair,
+    source: Source,
+    path: ReasoningPath | None,
+    answer: str,
+    completion: Completion,
+    *,
+    raw: str,
+    is_parsed: bool,
+    is_leak: bool = False,
+) -> Trace:
+    """A trace whose number and reward are not known yet."""
+    return Trace(
+        pair.pair_id,
+        number=0,
+        source=source,
+        path=path.render() if path else "",
+        answer=answer,
+        reward=0.0,
+        is_parsed=is_parsed,
+        is_leak=is_leak,
+        raw=raw,
+        mean_logprob=completion.mean_logprob,
+        tokens_in=completion.tokens_in,
+        tokens_out=completion.tokens_out,
+    )
+
+
+def _rewarded(pairs: Sequence[TrainingPair], drafts: Sequence[Trace], reward: Reward) -> list[Trace]:
+    """The traces of each pair with number and reward, equal ones once."""
+    traces: list[Trace] = []
+    for pair in pairs:
+        distinct = _merged([draft for draft in drafts if draft.pair_id == pair.pair_id])
+        rewards = reward.score(pair.task, [draft.answer for draft in distinct], [pair.reference] * len(distinct))
+        traces += [replace(draft, number=number, reward=float(value)) for number, (draft, value) in enumerate(zip(distinct, rewards, strict=True))]
+    return traces
+
+
+def _merged(drafts: Sequence[Trace]) -> list[Trace]:
+    """Traces with the same path and answer as one, which counts its copies and bears their cost."""
+    distinct: dict[tuple[str, str, bool], Trace] = {}
+    for draft in drafts:
+        first = distinct.setdefault((draft.path, draft.answer, draft.is_leak), draft)
+        if first is not draft:
+            tokens_in, tokens_out = first.tokens_in + draft.tokens_in, first.tokens_out + draft.tokens_out
+            distinct[draft.path, draft.answer, draft.is_leak] = replace(first, copies=first.copies + 1, tokens_in=tokens_in, tokens_out=tokens_out)
+    return list(distinct.values())
