@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from grasper.errors import ConfigError, MissingFileError
 from grasper.records import TASKS, Split, Task
@@ -50,6 +50,11 @@ class PrepareConfig(Section):
     )
     rating_scale: int = Field(5, ge=1, description="Highest rating in the source; ratings are mapped to 1–5.")
     invalid_rating: Literal["error", "null"] = Field("error", description="What to do with a rating that is no whole number on the scale.")
+
+    @field_validator("invalid_rating", mode="before")
+    @classmethod
+    def _take_null_by_its_name(cls, value: object) -> object:
+        return "null" if value is None else value  # YAML reads a bare null as nothing
 
 
 class PredictConfig(Section):

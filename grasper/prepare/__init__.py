@@ -54,7 +54,7 @@ def build_tables(config: PrepareConfig, *, seed: int) -> tuple[Tables, dict[str,
     reviews = step("duplicates", drop_duplicates(reviews))
     if reviews.empty:
         raise DataFormatError(f"{config.name}: no review has a user, an item and a text")
-    reviews = assign_splits(reviews, config, seed)
+    reviews = step("undated", assign_splits(reviews, config, seed))
     reviews = step("pooled", limit_pooled_users(reviews, config.pooled_user_limit, derive_seed(seed, "pooled users")))
     if config.history_limit is not None:
         reviews = step("beyond_history_limit", limit_histories(reviews, config.history_limit))

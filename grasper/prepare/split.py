@@ -3,8 +3,8 @@
 `given`     The benchmark's own splits; no time, so no cut-off.
 `last-out`  The last review of each user with two or more is a target of dev or test (by a hash of the user); everything else trains.
             A request sees nothing later than its target (`Example.cutoff`). Reserved users keep all their reviews in training, so that
-            no user both gives alignment pairs and is evaluated. The item predictor's parameters are fitted on all training edges,
-            whatever their time.
+            no user both gives alignment pairs and is evaluated. Reviews without a date cannot be placed and are left out. The item
+            predictor's parameters are fitted on all training edges, whatever their time.
 `users`     A share of the users, chosen by a seeded hash, is held out with all reviews: the last of each is the target, the others
             are its history. No cut-off.
 
@@ -58,12 +58,10 @@ def assign_splits(reviews: pd.DataFrame, config: PrepareConfig, seed: int) -> pd
 
 
 def _leave_last_out(reviews: pd.DataFrame) -> pd.DataFrame:
-    if reviews["timestamp"].isna().any():
-        missing = int(reviews["timestamp"].isna().sum())
-        raise DataFormatError(
-            f"prepare.split=last-out needs a date for every review; {missing} of {len(reviews)} have none (prepare.columns.timestamp)"
-        )
-    ordered = reviews.sort_values("timestamp", kind="stable").reset_index(drop=True)
+    dated = reviews[reviews["timestamp"].notna()]
+    if dated.empty:
+        raise DataFormatError(f"prepare.split=last-out needs dates, but none of {len(reviews)} reviews has one (prepare.columns.timestamp)")
+    ordered = dated.sort_values("timestamp", kind="stable").reset_index(drop=True)
     is_last = ~ordered.duplicated("user_id", keep="last")
     has_history = ordered.duplicated("user_id", keep="first")
     is_target = is_last & has_history & (of_users(ordered["user_id"], reserved_split).isna())

@@ -46,7 +46,7 @@ def test_a_table_becomes_a_finished_stage(tmp_path: Path) -> None:
         assert tuple(getattr(loaded, name).columns) == columns
         pd.testing.assert_frame_equal(getattr(loaded, name), getattr(built, name), check_dtype=False)
     assert counts["reviews"] == len(loaded.reviews) == 73
-    assert cleaned == {"invalid_ratings": 0, "unusable": 0, "duplicates": 0, "pooled": 0}
+    assert cleaned == {"invalid_ratings": 0, "unusable": 0, "duplicates": 0, "undated": 0, "pooled": 0}
     assert json.loads((tmp_path / "out" / "statistics.json").read_text())["pools"]["all"]["users"] == 30
     example = loaded.select("test")[0]
     assert example.cutoff == example.target.timestamp
@@ -73,6 +73,11 @@ def test_bad_input_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     tables, cleaned = build_tables(config.model_copy(update={"invalid_rating": "null"}), seed=0)
     assert cleaned["invalid_ratings"] == tables.reviews["rating"].isna().sum() == 1
+
+
+def test_a_bare_null_is_a_policy() -> None:
+    """YAML reads `invalid_rating: null` as nothing, which must not be mistaken for a missing value."""
+    assert load_config(None, ["prepare.invalid_rating=null"]).prepare.invalid_rating == "null"
 
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted(EXPERIMENTS.glob("*.yaml"))])

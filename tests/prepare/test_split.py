@@ -82,8 +82,8 @@ def test_pairs_and_texts() -> None:
 
 
 def test_last_out_takes_the_last_review_of_each_user() -> None:
-    """dora's review of second 9 is her last; bob has only one, lee is reserved: both stay in training."""
-    reviews = table([("dora", 5), ("dora", 9), ("dora", 1), ("bob", 4), ("lee", 2), ("lee", 3)])
+    """dora's review of second 9 is her last; bob has only one, lee is reserved: both stay in training. Undated reviews are left out."""
+    reviews = table([("dora", 5), ("dora", 9), ("dora", None), ("dora", 1), ("bob", 4), ("lee", 2), ("lee", 3)])
     assigned = assign_splits(reviews, LAST_OUT, 0)
     assert assigned["timestamp"].is_monotonic_increasing
     assert assigned.loc[assigned["is_target"], ["user_id", "timestamp"]].values.tolist() == [["dora", 9]]
@@ -144,8 +144,8 @@ def test_shares_of_held_out_users_are_kept() -> None:
 
 def test_settings_that_cannot_work_are_refused() -> None:
     reviews = table([("dora", 1), ("dora", 2), ("bob", None)])
-    with pytest.raises(DataFormatError, match="1 of 3 have none"):
-        assign_splits(reviews, LAST_OUT, 0)
+    with pytest.raises(DataFormatError, match="none of 2 reviews has one"):
+        assign_splits(table([("dora", None), ("dora", None)]), LAST_OUT, 0)
     with pytest.raises(ConfigError, match="nobody is left to train on"):
         assign_splits(reviews, USERS.model_copy(update={"dev_share": 0.5}), 0)
     with pytest.raises(ConfigError, match="a table brings no splits"):
