@@ -1,7 +1,7 @@
 """Corpus → byte-level BPE tokenizer with nano's chat template.
 
 Bytes are the alphabet, so no text is unknown to it: Portuguese and emoji survive. Digits stand alone; text is normalised to NFC.
-Special tokens in a review are harmless only if its `<|` was escaped before it came here: the prompt renderer does that.
+The chat template breaks every `<|` of a message, so no review can smuggle in a special token.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from experiments.nano.command import run
 from experiments.nano.corpus import END, read_documents, render_document
 
 PAD = "<|pad|>"
@@ -21,7 +22,7 @@ SPECIAL_TOKENS = [PAD, END, "<|system|>", "<|user|>", "<|assistant|>", *(f"<|res
 VOCAB_SIZE = 8192
 CONTEXT_LENGTH = 1024
 CHAT_TEMPLATE = (
-    "{% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] + '<|end|>\\n' }}{% endfor %}"
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] | replace('<|', '< |') + '<|end|>\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
 )
 
@@ -83,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

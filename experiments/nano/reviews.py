@@ -1,0 +1,126 @@
+"""Prepared review tables → the reviews that the instruction phase may show or ask for (DESIGN: leakage rules).
+
+Left out are: reserved users, users of any dev split (names compared without case), texts that share 13 words with a dev text or with a
+review of a reserved user, repeats, very short texts, and texts in other languages than English and Portuguese.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from experiments.nano.decontaminate import Reference
+from grasper.errors import MissingFileError
+from grasper.prepare.split import reserved_split
+from grasper.records import Item, Review, none_if_missing
+
+BENCHMARK_SETS = ("hotel", "gap", "amazon", "b2w")
+TRAIN_SHARES = {
+    "hotel/train": 3.0,
+    "gap/train": 0.7,
+    "b2w/train": 1.5,
+    "b2w/extra": 0.7,
+    "hotel_7282/reviews": 0.5,
+    "amazon_consumer/reviews": 0.3,
+    "electronics_datafiniti/reviews": 0.5,
+    "amazon14_musical_instruments/reviews": 0.7,
+    "amazon18_all_beauty/reviews": 2.0,
+    "amazon18_fashion/reviews": 0.5,
+    "amazon18_magazines/reviews": 0.5,
+    "amazon23_multi/reviews": 2.0,
+    "fine_foods_head/reviews": 0.3,
+}
+"""How often a review of each set is asked for, relative to the others: sets like the benchmark's more often."""
+MIN_WORDS, MAX_WORDS = 4, 220
+MANY_REVIEWS = 60
+"""A name with more reviews than this ("A Traveler") is not one person; its reviews have no history."""
+
+_ENGLISH = frozenset("the and a to of is it was in i for this my we with on that very are have not but you so they at great as had be good".split())
+
+
+@dataclass(frozen=True)
+class ReviewSet:
+    """The allowed reviews of one prepared table, and its items."""
+
+    name: str
+    share: float
+    reviews: list[Review]
+    items: dict[str, Item]
+
+    def item(self, item_id: str) -> Item:
+        """Gives the item's metadata, or an item without a name."""
+        return self.items.get(item_id, Item(item_id))
+
+
+def load_review_sets(data_dir: Path, counts: dict[str, dict[str, int]] | None = None) -> list[ReviewSet]:
+    """Gives the allowed reviews of every known table in the folder.
+
+    Args:
+        data_dir: Holds the prepared sets, each a folder with parquet files.
+        counts: Filled with how many rows of each set were kept and dropped, and why.
+
+    Raises:
+        MissingFileError: The folder holds none of the known tables.
+    """
+    paths = {name: data_dir / f"{name}.parquet" for name in TRAIN_SHARES}
+    tables = {name: pd.read_parquet(path).dropna(subset=["text"]) for name, path in paths.items() if path.exists()}
+    if not tables:
+        raise MissingFileError(f"{data_dir}: expected prepared sets such as hotel/train.parquet, found none; name the folder with --data")
+    dev_tables = [pd.read_parquet(data_dir / name / "dev.parquet").dropna(subset=["text"]) for name in BENCHMARK_SETS if (data_dir / name / "dev.parquet").exists()]
+    dev_users = {str(user).lower() for table in dev_tables for user in table["user_id"]}
+    reserved_texts = (row.text for table in tables.values() for row in table.itertuples() if reserved_split(str(row.user_id)))
+    reference = Reference([*(text for table in dev_tables for text in table["text"]), *reserved_texts])
+    seen: set[str] = set()
+    sets = []
+    for name, table in tables.items():
+        count = {"rows": len(table), "reserved": 0, "dev_user": 0, "shared": 0, "form": 0, "kept": 0}
+        reviews = []
+        for number, row in enumerate(table.itertuples(index=False)):
+            text, user = str(row.text), str(row.user_id)
+            if reserved_split(user):
+                count["reserved"] += 1
+            elif user.lower() in dev_users:
+                count["dev_user"] += 1
+            elif text in seen or not _has_good_form(text, is_portuguese=name.startswith("b2w")):
+                count["form"] += 1
+            elif reference.shares(text):
+                count["shared"] += 1
+            else:
+                seen.add(text)
+                reviews.append(_review(row, f"{name}-{number}"))
+        count["kept"] = len(reviews)
+        if counts is not None:
+            counts[name] = count
+        sets.append(ReviewSet(name, TRAIN_SHARES[name], reviews, _items(data_dir / name.split("/")[0] / "items.parquet")))
+    return sets
+
+
+def _has_good_form(text: str, *, is_portuguese: bool) -> bool:
+    words = text.lower().split()
+    if not MIN_WORDS <= len(words) <= MAX_WORDS:
+        return False
+    return is_portuguese or len(words) < 15 or sum(word in _ENGLISH for word in words) >= 0.18 * len(words)
+
+
+def _review(row: object, review_id: str) -> Review:
+    rating, title = none_if_missing(row.rating), none_if_missing(row.title)  # type: ignore[attr-defined]
+    return Review(
+        review_id=review_id,
+        user_id=str(row.user_id),  # type: ignore[attr-defined]
+        item_id=str(row.item_id),  # type: ignore[attr-defined]
+        text=str(row.text),  # type: ignore[attr-defined]
+        title=title if isinstance(title, str) and title.strip() else None,
+        rating=float(round(rating)) if rating is not None and 1 <= rating <= 5 else None,
+    )
+
+
+def _items(path: Path) -> dict[str, Item]:
+    if not path.exists():
+        return {}
+    table = pd.read_parquet(path)
+    return {
+        str(row.item_id): Item(str(row.item_id), *(none_if_missing(value) for value in (row.name, row.category, row.brand)))
+        for row in table.itertuples(index=False)
+    }
