@@ -1,0 +1,53 @@
+"""Scores that mean something: a softmax over the unseen catalogue at the temperature that held-out edges ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from grasper.predict.graph import FloatArray, IndexArray
+
+
+def log_softmax(scores: FloatArray) -> FloatArray:
+    """Row-wise log probabilities; −inf stays −inf."""
+    shifted = scores - scores.max(1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+
+
+def fit_temperature(scores: FloatArray, targets: IndexArray) -> float:
+    """The temperature at which held-out targets are most likely.
+
+    Args:
+        scores: `[num_users, num_items]`, seen items −inf.
+        targets: The withheld item of each user, `[num_users]`, scored finite.
+    """
+    spread = float(np.std(scores[np.isfinite(scores)]))
+    if not len(targets) or spread == 0:
+        return 1.0
+    rows = np.arange(len(targets))
+    result = minimize_scalar(
+        lambda log_t: -float(log_softmax(scores / np.exp(log_t))[rows, targets].mean()),
+        bounds=(-6 + np.log(spread), 6 + np.log(spread)),
+        method="bounded",
+    )
+    return float(np.exp(result.x))
+
+
+def reliability(probabilities: FloatArray, hits: np.ndarray, num_bins: int = 10) -> list[dict[str, Any]]:
+    """The reliability curve: predictions in bins of equal size, each with mean predicted probability, share of hits and count.
+
+    Args:
+        probabilities, hits: Any shape, aligned; hits are true where the predicted item was the withheld one.
+    """
+    order = np.argsort(probabilities, axis=None, kind="stable")
+    p, hit = probabilities.ravel()[order], hits.ravel()[order]
+    parts = [part for part in np.array_split(np.arange(len(p)), num_bins) if len(part)]
+    return [{"predicted": float(p[part].mean()), "observed": float(hit[part].mean()), "count": len(part)} for part in parts]
+
+
+def expected_calibration_error(curve: list[dict[str, Any]]) -> float:
+    """Mean distance between predicted probability and share of hits over the bins, weighted by count."""
+    total = sum(point["count"] for point in curve)
+    return sum(abs(point["predicted"] - point["observed"]) * point["count"] for point in curve) / max(total, 1)

@@ -1,0 +1,110 @@
+"""Tables as graphs: which edges and which words a request may see.
+
+Messages travel over the edges of the pools of `grasper.retrieve.pool.POOLS`, as facts only. The edge (user, requested item) is among them, since the
+request states it; the words behind it are taken out of the requester's own view (`features.ItemText`), so no target text reaches its own prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from grasper.predict.features import TfidfSpace, embed_texts, metadata_vectors
+from grasper.predict.graph import SECONDS_PER_DAY, FloatArray, IndexArray, Interactions, Vocabulary
+from grasper.records import Tables
+
+Pool = tuple[str, ...]
+
+
+class Catalogue:
+    """All reviews of the tables as edges, and all reviewed items as the catalogue."""
+
+    def __init__(self, tables: Tables, *, history_limit: int | None = None) -> None:
+        reviews = tables.reviews
+        self.tables = tables
+        self.history_limit = history_limit
+        self.users, self.items = Vocabulary(reviews["user_id"]), Vocabulary(reviews["item_id"])
+        self.user_index = self.users.index(reviews["user_id"])
+        self.item_index = self.items.index(reviews["item_id"])
+        timestamp = reviews["timestamp"].astype("float64").to_numpy(na_value=np.nan)
+        self.day = timestamp / SECONDS_PER_DAY if np.isfinite(timestamp).any() else None
+        self.split = reviews["split"].to_numpy(dtype=object)
+        self.text: FloatArray | None = None
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Title and text of every review."""
+        reviews = self.tables.reviews
+        return (reviews["title"].fillna("").astype(str) + "\n" + reviews["text"].fillna("").astype(str)).tolist()
+
+    @cached_property
+    def metadata(self) -> dict[str, sp.csr_matrix]:
+        """Unit vectors of the items' names, categories and brands, `[num_items, …]` each."""
+        table = self.tables.items.drop_duplicates("item_id").set_index("item_id").reindex(self.items.ids)
+        return metadata_vectors(table)
+
+    def fit_text(self, dim: int, seed: int) -> TfidfSpace:
+        """The text space of training reviews that are nobody's target, and all reviews encoded in it."""
+        targets = set(self.tables.examples["review_id"])
+        is_free = (self.split == "train") & ~self.tables.reviews["review_id"].isin(targets).to_numpy()
+        space = TfidfSpace.fit([self.texts[row] for row in np.flatnonzero(is_free)], dim, seed)
+        self.text = space.encode(self.texts)
+        return space
+
+    def embed_text(self, model_name: str, cache_dir: Path) -> None:
+        """Encode all reviews with a sentence-transformers model."""
+        self.text = embed_texts(self.texts, model_name, cache_dir)
+
+    def graph(self, pool: Pool) -> Interactions:
+        """The visible edges of some splits."""
+        rows = np.flatnonzero(np.isin(self.split, pool))
+        return Interactions.build(
+            self.user_index[rows],
+            self.item_index[rows],
+            len(self.users),
+            len(self.items),
+            None if self.day is None else self.day[rows],
+            None if self.text is None else self.text[rows],
+            self.history_limit,
+        )
+
+    def pools_of(self, user_ids: Sequence[str]) -> list[Pool]:
+        """For each user, training and the evaluation split that the user belongs to.
+
+        Raises:
+            UnknownIdError: A user without any review.
+        """
+        index = self.users.index(user_ids, "user")
+        return [self._pool_by_user[user] for user in index]
+
+    @cached_property
+    def _pool_by_user(self) -> list[Pool]:
+        pools: list[Pool] = [("train",)] * len(self.users)
+        for split in ("dev", "test"):
+            for user in np.unique(self.user_index[self.split == split]):
+                pools[user] = ("train", split)
+        return pools
+
+
+def first_days(graph: Interactions) -> np.ndarray:
+    """The day of each item's first visible edge, `[num_items]`: NaN where an edge has no day, +inf where there is no edge."""
+    first = np.full(graph.num_items, np.inf)
+    if graph.day is not None:
+        np.minimum.at(first, graph.item_index, graph.day)  # minimum keeps NaN: an undated edge makes the item ageless
+    else:
+        first[graph.item_index] = np.nan
+    return first
+
+
+def histories_until(graph: Interactions, users: IndexArray, items: IndexArray, cutoff_days: np.ndarray) -> Interactions:
+    """The users' histories up to their cut-off (NaN for none), the requested items always among them."""
+    histories = graph.of_users(users)
+    if histories.day is None or np.isnan(cutoff_days).all():
+        return histories
+    later = histories.day > cutoff_days[histories.user_index]
+    requested = histories.item_index == items[histories.user_index]
+    return histories.keep(~later | requested)

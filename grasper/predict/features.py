@@ -1,0 +1,155 @@
+"""Text features of reviews and items (DESIGN: leakage rules).
+
+A review's vector is centred TF-IDF after truncated SVD, or a sentence-transformers embedding. An item's vector is the sum of its visible reviews'
+vectors **minus the requester's own**, so nobody recognises an item by his own words. IDF, SVD and centre are fitted on training reviews that are
+nobody's target.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.preprocessing import normalize
+from threadpoolctl import threadpool_limits
+
+from grasper.errors import ModelNotFoundError
+from grasper.predict.graph import FloatArray, Interactions
+from grasper.runs import atomic_path
+
+MAX_TERMS = 30_000
+MAX_FITTED_REVIEWS = 10_000
+"""SVD looks at no more reviews than this, evenly spread: its time stays bounded and its directions no longer change."""
+METADATA_FIELDS = ("name", "category", "brand")
+
+
+@dataclass(frozen=True)
+class TfidfSpace:
+    """TF-IDF followed by truncated SVD; `centre` is the mean training review, `[text_dim]`."""
+
+    terms: tuple[str, ...]
+    idf: FloatArray
+    components: FloatArray
+    centre: FloatArray
+
+    @classmethod
+    def fit(cls, texts: Sequence[str], dim: int, seed: int) -> TfidfSpace:
+        """Learn terms, IDF, directions and centre; frequent words (over a quarter of the reviews) are left out, in any language."""
+        step = max(1, len(texts) // MAX_FITTED_REVIEWS)
+        vectorizer = _vectorizer(min_df=2 if len(texts) > 100 else 1, max_df=0.25 if len(texts) > 100 else 1.0)
+        try:
+            weights = vectorizer.fit_transform(texts[::step])
+        except ValueError:  # no term passes the limits, or all texts are empty
+            return cls((), np.zeros(0, np.float32), np.zeros((1, 0), np.float32), np.zeros(1, np.float32))
+        dim = max(1, min(dim, min(weights.shape) - 1))
+        with threadpool_limits(limits=1):  # these products are too small for threads, which only wait for each other on a busy machine
+            svd = TruncatedSVD(dim, n_iter=2, n_oversamples=8, random_state=seed).fit(weights)
+        components = svd.components_.astype(np.float32)
+        centre = np.asarray(weights.mean(0)).ravel().astype(np.float32) @ components.T
+        return cls(tuple(vectorizer.get_feature_names_out()), vectorizer.idf_.astype(np.float32), components, centre)
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """Centred vectors, `[len(texts), text_dim]`; a text without any known term gets zeros."""
+        if not self.terms:
+            return np.zeros((len(texts), self.components.shape[0]), np.float32)
+        vectorizer = _vectorizer(vocabulary={term: column for column, term in enumerate(self.terms)})
+        vectorizer.idf_ = self.idf
+        weights = vectorizer.transform(texts)
+        has_terms = np.diff(weights.indptr) > 0
+        return ((weights @ self.components.T - self.centre) * has_terms[:, None]).astype(np.float32)
+
+
+def _vectorizer(**settings: object) -> TfidfVectorizer:
+    return TfidfVectorizer(sublinear_tf=True, max_features=None if "vocabulary" in settings else MAX_TERMS, dtype=np.float32, **settings)
+
+
+def embed_texts(texts: Sequence[str], model_name: str, cache_dir: Path) -> FloatArray:
+    """Sentence-transformers vectors, `[len(texts), dim]`, kept in `cache_dir` under a hash of model and texts.
+
+    Raises:
+        ModelNotFoundError: The extra `embeddings` is not installed, or the model cannot be loaded.
+    """
+    digest = hashlib.sha256(model_name.encode())
+    for text in texts:
+        digest.update(b"\0" + text.encode())
+    path = cache_dir / f"text-{digest.hexdigest()[:16]}.npy"
+    if path.exists():
+        return np.load(path, allow_pickle=False)
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError:
+        raise ModelNotFoundError(
+            f"predict.text_encoder is {model_name!r}, which needs sentence-transformers: pip install 'grasper[embeddings]', or use text_encoder=tfidf"
+        ) from None
+    try:
+        model = SentenceTransformer(model_name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ModelNotFoundError(f"sentence-transformers model {model_name!r} is neither on disk nor reachable: {error}") from None
+    vectors = np.asarray(model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False), dtype=np.float32)
+    with atomic_path(path) as temporary:
+        with temporary.open("wb") as handle:
+            np.save(handle, vectors, allow_pickle=False)
+    return vectors
+
+
+class ItemText:
+    """Item vectors of a bound graph, each requester's own words taken out."""
+
+    def __init__(self, graph: Interactions) -> None:
+        if graph.text is None:
+            raise ValueError("the graph carries no text")
+        edges = sp.csr_matrix(
+            (np.ones(graph.num_edges, np.float32), (graph.item_index, np.arange(graph.num_edges))), (graph.num_items, graph.num_edges)
+        )
+        self.sums: FloatArray = np.asarray(edges @ graph.text)
+        """`[num_items, text_dim]`, summed over all visible reviews."""
+        self.vectors: FloatArray = unit_rows(self.sums)
+        """Candidates as others see them; a candidate is never in the requester's history, so nothing of his own is in it."""
+
+    def of_edges(self, histories: Interactions) -> FloatArray:
+        """The item behind each edge without the requester's own review of it, unit length, `[num_edges, text_dim]`.
+
+        The histories' reviews must be part of the graph, as `Interactions.of_users` gives them.
+        """
+        own = histories.text if histories.text is not None else 0.0
+        return unit_rows(self.sums[histories.item_index] - own)
+
+    def profiles(self, histories: Interactions) -> FloatArray:
+        """Each requester's mean over the items met, `[num_users, text_dim]`; zeros without history."""
+        share = (1.0 / np.maximum(histories.user_degree, 1)).astype(np.float32)[histories.user_index]
+        shape = (histories.num_users, histories.num_edges)
+        mean = sp.csr_matrix((share, (histories.user_index, np.arange(histories.num_edges))), shape)
+        return np.asarray(mean @ self.of_edges(histories))
+
+
+def unit_rows(vectors: FloatArray) -> FloatArray:
+    """Rows scaled to length 1; rows shorter than rounding noise (an item that only the requester reviewed) become zeros."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.where(lengths > 1e-4, vectors / np.maximum(lengths, 1e-4), 0.0).astype(np.float32)
+
+
+def metadata_vectors(items: pd.DataFrame) -> dict[str, sp.csr_matrix]:
+    """Unit TF-IDF vectors of each metadata field that any item fills, `[num_items, num_words]`; a brand counts as one word."""
+    vectors = {}
+    for field in METADATA_FIELDS:
+        values = items[field].fillna("").astype(str).tolist()
+        if field == "brand":
+            brands = {brand: column for column, brand in enumerate(sorted(set(values) - {""}))}
+            filled = [row for row, brand in enumerate(values) if brand]
+            columns = [brands[values[row]] for row in filled]
+            matrix = sp.csr_matrix((np.ones(len(filled), np.float32), (filled, columns)), (len(values), max(1, len(brands))))
+        else:
+            try:
+                matrix = TfidfVectorizer(sublinear_tf=True, dtype=np.float32).fit_transform(values)
+            except ValueError:  # no words at all
+                continue
+        if matrix.nnz and len(set(values)) > 1:
+            vectors[field] = normalize(matrix)
+    return vectors

@@ -1,0 +1,201 @@
+"""The bipartite user–item graph as arrays, and the only place that converts ids to indices and back.
+
+A user is nothing but the set of visible edges: the graph of the training users and the histories of a batch of requests are the same type,
+so a user unseen in training needs no retraining.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from grasper.errors import ShapeError, UnknownIdError
+
+SECONDS_PER_DAY = 86_400.0
+FloatArray = NDArray[np.float32]
+IndexArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Edges between users and items, every user's edges contiguous and oldest first; no pair twice.
+
+    `user_index`, `item_index`: `[num_edges]`. `day`: `[num_edges]`, days since 1970, NaN where unknown. `text`: `[num_edges, text_dim]`, the
+    vector of the user's own review behind each edge (zeros where it is hidden), or None.
+    """
+
+    user_index: IndexArray
+    item_index: IndexArray
+    num_users: int
+    num_items: int
+    day: NDArray[np.float64] | None = None
+    text: FloatArray | None = None
+
+    @property
+    def num_edges(self) -> int:
+        return len(self.user_index)
+
+    @classmethod
+    def from_matrix(cls, liked: ArrayLike | sp.spmatrix) -> Interactions:
+        """The graph of a dense or sparse 0/1 matrix, `[num_users, num_items]`."""
+        matrix = sp.csr_matrix(liked)
+        users, items = matrix.nonzero()
+        return cls(users.astype(np.int64), items.astype(np.int64), *matrix.shape)
+
+    @classmethod
+    def build(
+        cls,
+        user_index: IndexArray,
+        item_index: IndexArray,
+        num_users: int,
+        num_items: int,
+        day: NDArray[np.float64] | None = None,
+        text: FloatArray | None = None,
+        limit: int | None = None,
+    ) -> Interactions:
+        """Sort edges by user and time (rows without time first, ties in row order), merge repeated pairs, keep each user's last `limit` edges.
+
+        A repeated pair keeps the time of its first row and the summed text of all its rows.
+        """
+        keys = np.zeros(len(user_index)) if day is None else np.where(np.isnan(day), -np.inf, day)
+        order = np.lexsort((np.arange(len(user_index)), keys, user_index))
+        pairs = user_index[order] * num_items + item_index[order]
+        _, first, inverse = np.unique(pairs, return_index=True, return_inverse=True)
+        if text is not None:
+            merge = sp.csr_matrix((np.ones(len(pairs), np.float32), (inverse, np.arange(len(pairs)))), (len(first), len(pairs)))
+            text = np.asarray(merge @ text[order])
+        by_position = np.argsort(first)
+        kept = order[first[by_position]]
+        graph = cls(
+            user_index[kept],
+            item_index[kept],
+            num_users,
+            num_items,
+            None if day is None else day[kept],
+            None if text is None else text[by_position],
+        )
+        return graph if limit is None else graph.keep(graph.edges_after < limit)
+
+    @cached_property
+    def matrix(self) -> sp.csr_matrix:
+        """Zeros and ones, `[num_users, num_items]`."""
+        ones = np.ones(self.num_edges, np.float32)
+        return sp.csr_matrix((ones, (self.user_index, self.item_index)), (self.num_users, self.num_items))
+
+    @cached_property
+    def user_degree(self) -> IndexArray:
+        return np.bincount(self.user_index, minlength=self.num_users)
+
+    @cached_property
+    def item_degree(self) -> IndexArray:
+        return np.bincount(self.item_index, minlength=self.num_items)
+
+    @cached_property
+    def user_pointer(self) -> IndexArray:
+        """Where each user's edges begin, `[num_users + 1]`."""
+        return np.concatenate([[0], np.cumsum(self.user_degree)])
+
+    @cached_property
+    def edges_after(self) -> IndexArray:
+        """How many later edges the same user has, `[num_edges]`: 0 marks the last one."""
+        return self.user_pointer[self.user_index + 1] - 1 - np.arange(self.num_edges)
+
+    @cached_property
+    def last_day(self) -> NDArray[np.float64]:
+        """Day of each user's latest edge with a time, `[num_users]`, NaN where there is none."""
+        last = np.full(self.num_users, np.nan)
+        if self.day is not None:
+            known = ~np.isnan(self.day)
+            last[self.user_index[known]] = self.day[known]
+        return last
+
+    def keep(self, chosen: NDArray[np.bool_] | IndexArray) -> Interactions:
+        """The same users and items with only the chosen edges, a mask or ascending indices."""
+        return replace(
+            self,
+            user_index=self.user_index[chosen],
+            item_index=self.item_index[chosen],
+            day=None if self.day is None else self.day[chosen],
+            text=None if self.text is None else self.text[chosen],
+        )
+
+    def of_users(self, users: ArrayLike) -> Interactions:
+        """The histories of these users, in this order, as a graph of their own, `[len(users), num_items]`; a user may stand several times."""
+        users = np.asarray(users, dtype=np.int64)
+        counts = self.user_degree[users]
+        rows = np.repeat(np.arange(len(users)), counts)
+        offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        edges = self.user_pointer[users][rows] + offsets
+        return replace(self.keep(edges), user_index=rows, num_users=len(users))
+
+    def leave_last_out(self, at_least: int = 2) -> tuple[Interactions, IndexArray, IndexArray]:
+        """The graph without the last edge of every user who has `at_least` edges; those users, and their withheld items."""
+        is_last = (self.edges_after == 0) & (self.user_degree[self.user_index] >= at_least)
+        return self.keep(~is_last), self.user_index[is_last], self.item_index[is_last]
+
+    def to_hetero_data(self, edge_label_index: Tensor | None = None) -> HeteroData:
+        """The graph for torch-geometric: `edge_index` carries messages in both directions, `edge_label_index` is what is scored."""
+        data = HeteroData()
+        data["user"].num_nodes, data["item"].num_nodes = self.num_users, self.num_items
+        edge_index = torch.from_numpy(np.stack([self.user_index, self.item_index]))
+        data["user", "reviews", "item"].edge_index = edge_index
+        data["item", "reviewed_by", "user"].edge_index = edge_index.flip(0)
+        if edge_label_index is not None:
+            data["user", "reviews", "item"].edge_label_index = edge_label_index
+        return data
+
+
+def as_interactions(graph: Interactions | ArrayLike | sp.spmatrix) -> Interactions:
+    """The graph itself, or the graph of a 0/1 matrix."""
+    return graph if isinstance(graph, Interactions) else Interactions.from_matrix(graph)
+
+
+def adjacency(rows: IndexArray, columns: IndexArray, values: NDArray[np.floating], shape: tuple[int, int]) -> Tensor:
+    """A sparse CSR tensor that torch-geometric's convolutions multiply with; `rows` × `columns` = targets × sources."""
+    matrix = sp.csr_matrix((values.astype(np.float32), (rows, columns)), shape)
+    return torch.sparse_csr_tensor(torch.from_numpy(matrix.indptr), torch.from_numpy(matrix.indices), torch.from_numpy(matrix.data), shape)
+
+
+class Vocabulary:
+    """The two-way mapping between ids and indices, in order of first appearance."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self.ids = pd.Index(dict.fromkeys(ids), dtype=object)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def index(self, ids: Sequence[str] | pd.Series, what: str = "id") -> IndexArray:
+        """Indices of known ids.
+
+        Raises:
+            UnknownIdError: An id that is not in the vocabulary.
+        """
+        found = self.ids.get_indexer(pd.Index(ids, dtype=object))
+        if (found < 0).any():
+            missing = list(ids)[int(np.flatnonzero(found < 0)[0])]
+            raise UnknownIdError(f"{what} {missing!r} is not in the data ({len(self)} are); see prepare/reviews.parquet of the run")
+        return found.astype(np.int64)
+
+    def find(self, ids: Sequence[str] | pd.Series) -> IndexArray:
+        """Indices of ids, −1 for unknown ones."""
+        return self.ids.get_indexer(pd.Index(ids, dtype=object)).astype(np.int64)
+
+
+def require_same_items(left: Interactions, right: Interactions) -> None:
+    """Stop when two graphs do not share one catalogue.
+
+    Raises:
+        ShapeError: The numbers of items differ.
+    """
+    if left.num_items != right.num_items:
+        raise ShapeError(f"the graphs hold {left.num_items} and {right.num_items} items; both must share one catalogue")

@@ -1,0 +1,122 @@
+"""Predicted items by user id: for known users, for histories of newcomers, and for all examples of a run."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from grasper.errors import DataFormatError, UnknownIdError
+from grasper.predict.baselines import ItemPredictor
+from grasper.predict.calibrate import log_softmax
+from grasper.predict.catalogue import Catalogue, Pool, first_days, histories_until
+from grasper.predict.graph import SECONDS_PER_DAY, FloatArray, IndexArray, Interactions
+from grasper.predict.topk import hide, top_k
+from grasper.records import CANDIDATE_COLUMNS, Review
+from grasper.retrieve.pool import POOLS
+
+EXAMPLES_AT_ONCE = 1024
+
+
+class Predictor:
+    """A fitted model together with the tables it answers for."""
+
+    def __init__(self, catalogue: Catalogue, model: ItemPredictor, temperature: float) -> None:
+        self.catalogue, self.model, self.temperature = catalogue, model, temperature
+        self._bound: dict[Pool, tuple[ItemPredictor, Interactions]] = {}
+
+    def predict_users(self, user_ids: Sequence[str], k: int) -> pd.DataFrame:
+        """The k likeliest unseen items of known users (user_id, item_id, rank, score), users in the given order.
+
+        `score` is the calibrated probability, 0–1, that the item is the user's next one. Messages travel over the training edges and the edges
+        of the user's own split.
+
+        Raises:
+            UnknownIdError: A user without any review.
+        """
+        by_pool: dict[Pool, list[int]] = defaultdict(list)
+        for position, pool in enumerate(self.catalogue.pools_of(user_ids)):
+            by_pool[pool].append(position)
+        index = self.catalogue.users.index(user_ids, "user")
+        items = np.full((len(index), k), -1, np.int64)
+        scores = np.zeros((len(index), k), np.float32)
+        for pool, positions in by_pool.items():
+            model, graph = self._bind(pool)
+            items[positions], scores[positions] = self._top_k(model, graph, graph.of_users(index[positions]), k)
+        return self._table(items, scores, {"user_id": np.asarray(user_ids, dtype=object)})
+
+    def predict_history(self, reviews: Sequence[Review], k: int) -> pd.DataFrame:
+        """The k likeliest next items of newcomers, given their reviews, oldest first (user_id, item_id, rank, score).
+
+        Raises:
+            DataFormatError: No review at all.
+            UnknownIdError: An item that the run does not hold.
+        """
+        if not reviews:
+            raise DataFormatError("the history is empty; expected at least one review, or ask for a known user")
+        user_ids = list(dict.fromkeys(review.user_id for review in reviews))
+        rows = np.array([user_ids.index(review.user_id) for review in reviews])
+        items = self.catalogue.items.index([review.item_id for review in reviews], "item")
+        days = np.array([np.nan if review.timestamp is None else review.timestamp / SECONDS_PER_DAY for review in reviews])
+        model, graph = self._bind(POOLS["dev"])
+        histories = Interactions.build(rows, items, len(user_ids), graph.num_items, days)
+        found, scores = self._top_k(model, graph, histories, k)
+        return self._table(found, scores, {"user_id": np.asarray(user_ids, dtype=object)})
+
+    def predict_examples(self, examples: pd.DataFrame, k: int) -> pd.DataFrame:
+        """Candidates for every row of an examples table (CANDIDATE_COLUMNS): neither the requested item nor anything in the visible history.
+
+        With a cut-off, the history ends there and items without an earlier review are left out.
+        """
+        tables = []
+        for split, rows in examples.groupby("split", sort=False):
+            if split not in POOLS:
+                raise UnknownIdError(f"examples.parquet holds the split {split!r}, expected one of {', '.join(POOLS)}")
+            model, graph = self._bind(POOLS[split])
+            first = first_days(graph)
+            for start in range(0, len(rows), EXAMPLES_AT_ONCE):
+                part = rows.iloc[start : start + EXAMPLES_AT_ONCE]
+                users, items = self.catalogue.users.index(part["user_id"], "user"), self.catalogue.items.index(part["item_id"], "item")
+                cutoff = part["cutoff"].astype("float64").to_numpy(na_value=np.nan) / SECONDS_PER_DAY
+                histories = histories_until(graph, users, items, cutoff)
+                too_new = first[None, :] > cutoff[:, None] if not np.isnan(cutoff).all() else None
+                found, scores = self._top_k(model, graph, histories, k, too_new)
+                names = {column: part[column].to_numpy(dtype=object) for column in ("example_id", "user_id")}
+                tables.append(self._table(found, scores, names))
+        columns = list(CANDIDATE_COLUMNS)
+        table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+        return table[columns]
+
+    def _bind(self, pool: Pool) -> tuple[ItemPredictor, Interactions]:
+        """The model with the edges of a pool taken in; made on first use."""
+        if pool not in self._bound:
+            graph = self.catalogue.graph(pool)
+            self._bound[pool] = copy.copy(self.model).bind(graph), graph
+        return self._bound[pool]
+
+    def _top_k(
+        self, model: ItemPredictor, graph: Interactions, histories: Interactions, k: int, forbidden: np.ndarray | None = None
+    ) -> tuple[IndexArray, FloatArray]:
+        """Best items and their probabilities among reviewed, unseen items, `[num_users, k]`."""
+        reviewed = graph.item_degree > 0
+
+        def log_probabilities(block: Interactions) -> FloatArray:
+            scores = model.score(block)
+            hide(scores, block, reviewed)
+            if forbidden is not None:
+                scores[forbidden] = -np.inf
+            scores /= self.temperature
+            return log_softmax(scores)
+
+        bound = histories.num_users * histories.num_items if forbidden is not None else None
+        items, scores = top_k(log_probabilities, histories, k, **({"block_scores": bound} if bound else {}))
+        return items, np.exp(scores)
+
+    def _table(self, items: IndexArray, scores: FloatArray, names: dict[str, np.ndarray]) -> pd.DataFrame:
+        rows, ranks = np.nonzero(items >= 0)
+        table = {name: values[rows] for name, values in names.items()}
+        found = self.catalogue.items.ids.to_numpy()[items[rows, ranks]]
+        return pd.DataFrame({**table, "item_id": found, "rank": ranks + 1, "score": scores[rows, ranks].astype(float)})

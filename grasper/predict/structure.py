@@ -1,0 +1,55 @@
+"""Item–item structure in closed form: how much meeting one item says about another.
+
+Every matrix is `[num_items, num_items]`, rows are items met, columns candidates, the diagonal is zero; `histories @ matrix` scores the catalogue.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from grasper.predict.graph import FloatArray, Interactions
+
+
+def cooccurrence(graph: Interactions) -> FloatArray:
+    """Number of users who met both items; the diagonal holds the number who met one."""
+    return np.asarray((graph.matrix.T @ graph.matrix).todense(), dtype=np.float32)
+
+
+def ease_weights(counts: FloatArray, regularization: float) -> FloatArray:
+    """EASE: the linear model that best reconstructs each item from the others (Steck 2019, arXiv:1905.03375, Eq. 8).
+
+    Args:
+        counts: Co-occurrence with item degrees on the diagonal.
+        regularization: λ, in users; items nobody met get zeros.
+    """
+    met = np.flatnonzero(np.diag(counts) > 0)
+    block = counts[np.ix_(met, met)].astype(np.float64) + regularization * np.eye(len(met))
+    inverse = np.linalg.inv(block)
+    weights = np.zeros_like(counts)
+    weights[np.ix_(met, met)] = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0.0)
+    return weights
+
+
+def cosine_weights(counts: FloatArray, shrinkage: float) -> FloatArray:
+    """Shrunk cosine between items: co-occurrence / (√(degree · degree) + shrinkage)."""
+    degree = np.sqrt(np.diag(counts))
+    weights = counts / (degree[:, None] * degree[None, :] + shrinkage + 1e-9)
+    np.fill_diagonal(weights, 0.0)
+    return weights.astype(np.float32)
+
+
+def walk_weights(graph: Interactions, shrinkage: float) -> FloatArray:
+    """Chance that a walk item → user → item ends at the candidate (P³, Cooper et al. 2014), with `shrinkage` extra users per item."""
+    per_user = graph.matrix.multiply(1.0 / np.maximum(graph.user_degree, 1)[:, None]).tocsr()
+    weights = np.asarray((graph.matrix.T @ per_user).todense(), dtype=np.float32)
+    np.fill_diagonal(weights, 0.0)
+    return (weights / (graph.item_degree[:, None] + shrinkage)).astype(np.float32)
+
+
+def keep_strongest(weights: FloatArray, num_neighbours: int) -> FloatArray:
+    """Only the strongest neighbours of each candidate (columns); the rest becomes zero."""
+    if num_neighbours >= len(weights):
+        return weights
+    threshold = np.partition(weights, -num_neighbours, axis=0)[-num_neighbours]
+    return np.where(weights >= threshold, weights, 0.0).astype(np.float32)

@@ -1,0 +1,88 @@
+"""Exact top-k over the whole catalogue, block by block of users: memory is bounded by one block, and seen items are never recommended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from grasper.errors import ShapeError
+from grasper.predict.graph import FloatArray, IndexArray, Interactions
+
+BLOCK_SCORES = 4_000_000
+"""Scores held at once: 16 MB."""
+
+
+def top_k(
+    score: Callable[[Interactions], FloatArray],
+    histories: Interactions,
+    k: int,
+    *,
+    allowed: np.ndarray | None = None,
+    block_scores: int = BLOCK_SCORES,
+) -> tuple[IndexArray, FloatArray]:
+    """The k best unseen items of each history and their scores, best first, equal scores in catalogue order.
+
+    Args:
+        score: Histories → scores, `[num_users, num_items]`; higher is better. The array may be overwritten.
+        histories: Whose items to predict; the items in them are never among the predicted.
+        k: Items per user.
+        allowed: Items that may be predicted at all, `[num_items]` bool; None allows every item.
+        block_scores: Upper bound of scores held at once.
+
+    Returns:
+        Items and scores, `[num_users, k]`; where fewer than k items are left, item −1 with score −inf.
+
+    Raises:
+        ShapeError: `score` gave an array of another shape.
+    """
+    num_users, num_items = histories.num_users, histories.num_items
+    width = min(k, num_items)
+    items = np.full((num_users, k), -1, np.int64)
+    scores = np.full((num_users, k), -np.inf, np.float32)
+    for start, block in blocks(histories, block_scores):
+        block_score = score(block)
+        if block_score.shape != (block.num_users, num_items):
+            raise ShapeError(f"scores have shape {block_score.shape}, expected {(block.num_users, num_items)}")
+        hide(block_score, block, allowed)
+        best_score, best_item = stable_top_k(block_score, width)
+        best_item[np.isneginf(best_score)] = -1
+        stop = start + block.num_users
+        items[start:stop, :width], scores[start:stop, :width] = best_item, best_score
+    return items, scores
+
+
+def blocks(histories: Interactions, block_scores: int = BLOCK_SCORES) -> list[tuple[int, Interactions]]:
+    """The histories cut into runs of users whose scores fit the bound, each with its first user; at least one user per block."""
+    size = max(1, block_scores // max(1, histories.num_items))
+    if histories.num_users <= size:
+        return [(0, histories)]
+    starts = range(0, histories.num_users, size)
+    return [(start, histories.of_users(np.arange(start, min(start + size, histories.num_users)))) for start in starts]
+
+
+def hide(scores: FloatArray, histories: Interactions, allowed: np.ndarray | None = None) -> None:
+    """Put −inf at every seen and every forbidden item, in place."""
+    scores[histories.user_index, histories.item_index] = -np.inf
+    if allowed is not None:
+        scores[:, ~allowed] = -np.inf
+
+
+def stable_top_k(scores: FloatArray, k: int) -> tuple[FloatArray, IndexArray]:
+    """The k largest per row, largest first; among equal scores the earlier item wins, so results do not depend on the machine."""
+    values, items = torch.topk(torch.from_numpy(scores), k, dim=1)
+    best_score, best_item = values.numpy(), items.numpy()
+    _settle_ties(scores, best_score, best_item)
+    return best_score, best_item
+
+
+def _settle_ties(scores: FloatArray, best_score: FloatArray, best_item: IndexArray) -> None:
+    """Rewrite the rows in which equal scores made the choice arbitrary, in place."""
+    k = best_score.shape[1]
+    tied = (best_score[:, 1:] == best_score[:, :-1]).any(1)
+    if k < scores.shape[1]:
+        tied |= (scores == best_score[:, -1:]).sum(1) > (best_score == best_score[:, -1:]).sum(1)
+    for row in np.flatnonzero(tied):
+        order = np.argsort(-scores[row], kind="stable")[:k]
+        best_item[row], best_score[row] = order, scores[row, order]
