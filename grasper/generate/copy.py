@@ -75,7 +75,7 @@ class Copier:
 
     def _titles(self, requests: Sequence[Request], examples: Sequence[Example]) -> list[Output]:
         firsts = [_first_words(request.text or "") for request in requests]
-        if not self._prefers_consensus:
+        if not self.prefers_consensus_title:
             return [self._output(request, (), text=first) for request, first in zip(requests, firsts, strict=True)]
         consensus = self._consensus_titles([request.text or "" for request in requests], examples)
         return [
@@ -84,7 +84,7 @@ class Copier:
         ]
 
     @cached_property
-    def _prefers_consensus(self) -> bool:
+    def prefers_consensus_title(self) -> bool:
         """Whether the consensus title beats the first ten words on training reviews that are no targets, by the mean of three metrics."""
         targets = set(self._tables.examples["review_id"])
         trials = [review for review in self._titled if review.review_id not in targets]
