@@ -29,6 +29,8 @@ _LENGTHS = (5, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150)
 _NUM_INTERESTS, _NUM_PRAISE, _NUM_COMPLAINTS, _NUM_OF_ANSWER = 4, 4, 2, 3
 _OWN_WEIGHT, _PREDICTED_WEIGHT, _OTHERS_WEIGHT = 3.0, 2.0, 1.0
 _GIVEN_WEIGHT, _HEAD_SHARE = 10.0, 0.9
+_SILENT = ReasoningPath("unknown", "unknown", "follow what is given")
+"""For the rare pair whose answer even a blind path would name by chance."""
 _LIST_CHARACTERS, _PHRASE_CHARACTERS = 60, 24
 
 
@@ -57,12 +59,14 @@ def analyse(request: Request, profile: Profile, answer: Answer | None = None) ->
             give the answer away (`reason.leak`). A title's plan names only what the given text holds; a rating's plan does not look at the
             answer at all.
     """
-    hidden = None if answer is None or request.task == "rating" else answer.title if request.task == "title" else answer.text
+    hidden = None if answer is None else {"long": answer.text, "title": answer.title}.get(request.task)
+    rating = None if answer is None or answer.rating is None or request.task != "rating" else f"{answer.rating:g}"
     style, interests = _style(request, profile), _interests(profile)
     path = ReasoningPath(style, interests, _plan(request, profile, hidden))
-    if hidden and leaks_answer(path, request, profile, hidden):
-        path = ReasoningPath(style, interests, _plan(request, profile, None))
-    return path
+    if not (secret := hidden or rating) or not leaks_answer(path, request, profile, secret):
+        return path
+    blind = ReasoningPath(style, interests, _plan(request, profile, None))
+    return _SILENT if leaks_answer(blind, request, profile, secret) else blind
 
 
 def analyse_review(profile: Profile, answer: Answer | None = None) -> ReasoningPath:

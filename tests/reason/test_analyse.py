@@ -97,6 +97,14 @@ def test_training_plans_name_topics_and_length_of_the_answer() -> None:
     assert plan == "positive, about 15 words; praise breakfast, sauna; complain about corridor, lift"
 
 
+@pytest.mark.parametrize(("title", "text"), [("Positive", "It went well."), ("Mixed", "Some good, some bad.")])
+def test_words_that_every_path_has_are_no_way_round_the_guard(title: str, text: str) -> None:
+    """The path itself says `positive` or `mixed`; then it says next to nothing."""
+    target = Review("t", "u", "i", text, title, 4.0)
+    asked = request_for(Example("e", target, "align"), "title", ITEM)
+    assert not leaks(analyse(asked, Profile(), Answer(None, title, text, 4.0, True)), asked, Profile(), target)
+
+
 def test_review_paths_need_no_request() -> None:
     """A predicted item has only its neighbours' reviews."""
     path = analyse_review(Profile(neighbours=NEIGHBOURS))
@@ -121,8 +129,8 @@ def test_paths_written_with_the_answer_in_view_do_not_give_it_away(target: Revie
         assert path == analyse(asked, profile, answer)
         assert len(path.render().split()) <= 50
         assert path.render().count("\n") == 2
+        assert not leaks(path, asked, profile, target)
         if task == "rating":
-            assert not leaks(path, asked, profile, target)
             assert path == analyse(asked, profile)
 
 

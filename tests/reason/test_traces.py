@@ -1,0 +1,151 @@
+"""Sampling traces: all three sources, resumable, deduplicated, counted, without leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from grasper.config import PromptConfig
+from grasper.errors import LeakError
+from grasper.models.base import Completion, Prompt
+from grasper.models.scripted import ScriptedModel
+from grasper.reason.gold import choose_gold
+from grasper.reason.reward import make_reward
+from grasper.reason.traces import Source, Trace, TrainingPair, describe, real_completion, rewards_by_pair, sample_traces
+from grasper.records import Example, Item, Profile, Review, request_for
+
+PATH = "Style: short\nInterests: rooms\nPlan: praise rooms"
+
+
+def pair(number: int, task: str = "long", text: str = "The rooms were clean and the staff was kind to us.") -> TrainingPair:
+    target = Review(f"t{number}", f"u{number}", "inn", text, f"Title {number}", 4.0)
+    example = Example(f"e{number}", target, "align")
+    profile = Profile(neighbours=(Review("n", "v", "inn", "Clean rooms, slow lift.", "Fine", 4.0),))
+    return TrainingPair(example, request_for(example, task, Item("inn", "Gull Inn")), profile)  # type: ignore[arg-type]
+
+
+class SeededModel(ScriptedModel):
+    """Answers differ by seed and prompt, as those of a real model do."""
+
+    def generate(self, prompts: Sequence[Prompt], *, n: int = 1, seed: int = 0, **options: object) -> list[list[Completion]]:  # type: ignore[override]
+        self.prompts += prompts
+        begun = [bool(prompt.prefix) for prompt in prompts]
+        answers = [[f" answer {seed % 97} {row} {j}" for j in range(n)] for row in range(len(prompts))]
+        return [[Completion(text if has else f"{PATH}\nText:{text}", 10, 5) for text in group] for has, group in zip(begun, answers, strict=True)]
+
+
+def sample(pairs: list[TrainingPair], model: ScriptedModel, path: Path, sources: Sequence[Source] = ("sampled",), **options: object) -> list[Trace]:
+    return sample_traces(pairs, model, make_reward(), path, prompts=PromptConfig(), sources=sources, batch_size=2, **options)  # type: ignore[arg-type]
+
+
+def test_every_pair_gets_its_samples_with_their_rewards(tmp_path: Path) -> None:
+    """The reward is that of the answer against the real text, and argmax finds the better one."""
+    model = ScriptedModel([f"{PATH}\nText: The rooms were clean.", f"{PATH}\nText: It was windy."])
+    traces = sample([pair(0), pair(1), pair(2)], model, tmp_path / "traces.jsonl", num_samples=2)
+    assert [(trace.pair_id, trace.number) for trace in traces] == [(f"e{i}/long", j) for i in range(3) for j in range(2)]
+    assert traces[0].path == PATH
+    assert traces[0].reward == pytest.approx(make_reward().score("long", ["The rooms were clean."], [pair(0).reference])[0])
+    assert {trace.answer for trace in choose_gold(traces).traces} == {"The rooms were clean."}
+
+
+def test_a_resumed_run_equals_an_undisturbed_one(tmp_path: Path) -> None:
+    """Killed in the middle of the second batch."""
+    pairs = [pair(number) for number in range(5)]
+    sources: tuple[Source, ...] = ("analysed", "sampled", "hindsight")
+    whole = sample(pairs, SeededModel(), tmp_path / "whole.jsonl", sources)
+    lines = (tmp_path / "whole.jsonl").read_text().splitlines(keepends=True)
+    first = next(index for index, line in enumerate(lines) if line.startswith('{"batch"'))
+    (tmp_path / "cut.jsonl").write_text("".join(lines[: first + 2]) + lines[first + 2][:20])
+    model = SeededModel()
+    assert sample(pairs, model, tmp_path / "cut.jsonl", sources) == whole
+    assert (tmp_path / "cut.jsonl").read_text() == (tmp_path / "whole.jsonl").read_text()
+    again = SeededModel()
+    assert sample(pairs, again, tmp_path / "cut.jsonl", sources) == whole
+    assert again.prompts == []
+
+
+def test_equal_samples_are_kept_once_with_their_cost(tmp_path: Path) -> None:
+    """Four times the same answer."""
+    traces = sample([pair(0)], ScriptedModel([f"{PATH}\nText: Fine."]), tmp_path / "traces.jsonl", num_samples=4)
+    assert [trace.copies for trace in traces] == [4]
+    assert traces[0].tokens_out % 4 == 0
+
+
+def test_answers_that_never_parse_are_kept_and_counted(tmp_path: Path) -> None:
+    """Nothing is silently skipped: the guess has a reward, but never becomes gold."""
+    traces = sample([pair(0)], ScriptedModel(["The rooms were clean."]), tmp_path / "traces.jsonl", num_samples=1)
+    assert describe(traces)["unparsed"] == 1
+    assert traces[0].reward > 0
+    assert choose_gold(traces).counts["unusable"] == 1
+
+
+def test_analysed_paths_are_written_before_the_answer_starts(tmp_path: Path) -> None:
+    """The model continues behind `Text:`, and the trace holds path and answer."""
+    model = ScriptedModel([" Clean rooms."])
+    (trace,) = sample([pair(0)], model, tmp_path / "traces.jsonl", ("analysed",), num_samples=1)
+    assert model.prompts[0].prefix.endswith("\nText:")
+    assert model.prompts[0].prefix.startswith(trace.path)
+    assert (trace.answer, trace.is_usable, trace.source) == ("Clean rooms.", True, "analysed")
+
+
+def test_hindsight_paths_that_leak_are_counted_and_not_continued(tmp_path: Path) -> None:
+    """One path quotes five words of the answer, the other does not."""
+
+    def answer(prompt: Prompt) -> str:
+        if prompt.prefix:
+            return " Clean rooms."
+        return next(plans)
+
+    plans = iter([f"{PATH}\n", "Style: short\nInterests: rooms\nPlan: say the staff was kind to us"])
+    model = ScriptedModel(answer)
+    good, bad = sample([pair(0)], model, tmp_path / "traces.jsonl", ("hindsight",), num_samples=2)
+    assert (good.answer, good.is_usable) == ("Clean rooms.", True)
+    assert (bad.is_leak, bad.answer, bad.is_usable) == (True, "", False)
+    assert len(model.prompts) == 2  # the real answer is in view of the first, and only of the first
+    assert "Real answer: The rooms" in model.prompts[0].messages[1].content
+    assert "staff was kind" not in model.prompts[1].messages[1].content + model.prompts[1].prefix
+
+
+@pytest.mark.parametrize("task", ["long", "title", "rating"])
+def test_the_hidden_answer_is_in_no_sampling_prompt(tmp_path: Path, task: str) -> None:
+    """Neither of `sampled` nor of `analysed` paths, though the plan of the latter may name its key phrases."""
+    model = ScriptedModel([f"{PATH}\nText: x\nTitle: x\nRating: 3"])
+    made = pair(0, task, text="grey herons nest beside the eastern pier wall")
+    target = replace(made.example.target, title="Herons galore today")
+    example = replace(made.example, target=target)
+    made = TrainingPair(example, request_for(example, task, Item("inn")), made.profile)  # type: ignore[arg-type]
+    sample([made], model, tmp_path / "traces.jsonl", ("sampled", "analysed"), num_samples=1)
+    hidden = {"long": "grey herons nest beside the", "title": "Herons galore", "rating": "4"}[task]
+    for prompt in model.prompts:
+        shown = prompt.messages[1].content.replace("[4]", "") + prompt.prefix
+        assert hidden not in shown
+
+
+def test_a_pair_that_shows_its_own_target_is_refused() -> None:
+    """By identity of the record."""
+    made = pair(0)
+    with pytest.raises(LeakError, match="own target"):
+        replace(made, profile=Profile(neighbours=(made.example.target,)))
+
+
+def test_training_completion_is_path_and_real_answer() -> None:
+    """[Z*; t]: what GraSPer learns; [z; sampled text]: what REST-PG learns."""
+    assert real_completion(PATH, pair(0)) == f"{PATH}\nText: The rooms were clean and the staff was kind to us."
+    assert real_completion("", pair(0, "rating")) == "Rating: 4"
+    assert Trace("p", 0, "sampled", PATH, "Nice.", 0.5, True).completion("long") == f"{PATH}\nText: Nice."
+
+
+def test_description_has_mean_best_and_spread_per_pair() -> None:
+    """Rewards .2 and .4, and .6 alone: mean .45, best .5, spread .05."""
+    traces = [
+        Trace("a", 0, "sampled", PATH, "x", 0.2, True),
+        Trace("a", 1, "sampled", PATH, "y", 0.4, True),
+        Trace("b", 0, "analysed", PATH, "z", 0.6, True),
+    ]
+    described = describe(traces)
+    assert (described["mean_reward"], described["best_reward"], described["spread_of_reward"]) == pytest.approx((0.45, 0.5, 0.05))
+    assert described["by_source"]["analysed"]["pairs"] == 1
+    assert rewards_by_pair(traces) == {"a": [0.2, 0.4], "b": [0.6]}
