@@ -15,7 +15,8 @@ from transformers import AddedToken
 
 from grasper.errors import ModelError, PromptTooLongError
 from grasper.models.base import Completion, Message, Prompt
-from grasper.models.decoding import Continuation, Row, Sampling, decode, prefill
+from grasper.models.decoding import Continuation, Row, decode, prefill
+from grasper.models.sampling import Sampling
 from grasper.models.weights import choose_device, choose_dtype, find_weights, load_adapter, load_model, load_tokenizer
 from grasper.runs import derive_seed, fingerprint_file
 
@@ -71,7 +72,12 @@ class LocalModel:
     def with_adapter(self, adapter: Path) -> LocalModel:
         """A second model of the same kind with a LoRA adapter merged in; this one stays as it is."""
         return LocalModel(
-            self._source, adapter=adapter, device=str(self.device), batch_tokens=self.batch_tokens, context_tokens=self.context_tokens, dtype=self.model.dtype
+            self._source,
+            adapter=adapter,
+            device=str(self.device),
+            batch_tokens=self.batch_tokens,
+            context_tokens=self.context_tokens,
+            dtype=self.model.dtype,
         )
 
     def count_tokens(self, text: str) -> int:
@@ -169,9 +175,7 @@ class LocalModel:
         for batch in self._batches(rows_of, max_new_tokens):
             places = [(ids, place) for ids, places in batch for place in places]
             number_of = {ids: number for number, (ids, _) in enumerate(batch)}
-            rows = [
-                Row(number_of[ids], derive_seed(seed, *place), min(max_new_tokens, self.context_tokens - len(ids))) for ids, place in places
-            ]
+            rows = [Row(number_of[ids], derive_seed(seed, *place), min(max_new_tokens, self.context_tokens - len(ids))) for ids, place in places]
             continuations = decode(
                 self.model,
                 list(number_of),
@@ -261,7 +265,7 @@ class LocalModel:
     def _score(self, contexts: Sequence[Sequence[int]], endings: Sequence[Sequence[Sequence[int]]]) -> np.ndarray:
         """Log-probability of every ending of every context: `[contexts, choices]`."""
         num_choices, longest = len(endings[0]), max(len(ending) for row in endings for ending in row)
-        cache, mask, logits = prefill(self.model, contexts, room=longest, pad_id=self._pad_id)
+        cache, mask, logits = prefill(self.model, contexts, pad_id=self._pad_id)
         flat = [list(ending) + [self._pad_id] * (longest - len(ending)) for row in endings for ending in row]
         tokens = torch.tensor(flat, device=self.device)
         lengths = torch.tensor([len(ending) for row in endings for ending in row], device=self.device)

@@ -1,0 +1,56 @@
+"""The next token of each row of a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+NUCLEUS_SIZES = (64, 1024)
+"""The nucleus is looked for among so many most probable tokens before the whole vocabulary is sorted, which is slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen. Temperature 0 takes the most probable one."""
+
+    temperature: float
+    top_p: float
+
+
+def choose(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
+    """The next token of each row, from the nucleus of its tempered distribution: `[rows]`.
+
+    Args:
+        logits: `[rows, vocabulary]`, float32.
+        draws: One uniform number in [0, 1) for each row, `[rows]`: the same number and logits give the same token.
+        sampling: Temperature, and the share of probability in the nucleus.
+
+    Reference: Holtzman et al. 2020 (arXiv:1904.09751), Sec. 3.1.
+    """
+    if sampling.temperature == 0:
+        return logits.argmax(-1)
+    probabilities = (logits / sampling.temperature).softmax(-1)
+    vocabulary = logits.shape[-1]
+    if sampling.top_p >= 1:
+        return _invert(probabilities, draws, 1.0)
+    chosen = torch.empty(len(logits), dtype=torch.long, device=logits.device)
+    open_rows = torch.arange(len(logits), device=logits.device)
+    for size in (*(size for size in NUCLEUS_SIZES if size < vocabulary), vocabulary):
+        values, tokens = probabilities[open_rows].topk(size) if size < vocabulary else probabilities[open_rows].sort(descending=True)
+        places = _invert(values, draws[open_rows], sampling.top_p)
+        chosen[open_rows] = tokens.gather(1, places[:, None]).squeeze(1)
+        open_rows = open_rows[values.sum(-1) < sampling.top_p]
+        if not len(open_rows):
+            break
+    return chosen
+
+
+def _invert(probabilities: Tensor, draws: Tensor, top_p: float) -> Tensor:
+    """Where each draw falls in the distribution function of the leading columns that together reach `top_p`; at least the first one."""
+    cumulative = probabilities.cumsum(-1)
+    last = (cumulative < top_p).sum(-1, keepdim=True).clamp(max=probabilities.shape[-1] - 1)
+    total = cumulative.gather(1, last)
+    place = torch.searchsorted(cumulative, draws[:, None] * total, right=True)
+    return torch.minimum(place, last).squeeze(1)
