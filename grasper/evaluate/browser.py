@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from grasper.evaluate.score import answer_rating, answer_text, reference_text
+from grasper.evaluate.sparsity import level_of
 from grasper.records import Example, Output, Review, SyntheticReview, Task, tasks_of
 from grasper.runs import stable_hash
 
@@ -33,11 +34,11 @@ def _predicted(evidence: Evidence, wanted: set[str]) -> dict[str, list[dict[str,
         return {}
     rows = evidence.candidates[evidence.candidates["example_id"].isin(wanted) & (evidence.candidates["rank"] <= MAX_PREDICTED)]
     predicted: dict[str, list[dict[str, Any]]] = {}
-    for row in rows.sort_values(["example_id", "rank"]).itertuples(index=False):
-        item = evidence.tables.item(row.item_id)
-        share = min(max(float(row.score), 0.0), 1.0)
-        entry = {"rank": int(row.rank), "name": item.name or item.item_id, "score": f"{row.score:.3f}", "share": f"{share:.3f}"}
-        predicted.setdefault(row.example_id, []).append(entry)
+    ordered = rows.sort_values(["example_id", "rank"])
+    for example_id, item_id, rank, score in zip(*(ordered[name].tolist() for name in ("example_id", "item_id", "rank", "score")), strict=True):
+        share = min(max(score, 0.0), 1.0)
+        entry = {"rank": rank, "name": evidence.tables.item(item_id).name or item_id, "score": f"{score:.3f}", "share": f"{share:.3f}"}
+        predicted.setdefault(example_id, []).append(entry)
     return predicted
 
 
@@ -49,10 +50,9 @@ def _describe(
     numbers: Mapping[Any, float],
     clip: int,
 ) -> dict[str, Any]:
-    facts = evidence.scores.examples.loc[example.example_id]
+    own = evidence.pool.own(example)
     item = evidence.tables.item(example.item_id)
     neighbours = evidence.pool.neighbours(example)
-    own = evidence.pool.own(example)
     synthetic = []
     for method, reviews in evidence.synthetic.items():
         if entries := reviews.get(example.example_id):
@@ -60,8 +60,8 @@ def _describe(
     return {
         "user": example.user_id,
         "item": item.name or item.item_id,
-        "level": facts["level"],
-        "own_reviews": int(facts["own_reviews"]),
+        "level": level_of(len(own)),
+        "own_reviews": len(own),
         "num_neighbours": len(neighbours),
         "is_repeated": example.is_repeated,
         "own": [_real(review, evidence, min(clip, 400), show_item=True) for review in own[-MAX_OWN:]],
@@ -102,7 +102,7 @@ def _task(task: Task, example: Example, evidence: Evidence, series: Mapping[str,
                 "series": series[method],
                 "text": _answer(output, clip),
                 "path": cut(output.path or "", min(clip, 600)),
-                "scores": _scores(task, {name[-1]: value for name, value in numbers.items() if name[:2] == (method, task)}),
+                "scores": _scores({name[-1]: value for name, value in numbers.items() if name[:2] == (method, task)}),
                 "is_parsed": output.is_parsed,
             }
         )
@@ -113,7 +113,7 @@ def _answer(output: Output, clip: int) -> str:
     return _stars(answer_rating(output)) if output.task == "rating" else cut(answer_text(output), clip)
 
 
-def _scores(task: Task, numbers: Mapping[str, float]) -> str:
+def _scores(numbers: Mapping[str, float]) -> str:
     return " · ".join(f"{label} {numbers[name]:.2f}" for name, label in _SHOWN.items() if name in numbers and numbers[name] == numbers[name])
 
 

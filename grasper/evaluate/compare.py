@@ -78,7 +78,7 @@ class Bootstrap:
         numbers = values.to_numpy(dtype=float)
         if len(numbers) != len(self._codes):
             raise ShapeError(f"{len(numbers)} rows of values for {len(self._codes)} examples")
-        names = [name if isinstance(name, tuple) else (name,) for name in values.columns]
+        names: list[tuple[str, ...]] = [name if isinstance(name, tuple) else (name,) for name in values.columns]
         present = ~np.isnan(numbers)
         if where is not None:
             present &= np.asarray(where, dtype=bool)[:, None]

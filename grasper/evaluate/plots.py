@@ -130,9 +130,9 @@ def cost_plot(title: str, points: Sequence[tuple[float, Point]]) -> Markup:
     for tick in _ticks(low, high):
         parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
         parts.append(f'<text class="tick" text-anchor="end" x="{left - 6}" y="{y(tick) + 3.5:.1f}">{_tick_label(tick, low, high)}</text>')
-    for exponent in range(first, last + 1):
-        parts.append(f'<text class="tick" text-anchor="middle" x="{x(exponent):.1f}" y="{bottom + 18}">{_seconds(10.0**exponent)}</text>')
-        parts.append(f'<line class="grid" x1="{x(exponent):.1f}" x2="{x(exponent):.1f}" y1="{bottom}" y2="{bottom + 5}"/>')
+    for power in range(first, last + 1):
+        parts.append(f'<text class="tick" text-anchor="middle" x="{x(power):.1f}" y="{bottom + 18}">{_seconds(10.0**power)}</text>')
+        parts.append(f'<line class="grid" x1="{x(power):.1f}" x2="{x(power):.1f}" y1="{bottom}" y2="{bottom + 5}"/>')
     parts.append(f'<text class="tick" text-anchor="end" x="{right}" y="{bottom + 36}">seconds per target (log)</text>')
     for exponent, (_, point) in zip(exponents, points, strict=True):
         place = f"{x(exponent):.1f}"

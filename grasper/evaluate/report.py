@@ -340,12 +340,13 @@ def _predicted_table(prediction: Mapping[str, Any] | None) -> dict[str, Any] | N
         return None
     metrics = list(dict.fromkeys(metric for row in rows.values() for metric in row))
     best = {metric: max(row[metric]["value"] for row in rows.values() if metric in row) if len(rows) > 1 else None for metric in metrics}
-    table_rows = [
-        {"name": name, "series": None, "cells": [_cell(metric, row.get(metric), best[metric]) for metric in metrics]} for name, row in rows.items()
-    ]
-    for row in table_rows:
-        for cell in row["cells"]:
-            cell["range"] = cell["range"] if len(set(cell["range"].split(" – "))) > 1 else ""
+    table_rows = []
+    for name, row in rows.items():
+        cells = [_cell(metric, row.get(metric), best[metric]) for metric in metrics]
+        for metric, cell in zip(metrics, cells, strict=True):
+            if metric in row and row[metric]["low"] == row[metric]["high"]:
+                cell["range"] = ""
+        table_rows.append({"name": name, "series": None, "cells": cells})
     return {"caption": "Link prediction", "first": "predictor", "columns": metrics, "rows": table_rows}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -150,3 +150,13 @@ def _synthetic(rng: np.random.Generator, example: Example, candidates: pd.DataFr
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Thirty users, six methods; read only."""
     return build_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session", name="build_world")
+def build_world_fixture() -> Callable[..., World]:
+    return build_world
+
+
+@pytest.fixture(scope="session", name="write_outputs")
+def write_outputs_fixture() -> Callable[..., Path]:
+    return write_outputs

@@ -1,0 +1,203 @@
+"""The report: self-contained, escaped, small enough, and with everything in it."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grasper.config import EvaluateConfig
+from grasper.evaluate import evaluate, report
+from grasper.records import Item, Tables
+from grasper.runs import write_json
+
+ATTACK = "<script>alert('pwned')</script><img src=x onerror=alert(1)>\" & {{ 7*7 }}"
+
+
+class Page(HTMLParser):
+    """Counts elements and collects attributes and the scripts' contents."""
+
+    VOID = frozenset({"meta", "input", "br", "img", "link", "line", "circle", "rect", "polyline"})
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.scripts: list[str] = []
+        self.stack: list[str] = []
+        self.problems: list[str] = []
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes.extend(attrs)
+        if tag not in self.VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes.extend(attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.stack or self.stack.pop() != tag:
+            self.problems.append(f"</{tag}> at {self.getpos()}")
+
+    def handle_data(self, data: str) -> None:
+        if self.stack and self.stack[-1] == "script":
+            self.scripts.append(data)
+
+
+def write_report(world: Any, folder: Path, **changes: Any) -> str:
+    config = EvaluateConfig(bootstrap_samples=100, report_examples=changes.pop("report_examples", 4))
+    settings: dict[str, Any] = {"synthetic": world.synthetic, "candidates": world.candidates, "costs": world.costs, "seed": 0}
+    tables, outputs = changes.pop("tables", world.tables), changes.pop("outputs", world.outputs)
+    examples = changes.pop("examples", world.examples)
+    evaluate(config, tables, examples, outputs, folder, dataset=changes.pop("dataset", "toy"), split="dev-a", **settings | changes)
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(world: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_report(world, tmp_path_factory.mktemp("report"))
+
+
+def test_the_page_is_well_formed_and_self_contained(page: str) -> None:
+    """Every element is closed, and nothing is loaded from anywhere."""
+    parsed = Page(page)
+    assert parsed.problems == []
+    assert parsed.stack == []
+    assert not {"link", "img", "iframe", "object", "embed"} & set(parsed.tags)
+    loading = {name: value for name, value in parsed.attributes if name in ("src", "srcset", "action", "data") or name.startswith("on")}
+    assert loading == {}
+    assert all(value and value.startswith("#") for name, value in parsed.attributes if name == "href")
+    assert not re.search(r"url\(|@import|https?://", page)
+
+
+def test_only_the_page_s_own_script_may_run(page: str) -> None:
+    """There is one script, and the content security policy allows exactly its hash."""
+    (script,) = Page(page).scripts
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = dict(re.findall(r"(default-src|script-src) ([^;\"]+)", page))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"].replace("&#39;", "'").replace("&#43;", "+") == f"'sha256-{digest}'"
+
+
+def test_untrusted_text_is_escaped_everywhere(world: Any, build_world: Any, write_outputs: Any, tmp_path: Path) -> None:
+    """A script in user id, title, text, item name, completion, path, synthetic review, gate reason, method or data set name stays text."""
+    attacked = build_world(tmp_path / "world", num_users=6, methods=("copy",))
+    tables = attacked.tables
+    reviews = tables.reviews.assign(user_id=tables.reviews["user_id"] + ATTACK, title=ATTACK, text=tables.reviews["text"] + ATTACK)
+    items = tables.items.assign(name=ATTACK)
+    examples = tables.examples.assign(user_id=tables.examples["user_id"] + ATTACK)
+    evil = Tables(reviews, items, examples)
+    records = [
+        dataclasses.replace(record, method=ATTACK, text=ATTACK if record.text else None, path=ATTACK, raw=ATTACK)
+        for record in attacked.records["copy"]
+    ]
+    outputs = {ATTACK: write_outputs(tmp_path / "evil.jsonl", records)}
+    lines = (world.synthetic["grasper"]).read_text(encoding="utf-8")
+    synthetic = tmp_path / "synthetic.jsonl"
+    item = dataclasses.asdict(Item("i0", ATTACK))
+    synthetic.write_text(lines, encoding="utf-8")
+    from grasper.records import SyntheticReview
+
+    review = SyntheticReview("e0", f"user 0{ATTACK}", Item(**item), ATTACK, ATTACK, 4.0, ATTACK, 1, 0.5, ATTACK)
+    write_outputs(synthetic, [_Record(review)])
+    page = write_report(
+        attacked,
+        tmp_path,
+        tables=evil,
+        examples=evil.select("dev-a"),
+        outputs=outputs,
+        synthetic={ATTACK: synthetic},
+        costs={},
+        report_examples=6,
+        dataset=ATTACK,
+    )
+    parsed = Page(page)
+    assert len(parsed.scripts) == 1
+    assert "img" not in parsed.tags
+    assert not any(name.startswith("on") for name, _ in parsed.attributes)
+    assert "<script>alert" not in page
+    assert "{{ 7*7 }}" in page, "not evaluated as a template either"
+    assert page.count("&lt;script&gt;alert") > 20
+
+
+@dataclasses.dataclass
+class _Record:
+    """Lets the outputs' writer write any dataclass."""
+
+    record: Any
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self.record)
+
+
+def test_everything_is_in_it(page: str, world: Any) -> None:
+    """Results, differences, sparsity, cost, and in the browser: history, predicted items, synthetic reviews, texts, reasoning, reference."""
+    for method in world.outputs:
+        assert f">{method}</span>" in page
+    for words in (
+        "ROUGE-1",
+        "Personalization",
+        "Quality by number of own reviews",
+        "Synthetic reviews of grasper",
+        "Predicted items",
+        "Reference",
+        "Reasoning",
+    ):
+        assert words in page
+    assert page.count('<article class="example"') == 4
+    assert page.count("<svg") == page.count("</svg>") > 10
+    assert page.count('role="img" aria-label=') == page.count("<svg")
+    assert "rejected: " in page or "rejected because" in page
+
+
+def test_the_best_value_is_marked_once_per_column(page: str) -> None:
+    """The planted best method is marked in the text results."""
+    table = page.split("<h3>Review text")[1].split("</table>")[0]
+    grasper = next(row for row in table.split("<tr>") if ">grasper<" in row)
+    assert grasper.count('class="best"') >= 3
+    assert ">none<" in table
+    assert 'class="best"' not in next(row for row in table.split("<tr>") if ">none<" in row)
+
+
+def test_no_examples_no_browser(world: Any, tmp_path: Path) -> None:
+    """`report_examples: 0` leaves the section and its link out."""
+    page = write_report(world, tmp_path, report_examples=0)
+    assert 'id="examples"' not in page
+    assert 'href="#examples"' not in page
+
+
+def test_link_prediction_is_shown_where_it_exists(world: Any, tmp_path: Path) -> None:
+    """The link predictor's metrics become a table, whatever surrounds them."""
+    path = tmp_path / "predict.json"
+    write_json(path, {"encoder": "hybrid", "test": {"hybrid": {"recall@10": 0.4321, "n": 5}, "popularity": {"recall@10": 0.2}}})
+    page = write_report(world, tmp_path, predict_metrics=path, outputs={"copy": world.outputs["copy"]}, synthetic=None)
+    assert "0.432" in page
+    assert ">popularity<" in page
+
+
+def test_one_method_and_no_extras(world: Any, tmp_path: Path) -> None:
+    """The smallest evaluation has a report too."""
+    page = write_report(world, tmp_path, outputs={"copy": world.outputs["copy"]}, synthetic=None, candidates=None, costs=None)
+    assert "nothing to compare" in page
+    assert 'href="#synthetic"' not in page
+
+
+def test_a_big_report_is_cut_to_size(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the page would grow past its limit, the browser's texts are cut shorter; no example is left out."""
+    tables = world.tables
+    wordy = Tables(tables.reviews.assign(text=tables.reviews["text"] + " more words" * 100), tables.items, tables.examples)
+    settings: dict[str, Any] = {"tables": wordy, "examples": wordy.select("dev-a"), "outputs": {"copy": world.outputs["copy"]}, "synthetic": None}
+    free = write_report(world, tmp_path, report_examples=30, **settings)
+    monkeypatch.setattr(report, "MAX_BYTES", len(free.encode()) - 20_000)
+    cut = write_report(world, tmp_path, report_examples=30, **settings)
+    assert len(cut.encode()) <= report.MAX_BYTES
+    assert cut.count('<article class="example"') == free.count('<article class="example"') == 30
