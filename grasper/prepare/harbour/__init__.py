@@ -15,9 +15,10 @@ from typing import Any
 
 import pandas as pd
 
-from grasper.prepare.harbour.compose import Visit, compose, experience_visit
+from grasper.prepare.harbour.compose import compose
 from grasper.prepare.harbour.latent import latent_of, load_latent, save_latent, suitability
 from grasper.prepare.harbour.names import draw_user_ids
+from grasper.prepare.harbour.visit import Visit, experience_visit
 from grasper.prepare.harbour.world import Place, Visitor, World, build_places, build_visitors, choose_places
 
 __all__ = ["SPLIT_USERS", "HarbourData", "generate", "load_latent", "suitability", "write"]

@@ -9,25 +9,31 @@ import pandas as pd
 
 from grasper.prepare.harbour import HarbourData, write
 
+_HEADER = (
+    "split", "reviews", "users", "items", "1 review", "2", "3–5", ">5", "most", "words/text mean (min–max)", "words/title", "mean rating",
+)  # fmt: skip
+
 
 def statistics(data: HarbourData) -> str:
     """Sizes and sparsity as a Markdown table."""
-    lines = [
-        "| split | reviews | users | items | 1 review | 2 | 3–5 | >5 | most | words/text mean (min–max) | words/title | mean rating |",
-        "|---|" + "--:|" * 11,
-    ]
-    for split, table in (*data.reviews.items(), ("all", pd.concat(data.reviews.values()))):
-        sizes = table.groupby("user_id").size()
-        shares = [(sizes == 1).mean(), (sizes == 2).mean(), sizes.between(3, 5).mean(), (sizes > 5).mean()]
-        words = table["text"].str.split().str.len()
-        cells = [split, f"{len(table):,}", len(sizes), table["item_id"].nunique(), *(f"{share:.0%}" for share in shares), sizes.max()]
-        cells += [
-            f"{words.mean():.0f} ({words.min()}–{words.max()})",
-            f"{table['title'].str.split().str.len().mean():.1f}",
-            f"{table['rating'].mean():.2f}",
-        ]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
+    rows = [_HEADER, ("---", *["--:"] * (len(_HEADER) - 1))]
+    rows += [_statistics_of(split, table) for split, table in (*data.reviews.items(), ("all", pd.concat(data.reviews.values())))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _statistics_of(split: str, table: pd.DataFrame) -> tuple[str, ...]:
+    sizes = table.groupby("user_id").size()
+    shares = ((sizes == 1).mean(), (sizes == 2).mean(), sizes.between(3, 5).mean(), (sizes > 5).mean())
+    words, title_words = (table[column].map(lambda text: len(text.split())) for column in ("text", "title"))
+    return (
+        split,
+        *(f"{count:,}" for count in (len(table), len(sizes), table["item_id"].nunique())),
+        *(f"{share:.0%}" for share in shares),
+        f"{sizes.max()}",
+        f"{words.mean():.0f} ({words.min()}–{words.max()})",
+        f"{title_words.mean():.1f}",
+        f"{table['rating'].mean():.2f}",
+    )
 
 
 if __name__ == "__main__":

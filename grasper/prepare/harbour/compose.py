@@ -1,4 +1,4 @@
-"""One visit → one review: what was lived through decides the rating and the aspects, the writer's habits decide the words."""
+"""One visit → one review: what was lived through decides the aspects, the writer's habits decide the words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 from grasper.prepare.harbour import voice
 from grasper.prepare.harbour.phrases import aspects_of, expand, fill, pick, section, short_phrases, slots_of
-from grasper.prepare.harbour.world import TOWN, Place, Visitor, World
+from grasper.prepare.harbour.visit import Visit, sentiments
+from grasper.prepare.harbour.world import TOWN, Place, World
 
 _SEASONS = ("winter", "winter", "spring", "spring", "spring", "summer", "summer", "summer", "autumn", "autumn", "autumn", "winter")
 _ONCE = frozenset(
@@ -19,47 +20,6 @@ _ONCE = frozenset(
 """Slots that one review fills only once: nobody names the weekday twice."""
 _TWICE = frozenset({"special", "name", "second", "host", "kind", "the_boat"})
 _MAX_WORDS = 108
-_ABOVE, _BELOW = 3.55, 2.6  # experience in stars: from here on praise, up to here complaint
-
-
-@dataclass(frozen=True)
-class Visit:
-    """A visitor at a place: when, and how each aspect was experienced, in stars (about 1–5, unbounded)."""
-
-    visitor: Visitor
-    place: Place
-    timestamp: int
-    experience: dict[str, float]
-    rating: int
-
-
-def experience_visit(visitor: Visitor, place: Place, timestamp: int, rng: random.Random) -> Visit:
-    """What the visitor lives through: quality minus strictness plus luck, rated by the aspects the visitor cares for."""
-    experience = {aspect: 3.6 + 1.4 * quality - visitor.strictness + rng.gauss(0, 0.5) for aspect, quality in place.quality.items()}
-    weights = {aspect: visitor.interests[aspect] + 0.1 for aspect in experience}
-    mean = sum(weights[aspect] * stars for aspect, stars in experience.items()) / sum(weights.values())
-    return Visit(visitor, place, timestamp, experience, min(5, max(1, round(3.85 + 1.35 * (mean - 3.6) + rng.gauss(0, 0.25)))))
-
-
-def sentiments(visit: Visit, rng: random.Random) -> list[tuple[str, str]]:
-    """`(aspect, sentiment)` in the order in which the visitor would speak of them; in keeping with the rating."""
-    visitor, has_children = visit.visitor, visit.visitor.kind == "parent"
-    found = []
-    for aspect, stars in visit.experience.items():
-        if aspect == "family" and not has_children:
-            continue
-        mind = "good" if stars > _ABOVE else "bad" if stars < _BELOW else "mixed"
-        if visit.rating == 5 and mind != "good":
-            mind = "mixed" if mind == "bad" else "good"
-        elif visit.rating == 4 and mind == "bad":
-            mind = "mixed"
-        elif visit.rating <= 2 and mind == "mixed" and rng.random() < 0.6:
-            mind = "bad"
-        salience = (visitor.interests[aspect] + 0.04) * (1 + 0.5 * abs(stars - 3.6)) * rng.uniform(0.7, 1.4)
-        if (mind == "good") == (visit.rating >= 4) or (visit.rating == 3 and mind == "mixed"):
-            salience *= 1.6
-        found.append((salience, aspect, mind))
-    return [(aspect, mind) for _, aspect, mind in sorted(found, reverse=True)]
 
 
 @dataclass
@@ -133,18 +93,13 @@ def _unsuitable(visit: Visit, rng: random.Random) -> frozenset[str]:
     return frozenset(barred)
 
 
-def band(rating: int) -> str:
-    """The mood of a whole review."""
-    return "good" if rating >= 4 else "mixed" if rating == 3 else "bad"
-
-
 def _slot_values(visit: Visit, world: World, previous: Place | None, rng: random.Random) -> dict[str, str | Callable[[], str]]:
     visitor, place, style = visit.visitor, visit.place, visit.visitor.style
     day = datetime.fromtimestamp(visit.timestamp, UTC)
     season = _SEASONS[day.month - 1]
     company = rng.choice(visitor.companions) if visitor.companions else None
     rivals = [other for other in world.places if other.category == place.category and other is not place]
-    we = "we" if company else "I"
+    favourite = max(visitor.interests, key=visitor.interests.__getitem__)
     return {
         **place.facts,
         "local": "",
@@ -156,7 +111,7 @@ def _slot_values(visit: Visit, world: World, previous: Place | None, rng: random
         "kind": rng.choice(section("town", f"nouns {place.category}")),
         "rival": _inside(rng.choice(rivals).name),
         "previous": _inside(previous.name) if previous else "",
-        "we": we,
+        "we": "we" if company else "I",
         "we_are": "we're" if company else "I'm",
         "were": "were" if company else "was",
         "us": "us" if company else "me",
@@ -168,16 +123,12 @@ def _slot_values(visit: Visit, world: World, previous: Place | None, rng: random
         "weekday": f"{day:%A}",
         "season": season,
         "weather": rng.choice(section("town", f"weather {season}")),
-        "interest": next(
-            line.split(" = ")[1]
-            for line in section("town", "interests")
-            if line.startswith(max(visitor.interests, key=visitor.interests.__getitem__))
-        ),
+        "interest": dict(line.split(" = ") for line in section("town", "interests"))[favourite],
         "good": lambda: rng.choices(style.good, (5, 3, 1))[0],
         "very": lambda: voice.intensifier(style, rng),
         "nice": lambda: rng.choices(style.nice, (3, 1))[0],
         "bad": lambda: rng.choices(style.bad, (3, 1))[0],
-        "loved": lambda: rng.choice(style.loved),
+        "loved": style.loved,
     }
 
 
@@ -202,7 +153,7 @@ def _favourites(phrases: Sequence[str], visit: Visit, header: str, rng: random.R
 def _told(draft: _Draft, spoken: list[tuple[str, str]], target: int, previous: Place | None) -> list[str]:
     """Sentences of a review of some length: parts are added by importance until it is long enough, then put in order."""
     visit, rng, style = draft.visit, draft.rng, draft.visit.visitor.style
-    category, mood = visit.place.category, band(visit.rating)
+    category, mood = visit.place.category, visit.mood
     after = "past good" if mood == "good" else "past bad" if mood == "bad" else ""
 
     def town(role: str, header: str) -> Callable[[], object]:
@@ -240,7 +191,8 @@ def _told(draft: _Draft, spoken: list[tuple[str, str]], target: int, previous: P
     said = [aspect for aspect, _ in spoken if aspect in draft.pieces]
     if style.lists_points and len(spoken) > 2 and target > 25:
         points = _points(draft, [pair for pair in spoken if pair[0] not in said][:3], rng)
-        draft.pieces["points"] = [(points, mood)] if points else []
+        if points:
+            draft.pieces["points"] = [(points, mood)]
     story_first = style.storytelling > 0.55
     order = ["context", "opener"] if story_first and rng.random() < 0.5 else ["opener", "context"]
     order += ["anecdote", *said] if story_first and rng.random() < 0.5 else [*said[:2], "anecdote", *said[2:]]
@@ -283,22 +235,29 @@ def _short(draft: _Draft, aspect: str, mind: str, rng: random.Random) -> str:
     return text[:1].lower() + text[1:]
 
 
+def _verdict(draft: _Draft, pairs: list[tuple[str, str]], rng: random.Random) -> str:
+    """The short verdicts in one breath, praise before the rest: `great coffee and kind prices, but noisy`."""
+    praise, others = ([_short(draft, aspect, mind, rng) for aspect, mind in pairs if (mind == "good") == is_good] for is_good in (True, False))
+    return rng.choice((", but ", ", though ", ", ")).join(filter(None, (_series(praise, rng), _series(others, rng))))
+
+
+def _series(parts: list[str], rng: random.Random) -> str:
+    """`a, b and c`, or with commas only where a part holds an "and" or a comma itself."""
+    if len(parts) < 2 or rng.random() < 0.4 or any(" and " in part or "," in part for part in parts):
+        return ", ".join(parts)
+    return ", ".join(parts[:-1]) + rng.choice((" and ", " & ")) + parts[-1]
+
+
 def _brief(draft: _Draft, spoken: list[tuple[str, str]], target: int) -> list[str]:
     """A review in a breath: two or three verdicts, or one sentence, and perhaps a closing word."""
     visit, rng = draft.visit, draft.rng
-    mood = band(visit.rating)
+    mood = visit.mood
     if rng.random() < 0.35:
         aspect, mind = spoken[0]
         draft.add(aspect, _sayings(visit.place.category, aspect, mind), mind)
     else:
         pairs = spoken[: 2 if target < 11 else 3]
-        pairs = sorted(pairs, key=lambda pair: pair[1] != "good")
-        shorts = [_short(draft, aspect, mind, rng) for aspect, mind in pairs]
-        goods = [short for short, (_, mind) in zip(shorts, pairs, strict=True) if mind == "good"]
-        others = [short for short, (_, mind) in zip(shorts, pairs, strict=True) if mind != "good"]
-        link = rng.choice((", but ", ", though ", ". "))
-        glue = rng.choice((", ", " and ", ", ", ". "))
-        text = link.join(filter(None, (glue.join(goods), glue.join(others))))
+        text = _verdict(draft, pairs, rng)
         draft.pieces["brief"] = [(voice.tidy(text) + ".", mood)]
     if draft.num_words < target - 2:
         header = f"{'openers' if rng.random() < 0.25 else 'closings'} {mood}"
@@ -311,21 +270,13 @@ def _brief(draft: _Draft, spoken: list[tuple[str, str]], target: int) -> list[st
 
 def _finish(sentences: list[str], visit: Visit, rng: random.Random) -> str:
     """The sentences as one text with the writer's punctuation, capitals and smile."""
-    style, mood = visit.visitor.style, band(visit.rating)
+    style, mood = visit.visitor.style, visit.mood
     text = voice.tidy(sentences[0])
     for sentence in sentences[1:]:
-        if text.endswith(".") and mood != "bad" and rng.random() < style.exclamation * 0.5:
+        if text.endswith(".") and rng.random() < style.exclamation * {"good": 0.5, "mixed": 0.15, "bad": 0.1}[mood]:
             text = text[:-1] + ("!!" if style.exclamation > 0.75 and style.formality < 0.4 else "!")
-        if style.joint != ". " and text.endswith(".") and rng.random() < 0.22 and len(text.split()) > 4 and sentence[:5] not in ("Plus:", "Minus"):
-            follows = voice.decapitalise(sentence)
-            if style.joint == ", and ":
-                joint = style.joint if voice.is_clause(sentence) else ". "
-            else:
-                joint = style.joint if follows != sentence or style.joint in (" - ", "... ") else ". "
-            follows = sentence if joint == ". " else follows
-            text = text[:-1] + joint + follows
-        else:
-            text += " " + sentence
+        is_joined = style.joint != ". " and text.endswith(".") and len(text.split()) > 4 and not sentence.startswith(("Plus:", "Minus:"))
+        text = voice.join(text, sentence, style) if is_joined and rng.random() < 0.22 else f"{text} {sentence}"
     text = voice.tidy(text)
     if mood == "good" and text.endswith(".") and rng.random() < style.exclamation:
         text = text[:-1] + "!"
@@ -341,7 +292,7 @@ def _finish(sentences: list[str], visit: Visit, rng: random.Random) -> str:
 
 def _title(draft: _Draft, spoken: list[tuple[str, str]], category: str, rng: random.Random) -> str:
     """A title of at most ten words: a saying of the category, of the town, or the first verdicts in short."""
-    style, mood = draft.visit.visitor.style, band(draft.visit.rating)
+    style, mood = draft.visit.visitor.style, draft.visit.mood
     choice = rng.random()
     if choice < 0.38:
         title = draft.render(expand(rng.choice(section(category, f"titles {mood}")), rng))
@@ -349,16 +300,10 @@ def _title(draft: _Draft, spoken: list[tuple[str, str]], category: str, rng: ran
         title = draft.render(expand(rng.choice(section("town", f"titles {mood}")), rng))
     else:
         pairs = spoken[: rng.choice((1, 2, 2))]
-        shorts = [_short(draft, aspect, mind, rng) for aspect, mind in pairs]
-        minds = {mind for _, mind in pairs}
-        differ = "good" in minds and len(minds) > 1
-        title = rng.choice((", but ", ", ", " but ") if differ else (", ", " and ", " & ") if len(minds) == 1 else (", ",)).join(shorts)
+        title = _verdict(draft, pairs, rng)
     title = voice.tidy(title)
     if style.title_case == "title":
-        title = " ".join(
-            w if i and w in ("the", "a", "an", "and", "of", "on", "in", "but", "to", "for", "with") else w[:1].upper() + w[1:]
-            for i, w in enumerate(title.split())
-        )
+        title = voice.title_words(title)
     elif style.title_case == "lower" or style.is_lower_case:
         title = title.lower()
     if mood == "good" and rng.random() < style.exclamation * 0.8:

@@ -22,7 +22,8 @@ def latent_of(world: World) -> dict[str, Any]:
     users = {visitor.user_id: asdict(visitor) for visitor in world.visitors}
     items = {place.item_id: asdict(place) for place in world.places}
     for record in (*users.values(), *items.values()):
-        record.pop("user_id", None), record.pop("item_id", None)
+        for key in ("user_id", "item_id"):
+            record.pop(key, None)
     return json.loads(json.dumps({"users": users, "items": items}))
 
 
@@ -47,10 +48,9 @@ def suitability(latent: dict[str, Any]) -> pd.DataFrame:
     """How well each item suits each user by the truth, popularity and quality left out: `[users × items]`, 0 … about 9."""
     import pandas as pd
 
+    items = latent["items"]
     rows = {
-        user_id: {
-            item_id: suits(user["categories"], user["interests"], item["category"], item["strength"]) for item_id, item in latent["items"].items()
-        }
+        user_id: {item_id: suits(user["categories"], user["interests"], item["category"], item["strength"]) for item_id, item in items.items()}
         for user_id, user in latent["users"].items()
     }
     return pd.DataFrame.from_dict(rows, orient="index")
