@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from grasper.config import load_config
@@ -54,7 +55,8 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
 
 def score(task: Task, outputs: list[Output], asked: list[Example]) -> dict[str, Any]:
     if task == "rating":
-        ratings, true = (pd.Series(values, dtype=float).to_numpy() for values in ([o.rating for o in outputs], [e.target.rating for e in asked]))
+        ratings = np.array([output.rating for output in outputs], dtype=float)
+        true = np.array([example.target.rating for example in asked], dtype=float)
         return {"absolute_error": absolute_error(ratings, true), "squared_error": squared_error(ratings, true)}
     texts = [output.text for output in outputs]
     references = [example.target.text if task == "long" else example.target.title for example in asked]
@@ -70,7 +72,8 @@ def main() -> None:
     results = {}
     for name in arguments.sets:
         results[name] = measure(name, arguments.data.resolve() / SETS[name])
-        print(name, {task: {m: e["value"] for m, e in entry.items() if isinstance(e, dict)} for task, entry in results[name]["tasks"].items()}, flush=True)
+        for task, entry in results[name]["tasks"].items():
+            print(name, task, {metric: value["value"] for metric, value in entry.items() if isinstance(value, dict)}, flush=True)
     facts = {
         "command": "NLTK_DATA=../shared/nltk_data python experiments/bench/copy_baseline.py --data ../shared/data",
         "commit": commit(),

@@ -1,0 +1,93 @@
+"""The evidence of each method, on the tiny data set."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import worlds
+
+from grasper.config import PromptConfig
+from grasper.methods import METHODS, get_method
+from grasper.records import Example, Item, Review, SyntheticReview, Tables, request_for
+from grasper.retrieve.pool import is_visible
+from grasper.retrieve.profile import ProfileBuilder
+
+
+def profile_of(tables: Tables, method: str, **settings: int):  # type: ignore[no-untyped-def]
+    (dora,) = tables.select("dev-b")
+    builder = ProfileBuilder(get_method(method), tables.reviews_by_id.values(), PromptConfig(**settings))
+    entries = [
+        SyntheticReview(dora.example_id, "dora", Item("boat"), f"number {rank}", rank=rank, rejected="copied" if rank == 1 else None)
+        for rank in (3, 1, 2, 4, 5)
+    ]
+    return builder.for_request(request_for(dora, "long", tables.item("inn")), dora, entries)
+
+
+@pytest.mark.parametrize(
+    ("method", "own", "neighbours", "predicted"),
+    [
+        ("none", 0, 0, 0),
+        ("random", 0, 1, 0),
+        ("lamp", 1, 0, 0),
+        ("pgraphrag", 1, 3, 0),
+        ("rest_pg", 1, 0, 0),
+        ("grasper", 1, 3, 3),
+        ("grasper-no-graph", 1, 0, 0),
+        ("grasper-no-reasoning", 1, 3, 3),
+        ("grasper-no-synthetic", 1, 3, 0),
+        ("grasper-random-items", 1, 3, 3),
+        ("grasper-popular-items", 1, 3, 3),
+        ("grasper-no-own", 0, 3, 3),
+        ("grasper-oracle-items", 0, 3, 3),
+    ],
+)
+def test_each_method_shows_what_it_declares(tables: Tables, method: str, own: int, neighbours: int, predicted: int) -> None:
+    """Dora has one other review, the inn three by others, and four synthetic reviews passed the gate."""
+    profile = profile_of(tables, method)
+    assert (len(profile.own), len(profile.neighbours), len(profile.predicted)) == (own, neighbours, predicted)
+
+
+def test_synthetic_entries_come_by_rank_without_the_rejected(tables: Tables) -> None:
+    assert [review.rank for review in profile_of(tables, "grasper").predicted] == [2, 3, 4]
+
+
+def test_limits_of_the_prompt_are_kept(tables: Tables) -> None:
+    profile = profile_of(tables, "grasper", own_entries=0, neighbour_entries=2, predicted_entries=1)
+    assert (len(profile.own), len(profile.neighbours), len(profile.predicted)) == (0, 2, 1)
+
+
+def test_neighbours_are_the_nearest_to_the_given_title(tables: Tables) -> None:
+    """Of the inn's reviews only lee's speaks of a quiet room; Dora's title is 'Clean and calm', so none is near and file order decides."""
+    (dora,) = tables.select("dev-b")
+    builder = ProfileBuilder(get_method("pgraphrag"), tables.reviews_by_id.values(), PromptConfig())
+    request = request_for(dora, "title", tables.item("inn"))
+    assert request.text == "Clean and calm, the staff helped with our bags."
+    assert [review.user_id for review in builder.for_request(request, dora).neighbours] == ["lee", "ann", "user3"]
+
+
+@given(worlds(), st.sampled_from(sorted(METHODS)), st.integers(0, 3))
+def test_profiles_hold_only_what_the_request_may_see(world: tuple[list[Review], list[Example]], name: str, seed: int) -> None:
+    """For requests and for predicted items: visible records, own ones the user's, others not the user's, none twice."""
+    reviews, examples = world
+    builder = ProfileBuilder(get_method(name), reviews, PromptConfig(), seed=seed)
+    for example in examples:
+        profiles = [builder.for_request(request_for(example, "long", Item(example.item_id)), example), builder.for_item(Item("i1"), example)]
+        for profile in profiles:
+            assert all(is_visible(review, example) for review in (*profile.own, *profile.neighbours))
+            assert {review.user_id for review in profile.own} <= {example.user_id}
+            assert example.user_id not in {review.user_id for review in profile.neighbours}
+            assert len(set(profile.review_ids())) == len(profile.review_ids())
+
+
+@given(worlds())
+def test_a_random_review_does_not_depend_on_other_requests(world: tuple[list[Review], list[Example]]) -> None:
+    """The same example draws the same review whoever is asked before; where anything is visible, one is drawn."""
+    reviews, examples = world
+    first, second = (ProfileBuilder(get_method("random"), reviews, PromptConfig(), seed=1) for _ in range(2))
+    forward = {e.example_id: first.for_request(request_for(e, "long", Item(e.item_id)), e).neighbours for e in examples}
+    backward = {e.example_id: second.for_request(request_for(e, "long", Item(e.item_id)), e).neighbours for e in reversed(examples)}
+    assert forward == backward
+    for example in examples:
+        some = any(is_visible(review, example) and review.user_id != example.user_id for review in reviews)
+        assert len(forward[example.example_id]) == some
