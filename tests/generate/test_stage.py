@@ -1,0 +1,170 @@
+"""The generate stage on the tiny data set: plan, parsing, ratings, consensus, resume."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from worlds import SeededModel, shown
+
+from grasper.config import GenerateConfig, PromptConfig
+from grasper.errors import ConfigError
+from grasper.generate import generate, load_outputs
+from grasper.generate import stage as stage_module
+from grasper.methods import METHODS, get_method
+from grasper.models.scripted import ScriptedModel
+from grasper.prompts.render import Exemplar
+from grasper.records import TASKS, Example, Output, Tables, Task
+
+PATH = "Style: short\nInterests: rooms\nPlan: praise\n"
+
+
+def written(tables: Tables, out_dir: Path, model, method: str = "pgraphrag", tasks: Sequence[Task] = TASKS, **settings) -> list[Output]:  # type: ignore[no-untyped-def]
+    config = GenerateConfig(**settings)
+    generate(config, PromptConfig(), get_method(method), tables, tables.select("dev"), tasks, [], model, out_dir, seed=3)
+    return load_outputs(out_dir / "outputs.jsonl")
+
+
+def test_one_output_per_target_and_task(tables: Tables, tmp_path: Path) -> None:
+    outputs = written(tables, tmp_path, ScriptedModel(["Title: Good\nText: A good stay."]))
+    assert [(output.task, output.example_id) for output in outputs] == [
+        (task, example) for task in TASKS for example in sorted(example.example_id for example in tables.select("dev"))
+    ]
+    assert {output.text for output in outputs if output.task == "long"} == {"A good stay."}
+    assert {output.text for output in outputs if output.task == "title"} == {"Good"}
+    assert all(output.rating is not None and output.text is None for output in outputs if output.task == "rating")
+    assert all(output.method == "pgraphrag" and output.evidence for output in outputs)
+
+
+def test_tasks_without_reference_are_left_out_unless_asked_for(tables: Tables, tmp_path: Path) -> None:
+    """carl's boat review has no title: there is nothing to compare a written one with."""
+    carl = next(review for review in tables.reviews_by_id.values() if review.user_id == "carl")
+    example = Example("carl", carl, "held-out")
+    arguments = (GenerateConfig(), PromptConfig(), get_method("none"), tables, [example], TASKS, [], ScriptedModel())
+    assert generate(*arguments, tmp_path / "a", seed=0)["requests"] == 2
+    assert generate(*arguments, tmp_path / "b", seed=0, needs_reference=False)["requests"] == 3
+
+
+def test_titles_are_cut_to_ten_words(tables: Tables, tmp_path: Path) -> None:
+    outputs = written(tables, tmp_path, ScriptedModel(["Title: one two three four five six seven eight nine ten eleven"]), tasks=["title"])
+    assert {output.text for output in outputs} == {"one two three four five six seven eight nine ten"}
+
+
+def test_unparsable_answers_are_kept_and_counted(tables: Tables, tmp_path: Path) -> None:
+    model = ScriptedModel(["No label here."])
+    arguments = (GenerateConfig(), PromptConfig(), get_method("none"), tables, tables.select("dev"), ["long"], [], model, tmp_path)
+    counts = generate(*arguments, seed=0)
+    assert (counts["requests"], counts["unparsed"]) == (3, 3)
+    (output, *_) = load_outputs(tmp_path / "outputs.jsonl")
+    assert (output.text, output.is_parsed, output.raw) == ("No label here.", False, "No label here.")
+
+
+def test_the_path_is_kept_apart_from_the_text(tables: Tables, tmp_path: Path) -> None:
+    (output, *_) = written(tables, tmp_path, ScriptedModel([PATH + "Text: Fine."]), "grasper-no-graph", ["long"])
+    assert (output.text, output.path) == ("Fine.", PATH.strip())
+
+
+@pytest.mark.parametrize(("rule", "expected"), [("median", 4), ("argmax", 4), ("expectation", 0.99 * 4 + 0.0025 * (1 + 2 + 3 + 5))])
+def test_ratings_come_from_choice_probabilities(tables: Tables, tmp_path: Path, rule: str, expected: float) -> None:
+    outputs = written(tables, tmp_path, ScriptedModel(choice=lambda prompt: " 4"), tasks=["rating"], rating=rule)
+    assert [output.rating for output in outputs] == pytest.approx([expected] * 3)
+
+
+def test_a_rating_is_asked_behind_the_models_own_path(tables: Tables, tmp_path: Path) -> None:
+    """The path is written first; the digits are compared behind it and the label. What the model wrote after its path does not count."""
+    prefixes = []
+
+    def choice(prompt):  # type: ignore[no-untyped-def]
+        prefixes.append(prompt.prefix)
+        return " 2"
+
+    outputs = written(tables, tmp_path, ScriptedModel([PATH + "Rating: 5"], choice=choice), "grasper-no-graph", ["rating"])
+    assert set(prefixes) == {PATH + "Rating:"}
+    assert {output.rating for output in outputs} == {2.0}
+    assert {output.path for output in outputs} == {PATH.strip()}
+
+
+def test_ratings_are_averaged_over_sampled_paths(tables: Tables, tmp_path: Path) -> None:
+    """Two of three paths lead to 5, one to 1: the median of the mean probabilities is 5."""
+
+    def choice(prompt):  # type: ignore[no-untyped-def]
+        return " 1" if "gloomy" in prompt.prefix else " 5"
+
+    answers = [PATH.replace("praise", plan) + "Rating: 3" for plan in ("praise", "gloomy", "praise more")]
+    outputs = written(tables, tmp_path, ScriptedModel(answers, choice=choice), "grasper-no-graph", ["rating"], consensus_samples=3)
+    assert {output.rating for output in outputs} == {5.0}
+    assert {output.samples for output in outputs} == {("5", "1", "5")}
+
+
+def test_models_without_probabilities_are_read(tables: Tables, tmp_path: Path) -> None:
+    model = ScriptedModel(["Rating: 2", "Rating: 5", "no idea"])
+    model.has_choice_probabilities = False
+    outputs = written(tables, tmp_path, model, tasks=["rating"])
+    assert [(output.rating, output.is_parsed) for output in outputs] == [(2.0, True), (5.0, True), (None, False)]
+
+
+def test_consensus_chooses_among_the_models_own_samples(tables: Tables, tmp_path: Path) -> None:
+    """The neighbours' words vote, but their texts are never the answer; unparsable samples are no candidates."""
+    samples = ["Text: Lovely quiet room and breakfast.", "Text: Rocket science.", "quiet room and a warm breakfast", "Text: Warm breakfast, quiet room."]
+    outputs = written(tables, tmp_path, ScriptedModel(samples), tasks=["long"], consensus_samples=4)
+    dora = next(output for output in outputs if output.evidence and "tiny-train-000001" in output.evidence)
+    assert dora.text == "Lovely quiet room and breakfast."
+    assert len(dora.samples) == 4
+    texts = {review.text for review in tables.reviews_by_id.values()}
+    assert not texts & {output.text for output in outputs}
+
+
+def test_exemplars_stand_in_the_prompt(tables: Tables, tmp_path: Path) -> None:
+    class Source:
+        def nearest(self, request, task):  # type: ignore[no-untyped-def]
+            return [Exemplar(f"A solved {task} request", "Text: solved")]
+
+    model = ScriptedModel()
+    arguments = (GenerateConfig(), PromptConfig(), get_method("grasper-no-graph"), tables, tables.select("dev"), ["long"], [], model, tmp_path)
+    generate(*arguments, seed=0, exemplars=Source())
+    assert all("A solved long request" in shown(prompt) for prompt in model.prompts)
+
+
+def test_a_method_that_writes_needs_a_model(tables: Tables, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="lamp"):
+        written(tables, tmp_path, None, "lamp")
+    assert written(tables, tmp_path, None, "copy")
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("fails_at", [0, 1, 3])
+def test_a_killed_run_ends_as_an_undisturbed_one(tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, fails_at: int) -> None:
+    """Killed in some batch and started again: the same bytes."""
+    monkeypatch.setattr(stage_module, "BATCH_SIZE", 1)
+    written(tables, tmp_path / "whole", SeededModel(), method, consensus_samples=2)
+    if get_method(method).uses_model:
+        with pytest.raises(KeyboardInterrupt):
+            written(tables, tmp_path / "cut", SeededModel(fails_at), method, consensus_samples=2)
+    written(tables, tmp_path / "cut", SeededModel(), method, consensus_samples=2)
+    whole, cut = (tmp_path / name / "outputs.jsonl" for name in ("whole", "cut"))
+    assert whole.read_bytes() == cut.read_bytes()
+
+
+def test_batches_have_seeds_of_their_own(tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage_module, "BATCH_SIZE", 1)
+    outputs = written(tables, tmp_path, SeededModel(), tasks=["long"])
+    seeds = {output.raw.split()[-6] for output in outputs}
+    assert len(seeds) == 3
+
+
+def test_the_same_limit_of_targets_gives_the_same_answers_in_any_order(tables: Tables, tmp_path: Path) -> None:
+    """The plan is sorted: the order in which targets are handed in does not matter."""
+    examples = tables.select("dev")
+    for name, order in (("a", examples), ("b", examples[::-1])):
+        generate(GenerateConfig(), PromptConfig(), get_method("lamp"), tables, order, TASKS, [], SeededModel(), tmp_path / name, seed=1)
+    assert (tmp_path / "a" / "outputs.jsonl").read_bytes() == (tmp_path / "b" / "outputs.jsonl").read_bytes()
+
+
+def test_thousands_of_prompts_render_in_seconds(tables: Tables, tmp_path: Path) -> None:
+    """1,300 targets × 3 tasks, without a model's time."""
+    examples = tables.select("dev") * 434
+    started = time.perf_counter()
+    generate(GenerateConfig(), PromptConfig(), get_method("pgraphrag"), tables, examples, TASKS, [], ScriptedModel(), tmp_path, seed=0)
+    assert time.perf_counter() - started < 60
