@@ -24,7 +24,8 @@ from grasper.models.local import LocalModel
 from grasper.prompts.templates import SYSTEM
 
 OUT = Path(__file__).parents[1] / "results" / "bench" / "decoding.json"
-WORDS = "the room was clean and quiet but breakfast late staff friendly price good location walk to beach view old carpet shower bed".split()
+COMMON = "the room was clean and quiet but breakfast late staff friendly price good location walk to beach view old carpet shower bed"
+WORDS = COMMON.split()
 
 
 def make_prompts(count: int, seed: int) -> list[Prompt]:
@@ -32,9 +33,7 @@ def make_prompts(count: int, seed: int) -> list[Prompt]:
     chooser = random.Random(seed)
     prompts = []
     for number in range(count):
-        lines = [
-            f"- [{chooser.randint(1, 5)}] " + " ".join(chooser.choices(WORDS, k=chooser.randint(5, 80))) for _ in range(chooser.randint(0, 8))
-        ]
+        lines = [f"- [{chooser.randint(1, 5)}] " + " ".join(chooser.choices(WORDS, k=chooser.randint(5, 80))) for _ in range(chooser.randint(0, 8))]
         task = f"Given title: {' '.join(chooser.choices(WORDS, k=4))} {number}\nTask: write the text of their review."
         user = "\n".join(["Others about this item:", *lines, task, "Answer in these lines: Text: the review."])
         prompts.append(Prompt((Message("system", SYSTEM), Message("user", user))))

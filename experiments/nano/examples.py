@@ -88,9 +88,7 @@ class ExampleMaker:
         prompt = render(request, profile, reasoning=reasoning, config=config, model=self.model)
         return Solved(prompt, _answer(task, target, path if reasoning else None), task)
 
-    def _whole_review(
-        self, review_set: ReviewSet, target: Review, profile: Profile, config: PromptConfig, reasoning: bool
-    ) -> Solved | None:
+    def _whole_review(self, review_set: ReviewSet, target: Review, profile: Profile, config: PromptConfig, reasoning: bool) -> Solved | None:
         if not target.title or target.rating is None:
             return None
         path = analyse_review(profile, Answer(None, target.title, target.text, target.rating, is_parsed=True)) if reasoning else None
@@ -98,9 +96,7 @@ class ExampleMaker:
         answer = render_answer("review", title=target.title, text=target.text, rating=target.rating, path=path)
         return Solved(prompt, answer, "review")
 
-    def _pat(
-        self, request: Request, profile: Profile, target: Review, path: ReasoningPath, config: PromptConfig, chooser: random.Random
-    ) -> Solved:
+    def _pat(self, request: Request, profile: Profile, target: Review, path: ReasoningPath, config: PromptConfig, chooser: random.Random) -> Solved:
         """One step of PAT: notes on style, notes on topic, a draft from both, or a revision of somebody's draft."""
         role: PromptRole = chooser.choices(("style", "topic", "draft", "revise"), (0.25, 0.25, 0.3, 0.2))[0]  # type: ignore[assignment]
         style, topic = path.style, f"{path.interests}; {path.plan}"

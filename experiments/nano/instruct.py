@@ -26,8 +26,9 @@ from experiments.nano.training import Batch, Progress, Schedule, load_checkpoint
 from experiments.nano.workers import start_workers, wait_for_all
 from grasper.errors import MissingFileError
 
-PROMPT_WEIGHT = 0.3
+PROMPT_WEIGHT = 0.4
 CORPUS_WEIGHT = 0.5
+DECAY_FROM = 0.35
 NUM_VALIDATION = 160
 
 
@@ -148,9 +149,7 @@ def answer_loss(model: LlamaForCausalLM, ids: np.ndarray, weights: np.ndarray) -
     is_answer = torch.from_numpy((weights == 1).astype(np.float32))
     rows = torch.from_numpy(ids.astype(np.int64))
     with torch.no_grad():
-        losses = [
-            weighted_loss(model, part.to(device), mask.to(device)).item() for part, mask in zip(rows.split(4), is_answer.split(4), strict=True)
-        ]
+        losses = [weighted_loss(model, part.to(device), mask.to(device)).item() for part, mask in zip(rows.split(4), is_answer.split(4), strict=True)]
     return sum(losses) / float(is_answer[:, 1:].sum())
 
 
@@ -178,7 +177,7 @@ def main() -> None:
     else:
         raise MissingFileError(f"{base_path}: expected the checkpoint of the pre-training; run experiments.nano.pretrain first")
     stream = CorpusStream(options.corpus, tokenizer, options.work, options.share, options.seed)
-    schedule = Schedule(tokens=options.tokens, seconds=progress.seconds + seconds_until(options.until), warmup_steps=1, decay_from=0.0)
+    schedule = Schedule(tokens=options.tokens, seconds=progress.seconds + seconds_until(options.until), warmup_steps=1, decay_from=DECAY_FROM)
     rows_per_batch = options.tokens_per_batch // CONTEXT_LENGTH
     steps = instruct_steps(
         (rows["train_ids"], rows["train_weights"]),

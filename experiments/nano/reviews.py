@@ -37,7 +37,8 @@ MIN_WORDS, MAX_WORDS = 4, 220
 MANY_REVIEWS = 60
 """A name with more reviews than this ("A Traveler") is not one person; its reviews have no history."""
 
-_ENGLISH = frozenset("the and a to of is it was in i for this my we with on that very are have not but you so they at great as had be good".split())
+_ENGLISH_WORDS = "the and a to of is it was in i for this my we with on that very are have not but you so they at great as had be good"
+_ENGLISH = frozenset(_ENGLISH_WORDS.split())
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def load_review_sets(data_dir: Path, counts: dict[str, dict[str, int]] | None = 
     tables = {name: pd.read_parquet(path).dropna(subset=["text"]) for name, path in paths.items() if path.exists()}
     if not tables:
         raise MissingFileError(f"{data_dir}: expected prepared sets such as hotel/train.parquet, found none; name the folder with --data")
-    dev_tables = [pd.read_parquet(data_dir / name / "dev.parquet").dropna(subset=["text"]) for name in BENCHMARK_SETS if (data_dir / name / "dev.parquet").exists()]
+    dev_paths = [data_dir / name / "dev.parquet" for name in BENCHMARK_SETS]
+    dev_tables = [pd.read_parquet(path).dropna(subset=["text"]) for path in dev_paths if path.exists()]
     dev_users = {str(user).lower() for table in dev_tables for user in table["user_id"]}
     reserved_texts = (row.text for table in tables.values() for row in table.itertuples() if reserved_split(str(row.user_id)))
     reference = Reference([*(text for table in dev_tables for text in table["text"]), *reserved_texts])
