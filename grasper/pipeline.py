@@ -95,7 +95,7 @@ class Pipeline:
         steps.append(self._evaluate_step(prepare, written))
         return steps
 
-    def _step(self, stage: str, work: Callable[[Path], dict[str, Any]], method: Method | None = None, **key: Any) -> Step:
+    def _step(self, stage: str, work: Callable[[Path], dict[str, Any]], key: dict[str, Any], method: Method | None = None) -> Step:
         plain = json.loads(json.dumps({"seed": self.config.seed, **key}, default=str))
         name = method.name if method else None
         return Step(stage, name, self.run.folder(stage, name), plain, work)
@@ -104,10 +104,12 @@ class Pipeline:
         from grasper.prepare import fingerprint_data
 
         config = self.config.prepare
-        return self._step("prepare", self._prepare, prepare=config.model_dump(mode="json"), data=fingerprint_data(config))
+        key = {"prepare": config.model_dump(mode="json"), "data": fingerprint_data(config)}
+        return self._step("prepare", self._prepare, key)
 
     def _predict_step(self, prepare: str) -> Step:
-        return self._step("predict", self._predict, predict=self.config.predict.model_dump(mode="json"), inputs={"prepare": prepare})
+        key = {"predict": self.config.predict.model_dump(mode="json"), "inputs": {"prepare": prepare}}
+        return self._step("predict", self._predict, key)
 
     def _writing_key(self, method: Method, upstream: dict[str, str | None]) -> dict[str, Any]:
         """What decides the texts of any stage that asks the language model."""
@@ -125,33 +127,33 @@ class Pipeline:
         key = self._writing_key(method, upstream) | {"align": self.config.align.model_dump(mode="json")}
         if method.predicted != "none":
             key["synthesize"] = self.config.synthesize.model_dump(mode="json")
-        return self._step("align", lambda folder: self._align(method, folder), method, **key)
+        return self._step("align", lambda folder: self._align(method, folder), key, method)
 
     def _synthesize_step(self, method: Method, upstream: dict[str, str | None]) -> Step | None:
         if method.predicted == "none":
             return None
         key = self._writing_key(method, upstream) | self._targets_key() | {"synthesize": self.config.synthesize.model_dump(mode="json")}
-        return self._step("synthesize", lambda folder: self._synthesize(method, folder), method, **key)
+        return self._step("synthesize", lambda folder: self._synthesize(method, folder), key, method)
 
     def _generate_step(self, method: Method, upstream: dict[str, str | None]) -> Step:
         key = self._writing_key(method, upstream) | self._targets_key()
         key |= {"tasks": self.config.tasks, "generate": self.config.generate.model_dump(mode="json")}
-        return self._step("generate", lambda folder: self._generate(method, folder), method, **key)
+        return self._step("generate", lambda folder: self._generate(method, folder), key, method)
 
     def _targets_key(self) -> dict[str, Any]:
         return {"split": self.config.split, "limit": self.config.limit}
 
     def _evaluate_step(self, prepare: str, written: dict[str, str]) -> Step:
-        config = self.config.evaluate.model_dump(mode="json")
-        return self._step("evaluate", self._evaluate, evaluate=config, inputs={"prepare": prepare, **written}, **self._targets_key())
+        inputs = {"prepare": prepare, **written}
+        key = {"evaluate": self.config.evaluate.model_dump(mode="json"), "tasks": self.config.tasks, "inputs": inputs, **self._targets_key()}
+        return self._step("evaluate", self._evaluate, key)
 
     # -- carrying it out -----------------------------------------------------------------------------------------------------------
 
-    def carry_out(self, *, until: str | None = None, only: str | None = None, overwrite: bool = False, say: Callable[[str], None] = print) -> None:
+    def carry_out(self, *, only: str | None = None, overwrite: bool = False, say: Callable[[str], None] = print) -> None:
         """Run every unfinished step, in order, under the run's lock.
 
         Args:
-            until: Last stage to run; None for all.
             only: Run just this stage; the earlier ones must be finished.
             overwrite: Redo steps whose configuration changed, instead of refusing.
             say: Receives one line per step.
@@ -161,7 +163,7 @@ class Pipeline:
             MissingFileError: With `only`, an earlier stage is not finished.
         """
         with self.run.lock():
-            chosen = self._chosen(until, only)
+            chosen = [step for step in self.steps if only in (None, step.stage)]
             stale = [step for step in chosen if step.state() == "changed" and step.stage != "evaluate"]
             if stale and not overwrite:
                 raise RunMismatchError(_explain_stale(stale))
@@ -173,13 +175,6 @@ class Pipeline:
             write_text(self.run.root / "config.yaml", dump_config(self.config))
             for step in chosen:
                 self._carry_out_step(step, say)
-
-    def _chosen(self, until: str | None, only: str | None) -> list[Step]:
-        if only:
-            return [step for step in self.steps if step.stage == only]
-        last = max((index for index, step in enumerate(self.steps) if step.stage == until), default=len(self.steps) - 1)
-        order = {stage: rank for rank, stage in enumerate(("prepare", "predict", "align", "synthesize", "generate", "evaluate"))}
-        return [step for step in self.steps[: last + 1] if until is None or order[step.stage] <= order[until]]
 
     def _before(self, stage: str) -> Iterator[Step]:
         """The steps that a stage reads from."""

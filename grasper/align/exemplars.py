@@ -14,7 +14,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from grasper.errors import MissingFileError
 from grasper.prompts.render import Exemplar
-from grasper.records import Request, Task
+from grasper.prompts.templates import AnswerTask
+from grasper.records import Request
 from grasper.runs import read_jsonl
 
 
@@ -49,7 +50,7 @@ class ExemplarIndex:
             raise MissingFileError(f"{path} does not exist; run `grasper align` first")
         return cls(read_jsonl(path), k)
 
-    def nearest(self, request: Request, task: Task | None = None) -> list[Exemplar]:
+    def nearest(self, request: Request, task: AnswerTask | None = None) -> list[Exemplar]:
         """The `k` exemplars of the request's task whose given fields are most similar, most similar first; none where the task has none."""
         name = task or request.task
         if self.k == 0 or name not in self._exemplars:

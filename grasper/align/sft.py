@@ -5,8 +5,6 @@ The loss is the token NLL over the concatenation [Z*; t] with the prompt masked.
 - Eq. (9) as printed holds only t. Here a weight on the tokens of Z* covers both readings: 1 trains path and text jointly, 0 is the printed equation.
 - A sequence may carry a weight of its own: REST-PG's M-step weights by reward (Sec. 3.3 there).
 
-Sequences are padded on the left, so that all completions end in the same column and the output layer runs over the completions only.
-
 Several processes: `torchrun --nproc_per_node 2 -m grasper.align.sft JOB_DIR` trains on a job that `write_job` has prepared.
 """
 
@@ -22,9 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from peft import LoraConfig, get_peft_model
+from safetensors import SafetensorError
+from torch import nn
+from transformers import PrinterCallback, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
 
+from grasper.align.trainer import ShowProgress, WeightedTrainer, collate
 from grasper.config import AlignConfig, ModelConfig
 from grasper.errors import AdapterError, ConfigError, ModelError
 from grasper.models.base import Prompt
@@ -68,37 +70,6 @@ def make_sequence(model: LocalModel, prompt: Prompt, path: str | None, answer: s
     return TrainingSequence(ids, [*([0.0] * len(prompt_ids)), *token_weights, weight])
 
 
-def weighted_nll(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean of the token NLL in nats (GraSPer, Eq. 9, over [Z*; t]).
-
-    Args:
-        logits: `[batch, length, vocabulary]`, the prediction at each position for the next token.
-        targets: `[batch, length]`, the next tokens.
-        weights: `[batch, length]`, ≥ 0; positions of weight 0 do not count.
-
-    Returns:
-        A scalar; 0 where no position counts.
-    """
-    counts = weights > 0
-    losses = F.cross_entropy(logits[counts].float(), targets[counts], reduction="none")
-    return (losses * weights[counts]).sum() / weights.sum().clamp_min(1e-9)
-
-
-def collate(batch: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
-    """Left-padded tensors `[batch, length]`: `input_ids`, `attention_mask`, `position_ids`, `weights`."""
-    length = max(len(row["input_ids"]) for row in batch)
-    input_ids = torch.full((len(batch), length), pad_id)
-    mask = torch.zeros((len(batch), length), dtype=torch.long)
-    weights = torch.zeros((len(batch), length))
-    for index, row in enumerate(batch):
-        size = len(row["input_ids"])
-        input_ids[index, length - size :] = torch.tensor(row["input_ids"])
-        mask[index, length - size :] = 1
-        weights[index, length - size :] = torch.tensor(row["weights"])
-    position_ids = (mask.cumsum(1) - 1).clamp_min(0)
-    return {"input_ids": input_ids, "attention_mask": mask, "position_ids": position_ids, "weights": weights}
-
-
 def finetune(
     model: LocalModel,
     train: Sequence[TrainingSequence],
@@ -116,27 +87,8 @@ def finetune(
         ConfigError: No training sequence, or target modules that the model lacks.
         ModelError: The loss is not a finite number.
     """
-    from peft import LoraConfig, get_peft_model
-    from transformers import Trainer, TrainingArguments
-    from transformers.trainer_utils import get_last_checkpoint
-
     if not train:
         raise ConfigError("no training pair is left to align on; lower align.reward_threshold, or raise align.num_pairs or align.num_samples")
-
-    class WeightedTrainer(Trainer):
-        """The library's Trainer with the weighted loss; the output layer runs over the completions only."""
-
-        def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-            weights = inputs.pop("weights")
-            first = int((weights > 0).any(0).nonzero()[0, 0])
-            keep = weights.shape[1] - first + 1
-            outputs = model(**inputs, logits_to_keep=keep, use_cache=False)
-            loss = weighted_nll(outputs.logits[:, :-1], inputs["input_ids"][:, first:], weights[:, first:])
-            if not torch.isfinite(loss):
-                raise ModelError(
-                    f"the training loss became {loss.item()} at step {self.state.global_step}; lower align.learning_rate ({config.learning_rate})"
-                )
-            return (loss, outputs) if return_outputs else loss
 
     checkpoint_dir = out_dir / "checkpoints"
     on_gpu = model.device.type == "cuda"
@@ -148,11 +100,11 @@ def finetune(
         learning_rate=config.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=0.1,
-        train_sampling_strategy="group_by_length",
         gradient_checkpointing=on_gpu,
         bf16=on_gpu and torch.cuda.is_bf16_supported(),
         use_cpu=not on_gpu,
         logging_steps=5,
+        logging_first_step=True,
         eval_strategy="epoch" if evaluation else "no",
         save_strategy="steps",
         save_steps=max(1, min(50, math.ceil(len(train) / config.batch_size) // 2)),
@@ -161,7 +113,7 @@ def finetune(
         label_names=[],
         dataloader_pin_memory=on_gpu,
         report_to=["trackio"] if config.log_to_trackio else [],
-        disable_tqdm=not sys.stderr.isatty(),
+        disable_tqdm=True,
         seed=seed,
         data_seed=seed,
     )
@@ -179,18 +131,21 @@ def finetune(
             raise ConfigError(f"align.target_modules {list(config.target_modules)} do not fit {model.name}: {error}") from None
         pad_id = model.tokenizer.pad_token_id if model.tokenizer.pad_token_id is not None else model.tokenizer.eos_token_id
         trainer = WeightedTrainer(
+            seed,
             model=peft_model,
             args=arguments,
             data_collator=lambda batch: collate(batch, pad_id),
             train_dataset=_rows(train),
             eval_dataset=_rows(evaluation) or None,
+            callbacks=[ShowProgress()],
         )
+        trainer.remove_callback(PrinterCallback)
         checkpoint = get_last_checkpoint(str(checkpoint_dir)) if checkpoint_dir.is_dir() else None
         try:
             trainer.train(resume_from_checkpoint=checkpoint)
             if trainer.is_world_process_zero():
                 _save(peft_model, trainer.state.log_history, out_dir, name=model.name)
-        except (OSError, EOFError, RuntimeError) as error:
+        except (OSError, EOFError, RuntimeError, SafetensorError) as error:
             if checkpoint is None or isinstance(error, ModelError):
                 raise
             raise AdapterError(f"{checkpoint} is damaged ({type(error).__name__}: {error}); delete it and run the stage again") from None

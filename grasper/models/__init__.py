@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from grasper.errors import AdapterError
 from grasper.models.base import Completion, Message, Prompt, TextModel
+from grasper.runs import fingerprint_file
 
 if TYPE_CHECKING:
     from grasper.config import ModelConfig
 
-__all__ = ["Completion", "Message", "Prompt", "TextModel", "open_model"]
+__all__ = ["Completion", "Message", "Prompt", "TextModel", "fingerprint_model", "open_model"]
 
 
 def open_model(config: ModelConfig, adapter: Path | None = None) -> TextModel:
@@ -24,9 +25,7 @@ def open_model(config: ModelConfig, adapter: Path | None = None) -> TextModel:
     if config.kind == "local":
         from grasper.models.local import LocalModel
 
-        return LocalModel(
-            config.name, adapter=adapter, device=config.device, batch_tokens=config.batch_tokens, context_tokens=config.context_tokens
-        )
+        return LocalModel(config.name, adapter=adapter, device=config.device, batch_tokens=config.batch_tokens, context_tokens=config.context_tokens)
     if adapter is not None:
         raise AdapterError(f"a model of kind '{config.kind}' cannot take the adapter {adapter}; use model.kind=local")
     if config.kind == "endpoint":
@@ -36,3 +35,19 @@ def open_model(config: ModelConfig, adapter: Path | None = None) -> TextModel:
     from grasper.models.scripted import ScriptedModel
 
     return ScriptedModel(context_tokens=config.context_tokens or 1024)
+
+
+def fingerprint_model(config: ModelConfig) -> dict[str, Any]:
+    """What decides a model's texts: kind, name, address, context, and the hash of weights that lie on this disk. Loads no weights.
+
+    Batch size, device and the name of the key's variable are no part of it.
+    """
+    folder = Path(__file__).parent / "nano" if config.name == "nano" else Path(config.name).expanduser()
+    weights = sorted(folder.glob("*.safetensors")) if config.kind == "local" and folder.is_dir() else []
+    return {
+        "kind": config.kind,
+        "name": config.name,
+        "base_url": config.base_url,
+        "context_tokens": config.context_tokens,
+        "weights": {path.name: fingerprint_file(path) for path in weights},
+    }

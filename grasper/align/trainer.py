@@ -1,0 +1,113 @@
+"""The loss of the alignment and the Trainer that minimises it.
+
+Sequences are padded on the left, so that all completions end in the same column and the output layer runs over the completions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import Sampler
+from transformers import Trainer, TrainerCallback
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from grasper.errors import ModelError
+from grasper.progress import Progress
+from grasper.runs import derive_seed
+
+
+def weighted_nll(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean of the token NLL in nats (GraSPer, Eq. 9, over [Z*; t]).
+
+    Args:
+        logits: `[batch, length, vocabulary]`, the prediction at each position for the next token.
+        targets: `[batch, length]`, the next tokens.
+        weights: `[batch, length]`, ≥ 0; positions of weight 0 do not count.
+
+    Returns:
+        A scalar; 0 where no position counts.
+    """
+    counts = weights > 0
+    losses = F.cross_entropy(logits[counts].float(), targets[counts], reduction="none")
+    return (losses * weights[counts]).sum() / weights.sum().clamp_min(1e-9)
+
+
+def collate(batch: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
+    """Left-padded tensors `[batch, length]`: `input_ids`, `attention_mask`, `position_ids`, `weights`."""
+    length = max(len(row["input_ids"]) for row in batch)
+    input_ids = torch.full((len(batch), length), pad_id)
+    mask = torch.zeros((len(batch), length), dtype=torch.long)
+    weights = torch.zeros((len(batch), length))
+    for index, row in enumerate(batch):
+        size = len(row["input_ids"])
+        input_ids[index, length - size :] = torch.tensor(row["input_ids"])
+        mask[index, length - size :] = 1
+        weights[index, length - size :] = torch.tensor(row["weights"])
+    position_ids = (mask.cumsum(1) - 1).clamp_min(0)
+    return {"input_ids": input_ids, "attention_mask": mask, "position_ids": position_ids, "weights": weights}
+
+
+class WeightedTrainer(Trainer):
+    """The library's Trainer with the weighted loss and batches of similar length.
+
+    Args:
+        order_seed: Decides the order of the batches, epoch by epoch, so that a resumed training sees the same ones.
+    """
+
+    def __init__(self, order_seed: int, **arguments: Any) -> None:
+        self.order_seed = order_seed
+        super().__init__(**arguments)
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        weights = inputs.pop("weights")
+        first = int((weights > 0).any(0).nonzero()[0, 0])
+        outputs = model(**inputs, logits_to_keep=weights.shape[1] - first + 1, use_cache=False)
+        loss = weighted_nll(outputs.logits[:, :-1], inputs["input_ids"][:, first:], weights[:, first:])
+        if not torch.isfinite(loss):
+            raise ModelError(f"the training loss became {loss.item()} at step {self.state.global_step}; lower align.learning_rate")
+        return (loss, outputs) if return_outputs else loss
+
+    def prediction_step(self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None) -> Any:
+        with torch.no_grad():
+            return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        return LengthGroups([len(row["input_ids"]) for row in rows], self.args.train_batch_size, self.order_seed)
+
+
+class LengthGroups(Sampler[int]):
+    """Indices of sequences so that neighbours have similar lengths, in an order that depends on seed and epoch alone."""
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self._lengths, self._batch_size, self._seed = list(lengths), batch_size, seed
+        self._epoch = 0
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the data loader before each epoch, also when a training is resumed in its middle."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", self._epoch))
+        return iter(get_length_grouped_indices(self._lengths, self._batch_size, generator=generator))
+
+
+class ShowProgress(TrainerCallback):
+    """grasper's own progress in the place of the library's."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.progress = Progress("fine-tuning", state.max_steps, done=state.global_step)
+        self.progress.__enter__()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.progress.advance()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.progress.__exit__(None, None, None)

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_model import save_model
+
+from grasper.align.sft import finetune, make_sequence, write_job
+from grasper.align.trainer import collate, weighted_nll
+from grasper.config import AlignConfig, ModelConfig
+from grasper.errors import AdapterError, ConfigError, ModelError
+from grasper.models.base import Message, Prompt
+from grasper.models.local import LocalModel
+
+PROMPT = Prompt((Message("system", "You write."), Message("user", "Task: write the text.")))
+PATH = "Style: short\nInterests: rooms\nPlan: praise"
+CONFIG = AlignConfig(learning_rate=0.01, epochs=6, batch_size=4, lora_dropout=0.0)
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("align-model"), context_tokens=1024)
+
+
+@pytest.fixture
+def model(model_dir: Path) -> LocalModel:
+    return LocalModel(str(model_dir), device="cpu", dtype=torch.float32)
+
+
+def test_weighted_nll_by_hand() -> None:
+    """Two positions with probabilities 1/2 and 1/4 and weights 1 and 3: (ln 2 + 3 ln 4) / 4; a position of weight 0 does not count."""
+    logits = torch.log(torch.tensor([[[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0.98, 0.01, 0.01]]]))
+    loss = weighted_nll(logits, torch.tensor([[0, 1, 2]]), torch.tensor([[1.0, 3.0, 0.0]]))
+    assert loss.item() == pytest.approx((torch.log(torch.tensor(2.0)) + 3 * torch.log(torch.tensor(4.0))).item() / 4)
+
+
+def test_prompt_is_masked_and_path_weighted(model: LocalModel) -> None:
+    """Weight 0 over the prompt, its own over the path, 1 over answer and end token; the ids are those of inference plus the completion."""
+    sequence = make_sequence(model, PROMPT, PATH, "Text: lovely", path_weight=0.25)
+    prompt_ids = model.encode(PROMPT)
+    num_path = len(model.encode_text(PATH + "\n"))
+    assert sequence.ids[: len(prompt_ids)] == prompt_ids
+    assert sequence.weights[: len(prompt_ids)] == [0.0] * len(prompt_ids)
+    assert set(sequence.weights[len(prompt_ids) : len(prompt_ids) + num_path]) == {0.25}
+    assert set(sequence.weights[len(prompt_ids) + num_path :]) == {1.0}
+    assert sequence.ids[-1] == model.tokenizer.eos_token_id
+    assert model.tokenizer.decode(sequence.ids[len(prompt_ids) : -1]) == f"{PATH}\nText: lovely"
+
+
+def test_batches_end_together() -> None:
+    """Left padding: completions end in the last column, positions count real tokens only."""
+    batch = collate([{"input_ids": [5, 6, 7], "weights": [0, 1, 1]}, {"input_ids": [8], "weights": [1]}], pad_id=0)
+    assert batch["input_ids"].tolist() == [[5, 6, 7], [0, 0, 8]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [0, 0, 1]]
+    assert batch["position_ids"].tolist() == [[0, 1, 2], [0, 0, 0]]
+
+
+def test_loss_over_completions_equals_loss_over_everything(model: LocalModel) -> None:
+    """The output layer runs over the tail only; the loss is the same as over all positions."""
+    sequences = [make_sequence(model, PROMPT, PATH, answer, path_weight=0.5) for answer in ("Text: a b c", "Text: the rooms were clean")]
+    batch = collate([{"input_ids": s.ids, "weights": s.weights} for s in sequences], pad_id=0)
+    weights = batch.pop("weights")
+    with torch.no_grad():
+        logits = model.model(**batch).logits
+        first = int((weights > 0).any(0).nonzero()[0, 0])
+        tail = model.model(**batch, logits_to_keep=weights.shape[1] - first + 1).logits
+    whole = weighted_nll(logits[:, :-1], batch["input_ids"][:, 1:], weights[:, 1:])
+    assert weighted_nll(tail[:, :-1], batch["input_ids"][:, first:], weights[:, first:]).item() == pytest.approx(whole.item(), rel=1e-5)
+
+
+def test_training_learns_and_leaves_the_base_alone(model: LocalModel, tmp_path: Path) -> None:
+    """The loss falls, the adapter loads and changes the model, and the base model's weights are bit for bit what they were."""
+    before = {name: value.clone() for name, value in model.model.state_dict().items()}
+    sequences = [make_sequence(model, PROMPT, PATH, "Text: We loved the breakfast.", path_weight=1.0)] * 8
+    counts = finetune(model, sequences, sequences[:2], CONFIG, tmp_path, seed=1)
+    assert counts["eval_loss"] < 0.8 * counts["first_loss"]
+    assert all(torch.equal(before[name], value) for name, value in model.model.state_dict().items())
+    adapted = model.with_adapter(tmp_path / "adapter")
+    assert adapted.name != model.name
+    logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert sum("loss" in entry for entry in logged) > 1
+    assert sum("eval_loss" in entry for entry in logged) == 6
+
+
+def test_training_is_deterministic_and_seeds_nothing_globally(model: LocalModel, tmp_path: Path) -> None:
+    """Same seed, same adapter; the caller's random state is untouched."""
+    sequences = [make_sequence(model, PROMPT, PATH, f"Text: view {number}", path_weight=1.0) for number in range(6)]
+    config = CONFIG.model_copy(update={"epochs": 1, "lora_dropout": 0.1})
+    state = torch.get_rng_state()
+    for name in ("a", "b"):
+        finetune(model, sequences, [], config, tmp_path / name, seed=3)
+    assert torch.equal(state, torch.get_rng_state())
+    first, second = ((tmp_path / name / "adapter" / "adapter_model.safetensors").read_bytes() for name in ("a", "b"))
+    assert first == second
+
+
+def test_resuming_from_a_checkpoint_equals_training_through(model: LocalModel, tmp_path: Path) -> None:
+    """A training that was stopped after its checkpoint ends with the same adapter as an undisturbed one."""
+    sequences = [make_sequence(model, PROMPT, PATH, f"Text: view {number}", path_weight=1.0) for number in range(8)]
+    config = CONFIG.model_copy(update={"epochs": 2, "batch_size": 2})
+    finetune(model, sequences, [], config, tmp_path / "through", seed=3)
+    finetune(model, sequences, [], config, tmp_path / "stopped", seed=3)
+    checkpoints = sorted((tmp_path / "stopped" / "checkpoints").iterdir(), key=lambda path: int(path.name.split("-")[1]))
+    for late in checkpoints[1:]:
+        for file in sorted(late.rglob("*"), reverse=True):
+            file.unlink()
+        late.rmdir()
+    for file in (tmp_path / "stopped" / "adapter").iterdir():
+        file.unlink()
+    (tmp_path / "stopped" / "adapter").rmdir()
+    finetune(model, sequences, [], config, tmp_path / "stopped", seed=3)
+    first, second = ((tmp_path / name / "adapter" / "adapter_model.safetensors").read_bytes() for name in ("through", "stopped"))
+    assert first == second
+
+
+def test_a_checkpoint_cut_off_in_the_middle_is_an_error(model: LocalModel, tmp_path: Path) -> None:
+    """Half a file is never taken for a checkpoint: the error names it and says what to do."""
+    sequences = [make_sequence(model, PROMPT, PATH, "Text: view", path_weight=1.0)] * 4
+    config = CONFIG.model_copy(update={"epochs": 1})
+    finetune(model, sequences, [], config, tmp_path, seed=3)
+    weights = next((tmp_path / "checkpoints").glob("*/adapter_model.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(AdapterError, match="damaged"):
+        finetune(model, sequences, [], config.model_copy(update={"epochs": 2}), tmp_path, seed=3)
+
+
+def test_bad_training_input(model: LocalModel, tmp_path: Path) -> None:
+    """No sequence, modules that the model lacks, a loss that is not finite: each is named."""
+    sequence = make_sequence(model, PROMPT, PATH, "Text: view", path_weight=1.0)
+    with pytest.raises(ConfigError, match="reward_threshold"):
+        finetune(model, [], [], CONFIG, tmp_path, seed=0)
+    with pytest.raises(ConfigError, match="target_modules"):
+        finetune(model, [sequence], [], CONFIG.model_copy(update={"target_modules": ("absent",)}), tmp_path / "modules", seed=0)
+    with torch.no_grad():
+        model.model.model.norm.weight.fill_(float("nan"))
+    with pytest.raises(ModelError, match="learning_rate"):
+        finetune(model, [sequence], [], CONFIG, tmp_path / "nan", seed=0)
+
+
+def test_two_processes_share_the_work(model: LocalModel, model_dir: Path, tmp_path: Path) -> None:
+    """torchrun starts two processes on the CPU, both know of each other, and one adapter comes out."""
+    sequences = [make_sequence(model, PROMPT, PATH, f"Text: view {number}", path_weight=1.0) for number in range(8)]
+    config = CONFIG.model_copy(update={"epochs": 1, "batch_size": 2})
+    write_job(tmp_path, ModelConfig(name=str(model_dir), device="cpu"), config, sequences, [], seed=0)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "grasper.align.sft", str(tmp_path)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+    assert result.returncode == 0, result.stderr[-2000:]
+    counts = [json.loads((tmp_path / f"counts-{rank}.json").read_text()) for rank in (0, 1)]
+    assert [entry["num_processes"] for entry in counts] == [2, 2]
+    assert [entry["steps"] for entry in counts] == [2, 2]
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").exists()
