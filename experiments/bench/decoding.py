@@ -49,14 +49,14 @@ def time_grasper(model: LocalModel, prompts: list[Prompt], max_new_tokens: int, 
 
 def time_plain_loop(model: LocalModel, prompts: list[Prompt], max_new_tokens: int, seed: int) -> tuple[int, float]:
     """Gives the generated tokens and the seconds of the library's pipeline, one call per request."""
-    generator = pipeline("text-generation", model=model.model, tokenizer=model.tokenizer)
+    generator: Any = pipeline("text-generation", model=model.model, tokenizer=model.tokenizer)  # type: ignore[call-overload]
     tokens = 0
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         started = time.perf_counter()
         for prompt in prompts:
             turns = [{"role": message.role, "content": message.content} for message in prompt.messages]
-            answer: Any = generator(
+            answer = generator(
                 turns, max_new_tokens=max_new_tokens, do_sample=True, temperature=0.7, top_p=0.9, return_tensors=False, return_full_text=False
             )
             text = answer[0]["generated_text"]

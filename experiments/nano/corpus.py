@@ -80,7 +80,7 @@ def read_documents(corpus_dir: Path) -> Iterator[Document]:
 
 def _open_text(path: Path) -> io.TextIOBase:
     if path.suffix == ".zst":
-        return zstandard.open(path, "rt", encoding="utf-8")  # type: ignore[return-value]
+        return zstandard.open(path, "rt", encoding="utf-8")
     return path.open(encoding="utf-8")
 
 

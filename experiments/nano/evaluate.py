@@ -11,6 +11,7 @@ import json
 import subprocess
 import unicodedata
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def nano_bits(documents: list[np.ndarray], model: PreTrainedModel, tokenizer: Pr
     """Gives the code length of each document with its end token in bits, `[documents]`; what exceeds the context is coded as a new text."""
     label: list[int] = tokenizer(PREFIX, add_special_tokens=False)["input_ids"]
     room = model.config.max_position_embeddings - len(label)
-    end_id = int(tokenizer.eos_token_id)  # type: ignore[arg-type]
+    end_id = int(tokenizer.eos_token_id)
     pieces = []
     for number, document in enumerate(documents):
         ids = [*map(int, document), end_id]
@@ -60,10 +61,10 @@ def nano_bits(documents: list[np.ndarray], model: PreTrainedModel, tokenizer: Pr
         width = max(1, batch_tokens // (len(pieces[-1][1]) + len(label)))
         batch, pieces = pieces[-width:], pieces[:-width]
         longest = len(batch[-1][1])
-        ids = torch.tensor([label + piece + [end_id] * (longest - len(piece)) for _, piece in batch])
+        rows = torch.tensor([label + piece + [end_id] * (longest - len(piece)) for _, piece in batch])
         with torch.inference_mode():
-            logits = model(input_ids=ids[:, :-1]).logits[:, len(label) - 1 :].float()
-        losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, len(label) :].flatten(), reduction="none").view(len(batch), -1)
+            logits = model(input_ids=rows[:, :-1]).logits[:, len(label) - 1 :].float()
+        losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), rows[:, len(label) :].flatten(), reduction="none").view(len(batch), -1)
         for (number, piece), loss in zip(batch, losses, strict=True):
             bits[number] += float(loss[: len(piece)].sum()) / np.log(2)
     return bits
@@ -90,7 +91,10 @@ def zstd_bits(texts: list[str], dictionary: zstandard.ZstdCompressionDict) -> np
 
 def train_dictionary(corpus_dir: Path) -> zstandard.ZstdCompressionDict:
     """Gives a zstd dictionary learned from the first texts of the corpus."""
-    samples = [document.text.encode() for _, document in zip(range(ZSTD_SAMPLES), read_documents(corpus_dir), strict=False)]
+    texts = islice((document.text for document in read_documents(corpus_dir)), ZSTD_SAMPLES)
+    samples: list[bytes | bytearray | memoryview] = [text.encode() for text in texts]
+        document.text.encode() for _, document in zip(range(ZSTD_SAMPLES), read_documents(corpus_dir), strict=False)
+    ]
     return zstandard.train_dictionary(ZSTD_DICTIONARY_BYTES, samples, level=ZSTD_LEVEL)
 
 
@@ -127,8 +131,8 @@ def main() -> None:
     documents = {name: encode_texts(group, tokenizer) for name, group in texts.items()}
     coded = {name: {"nano": nano_bits(group, model, tokenizer)} for name, group in documents.items()}
     dictionary = train_dictionary(options.corpus)
-    for name, group in texts.items():
-        coded[name]["zstd-19 with dictionary"] = zstd_bits(group, dictionary)
+    for name, originals in texts.items():
+        coded[name]["zstd-19 with dictionary"] = zstd_bits(originals, dictionary)
     ngram = NgramModel(corpus_tokens(options.corpus, tokenizer, options.ngram_documents), len(tokenizer), int(tokenizer.eos_token_id))
     for name, group in documents.items():
         coded[name]["5-gram"] = np.array([ngram.bits(document) for document in group])

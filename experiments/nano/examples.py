@@ -98,7 +98,7 @@ class ExampleMaker:
 
     def _pat(self, request: Request, profile: Profile, target: Review, path: ReasoningPath, config: PromptConfig, chooser: random.Random) -> Solved:
         """One step of PAT: notes on style, notes on topic, a draft from both, or a revision of somebody's draft."""
-        role: PromptRole = chooser.choices(("style", "topic", "draft", "revise"), (0.25, 0.25, 0.3, 0.2))[0]  # type: ignore[assignment]
+        role: PromptRole = chooser.choices(("style", "topic", "draft", "revise"), (0.25, 0.25, 0.3, 0.2))[0]
         style, topic = path.style, f"{path.interests}; {path.plan}"
         if role == "style":
             notes, answer = Notes(topic=topic if chooser.random() < 0.5 else ""), f"Style: {path.style}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
 from transformers import AutoTokenizer, GenerationConfig, LlamaForCausalLM
 
 from experiments.nano.command import run
@@ -52,7 +51,7 @@ def load_trained(checkpoint_path: Path) -> LlamaForCausalLM:
 def export(work_dir: Path, out_dir: Path) -> Path:
     """Writes the last checkpoint of `work_dir` as a model folder and gives the checkpoint's path."""
     checkpoint_path = latest_checkpoint(work_dir)
-    model = load_trained(checkpoint_path).to(torch.float16)
+    model = load_trained(checkpoint_path).half()
     model.generation_config = GenerationConfig(pad_token_id=0, eos_token_id=1, do_sample=True, temperature=0.7, top_p=0.9)
     model.save_pretrained(out_dir)
     tokenizer = AutoTokenizer.from_pretrained(work_dir / "tokenizer")

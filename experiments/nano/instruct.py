@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from experiments.nano.tokenizer import CONTEXT_LENGTH, SPECIAL_TOKENS
 from experiments.nano.training import Batch, Progress, Schedule, load_checkpoint, make_optimizers, train, weighted_loss
 from experiments.nano.workers import start_workers, wait_for_all
 from grasper.errors import MissingFileError
+from grasper.models.base import TextModel
 
 PROMPT_WEIGHT = 0.4
 CORPUS_WEIGHT = 0.5
@@ -64,7 +66,7 @@ def encode_solved(solved: Solved, tokenizer: PreTrainedTokenizerBase) -> tuple[l
     start = ids.index(user)
     answer: list[int] = tokenizer(solved.answer.replace("<|", "< |"), add_special_tokens=False, verbose=False)["input_ids"]
     weights = [0.0] * start + [PROMPT_WEIGHT] * (len(ids) - start) + [1.0] * (len(answer) + 1)
-    return [*ids, *answer, int(tokenizer.eos_token_id)], weights  # type: ignore[arg-type]
+    return [*ids, *answer, int(tokenizer.eos_token_id)], weights
 
 
 def pack(examples: Iterable[tuple[list[int], list[float]]], length: int, end_id: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -102,13 +104,13 @@ def build_rows(data_dir: Path, tokenizer: PreTrainedTokenizerBase, work_dir: Pat
     if path.exists():
         return
     counts: dict[str, dict[str, int]] = {}
-    maker = ExampleMaker(load_review_sets(data_dir, counts), PromptTokens(tokenizer), seed)
+    maker = ExampleMaker(load_review_sets(data_dir, counts), cast(TextModel, PromptTokens(tokenizer)), seed)
     solved = list(islice(maker.draw(), num_examples))
     tasks: dict[str, int] = {}
     for example in solved:
         tasks[example.task] = tasks.get(example.task, 0) + 1
     encoded = [encode_solved(example, tokenizer) for example in solved]
-    end_id = int(tokenizer.eos_token_id)  # type: ignore[arg-type]
+    end_id = int(tokenizer.eos_token_id)
     parts = {}
     for name, chosen in (("validation", encoded[:NUM_VALIDATION]), ("train", encoded[NUM_VALIDATION:])):
         ids, weights = zip(*pack(chosen, CONTEXT_LENGTH, end_id), strict=True)

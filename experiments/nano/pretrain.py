@@ -127,7 +127,8 @@ def build_model(options: argparse.Namespace, tokenizer: PreTrainedTokenizerBase)
     model = make_model(
         len(tokenizer), CONTEXT_LENGTH, hidden_size=options.hidden_size, num_layers=options.layers, num_heads=options.heads, seed=options.seed
     )
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(device)  # type: ignore[arg-type]
 
 
 def main() -> None:

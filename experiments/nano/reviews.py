@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -73,7 +74,7 @@ def load_review_sets(data_dir: Path, counts: dict[str, dict[str, int]] | None = 
     dev_tables = [pd.read_parquet(path).dropna(subset=["text"]) for path in dev_paths if path.exists()]
     dev_users = {str(user).lower() for table in dev_tables for user in table["user_id"]}
     reserved_texts = (row.text for table in tables.values() for row in table.itertuples() if reserved_split(str(row.user_id)))
-    reference = Reference([*(text for table in dev_tables for text in table["text"]), *reserved_texts])
+    reference = Reference([*(str(text) for table in dev_tables for text in table["text"]), *reserved_texts])
     seen: set[str] = set()
     sets = []
     for name, table in tables.items():
@@ -106,13 +107,13 @@ def _has_good_form(text: str, *, is_portuguese: bool) -> bool:
     return is_portuguese or len(words) < 15 or sum(word in _ENGLISH for word in words) >= 0.18 * len(words)
 
 
-def _review(row: object, review_id: str) -> Review:
-    rating, title = none_if_missing(row.rating), none_if_missing(row.title)  # type: ignore[attr-defined]
+def _review(row: Any, review_id: str) -> Review:
+    rating, title = none_if_missing(row.rating), none_if_missing(row.title)
     return Review(
         review_id=review_id,
-        user_id=str(row.user_id),  # type: ignore[attr-defined]
-        item_id=str(row.item_id),  # type: ignore[attr-defined]
-        text=str(row.text),  # type: ignore[attr-defined]
+        user_id=str(row.user_id),
+        item_id=str(row.item_id),
+        text=str(row.text),
         title=title if isinstance(title, str) and title.strip() else None,
         rating=float(round(rating)) if rating is not None and 1 <= rating <= 5 else None,
     )

@@ -86,7 +86,6 @@ def make_model(vocab_size: int, context_length: int, *, hidden_size: int, num_la
         pad_token_id=0,
         eos_token_id=1,
         bos_token_id=None,
-        attn_implementation="sdpa",
         initializer_range=0.02,
     )
     with torch.random.fork_rng():
