@@ -93,8 +93,6 @@ def train_dictionary(corpus_dir: Path) -> zstandard.ZstdCompressionDict:
     """Gives a zstd dictionary learned from the first texts of the corpus."""
     texts = islice((document.text for document in read_documents(corpus_dir)), ZSTD_SAMPLES)
     samples: list[bytes | bytearray | memoryview] = [text.encode() for text in texts]
-        document.text.encode() for _, document in zip(range(ZSTD_SAMPLES), read_documents(corpus_dir), strict=False)
-    ]
     return zstandard.train_dictionary(ZSTD_DICTIONARY_BYTES, samples, level=ZSTD_LEVEL)
 
 
