@@ -73,7 +73,7 @@ def load_review_sets(data_dir: Path, counts: dict[str, dict[str, int]] | None = 
     dev_paths = [data_dir / name / "dev.parquet" for name in BENCHMARK_SETS]
     dev_tables = [pd.read_parquet(path).dropna(subset=["text"]) for path in dev_paths if path.exists()]
     dev_users = {str(user).lower() for table in dev_tables for user in table["user_id"]}
-    reserved_texts = (row.text for table in tables.values() for row in table.itertuples() if reserved_split(str(row.user_id)))
+    reserved_texts = (str(row.text) for table in tables.values() for row in table.itertuples() if reserved_split(str(row.user_id)))
     reference = Reference([*(str(text) for table in dev_tables for text in table["text"]), *reserved_texts])
     seen: set[str] = set()
     sets = []

@@ -1,4 +1,4 @@
-"""Everything in one command: tokenizer → pre-training → instruction tuning → export → evaluation. `make nano` calls it.
+"""Everything in one command: tokenizer → pre-training → instruction tuning → export → evaluation → card. `make nano` calls it.
 
 Every step resumes: run the same command again after an interruption. Progress is in `<work>/pretrain.jsonl` and `<work>/instruct.jsonl`.
 """
@@ -54,6 +54,7 @@ def main() -> None:
     run_step("export", "--work", work, "--out", str(options.out.resolve()))
     run_step("evaluate", "--corpus", corpus, "--data", data, "--model", str(options.out.resolve()))
     run_step("samples", "--data", data, "--model", str(options.out.resolve()))
+    run_step("card", "--work", work, "--model", str(options.out.resolve()), "--seed", options.seed)
 
 
 def _default_workers() -> int:
