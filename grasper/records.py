@@ -196,7 +196,8 @@ class Tables:
         """Read `reviews.parquet`, `items.parquet` and `examples.parquet` of a finished prepare stage."""
         import pandas as pd
 
-        return cls(*(pd.read_parquet(prepare_dir / f"{name}.parquet") for name in ("reviews", "items", "examples")))
+        reviews, items, examples = (pd.read_parquet(prepare_dir / f"{name}.parquet") for name in ("reviews", "items", "examples"))
+        return cls(reviews, items, examples)
 
     def save(self, prepare_dir: Path) -> None:
         """Write the three tables, zstd-compressed."""
@@ -213,7 +214,7 @@ class Tables:
     def item(self, item_id: str) -> Item:
         """The item's metadata; an item without a row has only its id."""
         if not self._items_by_id:
-            for row in self.items.itertuples(index=False):
+            for row in iterate_rows(self.items):
                 self._items_by_id[row.item_id] = Item(row.item_id, *(none_if_missing(value) for value in (row.name, row.category, row.brand)))
         return self._items_by_id.get(item_id, Item(item_id))
 
@@ -229,13 +230,13 @@ class Tables:
         reviews = self.reviews_by_id
         return [
             Example(row.example_id, reviews[row.review_id], row.split, none_if_missing(row.cutoff), bool(row.is_repeated))
-            for row in rows.itertuples(index=False)
+            for row in iterate_rows(rows)
         ]
 
 
 def iterate_reviews(table: pd.DataFrame) -> Iterator[Review]:
     """The rows of a reviews table as records, missing values as None."""
-    for row in table.itertuples(index=False):
+    for row in iterate_rows(table):
         rating, timestamp = none_if_missing(row.rating), none_if_missing(row.timestamp)
         yield Review(
             review_id=row.review_id,
@@ -247,6 +248,11 @@ def iterate_reviews(table: pd.DataFrame) -> Iterator[Review]:
             timestamp=None if timestamp is None else int(timestamp),
             split=row.split,
         )
+
+
+def iterate_rows(table: pd.DataFrame) -> Iterator[Any]:
+    """The rows of a table as tuples whose fields have the columns' names."""
+    return iter(table.itertuples(index=False))
 
 
 def none_if_missing(value: Any) -> Any:

@@ -119,7 +119,8 @@ class BatchLog:
     def _open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         content = self.path.read_bytes() if self.path.exists() else b""
-        kept, batch, position = 0, [], 0
+        kept, position = 0, 0
+        batch: list[dict[str, Any]] = []
         for line in content.splitlines(keepends=True):
             position += len(line)
             if not line.endswith(b"\n"):

@@ -138,13 +138,10 @@ def _check_packages() -> str:
 
 
 def _check_wordnet() -> str:
-    from grasper.metrics.text import has_wordnet
+    from grasper.metrics.text import meteor_name
 
-    return (
-        "found"
-        if has_wordnet()
-        else "not found; METEOR runs without synonyms and is named meteor_no_wordnet (set NLTK_DATA to a folder with corpora/wordnet.zip)"
-    )
+    advice = "not found; METEOR runs without synonyms and is named meteor_no_wordnet (set NLTK_DATA to a folder with corpora/wordnet.zip)"
+    return "found" if meteor_name() == "meteor" else advice
 
 
 def _check_model(config: Config) -> str:

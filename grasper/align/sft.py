@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError
-from torch import nn
 from transformers import PrinterCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -169,13 +168,13 @@ def _rows(sequences: Sequence[TrainingSequence]) -> list[dict[str, Any]]:
     return [{"input_ids": sequence.ids, "weights": sequence.weights} for sequence in sequences]
 
 
-def _save(peft_model: nn.Module, history: list[dict[str, Any]], out_dir: Path, *, name: str) -> None:
+def _save(peft_model: PeftModel, history: list[dict[str, Any]], out_dir: Path, *, name: str) -> None:
     """The adapter as safetensors, complete or not at all, and the log of the training."""
-    config = peft_model.peft_config["default"]  # type: ignore[union-attr, index]
-    config.base_model_name_or_path = name
-    peft_model.save_pretrained(out_dir / "adapter.part", safe_serialization=True)  # type: ignore[operator]
-    (out_dir / "adapter.part" / "README.md").unlink(missing_ok=True)
-    (out_dir / "adapter.part").replace(out_dir / "adapter")
+    part = out_dir / "adapter.part"
+    peft_model.peft_config["default"].base_model_name_or_path = name
+    peft_model.save_pretrained(str(part))
+    (part / "README.md").unlink(missing_ok=True)
+    part.replace(out_dir / "adapter")
     write_text(out_dir / METRICS_FILE, "".join(json.dumps(entry) + "\n" for entry in history))
 
 

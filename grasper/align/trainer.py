@@ -58,9 +58,9 @@ class WeightedTrainer(Trainer):
         order_seed: Decides the order of the batches, epoch by epoch, so that a resumed training sees the same ones.
     """
 
-    def __init__(self, order_seed: int, **arguments: Any) -> None:
-        self.order_seed = order_seed
-        super().__init__(**arguments)
+    def __init__(self, order_seed: int, train_dataset: Sequence[dict[str, Any]], **arguments: Any) -> None:
+        self._order = LengthGroups([len(row["input_ids"]) for row in train_dataset], arguments["args"].train_batch_size, order_seed)
+        super().__init__(train_dataset=train_dataset, **arguments)
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         weights = inputs.pop("weights")
@@ -76,8 +76,7 @@ class WeightedTrainer(Trainer):
             return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        rows = self.train_dataset if train_dataset is None else train_dataset
-        return LengthGroups([len(row["input_ids"]) for row in rows], self.args.train_batch_size, self.order_seed)
+        return self._order
 
 
 class LengthGroups(Sampler[int]):
