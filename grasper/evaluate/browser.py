@@ -118,7 +118,7 @@ def _scores(numbers: Mapping[str, float]) -> str:
 
 
 def _stars(rating: float | None) -> str:
-    return "–" if rating is None else f"{rating:.3g} ★"
+    return "–" if rating is None else f"{rating:.3g}\N{NO-BREAK SPACE}★"
 
 
 def cut(text: str, length: int) -> str:

@@ -114,7 +114,7 @@ def bar_plot(title: str, bars: Sequence[tuple[str, float, str]]) -> Markup:
 
 def cost_plot(title: str, points: Sequence[tuple[float, Point]]) -> Markup:
     """Quality over seconds per target on a logarithmic axis; each point carries its label."""
-    left, right, top, bottom = 44.0, 720.0, 12.0, 250.0
+    left, right, top, bottom = 40.0, 540.0, 12.0, 230.0
     exponents = [math.log10(seconds) for seconds, _ in points]
     first, last = math.floor(min(exponents)), math.ceil(max(exponents))
     last = max(last, first + 1)
@@ -141,7 +141,7 @@ def cost_plot(title: str, points: Sequence[tuple[float, Point]]) -> Markup:
     label_ends: list[tuple[float, float]] = []
     for exponent, (_, point) in sorted(zip(exponents, points, strict=True), key=lambda pair: -pair[1][1].value):
         label_x, label_y = x(exponent) + 10, y(point.value) + 4
-        while any(abs(label_x - other_x) < 110 and abs(label_y - other_y) < 14 for other_x, other_y in label_ends):
+        while any(abs(label_x - other_x) < 100 and abs(label_y - other_y) < 14 for other_x, other_y in label_ends):
             label_y += 3  # labels of points that lie together are set below one another
         label_ends.append((label_x, label_y))
         parts.append(f'<text class="label" x="{label_x:.1f}" y="{label_y:.1f}">{escape(point.label)}</text>')

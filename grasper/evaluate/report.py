@@ -334,43 +334,17 @@ def _predicted_facts(metrics: Mapping[str, Any]) -> str:
 
 
 def _predicted_table(prediction: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The link predictor's own metrics, whatever its predictors and metrics are called."""
-    rows = _find_rows(prediction or {})
-    if not rows:
+    """The link predictor's ranking metrics on training edges that were withheld from it."""
+    if prediction is None:
         return None
-    metrics = list(dict.fromkeys(metric for row in rows.values() for metric in row))
-    best = {metric: max(row[metric]["value"] for row in rows.values() if metric in row) if len(rows) > 1 else None for metric in metrics}
-    table_rows = []
-    for name, row in rows.items():
-        cells = [_cell(metric, row.get(metric), best[metric]) for metric in metrics]
-        for metric, cell in zip(metrics, cells, strict=True):
-            if metric in row and row[metric]["low"] == row[metric]["high"]:
-                cell["range"] = ""
-        table_rows.append({"name": name, "series": None, "cells": cells})
-    return {"caption": "Link prediction", "first": "predictor", "columns": metrics, "rows": table_rows}
-
-
-def _find_rows(prediction: Mapping[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
-    """The first mapping inside that holds one mapping of numbers per predictor."""
-    rows = {name: found for name, entry in prediction.items() if isinstance(entry, Mapping) and (found := _numbers(entry))}
-    if rows:
-        return rows
-    for entry in prediction.values():
-        if isinstance(entry, Mapping) and (rows := _find_rows(entry)):
-            return rows
-    return {}
-
-
-def _numbers(entry: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Metrics named like `recall@10`, given as a number or as value with interval."""
-    found = {}
-    for name, value in entry.items():
-        if "@" in name or name in ("mrr", "coverage", "auc"):
-            if isinstance(value, Mapping) and "value" in value:
-                found[name] = {part: float(value.get(part, value["value"])) for part in ("value", "low", "high")}
-            elif isinstance(value, int | float):
-                found[name] = dict.fromkeys(("value", "low", "high"), float(value))
-    return found
+    validation = prediction["validation"]
+    metrics = {name: value for name, value in validation.items() if "@" in name or name == "calibration_error"}
+    if not metrics:
+        return None
+    cells = [_plain(f"{validation['num_edges']:,}"), *(_plain(f"{value:.3f}") for value in metrics.values())]
+    columns = ["withheld edges", *(name.replace("_", " ") for name in metrics)]
+    rows = [{"name": prediction["encoder"], "series": None, "cells": cells}]
+    return {"caption": "Link prediction", "first": "predictor", "columns": columns, "rows": rows}
 
 
 def _synthetic_row(method: str, entry: Mapping[str, Any], colour: int) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Pure functions from texts, ratings and rankings to numbers."""

@@ -176,12 +176,14 @@ def test_no_examples_no_browser(world: Any, tmp_path: Path) -> None:
 
 
 def test_link_prediction_is_shown_where_it_exists(world: Any, tmp_path: Path) -> None:
-    """The link predictor's metrics become a table, whatever surrounds them."""
+    """The link predictor's metrics become a table; a predictor without withheld edges has none."""
     path = tmp_path / "predict.json"
-    write_json(path, {"encoder": "hybrid", "test": {"hybrid": {"recall@10": 0.4321, "n": 5}, "popularity": {"recall@10": 0.2}}})
-    page = write_report(world, tmp_path, predict_metrics=path, outputs={"copy": world.outputs["copy"]}, synthetic=None)
-    assert "0.432" in page
-    assert ">popularity<" in page
+    settings: dict[str, Any] = {"predict_metrics": path, "outputs": {"copy": world.outputs["copy"]}, "synthetic": None}
+    write_json(path, {"encoder": "hybrid", "validation": {"num_edges": 1234, "recall@10": 0.4321, "calibration_error": 0.01}})
+    page = write_report(world, tmp_path, **settings)
+    assert all(words in page for words in ("0.432", "1,234", ">hybrid<", "calibration error"))
+    write_json(path, {"encoder": "hybrid", "validation": {"num_edges": 0}})
+    assert "<h3>Link prediction" not in write_report(world, tmp_path, **settings)
 
 
 def test_one_method_and_no_extras(world: Any, tmp_path: Path) -> None:
