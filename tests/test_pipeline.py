@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grasper.config import Config, load_config
+from grasper.errors import ConfigError, MissingFileError, RunMismatchError, UnknownMethodError
+from grasper.pipeline import Pipeline
+from grasper.runs import Run
+
+
+def plan(tmp_path: Path, *overrides: str, methods: tuple[str, ...] = ("copy",)) -> Pipeline:
+    """A plan over the bundled data that needs no language model."""
+    return Pipeline(load_config(None, overrides, methods=methods, limit=4), Run(tmp_path / "run"))
+
+
+def carry_out(pipeline: Pipeline, **options: object) -> list[str]:
+    said: list[str] = []
+    pipeline.carry_out(say=said.append, **options)  # type: ignore[arg-type]
+    return said
+
+
+def test_a_change_reaches_exactly_the_steps_that_depend_on_it(tmp_path: Path) -> None:
+    """Each setting changes the keys of its own stage and of the later ones, and no other."""
+    before = {step.name: step.fingerprint for step in plan(tmp_path, methods=("copy", "grasper")).steps}
+
+    def changed(*overrides: str) -> set[str]:
+        steps = plan(tmp_path, *overrides, methods=("copy", "grasper")).steps
+        return {step.name for step in steps if step.fingerprint != before[step.name]}
+
+    of_grasper = {"align/grasper", "synthesize/grasper", "generate/grasper"}
+    assert changed("evaluate.report_examples=3") == {"evaluate"}
+    assert changed("predict.top_k=3") == {"predict", *of_grasper, "evaluate"}
+    assert changed("align.epochs=2") == {*of_grasper, "evaluate"}
+    assert changed("generate.temperature=0.9") == {"generate/copy", "generate/grasper", "evaluate"}
+    assert changed("prepare.history_limit=1") == set(before)
+    assert changed("model.batch_tokens=512") == set()
+
+
+def test_a_finished_plan_is_skipped_and_new_methods_join(tmp_path: Path) -> None:
+    """The second call does nothing; a further method adds its own step and a new evaluation."""
+    carry_out(plan(tmp_path))
+    assert {step.state() for step in plan(tmp_path).steps} == {"done"}
+    assert all("finished earlier" in line for line in carry_out(plan(tmp_path)))
+    metrics = tmp_path / "run/evaluate/metrics.json"
+    written = metrics.stat().st_mtime_ns
+    more = plan(tmp_path, "tasks=[long]")
+    assert [step.name for step in more.steps if step.state() == "changed"] == ["generate/copy", "evaluate"]
+    assert metrics.stat().st_mtime_ns == written
+
+
+def test_another_configuration_is_refused_and_overwrite_redoes_it(tmp_path: Path) -> None:
+    """The error names the difference; nothing is touched until the user says so."""
+    carry_out(plan(tmp_path))
+    other = plan(tmp_path, "tasks=[rating]")
+    with pytest.raises(RunMismatchError, match=r"generate/copy.*tasks"):
+        carry_out(other)
+    assert plan(tmp_path).steps[1].state() == "done"
+    carry_out(other, overwrite=True)
+    assert {step.state() for step in other.steps} == {"done"}
+
+
+def test_a_single_stage_needs_its_inputs(tmp_path: Path) -> None:
+    """`grasper evaluate` before `grasper generate` says what to run first."""
+    with pytest.raises(MissingFileError, match="grasper prepare"):
+        carry_out(plan(tmp_path), only="generate")
+    carry_out(plan(tmp_path), only="prepare")
+    carry_out(plan(tmp_path), only="generate")
+    carry_out(plan(tmp_path), only="evaluate")
+    assert (tmp_path / "run/evaluate/report.html").exists()
+
+
+def test_a_failed_step_is_not_taken_for_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in the middle leaves the step cut off; the next call resumes it."""
+    import grasper.generate
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(grasper.generate, "generate", fail)
+        with pytest.raises(KeyboardInterrupt):
+            carry_out(plan(tmp_path))
+    states = {step.name: step.state() for step in plan(tmp_path).steps}
+    assert states == {"prepare": "done", "generate/copy": "cut off", "evaluate": "to do"}
+    assert "generate/copy: resuming" in carry_out(plan(tmp_path))
+
+
+def test_unknown_methods_and_empty_splits_are_named(tmp_path: Path) -> None:
+    """The known names are listed; a split without targets lists those that have some."""
+    with pytest.raises(UnknownMethodError, match="pgraphrag"):
+        Pipeline(Config(methods=("magic",)), Run(tmp_path))
+    pipeline = plan(tmp_path)
+    carry_out(pipeline, only="prepare")
+    empty = Pipeline(pipeline.config.model_copy(update={"split": "test", "methods": ("copy",)}), pipeline.run)
+    empty.tables.examples.drop(empty.tables.examples.index[empty.tables.examples["split"] == "test"], inplace=True)
+    with pytest.raises(ConfigError, match="dev-a"):
+        _ = empty.targets
