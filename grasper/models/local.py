@@ -128,10 +128,17 @@ class LocalModel:
         try:
             return self._apply_template(turns)
         except jinja2.TemplateError as error:
-            if turns[0]["role"] == "system" and len(turns) > 1:  # some templates know no system role
-                first = {"role": turns[1]["role"], "content": f"{turns[0]['content']}\n\n{turns[1]['content']}"}
-                return self._apply_template([first, *turns[2:]])
-            raise ModelError(f"the chat template of model {self.name} rejects the conversation: {error}") from None
+            if turns[0]["role"] != "system" or len(turns) == 1:
+                raise self._rejection(error) from None
+        # Some templates know no system role.
+        first = {"role": turns[1]["role"], "content": f"{turns[0]['content']}\n\n{turns[1]['content']}"}
+        try:
+            return self._apply_template([first, *turns[2:]])
+        except jinja2.TemplateError as error:
+            raise self._rejection(error) from None
+
+    def _rejection(self, error: jinja2.TemplateError) -> ModelError:
+        return ModelError(f"the chat template of model {self.name} rejects the conversation: {error}")
 
     def _apply_template(self, turns: list[dict[str, str]]) -> str:
         text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)

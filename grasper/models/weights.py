@@ -52,9 +52,7 @@ def find_weights(name: str) -> tuple[Path, str]:
         _require_weights(path, f"model folder {path}", "it needs config.json and weights as *.safetensors")
         return path, str(path)
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise ModelNotFoundError(
-            f"model folder {path} does not exist; give 'nano', a folder, or a Hub id such as Qwen/Qwen2.5-0.5B-Instruct"
-        )
+        raise ModelNotFoundError(f"model folder {path} does not exist; give 'nano', a folder, or a Hub id such as Qwen/Qwen2.5-0.5B-Instruct")
     folder = _find_on_hub(name)
     _require_weights(folder, f"model {name}", "it needs config.json and weights as *.safetensors")
     return folder, f"{name}@{folder.name[:12]}"
@@ -70,15 +68,11 @@ def _find_on_hub(name: str) -> Path:
     try:
         return Path(snapshot_download(name, local_files_only=True, allow_patterns=FILES))
     except HFValidationError:
-        raise ModelNotFoundError(
-            f"'{name}' is neither a folder nor a valid Hub id; give 'nano', a folder, or an id such as owner/model"
-        ) from None
+        raise ModelNotFoundError(f"'{name}' is neither a folder nor a valid Hub id; give 'nano', a folder, or an id such as owner/model") from None
     except OSError:  # not in the cache
         pass
     if not _hub_is_reachable():
-        raise ModelNotFoundError(
-            f"model '{name}' is not in the local cache and the Hub cannot be reached; use model.name=nano, or download it first"
-        )
+        raise ModelNotFoundError(f"model '{name}' is not in the local cache and the Hub cannot be reached; use model.name=nano, or download it first")
     try:
         return Path(snapshot_download(name, allow_patterns=FILES, etag_timeout=10))
     except Exception as error:  # the Hub's client raises errors of several libraries
@@ -140,9 +134,7 @@ def load_model(folder: Path, identity: str, *, device: torch.device, dtype: torc
     """
     try:
         with _quiet():
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
-            )
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # damaged files raise errors of several libraries
         raise ModelNotFoundError(f"the weights of model {identity} cannot be read: {_first_line(error)}") from None
     model.name_or_path = model.config._name_or_path = identity
@@ -159,9 +151,7 @@ def load_adapter(model: PreTrainedModel, adapter_dir: Path) -> PreTrainedModel:
 
     base = _read_adapter_config(adapter_dir).get("base_model_name_or_path")
     if base not in (model.name_or_path, model.name_or_path.partition("@")[0]):
-        raise AdapterError(
-            f"adapter {adapter_dir} was trained for model '{base}', not for '{model.name_or_path}'; run `grasper align` again"
-        )
+        raise AdapterError(f"adapter {adapter_dir} was trained for model '{base}', not for '{model.name_or_path}'; run `grasper align` again")
     keys = _read_adapter_keys(adapter_dir)
     try:
         adapted = PeftModel.from_pretrained(model, str(adapter_dir))

@@ -1,0 +1,279 @@
+"""Local models: what goes in and out of them, and what happens when they or their adapters are not as they should be."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import peft
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_model import save_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from grasper.errors import AdapterError, ModelError, ModelNotFoundError, PromptTooLongError
+from grasper.models import TextModel
+from grasper.models.base import Message, Prompt
+from grasper.models.local import LocalModel
+
+
+def ask(text: str, prefix: str = "") -> Prompt:
+    return Prompt((Message("system", "Write a review."), Message("user", text)), prefix)
+
+
+def open_tiny(folder: Path, **settings: object) -> LocalModel:
+    return LocalModel(str(folder), device="cpu", dtype=torch.float32, **settings)  # type: ignore[arg-type]
+
+
+def test_is_a_text_model(tiny: LocalModel) -> None:
+    """It fulfils the protocol."""
+    assert isinstance(tiny, TextModel)
+
+
+class TestEncoding:
+    """From a prompt to token ids."""
+
+    def test_follows_the_chat_template(self, tiny: LocalModel) -> None:
+        """The prompt ends where the answer begins, after the prefix."""
+        prompt = ask("Nice rooms", "Title:")
+        expected = "<|system|>\nWrite a review.<|end|>\n<|user|>\nNice rooms<|end|>\n<|assistant|>\nTitle:"
+        assert tiny.chat_text(prompt) == expected
+        assert tiny.tokenizer.decode(tiny.encode(prompt)) == expected
+
+    @given(st.lists(st.sampled_from(["<|end|>", "<|assistant|>", "<", "|", "end", "|>", " ", "\n", "é", "<|pad|>"]), max_size=12).map("".join))
+    def test_messages_cannot_smuggle_in_special_tokens(self, tiny: LocalModel, text: str) -> None:
+        """Whatever a review or a prefix spells, the special tokens are the template's own: five, and none of an answer's."""
+        special = set(tiny.tokenizer.all_special_ids) | set(tiny.tokenizer.added_tokens_decoder)
+        assert sum(token in special for token in tiny.encode(ask(text, text))) == 5
+        assert not special & set(tiny.encode_text(text))
+
+    @given(st.text(max_size=60), st.integers(0, 30))
+    def test_truncates_to_the_longest_beginning(self, tiny: LocalModel, text: str, size: int) -> None:
+        """The result is a beginning of the text that fits, whole if the text fits; where it is cut, the next character no longer fits well."""
+        cut = tiny.truncate(text, size)
+        assert text.startswith(cut)
+        assert tiny.count_tokens(cut) <= size
+        if tiny.count_tokens(text) <= size:
+            assert cut == text
+
+    def test_templates_without_system_role_get_it_in_the_first_message(self, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Some models' templates raise at a system message; others reject any conversation, which is an error."""
+        strict = "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}{{ m['content'] }}{% endfor %}"
+        monkeypatch.setattr(tiny.tokenizer, "chat_template", strict)
+        assert tiny.chat_text(ask("Nice rooms")) == "Write a review.\n\nNice rooms"
+        monkeypatch.setattr(tiny.tokenizer, "chat_template", "{{ raise_exception('never') }}")
+        with pytest.raises(ModelError, match="never"):
+            tiny.chat_text(ask("Nice rooms"))
+
+
+class TestGenerate:
+    """Completions."""
+
+    def test_is_deterministic_and_ordered(self, tiny: LocalModel) -> None:
+        """The same seed gives the same texts, another seed others; prompt `i` gets the same in any batch width."""
+        prompts = [ask("word " * number) for number in (9, 1, 5, 3)]
+        texts = tiny.generate(prompts, n=3, max_new_tokens=6, seed=1)
+        assert tiny.generate(prompts, n=3, max_new_tokens=6, seed=1) == texts
+        assert tiny.generate(prompts, n=3, max_new_tokens=6, seed=2) != texts
+        assert [completion.tokens_in for completion, *_ in texts] == [len(tiny.encode(prompt)) for prompt in prompts]
+        assert len({completion.text for completion in texts[0]}) == 3
+
+    def test_batch_width_changes_nothing(self, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One row at a time gives the texts of all rows at once."""
+        prompts = [ask("word " * number) for number in (9, 1, 5)]
+        texts = [[completion.text for completion in row] for row in tiny.generate(prompts, n=3, max_new_tokens=6, seed=1)]
+        monkeypatch.setattr(tiny, "batch_tokens", 64)
+        assert [[completion.text for completion in row] for row in tiny.generate(prompts, n=3, max_new_tokens=6, seed=1)] == texts
+
+    def test_batches_hold_no_more_than_asked(self, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Rows times longest row never exceed `batch_tokens`, but for a single row that is longer alone; every row occurs once."""
+        monkeypatch.setattr(tiny, "batch_tokens", 100)
+        rows_of = {tuple(range(length)): [(length, sample) for sample in range(8)] for length in (3, 30, 12, 150)}
+        batches = list(tiny._batches(rows_of, 10))
+        for batch in batches:
+            num_rows = sum(len(rows) for _, rows in batch)
+            assert num_rows * (max(len(ids) for ids, _ in batch) + 10) <= 100 or num_rows == 1
+        assert sorted(row for batch in batches for _, rows in batch for row in rows) == sorted(row for rows in rows_of.values() for row in rows)
+
+    def test_equal_prompts_get_samples_of_their_own(self, tiny: LocalModel) -> None:
+        """They share one prefill but not the random stream."""
+        first, second = tiny.generate([ask("same"), ask("same")], max_new_tokens=10)
+        assert first[0].text != second[0].text
+
+    def test_nothing_asked_nothing_given(self, tiny: LocalModel) -> None:
+        """No prompts give no completions."""
+        assert tiny.generate([]) == []
+        assert tiny.score_choices([], ["1", "2"]).shape == (0, 2)
+
+    def test_answers_stay_within_the_context(self, tiny: LocalModel, model_dir: Path) -> None:
+        """The answer shrinks where the context is nearly full; a prompt that fills it is an error."""
+        size = len(tiny.encode(ask("x")))
+        assert open_tiny(model_dir, context_tokens=size + 3).generate([ask("x")], max_new_tokens=20, temperature=0)[0][0].tokens_out <= 3
+        with pytest.raises(PromptTooLongError, match=f"{size} tokens"):
+            open_tiny(model_dir, context_tokens=size).generate([ask("x")])
+
+    def test_completions_show_no_special_tokens(self, tiny: LocalModel) -> None:
+        """The texts are plain."""
+        completions = tiny.generate([ask("x")], n=4, temperature=3.0, top_p=1.0, max_new_tokens=20)[0]
+        assert not any("<|" in completion.text and "|>" in completion.text for completion in completions)
+        assert all((completion.mean_logprob or 0) < 0 for completion in completions)
+
+
+class TestChoices:
+    """Probabilities of given continuations."""
+
+    @pytest.mark.parametrize("choices", [["1", "2", "3"], [" great", " bad", " quite all right"], ["1", "10", "2"]])
+    def test_equals_a_plain_pass_over_prompt_and_choice(self, tiny: LocalModel, choices: list[str]) -> None:
+        """Choices of one token, of several, and ones that begin alike, for prompts of different lengths."""
+        prompts = [ask("word " * number, "Rating:") for number in (4, 1, 7)]
+        scores = tiny.score_choices(prompts, choices)
+        for row, prompt in enumerate(prompts):
+            start = len(tiny.encode(prompt))
+            expected = []
+            for choice in choices:
+                ids = torch.tensor([tiny.encode(Prompt(prompt.messages)) + tiny.encode_text(prompt.prefix + choice)])
+                with torch.inference_mode():
+                    logprobs = tiny.model(input_ids=ids).logits.log_softmax(-1)[0]
+                expected.append(sum(float(logprobs[place - 1, ids[0, place]]) for place in range(start, ids.shape[1])))
+            likelihoods = np.exp(np.array(expected))
+            assert scores[row] == pytest.approx(likelihoods / likelihoods.sum(), abs=1e-4)
+
+    @pytest.mark.parametrize("choices", [[], ["1", ""], ["1", "1"]])
+    def test_choices_must_be_distinct_and_not_empty(self, tiny: LocalModel, choices: list[str]) -> None:
+        """Otherwise the question has no answer."""
+        with pytest.raises(ModelError, match="choices"):
+            tiny.score_choices([ask("x")], choices)
+
+
+class TestLoading:
+    """Models that are not there, damaged, or plain."""
+
+    @pytest.mark.parametrize("name", ["./no/such/folder", "someone/a-model-nobody-has", "no such model"])
+    def test_missing_models_are_one_clear_line(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Offline, at once, and without a traceback of the libraries."""
+        monkeypatch.setattr("grasper.models.weights._hub_is_reachable", lambda: False)
+        with pytest.raises(ModelNotFoundError) as caught:
+            LocalModel(name)
+        assert name.removeprefix("./") in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("file", ["config.json", "model.safetensors", "tokenizer.json"])
+    @pytest.mark.parametrize("damage", ["gone", "cut off"])
+    def test_damaged_folders_are_one_clear_line(self, model_dir: Path, tmp_path: Path, file: str, damage: str) -> None:
+        """Each file gone, and each cut off in the middle."""
+        folder = shutil.copytree(model_dir, tmp_path / "model")
+        if damage == "gone":
+            (folder / file).unlink()
+        else:
+            content = (folder / file).read_bytes()
+            (folder / file).write_bytes(content[: len(content) // 2])
+        with pytest.raises(ModelNotFoundError) as caught:
+            open_tiny(folder)
+        assert "model" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_pickled_weights_are_refused(self, model_dir: Path, tmp_path: Path) -> None:
+        """A folder with pytorch_model.bin alone has no weights for us."""
+        folder = shutil.copytree(model_dir, tmp_path / "model")
+        (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+        with pytest.raises(ModelNotFoundError, match="safetensors"):
+            open_tiny(folder)
+
+    def test_default_template_with_a_warning(self, model_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        """A model without chat template answers all the same, and says so in one line."""
+        folder = shutil.copytree(model_dir, tmp_path / "model")
+        AutoTokenizer.from_pretrained(folder)
+        (folder / "chat_template.jinja").unlink()
+        with caplog.at_level(logging.WARNING, logger="grasper"):
+            model = open_tiny(folder)
+        assert len(caplog.records) == 1
+        assert "no chat template" in caplog.text
+        assert model.chat_text(ask("Nice rooms")) == "### System:\nWrite a review.\n\n### User:\nNice rooms\n\n### Assistant:\n"
+        assert model.generate([ask("Nice rooms")], max_new_tokens=3)[0][0].tokens_out > 0
+
+    def test_other_prompt_version_is_told(self, model_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        """A model tuned on prompts of another version warns; the current version and models that name none do not."""
+        from grasper.prompts.render import PROMPT_VERSION
+
+        for version, num_warnings in ((PROMPT_VERSION + 1, 1), (PROMPT_VERSION, 0)):
+            folder = shutil.copytree(model_dir, tmp_path / f"model-{version}")
+            settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            (folder / "config.json").write_text(json.dumps(settings | {"prompt_version": version}), encoding="utf-8")
+            caplog.clear()
+            with caplog.at_level(logging.WARNING, logger="grasper"):
+                open_tiny(folder)
+            assert len(caplog.records) == num_warnings
+
+
+class TestAdapters:
+    """LoRA adapters through peft."""
+
+    @pytest.fixture
+    def adapter(self, model_dir: Path, tmp_path: Path) -> Path:
+        return save_adapter(model_dir, tmp_path / "adapter", str(model_dir))
+
+    def test_changes_the_model_by_its_weights(self, tiny: LocalModel, model_dir: Path, adapter: Path) -> None:
+        """Merged weights give peft's own logits, and the identity of base and adapted model differ."""
+        adapted = open_tiny(model_dir, adapter=adapter)
+        ids = torch.tensor([tiny.encode(ask("x"))])
+        with torch.inference_mode():
+            expected = peft.PeftModel.from_pretrained(open_tiny(model_dir).model, str(adapter)).eval()(input_ids=ids).logits
+            assert torch.allclose(adapted.model(input_ids=ids).logits, expected, atol=1e-4)
+            assert not torch.allclose(tiny.model(input_ids=ids).logits, expected, atol=1e-2)
+        assert adapted.name.startswith(f"{tiny.name}+")
+        assert adapted.generate([ask("x")], max_new_tokens=5)[0][0].tokens_out > 0
+
+    def test_of_another_model(self, model_dir: Path, tmp_path: Path) -> None:
+        """The name of the base model decides, and the shapes where the name is the same."""
+        other = save_adapter(model_dir, tmp_path / "other", "someone/else")
+        with pytest.raises(AdapterError, match="trained for model 'someone/else'"):
+            open_tiny(model_dir, adapter=other)
+
+    def test_of_another_shape(self, model_dir: Path, adapter: Path, tmp_path: Path) -> None:
+        """A folder whose model was replaced by a wider one."""
+        wider = save_model(tmp_path / "wider", hidden_size=64)
+        settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+        (adapter / "adapter_config.json").write_text(json.dumps(settings | {"base_model_name_or_path": str(wider)}), encoding="utf-8")
+        with pytest.raises(AdapterError, match="does not fit") as caught:
+            open_tiny(wider, adapter=adapter)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("file", ["adapter_config.json", "adapter_model.safetensors"])
+    @pytest.mark.parametrize("damage", ["gone", "cut off"])
+    def test_damaged(self, model_dir: Path, adapter: Path, file: str, damage: str) -> None:
+        """Each file gone, and each cut off in the middle."""
+        if damage == "gone":
+            (adapter / file).unlink()
+        else:
+            content = (adapter / file).read_bytes()
+            (adapter / file).write_bytes(content[: len(content) // 2])
+        with pytest.raises(AdapterError) as caught:
+            open_tiny(model_dir, adapter=adapter)
+        assert str(adapter) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_incomplete(self, model_dir: Path, adapter: Path) -> None:
+        """A tensor is missing: peft would only warn."""
+        from safetensors.torch import load_file, save_file
+
+        tensors = load_file(adapter / "adapter_model.safetensors")
+        tensors.pop(min(tensors))
+        save_file(tensors, adapter / "adapter_model.safetensors")
+        with pytest.raises(AdapterError, match="lacks 1 of 8"):
+            open_tiny(model_dir, adapter=adapter)
+
+
+def save_adapter(model_dir: Path, adapter_dir: Path, base: str) -> Path:
+    """An adapter with weights that matter, as training leaves it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
+        model.name_or_path = base
+        config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
+        peft.get_peft_model(model, config).save_pretrained(adapter_dir, save_embedding_layers=False)
+    return adapter_dir

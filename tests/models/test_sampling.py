@@ -1,0 +1,47 @@
+"""Choosing the next token."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from grasper.models import sampling
+from grasper.models.sampling import Sampling, choose
+
+
+def naive_nucleus(logits: torch.Tensor, settings: Sampling) -> torch.Tensor:
+    """The renormalised nucleus of one distribution, token by token."""
+    probabilities = (logits / settings.temperature).softmax(-1)
+    kept = torch.zeros_like(probabilities)
+    mass = 0.0
+    for token in probabilities.argsort(descending=True).tolist():
+        kept[token] = probabilities[token]
+        mass += float(probabilities[token])
+        if mass >= settings.top_p:
+            break
+    return kept / kept.sum()
+
+
+@pytest.mark.parametrize("settings", [Sampling(1.0, 0.9), Sampling(0.7, 0.5), Sampling(1.5, 1.0), Sampling(1.0, 0.01)])
+@pytest.mark.parametrize("sizes", [(64, 1024), (2, 5)])
+def test_frequencies_are_those_of_the_nucleus(settings: Sampling, sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evenly spaced draws give every token its probability, also when the nucleus is wider than the first look."""
+    monkeypatch.setattr(sampling, "NUCLEUS_SIZES", sizes)
+    logits = torch.randn(20, generator=torch.Generator().manual_seed(0)) * 2
+    draws = (torch.arange(20_000) + 0.5) / 20_000
+    tokens = choose(logits.expand(len(draws), -1), draws, settings)
+    frequencies = torch.bincount(tokens, minlength=20) / len(draws)
+    assert torch.allclose(frequencies, naive_nucleus(logits, settings), atol=2e-4)
+
+
+def test_temperature_zero_is_greedy() -> None:
+    """The draw does not matter."""
+    logits = torch.tensor([[0.0, 3.0, 1.0], [2.0, 0.0, 1.0]])
+    assert choose(logits, torch.tensor([0.99, 0.99]), Sampling(0.0, 0.9)).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("draw", [0.0, 1 - 2**-24])
+def test_extreme_draws_stay_in_the_nucleus(draw: float) -> None:
+    """The smallest and the largest draw give the first and the last token of the nucleus, never one beyond it."""
+    logits = torch.tensor([0.6, 0.3, 0.0999, 0.0001]).log().expand(1, -1)
+    assert choose(logits, torch.tensor([draw]), Sampling(1.0, 0.85)).item() == (0 if draw == 0 else 1)
