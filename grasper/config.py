@@ -65,12 +65,11 @@ class PredictConfig(Section):
     num_layers: int = Field(2, ge=1, description="Propagation layers.")
     text_dim: int = Field(128, gt=0, description="Width of the text features after SVD.")
     text_encoder: str = Field("tfidf", description="`tfidf`, or a sentence-transformers id or path (extra `embeddings`).")
-    learning_rate: float = Field(0.01, gt=0, description="Adam's learning rate.")
+    learning_rate: float = Field(0.03, gt=0, description="Adam's learning rate.")
     weight_decay: float = Field(1e-6, ge=0, description="Adam's weight decay.")
-    max_epochs: int = Field(100, ge=1, description="Upper bound; training stops early on validation edges.")
-    patience: int = Field(5, ge=1, description="Evaluations without a better validation NDCG@10 before training stops.")
+    max_epochs: int = Field(30, ge=1, description="Upper bound; training stops early on validation edges.")
+    patience: int = Field(3, ge=1, description="Epochs without a better validation NDCG@10 before training stops.")
     batch_size: int = Field(2048, ge=1, description="Edges in a batch.")
-    validation_share: float = Field(0.1, gt=0, lt=1, description="Share of training edges held out for early stopping.")
     top_k: int = Field(10, ge=1, description="Predicted items kept per example.")
 
 
@@ -114,6 +113,7 @@ class AlignConfig(Section):
     reward: Literal["mean", "rouge1", "rougeL", "meteor", "judge"] = Field("mean", description="What chooses the gold path.")
     reward_threshold: float = Field(0.05, ge=0, le=1, description="Pairs whose best reward is lower are hopeless: counted and left out.")
     top_n: int = Field(1, ge=1, description="Gold paths kept per pair.")
+    review_pairs: bool = Field(True, description="Also align on whole reviews, as synthesis asks for them, where a method predicts items.")
     path_weight: float = Field(1.0, ge=0, description="Weight of the path in the loss: 1 joint, 0 as printed in Eq. (9).")
     sources: tuple[Literal["analysed", "sampled", "hindsight"], ...] = Field(("analysed", "sampled"), description="Where paths come from.")
     rounds: int = Field(1, ge=1, description="EM rounds (REST-PG).")

@@ -1,20 +1,17 @@
 """Simple predictors behind the same interface: popularity, ItemKNN, EASE and text similarity.
 
-Each `fit` takes the graph it learns from; `bind` lets it see another graph over the same catalogue. Their grids are searched on every user's last
-training edge (`tuned`).
+Each `fit` takes the graph it learns from; `bind` lets it see another graph over the same catalogue. `validation.tuned` searches a grid of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from collections.abc import Mapping
+from typing import Protocol, Self
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
-from grasper.metrics.ranking import ranks_of, reciprocal_gain
 from grasper.predict.features import ItemText
 from grasper.predict.graph import FloatArray, IndexArray, Interactions, as_interactions
 from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, keep_strongest
@@ -144,54 +141,7 @@ class Similarity(FittedPredictor):
     def score(self, histories: Interactions) -> FloatArray:
         scores = np.zeros((histories.num_users, histories.num_items), np.float32)
         if self.text is not None:
-            scores += self.text.profiles(histories) @ self.text.vectors.T
+            scores += self.text.score(histories)
         for vectors in self.metadata.values():
             scores += self.metadata_weight * np.asarray(((histories.matrix @ vectors) @ vectors.T).todense())
         return scores
-
-
-@dataclass(frozen=True)
-class Validation:
-    """Scores for users whose last training edge was withheld: `[num_users, num_items]`, −inf where an item is no answer; and those edges' items."""
-
-    scores: FloatArray
-    targets: IndexArray
-
-
-MAX_VALIDATION_SCORES = 20_000_000
-"""Validation users × items at most; more users are thinned out evenly."""
-
-
-def withheld_edges(
-    graph: Interactions, max_scores: int = MAX_VALIDATION_SCORES
-) -> tuple[Interactions, Interactions, IndexArray, np.ndarray]:
-    """Every user's last edge withheld: the rest of the graph, histories, withheld items, and what is no answer (seen, or without any edge left)."""
-    rest, users, targets = graph.leave_last_out()
-    known = rest.item_degree[targets] > 0
-    step = max(1, -(-int(known.sum()) * graph.num_items // max_scores))
-    users, targets = users[known][::step], targets[known][::step]
-    histories = rest.of_users(users)
-    hidden = np.broadcast_to(rest.item_degree == 0, (len(users), graph.num_items)).copy()
-    hidden[histories.user_index, histories.item_index] = True
-    return rest, histories, targets, hidden
-
-
-def validate(predictor: ItemPredictor, graph: Interactions, *, seed: int = 0) -> Validation:
-    """Fit the predictor without every user's last edge, and score those users."""
-    rest, histories, targets, hidden = withheld_edges(graph)
-    scores = predictor.fit(rest, seed=seed).score(histories)
-    scores[hidden] = -np.inf
-    return Validation(scores, targets)
-
-
-def validation_ndcg(validation: Validation) -> float:
-    """Mean NDCG@10 over the withheld edges; 0 where there are none."""
-    return float(reciprocal_gain(ranks_of(validation.scores, validation.targets), 10).mean()) if len(validation.targets) else 0.0
-
-
-def tuned(variants: Iterable[ItemPredictor], graph: Interactions, *, seed: int = 0) -> tuple[ItemPredictor, dict[str, Any]]:
-    """The variant with the best validation NDCG@10, fitted on the whole graph, and every variant's value by position."""
-    variants = list(variants)
-    values = [validation_ndcg(validate(variant, graph, seed=seed)) for variant in variants]
-    best = variants[int(np.argmax(values))]
-    return best.fit(graph, seed=seed), {"validation": values, "chosen": int(np.argmax(values))}

@@ -20,11 +20,12 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
-from grasper.errors import ModelNotFoundError
-from grasper.predict.graph import FloatArray, Interactions
+from grasper.errors import ModelNotFoundError, ShapeError
+from grasper.predict.graph import FloatArray, IndexArray, Interactions
 from grasper.runs import atomic_path
 
 MAX_TERMS = 30_000
+NOISE = 1e-4
 MAX_FITTED_REVIEWS = 10_000
 """SVD looks at no more reviews than this, evenly spread: its time stays bounded and its directions no longer change."""
 METADATA_FIELDS = ("name", "category", "brand")
@@ -93,46 +94,53 @@ def embed_texts(texts: Sequence[str], model_name: str, cache_dir: Path) -> Float
     except (OSError, ValueError) as error:
         raise ModelNotFoundError(f"sentence-transformers model {model_name!r} is neither on disk nor reachable: {error}") from None
     vectors = np.asarray(model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False), dtype=np.float32)
-    with atomic_path(path) as temporary:
-        with temporary.open("wb") as handle:
-            np.save(handle, vectors, allow_pickle=False)
+    with atomic_path(path) as temporary, temporary.open("wb") as handle:
+        np.save(handle, vectors, allow_pickle=False)
     return vectors
 
 
 class ItemText:
-    """Item vectors of a bound graph, each requester's own words taken out."""
+    """Item vectors of a bound graph, each requester's own words taken out. Vectors are dense or sparse, as in the graph."""
 
     def __init__(self, graph: Interactions) -> None:
         if graph.text is None:
-            raise ValueError("the graph carries no text")
-        edges = sp.csr_matrix(
-            (np.ones(graph.num_edges, np.float32), (graph.item_index, np.arange(graph.num_edges))), (graph.num_items, graph.num_edges)
-        )
-        self.sums: FloatArray = np.asarray(edges @ graph.text)
+            raise ShapeError("the graph carries no text; expected one vector per edge")
+        self.sums = _row_sums(graph.item_index, graph.num_items, np.ones(graph.num_edges, np.float32)) @ graph.text
         """`[num_items, text_dim]`, summed over all visible reviews."""
-        self.vectors: FloatArray = unit_rows(self.sums)
+        self.vectors = unit_rows(self.sums)
         """Candidates as others see them; a candidate is never in the requester's history, so nothing of his own is in it."""
 
-    def of_edges(self, histories: Interactions) -> FloatArray:
+    def of_edges(self, histories: Interactions) -> FloatArray | sp.csr_matrix:
         """The item behind each edge without the requester's own review of it, unit length, `[num_edges, text_dim]`.
 
-        The histories' reviews must be part of the graph, as `Interactions.of_users` gives them.
+        The histories' words must be part of the graph, as `Interactions.of_users` gives them; histories without text are taken as they are.
         """
-        own = histories.text if histories.text is not None else 0.0
-        return unit_rows(self.sums[histories.item_index] - own)
+        behind = self.sums[histories.item_index]
+        return unit_rows(behind if histories.text is None else behind - histories.text)
 
-    def profiles(self, histories: Interactions) -> FloatArray:
+    def profiles(self, histories: Interactions) -> FloatArray | sp.csr_matrix:
         """Each requester's mean over the items met, `[num_users, text_dim]`; zeros without history."""
         share = (1.0 / np.maximum(histories.user_degree, 1)).astype(np.float32)[histories.user_index]
-        shape = (histories.num_users, histories.num_edges)
-        mean = sp.csr_matrix((share, (histories.user_index, np.arange(histories.num_edges))), shape)
-        return np.asarray(mean @ self.of_edges(histories))
+        return _row_sums(histories.user_index, histories.num_users, share) @ self.of_edges(histories)
+
+    def score(self, histories: Interactions) -> FloatArray:
+        """Mean cosine between the items met and every item, `[num_users, num_items]`."""
+        scores = self.profiles(histories) @ self.vectors.T
+        return np.asarray(scores.todense() if sp.issparse(scores) else scores, dtype=np.float32)
 
 
-def unit_rows(vectors: FloatArray) -> FloatArray:
-    """Rows scaled to length 1; rows shorter than rounding noise (an item that only the requester reviewed) become zeros."""
+def _row_sums(rows: IndexArray, num_rows: int, weights: FloatArray) -> sp.csr_matrix:
+    """The product that adds up the edges of each row, weighted, `[num_rows, num_edges]`."""
+    return sp.csr_matrix((weights, (rows, np.arange(len(rows)))), (num_rows, len(rows)))
+
+
+def unit_rows(vectors: FloatArray | sp.csr_matrix) -> FloatArray | sp.csr_matrix:
+    """Rows scaled to length 1; rows no longer than rounding noise (an item that only the requester reviewed) become zeros."""
+    if sp.issparse(vectors):
+        lengths = np.sqrt(np.asarray(vectors.multiply(vectors).sum(1)).ravel())
+        return (sp.diags(np.where(lengths > NOISE, 1.0 / np.maximum(lengths, NOISE), 0.0).astype(np.float32)) @ vectors).tocsr()
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.where(lengths > 1e-4, vectors / np.maximum(lengths, 1e-4), 0.0).astype(np.float32)
+    return np.where(lengths > NOISE, vectors / np.maximum(lengths, NOISE), 0.0).astype(np.float32)
 
 
 def metadata_vectors(items: pd.DataFrame) -> dict[str, sp.csr_matrix]:

@@ -38,7 +38,7 @@ class Interactions:
     num_users: int
     num_items: int
     day: NDArray[np.float64] | None = None
-    text: FloatArray | None = None
+    text: FloatArray | sp.csr_matrix | None = None
 
     @property
     def num_edges(self) -> int:
@@ -59,7 +59,7 @@ class Interactions:
         num_users: int,
         num_items: int,
         day: NDArray[np.float64] | None = None,
-        text: FloatArray | None = None,
+        text: FloatArray | sp.csr_matrix | None = None,
         limit: int | None = None,
     ) -> Interactions:
         """Sort edges by user and time (rows without time first, ties in row order), merge repeated pairs, keep each user's last `limit` edges.
@@ -72,7 +72,7 @@ class Interactions:
         _, first, inverse = np.unique(pairs, return_index=True, return_inverse=True)
         if text is not None:
             merge = sp.csr_matrix((np.ones(len(pairs), np.float32), (inverse, np.arange(len(pairs)))), (len(first), len(pairs)))
-            text = np.asarray(merge @ text[order])
+            text = merge @ text[order]
         by_position = np.argsort(first)
         kept = order[first[by_position]]
         graph = cls(

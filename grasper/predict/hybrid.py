@@ -7,117 +7,141 @@ Fitting withholds every user's last training edge, computes all signals from wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Self
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 from numpy.typing import ArrayLike
 
 from grasper.errors import ShapeError
-from grasper.predict.baselines import FittedPredictor, Validation, withheld_edges
+from grasper.predict.baselines import FittedPredictor
+from grasper.predict.encoders import Encoder, LightGCNEncoder
 from grasper.predict.features import ItemText
 from grasper.predict.graph import FloatArray, Interactions, as_interactions
 from grasper.predict.mixture import Mixture, fit_mixture
 from grasper.predict.recency import RecentPopularity, usable_bandwidths
-from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, walk_weights
+from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, order_weights, walk_weights
+from grasper.predict.train import TrainSettings, encode_items, score_histories, train_encoder
+from grasper.predict.validation import Validation, Withheld, withhold
 
 DENSE_CATALOGUE = 5_000
-MAX_VALIDATION_SCORES = 6_000_000
-"""Validation users × items used to learn the weights; more users than fit are thinned out evenly."""
 MIN_VALIDATION = 20
 """With fewer withheld edges nothing is learned: the weights stay at their prior."""
 WALK_FLOOR = 0.2
 PRIOR_WEIGHT = {"popularity": 0.5, "log-walk": 0.5}
 """Where weights stay when withheld edges say nothing: plain popularity."""
-EASE_REGULARIZATION = (20.0, 200.0)
+EASE_REGULARIZATION = 50.0
 COSINE_SHRINKAGE = 10.0
 WALK_SHRINKAGE = 5.0
+Reading = Literal["all", "latest"]
+"""Whether all items of a history count alike or the latest most."""
 
 
 @dataclass
 class Signals:
-    """All signals of one graph. `names` fixes their order."""
+    """All signals of one graph; `names` fixes their order.
+
+    Three kinds: *linear* ones are a product of a history with an item–item matrix, *logarithmic* ones the log of such a product (plus a floor, so that
+    they are log probabilities), and the others are made from popularity, days, words and embeddings.
+    """
 
     graph: Interactions
     metadata: Mapping[str, sp.csr_matrix]
-    names: list[str] = field(default_factory=list)
+    network: Encoder | None = None
 
     def __post_init__(self) -> None:
         graph = self.graph
         self.popularity: FloatArray = np.log(graph.item_degree + 0.5).astype(np.float32)
-        self.linear: dict[str, FloatArray] = self._item_matrices() if graph.num_items <= DENSE_CATALOGUE else {}
+        share = (graph.item_degree + 0.1) / (graph.item_degree + 0.1).sum()
+        self.floor: FloatArray = (WALK_FLOOR * share).astype(np.float32)
+        self.linear: dict[str, tuple[Reading, FloatArray]] = {}
+        self.logarithmic: dict[str, tuple[Reading, FloatArray]] = {}
+        if graph.num_items <= DENSE_CATALOGUE:
+            self._relate_items()
         self.recent = {f"recent-{width:.0f}d": RecentPopularity(graph, width) for width in usable_bandwidths(graph)}
         self.text = ItemText(graph) if graph.text is not None and graph.text.shape[1] else None
-        share = (graph.item_degree + 0.1) / (graph.item_degree + 0.1).sum()
-        self.walk_floor: FloatArray = (WALK_FLOOR * share).astype(np.float32)
-        self.names = ["popularity", *self.linear, *(["log-walk"] if self.linear else []), *self.recent, *(["text"] if self.text else [])]
+        self.linking = linking_edges(graph)
+        self.embedded = encode_items(self.network, self.linking) if self.network is not None else None
+        others = (*self.recent, *(["text"] if self.text else []), *(["embeddings"] if self.network is not None else []))
+        self.names = ["popularity", *self.linear, *self.logarithmic, *others]
 
-    def _item_matrices(self) -> dict[str, FloatArray]:
+    def _relate_items(self) -> None:
         counts = cooccurrence(self.graph)
-        matrices = {f"ease-{strength:.0f}": ease_weights(counts, strength) for strength in EASE_REGULARIZATION}
-        matrices["cosine"] = cosine_weights(counts, COSINE_SHRINKAGE)
-        matrices["walk"] = walk_weights(self.graph, WALK_SHRINKAGE)
+        cosine = cosine_weights(counts, COSINE_SHRINKAGE)
+        walk = walk_weights(self.graph, WALK_SHRINKAGE)
+        after, before = order_weights(self.graph, WALK_SHRINKAGE)
+        ease = ease_weights(counts, EASE_REGULARIZATION)
+        self.linear = {"ease": ("all", ease), "cosine": ("all", cosine), "cosine-latest": ("latest", cosine), "walk": ("all", walk)}
         for name, vectors in self.metadata.items():
-            matrices[name] = np.asarray((vectors @ vectors.T).todense(), dtype=np.float32)
-        return matrices
+            self.linear[name] = "all", np.asarray((vectors @ vectors.T).todense(), dtype=np.float32)
+        self.logarithmic = {
+            "log-walk": ("all", walk),
+            "log-walk-latest": ("latest", walk),
+            "log-after": ("all", after),
+            "log-before": ("all", before),
+        }
 
     def compute(self, histories: Interactions) -> FloatArray:
         """Every signal by itself, `[num_users, num_items, num_signals]`."""
-        values = np.empty((histories.num_users, histories.num_items, len(self.names)), np.float32)
-        history = _mean_rows(histories)
-        for column, name in enumerate(self.names):
-            if name == "popularity":
-                values[:, :, column] = self.popularity
-            elif name == "log-walk":
-                values[:, :, column] = np.log(history @ self.linear["walk"] + self.walk_floor)
-            elif name == "text":
-                values[:, :, column] = self._text(histories)
-            elif name in self.recent:
-                values[:, :, column] = self.recent[name](histories)
-            else:
-                values[:, :, column] = history @ self.linear[name]
-        return values
+        columns = [signal for _, signal in self._each(histories)]
+        return np.stack([np.broadcast_to(column, (histories.num_users, histories.num_items)) for column in columns], axis=2)
+
+    def _each(self, histories: Interactions) -> Iterator[tuple[str, FloatArray]]:
+        yield "popularity", self.popularity
+        rows = {reading: read(histories, reading) for reading in ("all", "latest")}
+        for name, (reading, matrix) in self.linear.items():
+            yield name, rows[reading] @ matrix
+        yield from self._nonlinear(histories, rows)
+
+    def _nonlinear(self, histories: Interactions, rows: Mapping[str, sp.csr_matrix]) -> Iterator[tuple[str, FloatArray]]:
+        for name, (reading, matrix) in self.logarithmic.items():
+            values = rows[reading] @ matrix
+            values += self.floor
+            yield name, np.log(values, out=values)
+        for name, recent in self.recent.items():
+            yield name, recent(histories)
+        if self.text:
+            yield "text", self.text.score(histories)
+        if self.network is not None and self.embedded is not None:
+            yield "embeddings", score_histories(self.network, *self.embedded, histories, self.linking.item_degree)
 
     def mix(self, histories: Interactions, mixture: Mixture) -> FloatArray:
-        """The weighted sum of all signals, `[num_users, num_items]`, without holding them side by side."""
+        """The weighted sum of all signals, `[num_users, num_items]`, one at a time, the linear ones through merged matrices."""
         weights = mixture.weights(histories.user_degree)
-        of = {name: weights[:, column, None] for column, name in enumerate(self.names)}
-        scores = of["popularity"] * self.popularity
+        rows = {reading: read(histories, reading) for reading in ("all", "latest")}
+        scores = weights[:, :1] * self.popularity
         if self.linear:
-            history = _mean_rows(histories)
-            base, slope = self._merged(mixture)
-            scores += history @ base
-            scores += np.log(np.maximum(histories.user_degree, 1), dtype=np.float32)[:, None] * (history @ slope)
-            walk = history @ self.linear["walk"]
-            walk += self.walk_floor
-            scores += of["log-walk"] * np.log(walk, out=walk)
-        for name, recent in self.recent.items():
-            scores += of[name] * recent(histories)
-        if self.text:
-            scores += of["text"] * self._text(histories)
+            log_degree = np.log(np.maximum(histories.user_degree, 1)).astype(np.float32)[:, None]
+            for reading, (base, slope) in self._merged(mixture).items():
+                scores += rows[reading] @ base
+                scores += log_degree * (rows[reading] @ slope)
+        for name, values in self._nonlinear(histories, rows):
+            values *= weights[:, self.names.index(name), None]
+            scores += values
         return scores
 
-    def _text(self, histories: Interactions) -> FloatArray:
-        assert self.text is not None
-        return self.text.profiles(histories) @ self.text.vectors.T
-
-    def _merged(self, mixture: Mixture) -> tuple[FloatArray, FloatArray]:
-        """The weighted sums of all item–item matrices, for base weights and slopes; made once per mixture."""
+    def _merged(self, mixture: Mixture) -> dict[Reading, tuple[FloatArray, FloatArray]]:
+        """The weighted sums of the linear signals' matrices, for base weights and slopes; made once per mixture."""
         if getattr(self, "_merged_for", None) is not mixture:
-            base, slope = (np.zeros_like(self.linear["walk"]) for _ in range(2))
-            for name, matrix in self.linear.items():
+            merged: dict[Reading, tuple[FloatArray, FloatArray]] = {}
+            for name, (reading, matrix) in self.linear.items():
                 column = self.names.index(name)
+                base, slope = merged.setdefault(reading, (np.zeros_like(matrix), np.zeros_like(matrix)))
                 base += (mixture.base[column] / mixture.scale[column]) * matrix
                 slope += (mixture.slope[column] / mixture.scale[column]) * matrix
-            self._merged_for, self._base, self._slope = mixture, base, slope
-        return self._base, self._slope
+            self._merged_for, self._merged_matrices = mixture, merged
+        return self._merged_matrices
 
 
-def _mean_rows(histories: Interactions) -> sp.csr_matrix:
-    """Histories as rows that sum to 1 (or 0 where empty), `[num_users, num_items]`."""
-    return (sp.diags((1.0 / np.maximum(histories.user_degree, 1)).astype(np.float32)) @ histories.matrix).tocsr()
+def read(histories: Interactions, reading: Reading) -> sp.csr_matrix:
+    """Histories as rows that sum to 1 (0 where empty), `[num_users, num_items]`: every item alike, or the latest most (1, 1/2, 1/3 …)."""
+    weight = np.ones(histories.num_edges) if reading == "all" else 1.0 / (1 + histories.edges_after)
+    total = np.bincount(histories.user_index, weight, minlength=histories.num_users)
+    values = (weight / total[histories.user_index]).astype(np.float32)
+    return sp.csr_matrix((values, (histories.user_index, histories.item_index)), (histories.num_users, histories.num_items))
 
 
 class Hybrid(FittedPredictor):
@@ -125,43 +149,61 @@ class Hybrid(FittedPredictor):
 
     name = "hybrid"
 
-    def __init__(self, metadata: Mapping[str, sp.csr_matrix] | None = None) -> None:
+    def __init__(
+        self,
+        metadata: Mapping[str, sp.csr_matrix] | None = None,
+        *,
+        embedding_dim: int = 64,
+        num_layers: int = 2,
+        train: TrainSettings | None = None,
+    ) -> None:
         self.metadata = metadata or {}
+        self.embedding_dim, self.num_layers = embedding_dim, num_layers
+        self.train = train or TrainSettings()
+        self.network: Encoder | None = None
         self.mixture: Mixture | None = None
         self.validation: Validation | None = None
         """Out-of-fold scores on the withheld edges, for calibration."""
         self.report: dict[str, Any] = {}
 
     def fit(self, graph: Interactions | ArrayLike, *, seed: int = 0) -> Self:
-        """Learn the weights on every user's withheld last edge, then take in the whole graph."""
+        """Learn embeddings and weights on every user's withheld last edge, then learn and take in the whole graph."""
         graph = as_interactions(graph)
-        rest, histories, targets, hidden = withheld_edges(graph, MAX_VALIDATION_SCORES)
-        signals = Signals(rest, self.metadata)
+        withheld = withhold(graph)
+        network = self._new_network(graph, seed)
+        num_epochs = train_encoder(network, linking_edges(withheld.rest), self.train, seed=seed, withheld=withheld)
+        self._learn_weights(Signals(withheld.rest, self.metadata, network), withheld)
+        self.network = self._new_network(graph, seed)
+        train_encoder(self.network, linking_edges(graph), self.train, seed=seed, num_epochs=num_epochs)
+        self.report["epochs"] = num_epochs
+        return self.bind(graph)
+
+    def _new_network(self, graph: Interactions, seed: int) -> Encoder:
+        return LightGCNEncoder(graph.num_items, self.embedding_dim, self.num_layers, torch.Generator().manual_seed(seed))
+
+    def _learn_weights(self, signals: Signals, withheld: Withheld) -> None:
+        histories, targets = withheld.histories, withheld.targets
         prior = np.array([PRIOR_WEIGHT.get(name, 0.0) for name in signals.names], np.float32)
         if len(targets) < MIN_VALIDATION:
             self.mixture = Mixture(prior, np.zeros_like(prior), np.ones_like(prior))
-            self.validation = Validation(np.zeros((0, graph.num_items), np.float32), np.zeros(0, np.int64))
-            return self.bind(graph)
-        values = signals.compute(histories)
-        fitted = fit_mixture(values, histories.user_degree, targets, hidden, prior)
+            self.validation = Validation(np.zeros((0, histories.num_items), np.float32), targets[:0])
+            return
+        fitted = fit_mixture(signals.compute(histories), histories.user_degree, targets, withheld.hidden, prior)
         self.mixture, self.validation = fitted.mixture, Validation(fitted.out_of_fold, targets)
-        self.report = {
-            "weights": {
-                name: [float(base), float(slope)]
-                for name, base, slope in zip(signals.names, self.mixture.base, self.mixture.slope, strict=True)
-            },
-            "ridge": fitted.ridge,
-        }
-        return self.bind(graph)
+        pairs = zip(self.mixture.base.tolist(), self.mixture.slope.tolist(), strict=True)
+        self.report = {"weights": dict(zip(signals.names, map(list, pairs), strict=True)), "ridge": fitted.ridge}
 
     def bind(self, graph: Interactions) -> Self:
-        """Take in the edges of another graph over the same catalogue, weights unchanged."""
+        """Take in the edges of another graph over the same catalogue, weights unchanged.
+
+        Raises:
+            ShapeError: The graph gives other signals than the one that was fitted, for instance days where there were none.
+        """
         self.graph = graph
-        self.signals = Signals(graph, self.metadata)
+        self.signals = Signals(graph, self.metadata, self.network)
         if self.mixture is not None and len(self.mixture.base) != len(self.signals.names):
-            raise ShapeError(
-                f"the mixture has {len(self.mixture.base)} weights, but the graph gives {len(self.signals.names)} signals: {', '.join(self.signals.names)}"
-            )
+            known = ", ".join(self.signals.names)
+            raise ShapeError(f"the mixture holds {len(self.mixture.base)} weights, but the graph gives {len(self.signals.names)} signals ({known})")
         return self
 
     def score(self, histories: Interactions) -> FloatArray:
@@ -171,8 +213,19 @@ class Hybrid(FittedPredictor):
 
     def state(self) -> dict[str, np.ndarray]:
         assert self.mixture is not None, "fit first"
-        return {"mixture.base": self.mixture.base, "mixture.slope": self.mixture.slope, "mixture.scale": self.mixture.scale}
+        assert self.network is not None
+        network = {f"network.{name}": value.numpy() for name, value in self.network.state_dict().items()}
+        return {"mixture.base": self.mixture.base, "mixture.slope": self.mixture.slope, "mixture.scale": self.mixture.scale, **network}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
         self.mixture = Mixture(*(state[f"mixture.{part}"] for part in ("base", "slope", "scale")))
+        parameters = {name.removeprefix("network."): torch.from_numpy(value) for name, value in state.items() if name.startswith("network.")}
+        self.network = LightGCNEncoder(len(parameters["item_bias"]), self.embedding_dim, self.num_layers, torch.Generator())
+        self.network.load_state_dict(parameters)
         return self
+
+
+def linking_edges(graph: Interactions) -> Interactions:
+    """The edges that embeddings are learned from: of users with at least two, since a single edge links no items; without words, which are a signal of
+    their own."""
+    return replace(graph.keep(graph.user_degree[graph.user_index] > 1), text=None)

@@ -15,13 +15,16 @@ from safetensors.numpy import load_file, save_file
 from grasper.config import PredictConfig
 from grasper.errors import MissingFileError, RunMismatchError
 from grasper.metrics.ranking import ranks_of, recall, reciprocal_gain, reciprocal_rank
-from grasper.predict.baselines import Ease, ItemKNN, ItemPredictor, Popularity, Similarity, Validation, validate
+from grasper.predict.baselines import Ease, ItemKNN, ItemPredictor, Popularity, Similarity
 from grasper.predict.calibrate import expected_calibration_error, fit_temperature, log_softmax, reliability
 from grasper.predict.catalogue import Catalogue
 from grasper.predict.features import TfidfSpace
 from grasper.predict.graph import Interactions
 from grasper.predict.hybrid import Hybrid
+from grasper.predict.learned import EncoderPredictor
 from grasper.predict.predictor import Predictor
+from grasper.predict.train import TrainSettings
+from grasper.predict.validation import Validation, validate
 from grasper.records import Tables
 from grasper.runs import atomic_path, read_json, write_json
 
@@ -89,7 +92,10 @@ def make_predictor(config: PredictConfig, catalogue: Catalogue) -> ItemPredictor
         return Ease()
     if config.encoder == "similarity":
         return Similarity(catalogue.metadata)
-    return Hybrid(catalogue.metadata)
+    train = TrainSettings(config.learning_rate, config.weight_decay, config.max_epochs, config.patience, config.batch_size)
+    if config.encoder in ("lightgcn", "sage"):
+        return EncoderPredictor(config.encoder, embedding_dim=config.embedding_dim, num_layers=config.num_layers, train=train)
+    return Hybrid(catalogue.metadata, embedding_dim=config.embedding_dim, num_layers=config.num_layers, train=train)
 
 
 def fit_validated(model: ItemPredictor, graph: Interactions, *, seed: int) -> tuple[ItemPredictor, Validation]:

@@ -6,6 +6,9 @@ Every matrix is `[num_items, num_items]`, rows are items met, columns candidates
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sp
+from scipy.linalg import cholesky
+from scipy.linalg.lapack import dpotri
 
 from grasper.predict.graph import FloatArray, Interactions
 
@@ -20,13 +23,16 @@ def ease_weights(counts: FloatArray, regularization: float) -> FloatArray:
 
     Args:
         counts: Co-occurrence with item degrees on the diagonal.
-        regularization: λ, in users; items nobody met get zeros.
+        regularization: λ, in users. Items that share no user with another have no weight and stay out of the inversion.
     """
-    met = np.flatnonzero(np.diag(counts) > 0)
-    block = counts[np.ix_(met, met)].astype(np.float64) + regularization * np.eye(len(met))
-    inverse = np.linalg.inv(block)
     weights = np.zeros_like(counts)
-    weights[np.ix_(met, met)] = -inverse / np.diag(inverse)
+    linked = np.flatnonzero((counts > 0).sum(1) > 1)
+    if not len(linked):
+        return weights
+    factor = cholesky(counts[np.ix_(linked, linked)].astype(np.float64) + regularization * np.eye(len(linked)), lower=True)
+    inverse, _ = dpotri(factor, lower=True)
+    inverse = np.tril(inverse) + np.tril(inverse, -1).T
+    weights[np.ix_(linked, linked)] = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0.0)
     return weights
 
@@ -45,6 +51,23 @@ def walk_weights(graph: Interactions, shrinkage: float) -> FloatArray:
     weights = np.asarray((graph.matrix.T @ per_user).todense(), dtype=np.float32)
     np.fill_diagonal(weights, 0.0)
     return (weights / (graph.item_degree[:, None] + shrinkage)).astype(np.float32)
+
+
+def order_weights(graph: Interactions, shrinkage: float, max_gap: int = 20) -> tuple[FloatArray, FloatArray]:
+    """How items follow one another in histories: what comes after the row's item, and what came before it.
+
+    A pair `gap` places apart counts 1 / gap; rows are divided by their sum plus `shrinkage`.
+    """
+    shape = (graph.num_items, graph.num_items)
+    follows = sp.csr_matrix(shape, dtype=np.float32)
+    for gap in range(1, max_gap + 1):
+        earlier = np.flatnonzero(graph.edges_after >= gap)
+        if not len(earlier):
+            break
+        values = np.full(len(earlier), 1.0 / gap, np.float32)
+        follows = follows + sp.csr_matrix((values, (graph.item_index[earlier], graph.item_index[earlier + gap])), shape)
+    after, before = (np.asarray(matrix.todense(), dtype=np.float32) for matrix in (follows, follows.T))
+    return tuple(weights / (weights.sum(1, keepdims=True) + shrinkage) for weights in (after, before))  # type: ignore[return-value]
 
 
 def keep_strongest(weights: FloatArray, num_neighbours: int) -> FloatArray:

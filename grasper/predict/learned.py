@@ -1,0 +1,67 @@
+"""A single graph encoder as a predictor of its own: `lightgcn` or `sage`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from grasper.predict.baselines import FittedPredictor
+from grasper.predict.encoders import Encoder, LightGCNEncoder, SageEncoder
+from grasper.predict.graph import FloatArray, Interactions, as_interactions
+from grasper.predict.train import TrainSettings, encode_items, score_histories, train_encoder
+from grasper.predict.validation import withhold
+
+
+class EncoderPredictor(FittedPredictor):
+    """Trains with early stopping on every user's withheld last edge, then as many epochs on the whole graph."""
+
+    def __init__(self, name: str, *, embedding_dim: int = 64, num_layers: int = 2, train: TrainSettings | None = None) -> None:
+        self.name = name
+        self.embedding_dim, self.num_layers = embedding_dim, num_layers
+        self.train = train or TrainSettings()
+        self.report: dict[str, Any] = {}
+
+    def _new_encoder(self, num_items: int, text_dim: int, seed: int) -> Encoder:
+        generator = torch.Generator().manual_seed(seed)
+        if self.name == "sage":
+            return SageEncoder(num_items, text_dim, self.embedding_dim, self.num_layers, generator)
+        return LightGCNEncoder(num_items, self.embedding_dim, self.num_layers, generator)
+
+    def fit(self, graph: Interactions | ArrayLike, *, seed: int = 0) -> Self:
+        graph = self._needed(as_interactions(graph))
+        self.text_dim = graph.text.shape[1] if graph.text is not None else 1
+        withheld = withhold(graph)
+        encoder = self._new_encoder(graph.num_items, self.text_dim, seed)
+        num_epochs = train_encoder(encoder, withheld.rest, self.train, seed=seed, withheld=withheld)
+        self.encoder = self._new_encoder(graph.num_items, self.text_dim, seed)
+        train_encoder(self.encoder, graph, self.train, seed=seed, num_epochs=num_epochs)
+        self.report = {"epochs": num_epochs}
+        return self.bind(graph)
+
+    def bind(self, graph: Interactions) -> Self:
+        self.graph = self._needed(graph)
+        self.encoded = encode_items(self.encoder, self.graph)
+        return self
+
+    def _needed(self, graph: Interactions) -> Interactions:
+        """LightGCN looks at edges alone; SAGE without any text knows only where items stand in the graph."""
+        if self.name == "lightgcn":
+            return replace(graph, text=None)
+        return graph if graph.text is not None else replace(graph, text=np.ones((graph.num_edges, 1), np.float32))
+
+    def score(self, histories: Interactions) -> FloatArray:
+        return score_histories(self.encoder, *self.encoded, histories, self.graph.item_degree)
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {name: value.numpy() for name, value in self.encoder.state_dict().items()} | {"text_dim": np.array([self.text_dim])}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> Self:
+        parameters = {name: torch.from_numpy(value) for name, value in state.items() if name != "text_dim"}
+        self.encoder = self._new_encoder(len(state["item_bias"]), int(state["text_dim"][0]), 0)
+        self.encoder.load_state_dict(parameters)
+        return self
