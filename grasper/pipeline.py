@@ -274,11 +274,12 @@ class Pipeline:
 
         config, model = self.config, self._model()
         pairs = select_pairs(self.tables, "align", config.align.num_pairs, seed=self._seed("align"))
+        held_out = select_pairs(self.tables, "held-out", config.align.num_held_out, seed=self._seed("align"))
         context: list[SyntheticReview] = []
         counts: dict[str, Any] = {}
         if method.predicted != "none":
             # The pairs see synthetic reviews as the targets will; the unaligned model writes them.
-            counts["context"] = self._write_synthetic(method, pairs, model, folder / "context")
+            counts["context"] = self._write_synthetic(method, [*pairs, *held_out], model, folder / "context")
             context = read_synthetic(folder / "context")
         return counts | align(
             config.align,
@@ -286,6 +287,7 @@ class Pipeline:
             method,
             self.tables,
             pairs,
+            held_out,
             context,
             model,
             folder,

@@ -8,6 +8,8 @@ Deviations from the paper:
 
 - A small model cannot explain a text in hindsight, so the analysed path of the pair with its answer in view (leak-guarded) stands in where the
   model's own hindsight paths were refused.
+- The paper trains one task at a time, here one adapter serves all. Rewards of ratings are far higher than those of texts, so a sample's weight
+  is its reward over the mean reward of its task.
 - The final adapter is the last round's, as in the paper; every round's held-out reward is in `rounds.json`.
 """
 
@@ -20,11 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grasper.align.sft import METRICS_FILE, TrainingSequence, finetune, make_sequence
+from grasper.align.sft import METRICS_FILE, TrainingSequence, finetune, make_sequence, replace_folder
 from grasper.config import AlignConfig, PromptConfig
 from grasper.errors import ConfigError
-from grasper.prompts.render import render
-from grasper.reason.analyse import analyse
+from grasper.prompts.templates import AnswerTask
 from grasper.reason.gold import choose_gold
 from grasper.reason.reward import Reward
 from grasper.reason.traces import TrainingPair, describe, real_completion, sample_traces
@@ -32,6 +33,9 @@ from grasper.runs import derive_seed, read_json, write_json
 
 if TYPE_CHECKING:
     from grasper.models.local import LocalModel
+
+_LEAST_REWARD = 1e-3
+"""Keeps a sample of no reward at all from having no weight, and a mean from being zero."""
 
 
 def self_train(
@@ -51,7 +55,7 @@ def self_train(
     A round whose folder holds `counts.json` is finished and not done again; sampling inside a round resumes per batch.
 
     Returns:
-        `rounds`: one mapping per round with its counts and its mean reward on the held-out pairs, round 0 first.
+        `rounds`: one mapping per round with its counts and its mean rewards on the held-out pairs (`held_out`, by task), round 0 first.
     """
     rounds = []
     for number in range(config.rounds + 1):
@@ -60,16 +64,16 @@ def self_train(
             adapted = model if number == 0 else model.with_adapter(out_dir / f"round-{number - 1}" / "adapter")
             counts = _round(number, config, prompts, pairs, evaluation, reward, model, adapted, folder, seed=derive_seed(seed, "round", number))
             aligned = model.with_adapter(folder / "adapter")
-            counts["held_out_reward"] = mean_reward(aligned, held_out, reward, config, prompts, folder / "held-out.jsonl", seed=seed)
+            counts["held_out"] = held_out_rewards(aligned, held_out, reward, config, prompts, folder / "held-out.jsonl", seed=seed)
             write_json(folder / "counts.json", counts)
         rounds.append({"round": number, **read_json(folder / "counts.json")})
     last = out_dir / f"round-{config.rounds}"
     shutil.copytree(last / "adapter", out_dir / "adapter.part", dirs_exist_ok=True)
-    (out_dir / "adapter.part").replace(out_dir / "adapter")
+    replace_folder(out_dir / "adapter.part", out_dir / "adapter")
     shutil.copyfile(last / METRICS_FILE, out_dir / METRICS_FILE)
     write_json(out_dir / "rounds.json", rounds)
     total = {name: sum(entry.get("traces", {}).get(name, 0) for entry in rounds) for name in ("tokens_in", "tokens_out")}
-    return {"rounds": rounds, **total, "held_out_reward": rounds[-1]["held_out_reward"]}
+    return {"rounds": rounds, **total}
 
 
 def _round(
@@ -104,27 +108,30 @@ def _round(
     if number == 0:
         hindsight = {trace.pair_id: trace.path for trace in kept.traces}
         for pair in pairs:
-            path = hindsight.get(pair.pair_id) or analyse(pair.request, pair.profile, pair.answer).render()
-            sequences.append(_sequence(base, pair, path, real_completion("", pair), prompts, config, weight=1.0))
+            path = hindsight.get(pair.pair_id) or pair.analysed_path(sees_answer=True).render()
+            sequences.append(reasoning_sequence(base, pair, path, real_completion("", pair), prompts, config))
     else:
+        usual = _mean_by_task([(by_id[trace.pair_id].task, trace.reward) for trace in kept.traces])
         for trace in kept.traces:
             pair = by_id[trace.pair_id]
             answer = trace.completion(pair.task)[len(trace.path) + 1 :]
-            sequences.append(_sequence(base, pair, trace.path, answer, prompts, config, weight=max(trace.reward, 1e-3)))
+            weight = max(trace.reward, _LEAST_REWARD) / max(usual[pair.task], _LEAST_REWARD)
+            sequences.append(reasoning_sequence(base, pair, trace.path, answer, prompts, config, weight=weight))
     if not sequences:
         raise ConfigError(f"round {number}: no sample reaches align.reward_threshold {config.reward_threshold}; lower it, or raise align.num_samples")
     counts = finetune(base, sequences, evaluation, config, folder, seed=seed)
     return counts | {"traces": describe(traces), "kept": kept.counts}
 
 
-def _sequence(
-    model: LocalModel, pair: TrainingPair, path: str, answer: str, prompts: PromptConfig, config: AlignConfig, *, weight: float
+def reasoning_sequence(
+    model: LocalModel, pair: TrainingPair, path: str, answer: str, prompts: PromptConfig, config: AlignConfig, *, weight: float = 1.0
 ) -> TrainingSequence:
-    prompt = render(pair.request, pair.profile, reasoning=True, config=prompts, model=model)
+    """One sequence [prompt; path; answer] of a pair."""
+    prompt = pair.render(reasoning=True, config=prompts, model=model)
     return make_sequence(model, prompt, path, answer, path_weight=config.path_weight, weight=weight)
 
 
-def mean_reward(
+def held_out_rewards(
     model: LocalModel,
     pairs: Sequence[TrainingPair],
     reward: Reward,
@@ -133,10 +140,8 @@ def mean_reward(
     log_path: Path,
     *,
     seed: int,
-) -> float | None:
-    """Mean reward of one sampled answer per pair; unparsable ones count with their best-effort text. None without pairs."""
-    if not pairs:
-        return None
+) -> dict[str, float]:
+    """Mean reward by task of one sampled answer per pair; unparsable ones count with their best-effort text. Empty without pairs."""
     traces = sample_traces(
         pairs,
         model,
@@ -149,4 +154,10 @@ def mean_reward(
         top_p=config.top_p,
         seed=seed,
     )
-    return float(np.mean([trace.reward for trace in traces]))
+    task_of = {pair.pair_id: pair.task for pair in pairs}
+    return _mean_by_task([(task_of[trace.pair_id], trace.reward) for trace in traces])
+
+
+def _mean_by_task(rewards: Sequence[tuple[AnswerTask, float]]) -> dict[str, float]:
+    tasks = dict.fromkeys(task for task, _ in rewards)
+    return {task: float(np.mean([reward for of, reward in rewards if of == task])) for task in tasks}

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from grasper.config import PromptConfig
 from grasper.methods.base import Method
+from grasper.prompts.templates import AnswerTask
 from grasper.reason.traces import TrainingPair
-from grasper.records import TASKS, Example, Split, SyntheticReview, Tables, Task, request_for, tasks_of
+from grasper.records import TASKS, Example, Request, Split, SyntheticReview, Tables, Task, request_for, tasks_of
 from grasper.retrieve.profile import ProfileBuilder
 from grasper.retrieve.rank import RankerName
 from grasper.runs import derive_seed, stable_hash
@@ -28,12 +29,18 @@ def make_pairs(
     prompts: PromptConfig,
     *,
     tasks: Sequence[Task] = TASKS,
+    with_reviews: bool = False,
     ranker: RankerName = "bm25",
     seed: int,
 ) -> list[TrainingPair]:
     """One pair per example: the tasks take turns, so that every task is aligned and no user counts more than another.
 
-    The evidence is what the method's prompts will show at generation; `synthetic` holds the synthetic reviews of these examples.
+    The evidence is what the method's prompts will show at generation.
+
+    Args:
+        synthetic: The synthetic reviews of these examples.
+        with_reviews: Whether the whole review, as synthesis asks for it, takes its turn too: GraSPer's t_{u,j} is the review of a predicted item,
+            so the prompt that writes it is aligned as well. Its evidence is that of synthesis, without synthetic reviews.
     """
     builder = ProfileBuilder(method, tables.reviews_by_id.values(), prompts, ranker=ranker, seed=derive_seed(seed, "profiles"))
     written: dict[str, list[SyntheticReview]] = defaultdict(list)
@@ -41,9 +48,17 @@ def make_pairs(
         written[review.example_id].append(review)
     pairs = []
     for number, example in enumerate(examples):
-        possible = [task for task in tasks if task in tasks_of(example)]
+        item = tables.item(example.item_id)
+        possible: list[AnswerTask] = [task for task in tasks if task in tasks_of(example)]
+        if with_reviews and example.target.text:
+            possible.append("review")
         if not possible:
             continue
-        request = request_for(example, possible[number % len(possible)], tables.item(example.item_id))
-        pairs.append(TrainingPair(example, request, builder.for_request(request, example, written[example.example_id])))
+        task = possible[number % len(possible)]
+        if task == "review":
+            request = Request(example.example_id, "long", example.user_id, item)
+            pairs.append(TrainingPair(example, request, builder.for_item(item, example), is_review=True))
+        else:
+            request = request_for(example, task, item)
+            pairs.append(TrainingPair(example, request, builder.for_request(request, example, written[example.example_id])))
     return pairs

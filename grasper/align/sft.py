@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,14 +45,11 @@ class TrainingSequence:
     ids: list[int]
     weights: list[float]
 
-    @property
-    def completion_length(self) -> int:
-        """Tokens from the first one that is trained on to the end."""
-        return len(self.weights) - next(index for index, weight in enumerate(self.weights) if weight > 0)
-
 
 def make_sequence(model: LocalModel, prompt: Prompt, path: str | None, answer: str, *, path_weight: float, weight: float = 1.0) -> TrainingSequence:
     """Tokenise prompt, path and answer as at inference, and weight each token.
+
+    A sequence that is longer than the model's context is cut at its end; the end token is then not trained on.
 
     Args:
         model: Gives tokenizer and chat template.
@@ -66,7 +64,8 @@ def make_sequence(model: LocalModel, prompt: Prompt, path: str | None, answer: s
     encoded = model.tokenizer(head + answer, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True)
     token_weights = [path_weight * weight if end <= len(head) else weight for _, end in encoded["offset_mapping"]]
     ids = [*prompt_ids, *encoded["input_ids"], model.tokenizer.eos_token_id]
-    return TrainingSequence(ids, [*([0.0] * len(prompt_ids)), *token_weights, weight])
+    weights = [*([0.0] * len(prompt_ids)), *token_weights, weight]
+    return TrainingSequence(ids[: model.context_tokens], weights[: model.context_tokens])
 
 
 def finetune(
@@ -86,7 +85,7 @@ def finetune(
         ConfigError: No training sequence, or target modules that the model lacks.
         ModelError: The loss is not a finite number.
     """
-    if not train:
+    if not any(any(sequence.weights) for sequence in train):
         raise ConfigError("no training pair is left to align on; lower align.reward_threshold, or raise align.num_pairs or align.num_samples")
 
     checkpoint_dir = out_dir / "checkpoints"
@@ -141,13 +140,9 @@ def finetune(
         trainer.remove_callback(PrinterCallback)
         checkpoint = get_last_checkpoint(str(checkpoint_dir)) if checkpoint_dir.is_dir() else None
         try:
-            trainer.train(resume_from_checkpoint=checkpoint)
+            _train(trainer, checkpoint)
             if trainer.is_world_process_zero():
                 _save(peft_model, trainer.state.log_history, out_dir, name=model.name)
-        except (OSError, EOFError, RuntimeError, SafetensorError) as error:
-            if checkpoint is None or isinstance(error, ModelError):
-                raise
-            raise AdapterError(f"{checkpoint} is damaged ({type(error).__name__}: {error}); delete it and run the stage again") from None
         finally:
             peft_model.unload()
             model.model.eval()
@@ -164,6 +159,20 @@ def finetune(
     }
 
 
+def _train(trainer: WeightedTrainer, checkpoint: str | None) -> None:
+    """Train from a checkpoint, or from the start.
+
+    Raises:
+        AdapterError: The checkpoint cannot be read.
+    """
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except (OSError, EOFError, RuntimeError, SafetensorError) as error:
+        if checkpoint is None or isinstance(error, ModelError):
+            raise
+        raise AdapterError(f"{checkpoint} is damaged ({type(error).__name__}: {error}); delete it and run the stage again") from None
+
+
 def _rows(sequences: Sequence[TrainingSequence]) -> list[dict[str, Any]]:
     return [{"input_ids": sequence.ids, "weights": sequence.weights} for sequence in sequences]
 
@@ -174,8 +183,15 @@ def _save(peft_model: PeftModel, history: list[dict[str, Any]], out_dir: Path, *
     peft_model.peft_config["default"].base_model_name_or_path = name
     peft_model.save_pretrained(str(part))
     (part / "README.md").unlink(missing_ok=True)
-    part.replace(out_dir / "adapter")
+    replace_folder(part, out_dir / "adapter")
     write_text(out_dir / METRICS_FILE, "".join(json.dumps(entry) + "\n" for entry in history))
+
+
+def replace_folder(new: Path, old: Path) -> None:
+    """Put a finished folder in the place of one that an interrupted run may have left there."""
+    if old.exists():
+        shutil.rmtree(old)
+    new.replace(old)
 
 
 @contextmanager

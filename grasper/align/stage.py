@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grasper.align.em import self_train
-from grasper.align.pairs import make_pairs, select_pairs
+from grasper.align.em import reasoning_sequence, self_train
+from grasper.align.pairs import make_pairs
 from grasper.align.sft import TrainingSequence, finetune, make_sequence
 from grasper.config import AlignConfig, PromptConfig
 from grasper.errors import ConfigError
 from grasper.methods.base import Method
 from grasper.models.base import TextModel
-from grasper.prompts.render import render, request_lines
-from grasper.reason.analyse import analyse
 from grasper.reason.gold import choose_gold
 from grasper.reason.reward import Reward, make_reward
 from grasper.reason.traces import Trace, TrainingPair, describe, real_completion, sample_traces
-from grasper.records import Example, SyntheticReview, Tables
+from grasper.records import Example, Profile, SyntheticReview, Tables
 from grasper.retrieve.rank import RankerName, query_of
 from grasper.runs import atomic_path, derive_seed, write_text
 
@@ -33,6 +32,7 @@ def align(
     method: Method,
     tables: Tables,
     examples: Sequence[Example],
+    held_out: Sequence[Example],
     synthetic: Sequence[SyntheticReview],
     model: TextModel,
     out_dir: Path,
@@ -46,7 +46,8 @@ def align(
 
     Args:
         examples: The align examples; see `select_pairs`.
-        synthetic: Their synthetic reviews, for methods that show predicted items.
+        held_out: Examples for the evaluation loss and the rewards of the rounds.
+        synthetic: The synthetic reviews of both, for methods that show predicted items.
         model: The base model.
 
     Raises:
@@ -56,7 +57,12 @@ def align(
         raise ConfigError(
             "this data set has no alignment pairs (no training user's hash is reserved); use more training data, or a method without training"
         )
-    pairs = make_pairs(method, tables, examples, synthetic, prompts, ranker=ranker, seed=seed)
+
+    def pairs_of(chosen: Sequence[Example]) -> list[TrainingPair]:
+        with_reviews = config.review_pairs and method.predicted != "none"
+        return make_pairs(method, tables, chosen, synthetic, prompts, with_reviews=with_reviews, ranker=ranker, seed=seed)
+
+    pairs = pairs_of(examples)
     reward = make_reward(config.reward, judge=model if config.reward == "judge" else None)
     counts: dict[str, Any] = {"pairs": len(pairs), "zero_history_pairs": sum(not pair.profile.own for pair in pairs)}
     if not is_trainable(model):
@@ -65,10 +71,10 @@ def align(
     from grasper.models.local import LocalModel
 
     assert isinstance(model, LocalModel)
-    held_out = make_pairs(method, tables, select_pairs(tables, "held-out", config.num_held_out, seed=seed), [], prompts, ranker=ranker, seed=seed)
-    evaluation = [_analysed_sequence(pair, method, prompts, model, config) for pair in held_out]
+    unseen = pairs_of(held_out)
+    evaluation = [evaluation_sequence(pair, method, prompts, model) for pair in unseen]
     if method.training == "em":
-        counts |= self_train(config, prompts, pairs, held_out, evaluation, reward, model, out_dir, seed=seed)
+        counts |= self_train(config, prompts, pairs, unseen, evaluation, reward, model, out_dir, seed=seed)
     else:
         sequences, selection = _gold_sequences(config, prompts, method, pairs, reward, model, out_dir, seed=seed)
         counts |= selection | finetune(model, sequences, evaluation, config, out_dir, seed=derive_seed(seed, "sft"))
@@ -94,37 +100,18 @@ def _gold_sequences(
 ) -> tuple[list[TrainingSequence], dict[str, Any]]:
     """GraSPer's training set: [Z*; real text] for every gold path; [real text] where the method does not reason."""
     if not method.reasoning:
-        sequences = [
-            make_sequence(
-                model,
-                render(pair.request, pair.profile, reasoning=False, config=prompts, model=model),
-                None,
-                real_completion("", pair),
-                path_weight=0.0,
-            )
-            for pair in pairs
-        ]
-        return sequences, {}
+        plain = [(pair.render(reasoning=False, config=prompts, model=model), real_completion("", pair)) for pair in pairs]
+        return [make_sequence(model, prompt, None, answer, path_weight=0.0) for prompt, answer in plain], {}
     gold, selection = _sample_gold(config, prompts, pairs, reward, model, out_dir, seed=seed)
     by_id = {pair.pair_id: pair for pair in pairs}
-    return [
-        gold_sequence(model, by_id[trace.pair_id], trace.path, real_completion("", by_id[trace.pair_id]), prompts, path_weight=config.path_weight)
-        for trace in gold
-    ], selection
+    solved = [(by_id[trace.pair_id], trace.path) for trace in gold]
+    return [reasoning_sequence(model, pair, path, real_completion("", pair), prompts, config) for pair, path in solved], selection
 
 
-def gold_sequence(
-    model: LocalModel, pair: TrainingPair, path: str, answer: str, prompts: PromptConfig, *, path_weight: float, weight: float = 1.0
-) -> TrainingSequence:
-    """One sequence [prompt; path; answer] of a pair that reasons."""
-    prompt = render(pair.request, pair.profile, reasoning=True, config=prompts, model=model)
-    return make_sequence(model, prompt, path, answer, path_weight=path_weight, weight=weight)
-
-
-def _analysed_sequence(pair: TrainingPair, method: Method, prompts: PromptConfig, model: LocalModel, config: AlignConfig) -> TrainingSequence:
+def evaluation_sequence(pair: TrainingPair, method: Method, prompts: PromptConfig, model: LocalModel) -> TrainingSequence:
     """A held-out pair for the evaluation loss: the path that the visible evidence suggests, then the real text."""
-    prompt = render(pair.request, pair.profile, reasoning=method.reasoning, config=prompts, model=model)
-    path = analyse(pair.request, pair.profile).render() if method.reasoning else None
+    prompt = pair.render(reasoning=method.reasoning, config=prompts, model=model)
+    path = pair.analysed_path(sees_answer=False).render() if method.reasoning else None
     # Only the real text counts, so that the losses of methods with and without reasoning can be compared.
     return make_sequence(model, prompt, path, real_completion("", pair), path_weight=0.0)
 
@@ -191,7 +178,7 @@ def _write_exemplars(
         {
             "task": pair.task,
             "query": query_of(pair.request),
-            "question": request_lines(pair.request, reasoning=method.reasoning, config=prompts, model=model),
+            "question": replace(pair, profile=Profile()).render(reasoning=method.reasoning, config=prompts, model=model).messages[-1].content,
             "answer": answer,
         }
         for pair, answer in solved

@@ -31,7 +31,7 @@ from grasper.prompts.escape import escape
 from grasper.prompts.templates import PROMPT_VERSION, AnswerTask, PromptRole
 from grasper.records import Item, Profile, Request, Review, SyntheticReview
 
-__all__ = ["PROMPT_VERSION", "AnswerTask", "Exemplar", "Notes", "PromptRole", "after_path", "render", "render_review", "request_lines"]
+__all__ = ["PROMPT_VERSION", "AnswerTask", "Exemplar", "Notes", "PromptRole", "after_path", "render", "render_review"]
 
 _MIN_GIVEN_TOKENS = 8
 _PATH_LABEL = re.compile(rf"^\s*(?:{'|'.join(t.PATH_LABELS)})\s*:\s*", re.IGNORECASE)
@@ -128,11 +128,6 @@ def after_path(prompt: Prompt, path: str, task: AnswerTask) -> Prompt:
     """
     label = t.ANSWER_LABELS[task][0]
     return replace(prompt, prefix=f"{path.rstrip()}\n{label}:" if path else f"{label}:")
-
-
-def request_lines(request: Request, *, reasoning: bool, config: PromptConfig, model: TextModel) -> str:
-    """The user message of a request without any reviews: the short question of an exemplar."""
-    return render(request, Profile(), reasoning=reasoning, config=config, model=model).messages[-1].content
 
 
 def _order(task: AnswerTask, role: PromptRole, notes: Notes, *, reasoning: bool) -> tuple[str, tuple[str, ...]]:

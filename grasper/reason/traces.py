@@ -24,13 +24,13 @@ from grasper.models.base import Completion, Prompt, TextModel
 from grasper.progress import Progress
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.escape import one_line
-from grasper.prompts.render import Exemplar, after_path, render
-from grasper.prompts.templates import ANSWER_LABELS
-from grasper.reason.analyse import analyse
+from grasper.prompts.render import Exemplar, after_path, render, render_review
+from grasper.prompts.templates import ANSWER_LABELS, AnswerTask
+from grasper.reason.analyse import analyse, analyse_review
 from grasper.reason.format import Answer, ReasoningPath, parse_answer, parse_path, render_answer
 from grasper.reason.leak import leaks
 from grasper.reason.reward import Reward
-from grasper.records import Example, Profile, Request, Task
+from grasper.records import Example, Profile, Request
 from grasper.runs import BatchLog, derive_seed
 
 Source = Literal["analysed", "sampled", "hindsight"]
@@ -43,14 +43,16 @@ class TrainingPair:
     example: Example
     request: Request
     profile: Profile
+    is_review: bool = False
+    """Whether the whole review is asked for (rating, title, text; nothing given), as synthesis asks for predicted items."""
 
     def __post_init__(self) -> None:
         if self.example.target.review_id in self.profile.review_ids():
             raise LeakError(f"the profile of training pair {self.pair_id} holds its own target {self.example.target.review_id}")
 
     @property
-    def task(self) -> Task:
-        return self.request.task
+    def task(self) -> AnswerTask:
+        return "review" if self.is_review else self.request.task
 
     @property
     def pair_id(self) -> str:
@@ -58,7 +60,7 @@ class TrainingPair:
 
     @property
     def reference(self) -> str:
-        """The real answer: the target's text on one line, its title, or its rating."""
+        """The real answer that rewards compare with: the target's text on one line, its title, or its rating; of a whole review its text."""
         target = self.example.target
         return f"{target.rating:g}" if self.task == "rating" else one_line((target.title if self.task == "title" else target.text) or "")
 
@@ -67,6 +69,19 @@ class TrainingPair:
         """The real answer with all fields of the target, for `analyse`."""
         target = self.example.target
         return Answer(None, target.title, target.text, target.rating, is_parsed=True)
+
+    def render(self, *, reasoning: bool, config: PromptConfig, model: TextModel, exemplars: Sequence[Exemplar] = ()) -> Prompt:
+        """The prompt as generation, or for a whole review synthesis, would ask it."""
+        if self.is_review:
+            return render_review(self.request.item, self.profile, reasoning=reasoning, config=config, model=model, exemplars=exemplars)
+        return render(self.request, self.profile, reasoning=reasoning, config=config, model=model, exemplars=exemplars)
+
+    def analysed_path(self, *, sees_answer: bool) -> ReasoningPath:
+        """The path by counting alone; its plan may look at the real answer, but where that would leak it does not."""
+        answer = self.answer if sees_answer else None
+        path = analyse_review(self.profile, answer) if self.is_review else analyse(self.request, self.profile, answer)
+        is_safe = answer is None or not leaks(path, self.request, self.profile, self.example.target)
+        return path if is_safe else self.analysed_path(sees_answer=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +111,11 @@ class Trace:
         """Whether it may become gold."""
         return self.is_parsed and not self.is_leak and bool(self.path and self.answer)
 
-    def completion(self, task: Task) -> str:
-        """The trace as a model should write it: path, then the line of the task."""
+    def completion(self, task: AnswerTask) -> str:
+        """The trace as a model should write it: path, then the lines of the task."""
+        if task == "review":
+            answer = parse_answer(self.raw, task, expects_path=True)
+            return render_answer(task, title=answer.title, text=answer.text, rating=answer.rating, path=answer.path)
         return f"{self.path}\n{ANSWER_LABELS[task][0]}: {one_line(self.answer)}"
 
 
@@ -185,7 +203,7 @@ class _Sampler:
         if source == "sampled":
             return self._sampled(pairs)
         if source == "analysed":
-            return self._continued(source, pairs, [[_analysed(pair)] for pair in pairs], num_samples=self.num_samples)
+            return self._continued(source, pairs, [[pair.analysed_path(sees_answer=True)] for pair in pairs], num_samples=self.num_samples)
         return self._hindsight(pairs)
 
     def _sampled(self, pairs: Sequence[TrainingPair]) -> list[Trace]:
@@ -222,7 +240,7 @@ class _Sampler:
 
     def _prompt(self, pair: TrainingPair) -> Prompt:
         given = self.exemplars(pair.request)
-        return render(pair.request, pair.profile, reasoning=True, config=self.prompts, model=self.model, exemplars=given)
+        return pair.render(reasoning=True, config=self.prompts, model=self.model, exemplars=given)
 
     def _generate(
         self, asked: Sequence[Prompt], pairs: Sequence[TrainingPair], purpose: str, num_samples: int, *, reasoning: bool
@@ -238,12 +256,6 @@ class _Sampler:
             max_new_tokens=longest,
             seed=derive_seed(self.seed, purpose),
         )
-
-
-def _analysed(pair: TrainingPair) -> ReasoningPath:
-    """The analysed path with the answer in view, or without it where it would leak."""
-    path = analyse(pair.request, pair.profile, pair.answer)
-    return analyse(pair.request, pair.profile) if leaks(path, pair.request, pair.profile, pair.example.target) else path
 
 
 def _read(pair: TrainingPair, source: Source, prefix: str, completion: Completion) -> Trace:

@@ -19,7 +19,7 @@ from grasper.models.base import Prompt
 from grasper.models.scripted import ScriptedModel
 from grasper.prompts import templates
 from grasper.prompts.budget import MESSAGE_TOKENS, max_new_tokens
-from grasper.prompts.render import PROMPT_VERSION, Exemplar, Notes, after_path, render, render_review, request_lines
+from grasper.prompts.render import PROMPT_VERSION, Exemplar, Notes, after_path, render, render_review
 from grasper.records import Example, Item, Profile, Request, Review, SyntheticReview, request_for
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -150,11 +150,6 @@ def test_after_path_writes_the_beginning_of_the_answer() -> None:
     prompt = CASES["rating-path"]
     assert after_path(prompt, "Style: a\nInterests: b\nPlan: c", "rating").prefix == "Style: a\nInterests: b\nPlan: c\nRating:"
     assert after_path(prompt, "", "long").prefix == "Text:"
-
-
-def test_request_lines_are_the_question_without_reviews() -> None:
-    """What an exemplar shows of another person's request."""
-    assert request_lines(LONG, reasoning=False, config=CONFIG, model=MODEL).split("\n")[1] == "Own reviews: none"
 
 
 def test_item_name_can_be_left_out() -> None:
