@@ -172,6 +172,8 @@ class Output:
     is_parsed: bool = True
     samples: tuple[str, ...] = ()
     """All candidates of a consensus choice, the chosen one included."""
+    probabilities: tuple[float, ...] = ()
+    """Of the ratings 1–5; empty for texts, and where the model gives none."""
     evidence: tuple[str, ...] = ()
     """Ids of the real reviews in the prompt."""
     tokens_in: int = 0

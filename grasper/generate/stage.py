@@ -78,7 +78,7 @@ def plan(examples: Sequence[Example], tasks: Sequence[Task], *, needs_reference:
 def load_outputs(path: Path) -> list[Output]:
     """The outputs of a finished or cut-off stage, in the order they were written."""
     records = [record for record in read_jsonl(path) if set(record) != {"batch"}]
-    return [Output(**record | {name: tuple(record[name]) for name in ("samples", "evidence")}) for record in records]
+    return [Output(**record | {name: tuple(record[name]) for name in ("samples", "probabilities", "evidence")}) for record in records]
 
 
 def _writer(
@@ -108,6 +108,7 @@ def _counts(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "requests": len(records),
         **{f"requests_{task}": count for task, count in by_task.items() if count},
         "unparsed": sum(not record["is_parsed"] for record in records),
+        "ratings_without_probabilities": sum(record["task"] == "rating" and record["tokens_in"] > 0 and not record["probabilities"] for record in records),
         "tokens_in": sum(record["tokens_in"] for record in records),
         "tokens_out": sum(record["tokens_out"] for record in records),
     }

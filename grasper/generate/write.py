@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
 
 from grasper.config import GenerateConfig, PromptConfig
 from grasper.generate.consensus import choose, evidence_for
@@ -14,7 +17,7 @@ from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.exemplars import ExemplarSource
 from grasper.prompts.render import after_path, render
 from grasper.prompts.templates import RATING_CHOICES
-from grasper.reason.format import Answer, parse_answer
+from grasper.reason.format import Answer, parse_answer, parse_path
 from grasper.records import Example, Output, Profile, Request, SyntheticReview, Tables, Task, request_for
 from grasper.retrieve.profile import ProfileBuilder
 
@@ -87,59 +90,47 @@ class Writer:
     # -- rating --------------------------------------------------------------------------------------------------------------------
 
     def _rate(self, requests: Sequence[Request], profiles: Sequence[Profile], rendered: Sequence[Prompt], seed: int) -> list[Output]:
-        """Ratings from the digit probabilities behind the path (averaged over sampled paths), or read from the text where a model gives none."""
-        has_probabilities = getattr(self.model, "has_choice_probabilities", True)
-        if not has_probabilities:
-            samples = self._sample("rating", rendered, seed)
-            return [self._read_rating(*parts) for parts in zip(requests, profiles, samples, strict=True)]
+        """Ratings from digit probabilities: behind the written path where the method reasons, averaged over the sampled paths."""
         samples = self._sample("rating", rendered, seed) if self.method.reasoning else [[] for _ in rendered]
-        answers = [[parse_answer(completion.text, "rating", expects_path=True) for completion in completions] for completions in samples]
-        paths = [[answer.path.render() if answer.path else "" for answer in group] or [""] for group in answers]
+        paths = [[_path(completion) for completion in completions] or [""] for completions in samples]
         asked = [after_path(prompt, path, "rating") for prompt, group in zip(rendered, paths, strict=True) for path in group]
-        probabilities = self.model.score_choices(asked, RATING_CHOICES)
-        outputs, start = [], 0
-        for number, request in enumerate(requests):
-            end = start + len(paths[number])
-            ratings = rating_from_probabilities(probabilities[start:end], self.config.rating)
-            mean = probabilities[start:end].mean(axis=0, keepdims=True)
-            completions = samples[number]
+        scored = self.model.score_choices(asked, RATING_CHOICES)
+        # Known only after asking: a server that gives no log-probabilities is taken at its word.
+        is_measured = getattr(self.model, "has_choice_probabilities", True)
+        ends = np.cumsum([len(group) for group in paths])[:-1]
+        outputs = []
+        for request, profile, completions, group, probabilities, prompts in zip(
+            requests, profiles, samples, paths, np.split(scored, ends), _split(asked, ends), strict=True
+        ):
+            mean = probabilities.mean(axis=0)
             outputs.append(
                 Output(
                     example_id=request.example_id,
                     task="rating",
                     method=self.method.name,
-                    rating=float(rating_from_probabilities(mean, self.config.rating)[0]),
-                    path=paths[number][0] or None,
+                    rating=float(rating_from_probabilities(mean[None], self.config.rating)[0]),
+                    path=group[0] or None,
                     raw=completions[0].text if completions else "",
-                    is_parsed=not self.method.reasoning or any(paths[number]),
-                    samples=tuple(f"{rating:g}" for rating in ratings) if len(ratings) > 1 else (),
-                    evidence=profiles[number].review_ids(),
-                    tokens_in=completions[0].tokens_in if completions else _count(self.model, asked[start]),
-                    tokens_out=sum(completion.tokens_out for completion in completions) or 1,
+                    is_parsed=not self.method.reasoning or any(group),
+                    samples=tuple(f"{rating:g}" for rating in rating_from_probabilities(probabilities, self.config.rating)) if len(group) > 1 else (),
+                    probabilities=tuple(round(float(value), 6) for value in mean) if is_measured else (),
+                    evidence=profile.review_ids(),
+                    tokens_in=completions[0].tokens_in if completions else _count(self.model, prompts[0]),
+                    tokens_out=sum(completion.tokens_out for completion in completions) + 1,
                 )
             )
-            start = end
         return outputs
 
-    def _read_rating(self, request: Request, profile: Profile, completions: Sequence[Completion]) -> Output:
-        """The median of the ratings that the samples name."""
-        answers = [parse_answer(completion.text, "rating", expects_path=self.method.reasoning) for completion in completions]
-        named = sorted((answer.rating, number) for number, answer in enumerate(answers) if answer.rating is not None)
-        rating, chosen = named[(len(named) - 1) // 2] if named else (None, 0)
-        path = answers[chosen].path
-        return Output(
-            example_id=request.example_id,
-            task="rating",
-            method=self.method.name,
-            rating=rating,
-            path=path.render() if path else None,
-            raw=completions[chosen].text,
-            is_parsed=answers[chosen].is_parsed,
-            samples=tuple(f"{value:g}" for value, _ in named) if len(answers) > 1 else (),
-            evidence=profile.review_ids(),
-            tokens_in=completions[0].tokens_in,
-            tokens_out=sum(completion.tokens_out for completion in completions),
-        )
+
+def _path(completion: Completion) -> str:
+    """The path of a completion, without whatever rating follows it; empty where it has none."""
+    path = parse_path(completion.text)
+    return path.render() if path else ""
+
+
+def _split(prompts: Sequence[Prompt], ends: np.ndarray) -> list[Sequence[Prompt]]:
+    bounds = [0, *ends.tolist(), len(prompts)]
+    return [prompts[start:end] for start, end in pairwise(bounds)]
 
 
 def _text(answer: Answer, task: Task) -> str:

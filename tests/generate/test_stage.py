@@ -98,16 +98,29 @@ def test_ratings_are_averaged_over_sampled_paths(tables: Tables, tmp_path: Path)
     assert {output.samples for output in outputs} == {("5", "1", "5")}
 
 
-def test_models_without_probabilities_are_read(tables: Tables, tmp_path: Path) -> None:
-    model = ScriptedModel(["Rating: 2", "Rating: 5", "no idea"])
-    model.has_choice_probabilities = False
-    outputs = written(tables, tmp_path, model, tasks=["rating"])
-    assert [(output.rating, output.is_parsed) for output in outputs] == [(2.0, True), (5.0, True), (None, False)]
+def test_ratings_of_models_without_probabilities_are_marked(tables: Tables, tmp_path: Path) -> None:
+    """An endpoint may turn out not to give log-probabilities only when it is asked."""
+
+    class Silent(ScriptedModel):
+        def score_choices(self, prompts, choices):  # type: ignore[no-untyped-def]
+            self.has_choice_probabilities = False
+            return super().score_choices(prompts, choices)
+
+    model = Silent(choice=lambda prompt: " 2")
+    arguments = (GenerateConfig(), PromptConfig(), get_method("lamp"), tables, tables.select("dev"), ["rating"], [], model, tmp_path)
+    assert generate(*arguments, seed=0)["ratings_without_probabilities"] == 3
+    assert {(output.rating, output.probabilities) for output in load_outputs(tmp_path / "outputs.jsonl")} == {(2.0, ())}
+
+
+def test_probabilities_are_kept(tables: Tables, tmp_path: Path) -> None:
+    outputs = written(tables, tmp_path, ScriptedModel(choice=lambda prompt: " 4"), tasks=["rating"])
+    assert {output.probabilities for output in outputs} == {(0.0025, 0.0025, 0.0025, 0.99, 0.0025)}
 
 
 def test_consensus_chooses_among_the_models_own_samples(tables: Tables, tmp_path: Path) -> None:
     """The neighbours' words vote, but their texts are never the answer; unparsable samples are no candidates."""
-    samples = ["Text: Lovely quiet room and breakfast.", "Text: Rocket science.", "quiet room and a warm breakfast", "Text: Warm breakfast, quiet room."]
+    samples = ["Text: Lovely quiet room and breakfast.", "Text: Rocket science."]
+    samples += ["quiet room and a warm breakfast", "Text: Warm breakfast, quiet room."]
     outputs = written(tables, tmp_path, ScriptedModel(samples), tasks=["long"], consensus_samples=4)
     dora = next(output for output in outputs if output.evidence and "tiny-train-000001" in output.evidence)
     assert dora.text == "Lovely quiet room and breakfast."
@@ -135,7 +148,9 @@ def test_a_method_that_writes_needs_a_model(tables: Tables, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 @pytest.mark.parametrize("fails_at", [0, 1, 3])
-def test_a_killed_run_ends_as_an_undisturbed_one(tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, fails_at: int) -> None:
+def test_a_killed_run_ends_as_an_undisturbed_one(
+    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, fails_at: int
+) -> None:
     """Killed in some batch and started again: the same bytes."""
     monkeypatch.setattr(stage_module, "BATCH_SIZE", 1)
     written(tables, tmp_path / "whole", SeededModel(), method, consensus_samples=2)
