@@ -157,7 +157,16 @@ class LoadedRun:
                 folder = Path(scratch) / "synthesize"
                 table_or_none = table if len(table.columns) else None
                 synthesize(
-                    config.synthesize, config.prompts, system, tables, [example], table_or_none, model, folder, seed=derive_seed(seed, "synthesize")
+                    config.synthesize,
+                    config.prompts,
+                    system,
+                    tables,
+                    [example],
+                    table_or_none,
+                    model,
+                    folder,
+                    ranker=config.generate.ranker,
+                    seed=derive_seed(seed, "synthesize"),
                 )
                 synthetic = load_synthetic(folder / "synthetic.jsonl")
             from grasper.generate import generate, load_outputs

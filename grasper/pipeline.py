@@ -302,7 +302,17 @@ class Pipeline:
         candidates = self._candidates(method)
         seed = self._seed("synthesize")
         return synthesize(
-            config.synthesize, config.prompts, method, self.tables, list(examples), candidates, model, folder, seed=seed, **self._exemplars(method)
+            config.synthesize,
+            config.prompts,
+            method,
+            self.tables,
+            list(examples),
+            candidates,
+            model,
+            folder,
+            ranker=config.generate.ranker,
+            seed=seed,
+            **self._exemplars(method),
         )
 
     def _synthesize(self, method: Method, folder: Path) -> dict[str, Any]:

@@ -103,12 +103,13 @@ def _writer(
 
 
 def _counts(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    ratings = [record for record in records if record["task"] == "rating" and record["tokens_in"]]
     by_task = {task: sum(record["task"] == task for record in records) for task in TASKS}
     return {
         "requests": len(records),
         **{f"requests_{task}": count for task, count in by_task.items() if count},
         "unparsed": sum(not record["is_parsed"] for record in records),
-        "ratings_without_probabilities": sum(record["task"] == "rating" and record["tokens_in"] > 0 and not record["probabilities"] for record in records),
+        "ratings_without_probabilities": sum(not record["probabilities"] for record in ratings),
         "tokens_in": sum(record["tokens_in"] for record in records),
         "tokens_out": sum(record["tokens_out"] for record in records),
     }
