@@ -72,7 +72,7 @@ def read_outputs(path: Path) -> Answers:
             continue
         if not {"example_id", "task", "method"} <= set(record) <= known:
             raise RunMismatchError(f"{path} holds a line that is no output (its keys: {', '.join(sorted(record))}); run `grasper generate` again")
-        output = Output(**record | {name: tuple(record.get(name) or ()) for name in ("samples", "evidence")})
+        output = Output(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
         if (output.example_id, output.task) in answers:
             raise RunMismatchError(f"{path} answers example {output.example_id!r} ({output.task}) twice; delete it and run `grasper generate` again")
         answers[output.example_id, output.task] = output
