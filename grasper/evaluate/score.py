@@ -72,7 +72,8 @@ def read_outputs(path: Path) -> Answers:
             continue
         if not {"example_id", "task", "method"} <= set(record) <= known:
             raise RunMismatchError(f"{path} holds a line that is no output (its keys: {', '.join(sorted(record))}); run `grasper generate` again")
-        output = Output(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
+        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+        output = Output(**values)
         if (output.example_id, output.task) in answers:
             raise RunMismatchError(f"{path} answers example {output.example_id!r} ({output.task}) twice; delete it and run `grasper generate` again")
         answers[output.example_id, output.task] = output
