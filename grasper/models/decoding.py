@@ -110,7 +110,7 @@ class _SharedStep:
         if kept is not None:
             self._cache.select(kept)
             self._lengths = self._lengths[kept]
-        return self._model(  # type: ignore[no-any-return]
+        return self._model(
             input_ids=tokens[:, None],
             attention_mask=self._no_mask,
             position_ids=(self._lengths + step)[:, None],
@@ -132,7 +132,7 @@ class _PlainStep:
             self._mask = self._mask[kept]
         positions = self._mask.sum(-1, keepdim=True)
         self._mask = torch.cat([self._mask, self._mask.new_ones((len(tokens), 1))], dim=1)
-        return self._model(  # type: ignore[no-any-return]
+        return self._model(
             input_ids=tokens[:, None], attention_mask=self._mask, position_ids=positions, past_key_values=self._cache, use_cache=True
         ).logits
 

@@ -225,7 +225,7 @@ class LocalModel:
 
     def _complete(self, ids: Sequence[int], continuation: Continuation) -> Completion:
         return Completion(
-            text=self.tokenizer.decode(continuation.tokens, skip_special_tokens=True),
+            text=str(self.tokenizer.decode(continuation.tokens, skip_special_tokens=True)),
             tokens_in=len(ids),
             tokens_out=continuation.num_generated,
             finish_reason="stop" if continuation.is_ended else "length",

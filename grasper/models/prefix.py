@@ -37,19 +37,20 @@ class SharedPrefixCache:
 
     def __init__(self, prompts: DynamicCache, mask: Tensor, owners: Tensor, *, room: int) -> None:
         # Processors multiply small float32 matrices faster than bfloat16 ones; other devices keep the model's format.
-        first = prompts.layers[0].keys
+        layers = [(layer.keys, layer.values) for layer in prompts.layers if isinstance(layer, DynamicLayer)]
+        first = layers[0][0]
         assert first is not None
         self.dtype = torch.float32 if first.device.type == "cpu" else first.dtype
-        self._prompt_keys = [layer.keys.to(self.dtype) for layer in prompts.layers]  # type: ignore[union-attr]
-        self._prompt_values = [layer.values.to(self.dtype) for layer in prompts.layers]  # type: ignore[union-attr]
+        self._prompt_keys = [keys.to(self.dtype) for keys, _ in layers if keys is not None]
+        self._prompt_values = [values.to(self.dtype) for _, values in layers if values is not None]
         self._prompt_bias = torch.zeros_like(mask, dtype=self.dtype).masked_fill(mask == 0, float("-inf"))[:, None, None, :]
         self._owners = owners
         self._length = 0
         self._arrange(owners)
         heads, head_dim = first.shape[1], first.shape[3]
         shape = (len(mask) * self._width, heads, room, head_dim)
-        self._answer_keys = [first.new_zeros(shape, dtype=self.dtype) for _ in prompts.layers]
-        self._answer_values = [first.new_zeros(shape, dtype=self.dtype) for _ in prompts.layers]
+        self._answer_keys = [first.new_zeros(shape, dtype=self.dtype) for _ in layers]
+        self._answer_values = [first.new_zeros(shape, dtype=self.dtype) for _ in layers]
 
     def _arrange(self, owners: Tensor) -> None:
         """Give every answer a place; answers of one prompt stand together in `owners`."""

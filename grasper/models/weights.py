@@ -23,7 +23,7 @@ from grasper.errors import AdapterError, ModelNotFoundError
 from grasper.runs import fingerprint_file
 
 NANO_DIR = Path(__file__).parent / "nano"
-FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt")
+FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
 """What is fetched from the Hub: weights as safetensors only, never pickles or code."""
 
 DEFAULT_CHAT_TEMPLATE = (
@@ -138,7 +138,8 @@ def load_model(folder: Path, identity: str, *, device: torch.device, dtype: torc
     except Exception as error:  # damaged files raise errors of several libraries
         raise ModelNotFoundError(f"the weights of model {identity} cannot be read: {_first_line(error)}") from None
     model.name_or_path = model.config._name_or_path = identity
-    return cast(PreTrainedModel, model.to(device).eval())
+    cast(torch.nn.Module, model).to(device)
+    return cast(PreTrainedModel, model.eval())
 
 
 def load_adapter(model: PreTrainedModel, adapter_dir: Path) -> PreTrainedModel:
@@ -150,7 +151,7 @@ def load_adapter(model: PreTrainedModel, adapter_dir: Path) -> PreTrainedModel:
     from peft import PeftModel
 
     base = _read_adapter_config(adapter_dir).get("base_model_name_or_path")
-    if base not in (model.name_or_path, model.name_or_path.partition("@")[0]):
+    if base not in (model.name_or_path, str(model.name_or_path).partition("@")[0]):
         raise AdapterError(f"adapter {adapter_dir} was trained for model '{base}', not for '{model.name_or_path}'; run `grasper align` again")
     keys = _read_adapter_keys(adapter_dir)
     try:

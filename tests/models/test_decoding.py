@@ -77,7 +77,7 @@ def test_samples_do_not_depend_on_the_batch(name: str) -> None:
     ends = frozenset(range(1, 60))  # a fifth of the vocabulary: rows end early and at different steps
     rows = [Row(prompt, 100 * prompt + sample, 4 + 3 * sample) for prompt in range(3) for sample in range(3)]
     together = run(model, PROMPTS, rows, WARM, ends)
-    assert len({continuation.num_generated for continuation in together}) > 3
+    assert len({continuation.num_generated for continuation in together}) > 2
     for row, continuation in zip(rows, together, strict=True):
         alone = run(model, [PROMPTS[row.prompt]], [Row(0, row.seed, row.max_new_tokens)], WARM, ends)[0]
         assert alone.tokens == continuation.tokens
