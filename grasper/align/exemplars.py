@@ -16,6 +16,7 @@ from grasper.errors import MissingFileError
 from grasper.prompts.render import Exemplar
 from grasper.prompts.templates import AnswerTask
 from grasper.records import Request
+from grasper.retrieve.rank import query_of
 from grasper.runs import read_jsonl
 
 
@@ -56,7 +57,7 @@ class ExemplarIndex:
         if self.k == 0 or name not in self._exemplars:
             return []
         vectorizer, vectors = self._vectors[name]
-        query = vectorizer.transform([f"{request.title or ''} {request.text or ''} request"])
+        query = vectorizer.transform([f"{query_of(request)} request"])
         similarity = (vectors @ query.T).toarray().ravel()
         order = sorted(range(len(similarity)), key=lambda index: (-similarity[index], index))
         return [self._exemplars[name][index] for index in order[: self.k]]
