@@ -48,7 +48,7 @@ class PrepareConfig(Section):
     pooled_user_limit: int = Field(
         50, ge=0, description="Training reviews kept of one user name; names like 'A Traveler' pool many people. 0 drops such users."
     )
-    rating_scale: int = Field(5, ge=1, description="Highest rating in the source; ratings are mapped to 1–5.")
+    rating_scale: int = Field(5, ge=2, description="Highest rating in the source; ratings are mapped to 1–5.")
     invalid_rating: Literal["error", "null"] = Field("error", description="What to do with a rating that is no whole number on the scale.")
 
     @field_validator("invalid_rating", mode="before")

