@@ -62,7 +62,7 @@ def test_a_seven_hints_at_a_wider_scale() -> None:
         ratings(7)
 
 
-def test_a_scale_of_one_value_is_refused() -> None:
+def test_a_blank_rating_is_missing() -> None:
     with pytest.raises(DataFormatError, match="'rating' is missing"):
         ratings("4", " ")
 
