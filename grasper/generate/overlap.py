@@ -11,16 +11,16 @@ from scipy import sparse
 from grasper.metrics.text import unicode_tokens
 
 
-def pairwise_f1(first: Sequence[str], second: Sequence[str] | None = None, *, length: int = 1) -> np.ndarray:
-    """F1 of shared word n-grams of every pair (ROUGE-1 for single words, any script), `[len(first), len(second)]`, 0–1.
+def pairwise_f1(first: Sequence[str], second: Sequence[str] | None = None) -> np.ndarray:
+    """F1 of shared words of every pair (ROUGE-1 in any script), `[len(first), len(second)]`, 0–1.
 
     Without `second`, the pairs among `first`; a text agrees with itself by 0 then, since it is no evidence for itself.
 
     The n-th occurrence of a word counts as a word of its own, so the overlap of two multisets is the product of two sparse rows of ones.
     """
-    vocabulary: dict[tuple[tuple[str, ...], int], int] = {}
-    left = _occurrences(first, vocabulary, length)
-    right = left if second is None else _occurrences(second, vocabulary, length)
+    vocabulary: dict[tuple[str, int], int] = {}
+    left = _occurrences(first, vocabulary)
+    right = left if second is None else _occurrences(second, vocabulary)
     width = len(vocabulary)
     shared = (_matrix(left, width) @ _matrix(right, width).T).toarray()
     if second is None:
@@ -29,14 +29,13 @@ def pairwise_f1(first: Sequence[str], second: Sequence[str] | None = None, *, le
     return 2.0 * shared / np.maximum(sizes, 1)
 
 
-def _occurrences(texts: Sequence[str], vocabulary: dict[tuple[tuple[str, ...], int], int], length: int) -> list[list[int]]:
+def _occurrences(texts: Sequence[str], vocabulary: dict[tuple[str, int], int]) -> list[list[int]]:
     rows = []
     for text in texts:
-        tokens, seen, row = unicode_tokens(text), Counter[tuple[str, ...]](), []
-        for start in range(len(tokens) - length + 1):
-            gram = tokens[start : start + length]
-            seen[gram] += 1
-            row.append(vocabulary.setdefault((gram, seen[gram]), len(vocabulary)))
+        seen, row = Counter[str](), []
+        for token in unicode_tokens(text):
+            seen[token] += 1
+            row.append(vocabulary.setdefault((token, seen[token]), len(vocabulary)))
         rows.append(row)
     return rows
 

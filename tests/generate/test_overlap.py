@@ -19,9 +19,9 @@ def test_single_words_give_rouge1(first: list[str], second: list[str]) -> None:
     assert np.allclose(pairwise_f1(first, second), expected)
 
 
-def test_bigrams_by_hand() -> None:
-    """'a b c' and 'b c d' share one of two bigrams each: F1 = 2·1/(2+2)."""
-    assert pairwise_f1(["a b c"], ["b c d", "c b a", ""], length=2).tolist() == [[0.5, 0.0, 0.0]]
+def test_by_hand() -> None:
+    """'a a b' and 'a a a c' share two of three and four words: F1 = 2·2/(3+4)."""
+    assert pairwise_f1(["a a b"], ["a a a c", "c", ""]).tolist() == [[4 / 7, 0.0, 0.0]]
 
 
 @given(TEXTS)
