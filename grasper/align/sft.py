@@ -171,6 +171,9 @@ def _train(trainer: WeightedTrainer, checkpoint: str | None) -> None:
         if checkpoint is None or isinstance(error, ModelError):
             raise
         raise AdapterError(f"{checkpoint} is damaged ({type(error).__name__}: {error}); delete it and run the stage again") from None
+    evaluated = [entry["step"] for entry in trainer.state.log_history if "eval_loss" in entry]
+    if trainer.eval_dataset is not None and trainer.state.global_step not in evaluated:
+        trainer.evaluate()  # a run that was killed after its last checkpoint
 
 
 def _rows(sequences: Sequence[TrainingSequence]) -> list[dict[str, Any]]:

@@ -54,7 +54,7 @@ def is_visible(review: Review, example: Example) -> bool:
 
 def is_same_text(one: str, other: str) -> bool:
     """Whether two texts are the same but for case and white space."""
-    if one[:1].lower() != other[:1].lower():  # nearly all pairs end here, and quickly
+    if one.lstrip()[:1].lower() != other.lstrip()[:1].lower():  # nearly all pairs end here, and quickly
         return False
     return one == other or normalized(one) == normalized(other)
 

@@ -1,0 +1,190 @@
+"""The align stage: what a method's model is trained on, what is written, and what happens where nothing can be trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_model import save_model
+from worlds import shown
+
+from grasper.align import align, select_pairs
+from grasper.align import stage as stage_module
+from grasper.align.exemplars import ExemplarIndex
+from grasper.align.pairs import make_pairs
+from grasper.align.sft import make_sequence
+from grasper.config import AlignConfig, GenerateConfig, ModelConfig, PromptConfig
+from grasper.errors import AdapterError, ConfigError
+from grasper.generate import generate
+from grasper.methods import get_method
+from grasper.models import open_model
+from grasper.models.scripted import ScriptedModel
+from grasper.prompts.render import after_path
+from grasper.prompts.templates import RATING_CHOICES
+from grasper.reason.traces import Trace, real_completion
+from grasper.records import Tables, request_for, tasks_of
+from grasper.runs import BatchLog
+
+PROMPTS = PromptConfig()
+CONFIG = AlignConfig(num_samples=3, reward_threshold=0.0, epochs=1, batch_size=2, rounds=1)
+PATH = "Style: short\nInterests: rooms\nPlan: praise"
+ANSWER = "Rating: 4\nTitle: Sampled title\nText: Sampled good coffee."
+
+
+def scripted() -> ScriptedModel:
+    """Writes path and answer, behind a path that is begun already only what is missing."""
+    return ScriptedModel(lambda prompt: " Sampled good coffee." if prompt.prefix else f"{PATH}\n{ANSWER}", context_tokens=4096)
+
+
+def run(tables: Tables, model: Any, out_dir: Path, method: str = "grasper", config: AlignConfig = CONFIG) -> dict[str, Any]:
+    align_examples, held_out = (select_pairs(tables, split, None, seed=0) for split in ("align", "held-out"))
+    return align(config, PROMPTS, get_method(method), tables, align_examples, held_out, [], model, out_dir, seed=7)
+
+
+def real_answers(tables: Tables, tasks: Sequence[str] = ("long", "title", "rating", "review")) -> set[str]:
+    """What lee's pairs should be answered with: the pairs take turns, so each example has one task."""
+    pairs = make_pairs(get_method("grasper"), tables, select_pairs(tables, "align", None, seed=0), [], PROMPTS, with_reviews=True, seed=7)
+    return {real_completion("", pair) for pair in pairs if pair.task in tasks}
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch, tuned: Any) -> Any:
+    """The stage without the training itself."""
+    monkeypatch.setattr(stage_module, "finetune", tuned)
+    return tuned
+
+
+def test_gold_paths_stand_before_real_texts(tables: Tables, make_model: Callable[..., Any], fast: Any, tmp_path: Path) -> None:
+    """[Z*; t]: Z* is the path whose sampled answer had the best reward, t is what the user wrote, never the sample."""
+    counts = run(tables, make_model(), tmp_path)
+    traces = [Trace(**record) for record in BatchLog(tmp_path / "traces.jsonl").records]
+    best = {}
+    for trace in traces:
+        if trace.is_usable and trace.reward > best.get(trace.pair_id, trace).reward - (trace.pair_id not in best):
+            best[trace.pair_id] = trace
+    expected = {f"{trace.path}\n" for trace in best.values()}
+    answers = real_answers(tables)
+    assert len(fast.completions(0)) == len(answers) == len(best)
+    for completion in fast.completions(0):
+        answer = next(answer for answer in answers if completion.endswith(answer))
+        assert completion.removesuffix(answer) in expected
+    gold = [json.loads(line) for line in (tmp_path / "gold.jsonl").read_text().splitlines()]
+    assert {entry["pair_id"]: entry["reward"] for entry in gold} == {pair_id: trace.reward for pair_id, trace in best.items()}
+    assert counts["gold"]["gold"] == len(best)
+
+
+def test_a_method_without_reasoning_learns_real_texts_alone(tables: Tables, make_model: Callable[..., Any], fast: Any, tmp_path: Path) -> None:
+    model = make_model()
+    run(tables, model, tmp_path, "grasper-no-reasoning")
+    assert set(fast.completions(0)) == real_answers(tables)
+    assert model.calls == []
+    assert not (tmp_path / "traces.jsonl").exists()
+
+
+def test_evaluation_counts_the_real_text_alone(tables: Tables, make_model: Callable[..., Any], fast: Any, tmp_path: Path) -> None:
+    """So that the losses of methods with and without reasoning can be compared: the same number of tokens count."""
+    run(tables, make_model(), tmp_path / "a", "grasper")
+    run(tables, make_model(), tmp_path / "b", "grasper-no-reasoning")
+    counted = [[sum(weight > 0 for weight in sequence.weights) for sequence in call[2]] for call in fast]
+    assert counted[0] == counted[1]
+    assert len(counted[0]) == len(tables.select("held-out"))
+
+
+def test_hopeless_pairs_are_an_error(tables: Tables, make_model: Callable[..., Any], tmp_path: Path) -> None:
+    """No sample reaches the threshold: nothing is trained on nothing, with an adapter or with exemplars."""
+    hopeless = CONFIG.model_copy(update={"reward_threshold": 1.0, "sources": ("sampled",)})
+    for name, model in (("a", make_model()), ("b", ScriptedModel([f"{PATH}\nText: x"]))):
+        with pytest.raises(ConfigError, match=r"align\.reward_threshold"):
+            run(tables, model, tmp_path / name, config=hopeless)
+
+
+def test_answers_that_never_parse_are_an_error(tables: Tables, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no training pair is left"):
+        run(tables, ScriptedModel(["nonsense"]), tmp_path, config=CONFIG.model_copy(update={"sources": ("sampled",)}))
+
+
+def test_data_without_reserved_users_are_an_error(tables: Tables, make_model: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no alignment pairs"):
+        align(CONFIG, PROMPTS, get_method("grasper"), tables, [], [], [], make_model(), tmp_path, seed=0)
+
+
+def test_a_whole_stage_writes_adapter_and_model_card(tables: Tables, make_model: Callable[..., Any], model_dir: Path, tmp_path: Path) -> None:
+    """With real training, twice: same bytes; the card names base, data and losses; the adapter loads on its base and on no other."""
+    model = make_model()
+    counts = run(tables, model, tmp_path / "a")
+    run(tables, make_model(), tmp_path / "b")
+    for name in ("traces.jsonl", "gold.jsonl", "adapter/adapter_model.safetensors", "adapter/adapter_config.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    card = (tmp_path / "a" / "README.md").read_text()
+    assert f"base_model: {model.name}" in card
+    assert "[gold reasoning path; real text]" in card
+    assert f"| eval_loss | {counts['eval_loss']} |" in card
+    assert json.loads((tmp_path / "a" / "metrics.jsonl").read_text().splitlines()[0])["loss"] > 0
+    settings = {"kind": "local", "device": "cpu"}
+    assert open_model(ModelConfig(name=str(model_dir), **settings), tmp_path / "a" / "adapter").name != model.name  # type: ignore[arg-type]
+    other = save_model(tmp_path / "other", seed=1, context_tokens=1024)
+    with pytest.raises(AdapterError, match="trained for model"):
+        open_model(ModelConfig(name=str(other), **settings), tmp_path / "a" / "adapter")  # type: ignore[arg-type]
+    with pytest.raises(AdapterError, match="cannot take the adapter"):
+        open_model(ModelConfig(kind="scripted"), tmp_path / "a" / "adapter")
+
+
+@pytest.mark.parametrize("method", ["grasper", "rest_pg"])
+def test_a_model_that_cannot_be_tuned_gets_exemplars(tables: Tables, tmp_path: Path, method: str) -> None:
+    """Solved requests instead of an adapter: with real texts for GraSPer, sampled ones for REST-PG; generation then shows them."""
+    model = scripted()
+    counts = run(tables, model, tmp_path, method)
+    records = [json.loads(line) for line in (tmp_path / "exemplars.jsonl").read_text().splitlines()]
+    assert counts["exemplars"] == len(records) > 0
+    assert not (tmp_path / "adapter").exists()
+    for record in records:
+        path, answer = record["answer"].split("\n")[:3], "\n".join(record["answer"].split("\n")[3:])
+        assert [line.partition(":")[0] for line in path] == ["Style", "Interests", "Plan"]
+        assert (answer in real_answers(tables)) == (method == "grasper")
+        assert ("Sampled" in answer) == (method == "rest_pg")
+        assert "Own reviews: none" in record["question"]
+    task = records[0]["task"]
+    model.prompts.clear()
+    arguments = (GenerateConfig(), PROMPTS, get_method(method), tables, tables.select("dev"), [task], [], model, tmp_path / "out")
+    generate(*arguments, seed=0, exemplars=ExemplarIndex.load(tmp_path, 1))
+    wanted = [record["answer"] for record in records if record["task"] == task]
+    assert model.prompts
+    assert all(any(answer in shown(prompt) for answer in wanted) for prompt in model.prompts)
+
+
+def test_exemplars_serve_synthesis_too(tables: Tables, tmp_path: Path) -> None:
+    """Whole reviews are among the pairs of a method that predicts items: their exemplars are found by synthesis' own task."""
+    examples = select_pairs(tables, "align", None, seed=0) * 2
+    model = scripted()
+    align(CONFIG, PROMPTS, get_method("grasper"), tables, examples, [], [], model, tmp_path, seed=7)
+    example = examples[0]
+    (exemplar,) = ExemplarIndex.load(tmp_path, 1).nearest(request_for(example, "long", tables.item(example.item_id)), "review")
+    assert "Rating: 1 to 5; Title" in exemplar.question
+    assert [line.partition(":")[0] for line in exemplar.answer.split("\n")[3:]] == ["Rating", "Title", "Text"]
+
+
+@pytest.mark.parametrize("path", [PATH, ""])
+@pytest.mark.parametrize("rating", [1, 3, 5])
+def test_what_is_trained_is_what_is_scored(tables: Tables, make_model: Callable[..., Any], path: str, rating: int) -> None:
+    """A rating's training tokens are those by which generation compares the choices behind the same path."""
+    model = make_model()
+    example = next(example for example in tables.select("align") if "rating" in tasks_of(example))
+    pair = make_pairs(get_method("grasper"), tables, [example], [], PROMPTS, tasks=("rating",), seed=0)[0]
+    prompt = pair.render(reasoning=bool(path), config=PROMPTS, model=model)
+    sequence = make_sequence(model, prompt, path or None, f"Rating: {rating}", path_weight=1.0)
+    asked = after_path(prompt, path, "rating")
+    prompt_ids = model.encode(prompt)
+    assert sequence.ids == [*prompt_ids, *model.encode_text(asked.prefix + RATING_CHOICES[rating - 1]), model.tokenizer.eos_token_id]
+
+
+def test_a_text_that_is_longer_than_the_context_is_cut(tables: Tables, make_model: Callable[..., Any]) -> None:
+    """The sequence ends with the context, and nobody learns to stop there."""
+    model = make_model()
+    pair = make_pairs(get_method("grasper"), tables, tables.select("align"), [], PROMPTS, seed=0)[0]
+    prompt = pair.render(reasoning=False, config=PROMPTS, model=model)
+    sequence = make_sequence(model, prompt, None, "Text: " + "lovely " * 2000, path_weight=0.0)
+    assert len(sequence.ids) == len(sequence.weights) == model.context_tokens
+    assert sequence.ids[-1] != model.tokenizer.eos_token_id
