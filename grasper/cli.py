@@ -117,16 +117,6 @@ def _print_result(pipeline: Pipeline, stage: str) -> None:
         print(f"report: {folder / 'report.html'}")
 
 
-@app.command()
-def prepare(
-    config: ConfigOption = None, data: DataOption = None, settings: SetOption = None, run: RunOption = None, overwrite: OverwriteOption = False
-) -> None:
-    """Raw files → reviews, items, examples; prints the statistics of the data."""
-    _run_stage(
-        "prepare", {"config": config, "data": data, "settings": settings, "run": run, "methods": None, "limit": None, "split": None}, overwrite
-    )
-
-
 def _add_stage(name: str, description: str) -> None:
     def command(
         config: ConfigOption = None,
@@ -144,6 +134,7 @@ def _add_stage(name: str, description: str) -> None:
     app.command(name=name, help=description)(command)
 
 
+_add_stage("prepare", "Raw files → reviews, items, examples; prints the statistics of the data.")
 _add_stage("predict", "Reviews → likely next items: fit the link predictor and write candidates.")
 _add_stage("align", "Sample reasoning paths, keep the gold ones, fine-tune the model on them.")
 _add_stage("synthesize", "Write the reviews that users would write about their predicted items.")
