@@ -1,0 +1,102 @@
+"""What the minimum-Bayes-risk choice gains → experiments/results/consensus.json.
+
+    NLTK_DATA=../shared/nltk_data python experiments/bench/consensus.py --data ../shared/data --sets hotel stylized --limit 100
+
+For each method n samples per request; compared are the mean over the samples (what one sample is worth) and the chosen one, on the same requests.
+`agreement only` lets only the other samples vote, `with evidence` also the retrieved texts, as `generate.consensus_samples` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from grasper.config import load_config
+from grasper.evaluate.compare import Bootstrap, summarize
+from grasper.generate import generate, load_outputs
+from grasper.generate.consensus import choose
+from grasper.methods import get_method
+from grasper.metrics.text import copied_share, meteor, meteor_name, rouge1, rougeL
+from grasper.models import TextModel, open_model
+from grasper.prepare import build_tables
+from grasper.records import Example, Output, Tables, Task
+from grasper.runs import commit, versions, write_json
+
+ROOT = Path(__file__).parents[2]
+SETS = {"amazon": "amazon", "hotel": "hotel", "stylized": "gap", "multilingual": "b2w"}
+TEXT_TASKS: tuple[Task, ...] = ("long", "title")
+
+
+def measure(name: str, method: str, model: TextModel, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Scores by task and way of choosing, with paired gains, for one data set and method without synthetic reviews."""
+    overrides = [f"prepare.data={arguments.data.resolve() / SETS[name]}", f"generate.consensus_samples={arguments.samples}"]
+    config = load_config(ROOT / "experiments" / f"{name}.yaml", [*overrides, f"generate.temperature={arguments.temperature}"])
+    tables, _ = build_tables(config.prepare, seed=0)
+    examples = tables.select("dev-b", arguments.limit)
+    with tempfile.TemporaryDirectory() as folder:
+        system = get_method(method)
+        generate(config.generate, config.prompts, system, tables, examples, TEXT_TASKS, [], model, Path(folder), seed=arguments.seed)
+        outputs = load_outputs(Path(folder) / "outputs.jsonl")
+    by_id = {example.example_id: example for example in examples}
+    return {task: compare_choices([output for output in outputs if output.task == task], by_id, tables, task) for task in TEXT_TASKS}
+
+
+def compare_choices(outputs: Sequence[Output], examples: dict[str, Example], tables: Tables, task: Task) -> dict[str, Any]:
+    asked = [examples[output.example_id] for output in outputs]
+    references = [example.target.text if task == "long" else example.target.title for example in asked]
+    evidence = [[tables.reviews_by_id[review_id] for review_id in output.evidence] for output in outputs]
+    ways: dict[str, list[str | None]] = {
+        "agreement only": [output.samples[choose(output.samples, [])] for output in outputs],
+        "with evidence": [output.text for output in outputs],
+    }
+    columns: dict[tuple[str, str], np.ndarray] = {}
+    for metric, score in (("rouge1", rouge1), ("rougeL", rougeL), (meteor_name(), meteor)):
+        each = [score([output.samples[number] for output in outputs], references) for number in range(len(outputs[0].samples))]
+        columns["one sample", metric] = np.mean(each, axis=0)
+        for way, texts in ways.items():
+            columns[way, metric] = score(texts, references)
+            columns[f"gain {way}", metric] = columns[way, metric] - columns["one sample", metric]
+    sources = [[review.text for review in reviews] for reviews in evidence]
+    columns["with evidence", "copied"] = copied_share(ways["with evidence"], sources)
+    columns["one sample", "copied"] = copied_share([output.samples[0] for output in outputs], sources)
+    bootstrap = Bootstrap([example.item_id for example in asked])
+    return summarize(bootstrap.estimate(pd.DataFrame(columns)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with the benchmark sets, one folder each")
+    parser.add_argument("--sets", nargs="*", default=["hotel", "stylized"], choices=list(SETS))
+    parser.add_argument("--methods", nargs="*", default=["none", "pgraphrag"])
+    parser.add_argument("--limit", type=int, default=100, help="targets of dev-b")
+    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--temperature", type=float, default=0.7)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=ROOT / "experiments" / "results" / "consensus.json")
+    arguments = parser.parse_args()
+    model = open_model(load_config().model)
+    results: dict[str, Any] = {}
+    for name in arguments.sets:
+        for method in arguments.methods:
+            results.setdefault(name, {})[method] = measure(name, method, model, arguments)
+            print(name, method, results[name][method], flush=True)
+    facts = {
+        "command": "NLTK_DATA=../shared/nltk_data python experiments/bench/consensus.py --data ../shared/data",
+        "arguments": {key: value for key, value in vars(arguments).items() if key not in ("data", "out")},
+        "commit": commit(),
+        "split": "dev-b",
+        "model": model.name,
+        "interval": "95 % bootstrap, 1000 draws of whole items",
+        "versions": versions(),
+    }
+    write_json(arguments.out, {"provenance": facts, "sets": results})
+
+
+if __name__ == "__main__":
+    main()
