@@ -17,17 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from grasper.config import Config
-from grasper.errors import ConfigError, RunMismatchError
+from grasper.errors import RunMismatchError
 from grasper.methods import Method, get_method
 from grasper.models import fingerprint_model
 from grasper.prompts.render import PROMPT_VERSION
-from grasper.runs import Run, derive_seed, fingerprint, read_json, write_json, write_text
+from grasper.runs import Run, fingerprint, read_json, write_json, write_text
+from grasper.work import Work
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from grasper.models.base import TextModel
-    from grasper.records import Example, SyntheticReview, Tables
+    pass
 
 State = Literal["done", "cut off", "changed", "to do"]
 
@@ -71,7 +69,7 @@ class Pipeline:
     def __init__(self, config: Config, run: Run) -> None:
         self.config, self.run = config, run
         self.methods: list[Method] = [get_method(name) for name in config.methods]
-        self._models: dict[Path | None, TextModel] = {}
+        self.work = Work(config, run, self.methods)
 
     # -- the plan ------------------------------------------------------------------------------------------------------------------
 
@@ -105,11 +103,11 @@ class Pipeline:
 
         config = self.config.prepare
         key = {"prepare": config.model_dump(mode="json"), "data": fingerprint_data(config)}
-        return self._step("prepare", self._prepare, key)
+        return self._step("prepare", self.work.prepare, key)
 
     def _predict_step(self, prepare: str) -> Step:
         key = {"predict": self.config.predict.model_dump(mode="json"), "inputs": {"prepare": prepare}}
-        return self._step("predict", self._predict, key)
+        return self._step("predict", self.work.predict, key)
 
     def _writing_key(self, method: Method, upstream: dict[str, str | None]) -> dict[str, Any]:
         """What decides the texts of any stage that asks the language model."""
@@ -127,18 +125,18 @@ class Pipeline:
         key = self._writing_key(method, upstream) | {"align": self.config.align.model_dump(mode="json")}
         if method.predicted != "none":
             key["synthesize"] = self.config.synthesize.model_dump(mode="json")
-        return self._step("align", lambda folder: self._align(method, folder), key, method)
+        return self._step("align", lambda folder: self.work.align(method, folder), key, method)
 
     def _synthesize_step(self, method: Method, upstream: dict[str, str | None]) -> Step | None:
         if method.predicted == "none":
             return None
         key = self._writing_key(method, upstream) | self._targets_key() | {"synthesize": self.config.synthesize.model_dump(mode="json")}
-        return self._step("synthesize", lambda folder: self._synthesize(method, folder), key, method)
+        return self._step("synthesize", lambda folder: self.work.synthesize(method, folder), key, method)
 
     def _generate_step(self, method: Method, upstream: dict[str, str | None]) -> Step:
         key = self._writing_key(method, upstream) | self._targets_key()
         key |= {"tasks": self.config.tasks, "generate": self.config.generate.model_dump(mode="json")}
-        return self._step("generate", lambda folder: self._generate(method, folder), key, method)
+        return self._step("generate", lambda folder: self.work.generate(method, folder), key, method)
 
     def _targets_key(self) -> dict[str, Any]:
         return {"split": self.config.split, "limit": self.config.limit}
@@ -146,7 +144,7 @@ class Pipeline:
     def _evaluate_step(self, prepare: str, written: dict[str, str]) -> Step:
         inputs = {"prepare": prepare, **written}
         key = {"evaluate": self.config.evaluate.model_dump(mode="json"), "tasks": self.config.tasks, "inputs": inputs, **self._targets_key()}
-        return self._step("evaluate", self._evaluate, key)
+        return self._step("evaluate", self.work.evaluate, key)
 
     # -- carrying it out -----------------------------------------------------------------------------------------------------------
 
@@ -212,184 +210,6 @@ class Pipeline:
         self.run.finish(step.folder, key=step.key, seed=self.config.seed, counts=counts, seconds=seconds)
         elapsed_path.unlink()
         say(f"{step.name}: done in {seconds:.1f} s ({step.folder})")
-
-    # -- the work of each stage ----------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def tables(self) -> Tables:
-        from grasper.records import Tables
-
-        self.run.require(self.run.folder("prepare"))
-        return Tables.load(self.run.folder("prepare"))
-
-    @cached_property
-    def targets(self) -> list[Example]:
-        """The examples to be written, the same for every method."""
-        targets = self.tables.select(self.config.split, self.config.limit)
-        if not targets:
-            splits = ", ".join(sorted(set(self.tables.examples["split"]))) or "none"
-            raise ConfigError(f"split '{self.config.split}' has no targets in this data set (splits with targets: {splits}); choose another --split")
-        return targets
-
-    def _seed(self, *names: str) -> int:
-        return derive_seed(self.config.seed, *names)
-
-    def _prepare(self, folder: Path) -> dict[str, Any]:
-        from grasper.prepare import prepare
-
-        return prepare(self.config.prepare, folder, seed=self._seed("prepare"))
-
-    def _predict(self, folder: Path) -> dict[str, Any]:
-        from grasper.predict import fit
-
-        return fit(self.config.predict, self.tables, folder, seed=self._seed("predict"))
-
-    def _candidates(self, method: Method) -> pd.DataFrame | None:
-        if not method.uses_predictor:
-            return None
-        import pandas as pd
-
-        folder = self.run.folder("predict")
-        self.run.require(folder)
-        return pd.read_parquet(folder / "candidates.parquet")
-
-    def _adapter(self, method: Method) -> Path | None:
-        if method.training == "none":
-            return None
-        folder = self.run.folder("align", method.name)
-        self.run.require(folder)
-        adapter = folder / "adapter"
-        return adapter if adapter.is_dir() else None
-
-    def _model(self, adapter: Path | None = None) -> TextModel:
-        if adapter not in self._models:
-            from grasper.models import open_model
-
-            self._models.clear()  # one model in memory at a time
-            self._models[adapter] = open_model(self.config.model, adapter)
-        return self._models[adapter]
-
-    def _align(self, method: Method, folder: Path) -> dict[str, Any]:
-        from grasper.align import align, select_pairs
-
-        config, model = self.config, self._model()
-        pairs = select_pairs(self.tables, "align", config.align.num_pairs, seed=self._seed("align"))
-        held_out = select_pairs(self.tables, "held-out", config.align.num_held_out, seed=self._seed("align"))
-        context: list[SyntheticReview] = []
-        counts: dict[str, Any] = {}
-        if method.predicted != "none":
-            # The pairs see synthetic reviews as the targets will; the unaligned model writes them.
-            counts["context"] = self._write_synthetic(method, [*pairs, *held_out], model, folder / "context")
-            context = read_synthetic(folder / "context")
-        return counts | align(
-            config.align,
-            config.prompts,
-            method,
-            self.tables,
-            pairs,
-            held_out,
-            context,
-            model,
-            folder,
-            ranker=config.generate.ranker,
-            seed=self._seed("align", method.name),
-        )
-
-    def _write_synthetic(self, method: Method, examples: Sequence[Example], model: TextModel, folder: Path) -> dict[str, Any]:
-        from grasper.synthesize import synthesize
-
-        config = self.config
-        candidates = self._candidates(method)
-        seed = self._seed("synthesize")
-        return synthesize(
-            config.synthesize,
-            config.prompts,
-            method,
-            self.tables,
-            list(examples),
-            candidates,
-            model,
-            folder,
-            ranker=config.generate.ranker,
-            seed=seed,
-            **self._exemplars(method),
-        )
-
-    def _synthesize(self, method: Method, folder: Path) -> dict[str, Any]:
-        return self._write_synthetic(method, self.targets, self._model(self._adapter(method)), folder)
-
-    def _generate(self, method: Method, folder: Path) -> dict[str, Any]:
-        from grasper.generate import generate
-
-        config = self.config
-        synthetic = read_synthetic(self.run.folder("synthesize", method.name)) if method.predicted != "none" else []
-        model = self._model(self._adapter(method)) if method.uses_model else None
-        seed = self._seed("generate")
-        return generate(
-            config.generate,
-            config.prompts,
-            method,
-            self.tables,
-            self.targets,
-            config.tasks,
-            synthetic,
-            model,
-            folder,
-            seed=seed,
-            **self._exemplars(method),
-        )
-
-    def _exemplars(self, method: Method) -> dict[str, Any]:
-        """Gold paths shown in the prompt, for a backbone that cannot be fine-tuned."""
-        folder = self.run.folder("align", method.name)
-        if method.training == "none" or self.config.model.kind == "local" or not (folder / "manifest.json").exists():
-            return {}
-        from grasper.align.exemplars import ExemplarIndex
-
-        return {"exemplars": ExemplarIndex.load(folder, self.config.align.exemplars)}
-
-    def _evaluate(self, folder: Path) -> dict[str, Any]:
-        from grasper.evaluate import evaluate
-
-        run, names = self.run, [method.name for method in self.methods]
-        outputs = {name: run.folder("generate", name) / "outputs.jsonl" for name in names}
-        synthetic = {method.name: run.folder("synthesize", method.name) / "synthetic.jsonl" for method in self.methods if method.predicted != "none"}
-        predicting = next((method for method in self.methods if method.uses_predictor), None)
-        candidates = self._candidates(predicting) if predicting else None
-        return evaluate(
-            self.config.evaluate,
-            self.tables,
-            self.targets,
-            outputs,
-            folder,
-            synthetic=synthetic,
-            candidates=candidates,
-            dataset=self.config.prepare.name,
-            split=self.config.split,
-            tasks=self.config.tasks,
-            costs={name: self.cost(name) for name in names},
-            predict_metrics=run.folder("predict") / "metrics.json",
-            seed=self._seed("evaluate"),
-        )
-
-    def cost(self, method: str) -> dict[str, float]:
-        """Seconds and tokens of writing with a method (synthesize + generate), and the seconds of its alignment."""
-        cost: dict[str, float] = {"seconds": 0.0, "tokens_in": 0, "tokens_out": 0, "align_seconds": 0.0}
-        for stage in ("synthesize", "generate"):
-            if manifest := self.run.manifest(self.run.folder(stage, method)):
-                cost["seconds"] += manifest["seconds"]
-                for name in ("tokens_in", "tokens_out"):
-                    cost[name] += manifest["counts"].get(name, 0)
-        if manifest := self.run.manifest(self.run.folder("align", method)):
-            cost["align_seconds"] = manifest["seconds"]
-        return {name: round(value, 3) for name, value in cost.items()}
-
-
-def read_synthetic(folder: Path) -> list[SyntheticReview]:
-    """All synthetic reviews of a finished synthesize folder, rejected ones included."""
-    from grasper.synthesize import load_synthetic
-
-    return load_synthetic(folder / "synthetic.jsonl")
 
 
 def dump_config(config: Config) -> str:

@@ -94,6 +94,6 @@ def test_unknown_methods_and_empty_splits_are_named(tmp_path: Path) -> None:
     pipeline = plan(tmp_path)
     carry_out(pipeline, only="prepare")
     empty = Pipeline(pipeline.config.model_copy(update={"split": "test", "methods": ("copy",)}), pipeline.run)
-    empty.tables.examples.drop(empty.tables.examples.index[empty.tables.examples["split"] == "test"], inplace=True)
+    empty.work.tables.examples.drop(empty.work.tables.examples.index[empty.work.tables.examples["split"] == "test"], inplace=True)
     with pytest.raises(ConfigError, match="dev-a"):
-        _ = empty.targets
+        _ = empty.work.targets
