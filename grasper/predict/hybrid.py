@@ -50,6 +50,7 @@ class Signals:
 
     graph: Interactions
     metadata: Mapping[str, sp.csr_matrix]
+    bandwidths: tuple[float, ...]
     network: Encoder | None = None
 
     def __post_init__(self) -> None:
@@ -61,7 +62,7 @@ class Signals:
         self.logarithmic: dict[str, tuple[Reading, FloatArray]] = {}
         if graph.num_items <= DENSE_CATALOGUE:
             self._relate_items()
-        self.recent = {f"recent-{width:.0f}d": RecentPopularity(graph, width) for width in usable_bandwidths(graph)}
+        self.recent = {f"recent-{width:.0f}d": RecentPopularity(graph, width) for width in self.bandwidths}
         self.text = ItemText(graph) if graph.text is not None and graph.text.shape[1] else None
         self.linking = linking_edges(graph)
         self.embedded = encode_items(self.network, self.linking) if self.network is not None else None
@@ -161,6 +162,7 @@ class Hybrid(FittedPredictor):
         self.embedding_dim, self.num_layers = embedding_dim, num_layers
         self.train = train or TrainSettings()
         self.network: Encoder | None = None
+        self.bandwidths: tuple[float, ...] = ()
         self.mixture: Mixture | None = None
         self.validation: Validation | None = None
         """Out-of-fold scores on the withheld edges, for calibration."""
@@ -170,9 +172,10 @@ class Hybrid(FittedPredictor):
         """Learn embeddings and weights on every user's withheld last edge, then learn and take in the whole graph."""
         graph = as_interactions(graph)
         withheld = withhold(graph)
+        self.bandwidths = usable_bandwidths(graph)
         network = self._new_network(graph, seed)
         num_epochs = train_encoder(network, linking_edges(withheld.rest), self.train, seed=seed, withheld=withheld)
-        self._learn_weights(Signals(withheld.rest, self.metadata, network), withheld)
+        self._learn_weights(Signals(withheld.rest, self.metadata, self.bandwidths, network), withheld)
         self.network = self._new_network(graph, seed)
         train_encoder(self.network, linking_edges(graph), self.train, seed=seed, num_epochs=num_epochs)
         self.report["epochs"] = num_epochs
@@ -197,10 +200,10 @@ class Hybrid(FittedPredictor):
         """Take in the edges of another graph over the same catalogue, weights unchanged.
 
         Raises:
-            ShapeError: The graph gives other signals than the one that was fitted, for instance days where there were none.
+            ShapeError: The graph gives other signals than the one that was fitted, for instance words where there were none.
         """
         self.graph = graph
-        self.signals = Signals(graph, self.metadata, self.network)
+        self.signals = Signals(graph, self.metadata, self.bandwidths, self.network)
         if self.mixture is not None and len(self.mixture.base) != len(self.signals.names):
             known = ", ".join(self.signals.names)
             raise ShapeError(f"the mixture holds {len(self.mixture.base)} weights, but the graph gives {len(self.signals.names)} signals ({known})")
@@ -215,10 +218,18 @@ class Hybrid(FittedPredictor):
         assert self.mixture is not None, "fit first"
         assert self.network is not None
         network = {f"network.{name}": value.numpy() for name, value in self.network.state_dict().items()}
-        return {"mixture.base": self.mixture.base, "mixture.slope": self.mixture.slope, "mixture.scale": self.mixture.scale, **network}
+        widths = np.array(self.bandwidths, np.float32)
+        return {
+            "bandwidths": widths,
+            "mixture.base": self.mixture.base,
+            "mixture.slope": self.mixture.slope,
+            "mixture.scale": self.mixture.scale,
+            **network,
+        }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
         self.mixture = Mixture(*(state[f"mixture.{part}"] for part in ("base", "slope", "scale")))
+        self.bandwidths = tuple(float(width) for width in state["bandwidths"])
         parameters = {name.removeprefix("network."): torch.from_numpy(value) for name, value in state.items() if name.startswith("network.")}
         self.network = LightGCNEncoder(len(parameters["item_bias"]), self.embedding_dim, self.num_layers, torch.Generator())
         self.network.load_state_dict(parameters)

@@ -13,7 +13,7 @@ import numpy as np
 from grasper.predict.calibrate import log_softmax
 from grasper.predict.graph import FloatArray, IndexArray
 
-RIDGES = (0.001, 0.01, 0.1)
+RIDGES = (0.001, 0.01, 0.1, 1.0)
 """Candidates for the pull towards the prior; two-fold cross-validation on the withheld edges chooses."""
 NUM_FOLDS = 2
 BLOCK_NUMBERS = 4_000_000

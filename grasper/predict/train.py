@@ -1,7 +1,8 @@
 """Training of graph encoders: a softmax over the catalogue, labels and messages kept apart.
 
 Every epoch deals the edges into folds; the edges of a fold are labels while all others carry messages, so an edge to be predicted is never in
-`edge_index`, and every user is seen as at inference: without the item to be found. Catalogues of more than `FULL_SOFTMAX` items are sampled.
+`edge_index`, and every user is seen as at inference: without the item to be found. Catalogues of more than `FULL_SOFTMAX` items are sampled. Under
+`torchrun` each process takes every n-th fold and gradients are averaged. `train_on_batches` is for graphs whose propagation does not fit in memory.
 """
 
 from __future__ import annotations
@@ -10,18 +11,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
+from torch_geometric.loader import LinkLoader
+from torch_geometric.sampler import NegativeSampling
 
-from grasper.predict.encoders import Encoder, Messages, messages_of, to_histories
+from grasper.predict.encoders import Encoder, messages_of, to_histories
 from grasper.predict.features import ItemText
 from grasper.predict.graph import FloatArray, IndexArray, Interactions
+from grasper.predict.sampling import TO_ITEM, NegativeSampler, NeighbourSampler, to_batch_data
 from grasper.predict.validation import Validation, Withheld, validation_ndcg
 
-MIN_FOLDS = 8
-"""Folds per epoch at least: a user with h edges keeps about (1 − 1/8) of the others."""
+MIN_FOLDS, MAX_FOLDS = 8, 64
+"""Folds per epoch: few enough that one propagation serves many labels, enough that a user with h edges keeps at least 7/8 of the others."""
 FULL_SOFTMAX = 20_000
-LABELS_AT_ONCE = 8_192
+NUM_NEGATIVES = 64
+SCORES_AT_ONCE = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,13 @@ class TrainSettings:
 
 
 def train_encoder(
-    encoder: Encoder, graph: Interactions, settings: TrainSettings, *, seed: int, withheld: Withheld | None = None, num_epochs: int | None = None
+    encoder: Encoder,
+    graph: Interactions,
+    settings: TrainSettings,
+    *,
+    seed: int,
+    withheld: Withheld | None = None,
+    num_epochs: int | None = None,
 ) -> int:
     """Train in place; the number of epochs after which validation NDCG@10 was best (whose parameters are kept).
 
@@ -46,17 +58,18 @@ def train_encoder(
     """
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.Adam(encoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    best, best_epoch, best_state = -1.0, 0, {name: value.clone() for name, value in encoder.state_dict().items()}
+    best, best_epoch, best_state = -1.0, 0, _copy_state(encoder)
     for epoch in range(1, (num_epochs or settings.max_epochs) + 1):
-        for fold in deal_folds(graph.num_edges, settings.batch_size, rng):
+        for fold in own_share(deal_folds(graph.num_edges, settings.batch_size, rng)):
             optimizer.zero_grad()
-            fold_loss(encoder, graph, fold).backward()
+            fold_backward(encoder, graph, fold, rng)
+            average_gradients(encoder)
             optimizer.step()
         if withheld is None or not len(withheld.targets):
             continue
         value = _validation_ndcg(encoder, graph, withheld)
         if value > best:
-            best, best_epoch, best_state = value, epoch, {name: value.clone() for name, value in encoder.state_dict().items()}
+            best, best_epoch, best_state = value, epoch, _copy_state(encoder)
         elif epoch - best_epoch >= settings.patience:
             break
     if best_epoch:
@@ -65,13 +78,17 @@ def train_encoder(
 
 
 def deal_folds(num_edges: int, batch_size: int, rng: np.random.Generator) -> list[IndexArray]:
-    """All edges in random folds of about `batch_size` edges, at least `MIN_FOLDS`, ascending within a fold."""
-    num_folds = max(min(MIN_FOLDS, num_edges), -(-num_edges // batch_size))
+    """All edges in random folds of about `batch_size` edges, within the bounds on their number, ascending within a fold."""
+    num_folds = min(max(MIN_FOLDS, -(-num_edges // batch_size)), MAX_FOLDS, max(num_edges, 1))
     return [np.sort(fold) for fold in np.array_split(rng.permutation(num_edges), num_folds)]
 
 
-def fold_loss(encoder: Encoder, graph: Interactions, fold: IndexArray) -> Tensor:
-    """Mean cross-entropy of the fold's edges among all items that their users did not meet; messages travel on the other edges only."""
+def fold_backward(encoder: Encoder, graph: Interactions, fold: IndexArray, rng: np.random.Generator) -> float:
+    """Gradients of the mean cross-entropy of the fold's edges among all items that their users did not meet; the loss.
+
+    Messages travel on the other edges only. One propagation serves the whole fold: scores are formed in blocks, whose gradients add up at the vectors
+    before they flow back through the graph, so memory is bounded by a block.
+    """
     is_message = np.ones(graph.num_edges, bool)
     is_message[fold] = False
     visible = graph.keep(is_message)
@@ -79,14 +96,128 @@ def fold_loss(encoder: Encoder, graph: Interactions, fold: IndexArray) -> Tensor
     items, popularity = encoder.items(messages), encoder.popularity(messages)
     users, rows = np.unique(graph.user_index[fold], return_inverse=True)
     vectors = encoder.users(items, to_histories(visible.of_users(users), visible.item_degree))
-    scores = vectors @ items.T + popularity
-    met = graph.of_users(users)
+
+    ends = (items, popularity, vectors)
+    leaves = [end.detach().requires_grad_() for end in ends]
+    total = 0.0
+    is_sampled = graph.num_items > FULL_SOFTMAX
+    negatives = NegativeSampler(graph) if is_sampled else None
+    size = max(1, SCORES_AT_ONCE // (NUM_NEGATIVES * items.shape[1] if is_sampled else graph.num_items))
+    for start in range(0, len(fold), size):
+        part = slice(start, start + size)
+        targets = graph.item_index[fold[part]]
+        if negatives is not None:
+            loss = _sampled_loss(*leaves, users[rows[part]], rows[part], targets, negatives, rng)
+        else:
+            loss = _full_loss(*leaves, graph, users, rows[part], targets)
+        (loss / len(fold)).backward()
+        total += float(loss.detach())
+    torch.autograd.backward(ends, [leaf.grad for leaf in leaves])
+    return total / len(fold)
+
+
+def _full_loss(
+    items: Tensor, popularity: Tensor, vectors: Tensor, graph: Interactions, users: IndexArray, rows: IndexArray, targets: IndexArray
+) -> Tensor:
+    """Summed cross-entropy of the targets against every item that the user did not meet."""
+    present, local = np.unique(rows, return_inverse=True)
+    scores = vectors[torch.from_numpy(present)] @ items.T + popularity
+    met = graph.of_users(users[present])
     hidden = torch.zeros(scores.shape, dtype=torch.bool)
     hidden[torch.from_numpy(met.user_index), torch.from_numpy(met.item_index)] = True
-    row, target = torch.from_numpy(rows), torch.from_numpy(graph.item_index[fold])
-    positive = scores[row, target]
+    row = torch.from_numpy(local)
+    positive = scores[row, torch.from_numpy(targets)]
     others = scores.masked_fill(hidden, -torch.inf).logsumexp(1)[row]
-    return F.softplus(others - positive).mean()
+    return F.softplus(others - positive).sum()
+
+
+def _sampled_loss(
+    items: Tensor,
+    popularity: Tensor,
+    vectors: Tensor,
+    user_index: IndexArray,
+    rows: IndexArray,
+    targets: IndexArray,
+    negatives: NegativeSampler,
+    rng: np.random.Generator,
+) -> Tensor:
+    """The same against a uniform sample, weighted up to the size of the catalogue."""
+    drawn = torch.from_numpy(negatives.draw(user_index, NUM_NEGATIVES, rng))
+    asked, target = vectors[torch.from_numpy(rows)], torch.from_numpy(targets)
+    positive = (asked * items[target]).sum(1) + popularity[target]
+    negative = torch.einsum("bd,bnd->bn", asked, items[drawn]) + popularity[drawn]
+    correction = float(np.log(items.shape[0] / NUM_NEGATIVES))
+    return F.softplus(negative.logsumexp(1) + correction - positive).sum()
+
+
+def train_on_batches(
+    encoder: Encoder,
+    graph: Interactions,
+    settings: TrainSettings,
+    *,
+    seed: int,
+    num_epochs: int,
+    fanout: int = 20,
+    num_negatives: int = NUM_NEGATIVES,
+) -> None:
+    """Train in place on sampled neighbourhoods (torch-geometric's `LinkLoader`): memory is bounded by a batch, whatever the graph.
+
+    Works for encoders with an embedding per item. Several processes share the edges as in `train_encoder`.
+    """
+    sampler = NeighbourSampler(graph, fanout, 2, seed)
+    edges = torch.from_numpy(np.stack([graph.user_index, graph.item_index]))
+    rank, size = process_of()
+    share = edges[:, rank::size][:, : edges.shape[1] // size]
+    loader = LinkLoader(
+        to_batch_data(graph),
+        sampler,
+        edge_label_index=(TO_ITEM, share),
+        neg_sampling=NegativeSampling("triplet", num_negatives),
+        batch_size=settings.batch_size,
+        shuffle=True,
+        generator=torch.Generator().manual_seed(seed),
+    )
+    optimizer = torch.optim.Adam(encoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    correction = float(np.log(graph.num_items / num_negatives))
+    for epoch in range(num_epochs):
+        sampler.epoch = epoch
+        for batch in loader:
+            user, item = (part.numpy() for part in batch[TO_ITEM].edge_index)
+            order = np.lexsort((item, user))
+            local = Interactions(user[order], item[order], batch["user"].num_nodes, batch["item"].num_nodes)
+            messages = messages_of(local)
+            item_id = batch["item"].id
+            items, popularity = encoder.items(messages, item_id), encoder.popularity(messages, item_id)
+            vectors = encoder.users(items, messages.to_users)[batch["user"].src_index]
+            positive_index, negative_index = batch["item"].dst_pos_index, batch["item"].dst_neg_index
+            positive = (vectors * items[positive_index]).sum(1) + popularity[positive_index]
+            negative = torch.einsum("bd,bnd->bn", vectors, items[negative_index]) + popularity[negative_index]
+            optimizer.zero_grad()
+            F.softplus(negative.logsumexp(1) + correction - positive).mean().backward()
+            average_gradients(encoder)
+            optimizer.step()
+
+
+def process_of() -> tuple[int, int]:
+    """This process's rank, and how many train together: 0 of 1 outside of `torchrun`."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+
+
+def own_share(folds: list[IndexArray]) -> list[IndexArray]:
+    """The folds of this process; all processes get equally many, so that none waits for another at the end."""
+    rank, size = process_of()
+    return folds[rank : len(folds) // size * size : size] if size > 1 else folds
+
+
+def average_gradients(encoder: Encoder) -> None:
+    """Replace every gradient by its mean over the processes."""
+    _, size = process_of()
+    if size == 1:
+        return
+    for parameter in encoder.parameters():
+        gradient = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
+        dist.all_reduce(gradient)
+        parameter.grad = gradient / size
 
 
 def item_text(graph: Interactions) -> Tensor | None:
@@ -97,7 +228,7 @@ def item_text(graph: Interactions) -> Tensor | None:
 @torch.no_grad()
 def encode_items(encoder: Encoder, graph: Interactions) -> tuple[Tensor, Tensor]:
     """Item vectors `[num_items, embedding_dim]` and popularity `[num_items]` over a graph."""
-    messages: Messages = messages_of(graph, item_text(graph))
+    messages = messages_of(graph, item_text(graph))
     return encoder.items(messages), encoder.popularity(messages)
 
 
@@ -112,3 +243,7 @@ def _validation_ndcg(encoder: Encoder, graph: Interactions, withheld: Withheld) 
     scores = score_histories(encoder, *encode_items(encoder, graph), withheld.histories, graph.item_degree)
     scores[withheld.hidden] = -np.inf
     return validation_ndcg(Validation(scores, withheld.targets))
+
+
+def _copy_state(encoder: Encoder) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in encoder.state_dict().items()}
