@@ -98,7 +98,6 @@ def finetune(
         learning_rate=config.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=0.1,
-        gradient_checkpointing=on_gpu,
         bf16=on_gpu and torch.cuda.is_bf16_supported(),
         use_cpu=not on_gpu,
         logging_steps=5,
@@ -127,6 +126,8 @@ def finetune(
             peft_model = get_peft_model(model.model, lora)
         except ValueError as error:
             raise ConfigError(f"align.target_modules {list(config.target_modules)} do not fit {model.name}: {error}") from None
+        if on_gpu:
+            peft_model.gradient_checkpointing_enable()
         pad_id = model.tokenizer.pad_token_id if model.tokenizer.pad_token_id is not None else model.tokenizer.eos_token_id
         trainer = WeightedTrainer(
             seed,
@@ -145,6 +146,8 @@ def finetune(
                 _save(peft_model, trainer.state.log_history, out_dir, name=model.name)
         finally:
             peft_model.unload()
+            if on_gpu:
+                model.model.gradient_checkpointing_disable()
             model.model.eval()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     evaluations = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
@@ -184,7 +187,7 @@ def _save(peft_model: PeftModel, history: list[dict[str, Any]], out_dir: Path, *
     """The adapter as safetensors, complete or not at all, and the log of the training."""
     part = out_dir / "adapter.part"
     peft_model.peft_config["default"].base_model_name_or_path = name
-    peft_model.save_pretrained(str(part))
+    peft_model.save_pretrained(str(part), save_embedding_layers=False)  # else peft asks the Hub for the base's vocabulary
     (part / "README.md").unlink(missing_ok=True)
     replace_folder(part, out_dir / "adapter")
     write_text(out_dir / METRICS_FILE, "".join(json.dumps(entry) + "\n" for entry in history))
