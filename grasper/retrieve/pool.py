@@ -10,8 +10,15 @@ from collections.abc import Iterable
 
 from grasper.records import Example, Review
 
-POOLS = {"align": ("train",), "held-out": ("train",), "dev-a": ("train", "dev"), "dev-b": ("train", "dev"), "dev": ("train", "dev"), "test": ("train", "test")}
-"""Which review splits an example of each split may see: training and its own evaluation split (the PGraphRAG protocol)."""
+POOLS = {
+    "align": ("train",),
+    "held-out": ("train",),
+    "dev-a": ("train", "dev"),
+    "dev-b": ("train", "dev"),
+    "dev": ("train", "dev"),
+    "test": ("train", "test"),
+}
+"""Which review splits an example of each split may see: training and its own evaluation split. PGraphRAG itself uses the latter alone."""
 
 
 class ReviewPool:
