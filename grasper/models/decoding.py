@@ -42,25 +42,35 @@ class Continuation:
     logprob: float
 
 
-def pad_left(sequences: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids and attention mask, both `[rows, longest]`, with the padding in front."""
+def pad(sequences: Sequence[Sequence[int]], pad_id: int, device: torch.device, *, in_front: bool) -> tuple[Tensor, Tensor]:
+    """Token ids and attention mask, both `[rows, longest]`, with the padding in front or behind."""
     longest = max(map(len, sequences))
-    ids = torch.tensor([[pad_id] * (longest - len(sequence)) + list(sequence) for sequence in sequences], device=device)
-    lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)
-    mask = torch.arange(longest, device=device) >= (longest - lengths)[:, None]
-    return ids, mask.long()
+    ids = torch.full((len(sequences), longest), pad_id)
+    mask = torch.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        place = slice(longest - len(sequence), longest) if in_front else slice(0, len(sequence))
+        ids[row, place] = torch.tensor(sequence)
+        mask[row, place] = 1
+    return ids.to(device), mask.to(device)
 
 
 def prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]], *, pad_id: int) -> tuple[DynamicCache, Tensor, Tensor]:
     """Read the prompts once.
 
+    Plain attention reads them with the padding behind: no token sees it, so the fast causal kernel needs no mask.
+
     Returns:
         The filled cache, the attention mask `[prompts, longest]`, and the logits of the first new token `[prompts, vocabulary]`, float32.
     """
-    ids, mask = pad_left(prompts, pad_id, model.device)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
     cache = DynamicCache(config=model.config)
-    output = model(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    if can_share_prefix(model):
+        ids, mask = pad(prompts, pad_id, model.device, in_front=False)
+        last = mask.sum(-1, keepdim=True) - 1
+        output = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=last)
+    else:
+        ids, mask = pad(prompts, pad_id, model.device, in_front=True)
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        output = model(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
     return cache, mask, output.logits[:, -1].float()
 
 
@@ -82,7 +92,7 @@ def decode(
         rows: The answers to write; those of one prompt stand together, in the order of the prompts.
         sampling: How tokens are chosen.
         end_ids: Tokens that end an answer.
-        pad_id: Token that fills the front of shorter prompts; masked.
+        pad_id: Token that fills up shorter prompts; no other token sees it.
     """
     room = max(row.max_new_tokens for row in rows)
     cache, mask, logits = prefill(model, prompts, pad_id=pad_id)

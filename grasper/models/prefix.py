@@ -36,21 +36,21 @@ class SharedPrefixCache:
     """
 
     def __init__(self, prompts: DynamicCache, mask: Tensor, owners: Tensor, *, room: int) -> None:
-        # Processors multiply small float32 matrices faster than bfloat16 ones; other devices keep the model's format.
         layers = [(layer.keys, layer.values) for layer in prompts.layers if isinstance(layer, DynamicLayer)]
         first = layers[0][0]
         assert first is not None
-        self.dtype = torch.float32 if first.device.type == "cpu" else first.dtype
-        self._prompt_keys = [keys.to(self.dtype) for keys, _ in layers if keys is not None]
-        self._prompt_values = [values.to(self.dtype) for _, values in layers if values is not None]
-        self._prompt_bias = torch.zeros_like(mask, dtype=self.dtype).masked_fill(mask == 0, float("-inf"))[:, None, None, :]
+        # Processors multiply slices of float32 buffers, but copy those of bfloat16 ones first.
+        self._answer_dtype = torch.float32 if first.device.type == "cpu" else first.dtype
+        self._prompt_keys = [keys.contiguous() for keys, _ in layers if keys is not None]
+        self._prompt_values = [values.contiguous() for _, values in layers if values is not None]
+        self._prompt_bias = torch.zeros_like(mask, dtype=torch.float32).masked_fill(mask == 0, float("-inf"))[:, None, None, :]
         self._owners = owners
         self._length = 0
         self._arrange(owners)
         heads, head_dim = first.shape[1], first.shape[3]
         shape = (len(mask) * self._width, heads, room, head_dim)
-        self._answer_keys = [first.new_zeros(shape, dtype=self.dtype) for _ in layers]
-        self._answer_values = [first.new_zeros(shape, dtype=self.dtype) for _ in layers]
+        self._answer_keys = [first.new_zeros(shape, dtype=self._answer_dtype) for _ in layers]
+        self._answer_values = [first.new_zeros(shape, dtype=self._answer_dtype) for _ in layers]
 
     def _arrange(self, owners: Tensor) -> None:
         """Give every answer a place; answers of one prompt stand together in `owners`."""
@@ -86,8 +86,8 @@ class SharedPrefixCache:
         """Store the keys and values of each answer's newest token, `[answers, key_heads, 1, head_dim]`; returns them unchanged."""
         if layer_idx == 0:
             self._length += 1
-        self._answer_keys[layer_idx][self._places, :, self._length - 1] = key_states[:, :, 0].to(self.dtype)
-        self._answer_values[layer_idx][self._places, :, self._length - 1] = value_states[:, :, 0].to(self.dtype)
+        self._answer_keys[layer_idx][self._places, :, self._length - 1] = key_states[:, :, 0].to(self._answer_dtype)
+        self._answer_values[layer_idx][self._places, :, self._length - 1] = value_states[:, :, 0].to(self._answer_dtype)
         return key_states, value_states
 
     def attend(self, queries: Tensor, layer: int, scaling: float) -> Tensor:
@@ -103,30 +103,21 @@ class SharedPrefixCache:
         """
         num_prompts, width, key_heads, head_dim = len(self._prompt_bias), self._width, self._prompt_keys[layer].shape[1], queries.shape[-1]
         per_head = queries.shape[1] // key_heads
-        placed = queries.new_zeros((num_prompts * width, key_heads, per_head, head_dim), dtype=self.dtype)
-        placed[self._places] = (queries.squeeze(2) * scaling).to(self.dtype).view(-1, key_heads, per_head, head_dim)
+        placed = queries.new_zeros((num_prompts * width, key_heads, per_head, head_dim))
+        placed[self._places] = (queries.squeeze(2) * scaling).view(-1, key_heads, per_head, head_dim)
         together = (num_prompts, width, key_heads, per_head)  # [prompts, answers of it, key heads, queries of a head]
 
         of_prompt = placed.view(*together, head_dim).transpose(1, 2).reshape(num_prompts, key_heads, width * per_head, head_dim)
-        prompt_scores = _score(of_prompt, self._prompt_keys[layer]) + self._prompt_bias
-        answer_scores = _score(placed, self._answer_keys[layer][:, :, : self._length])
+        prompt_scores = (of_prompt @ self._prompt_keys[layer].mT).float() + self._prompt_bias
+        answer_scores = (placed.to(self._answer_dtype) @ self._answer_keys[layer][:, :, : self._length].mT).float()
         longest = prompt_scores.shape[-1]
         by_answer = prompt_scores.view(num_prompts, key_heads, width, per_head, longest).transpose(1, 2).reshape(-1, key_heads, per_head, longest)
         weights = torch.cat([by_answer, answer_scores], dim=-1).softmax(-1)
         over_prompt = weights[..., :longest].view(*together, longest).transpose(1, 2).reshape(num_prompts, key_heads, width * per_head, longest)
-        mixed = _mix(over_prompt, self._prompt_values[layer]).view(num_prompts, key_heads, width, per_head, head_dim).transpose(1, 2)
-        mixed = mixed.reshape(placed.shape) + _mix(weights[..., longest:], self._answer_values[layer][:, :, : self._length])
+        from_prompt = over_prompt.to(queries.dtype) @ self._prompt_values[layer]
+        from_answer = weights[..., longest:].to(self._answer_dtype) @ self._answer_values[layer][:, :, : self._length]
+        mixed = from_prompt.view(num_prompts, key_heads, width, per_head, head_dim).transpose(1, 2).reshape(placed.shape) + from_answer
         return mixed[self._places].reshape(len(queries), -1, head_dim).to(queries.dtype)
-
-
-def _score(queries: Tensor, keys: Tensor) -> Tensor:
-    """Products `[…, queries, keys]`; a single query stands on the right, where processors multiply faster."""
-    return (keys @ queries.mT).mT if queries.shape[-2] == 1 else queries @ keys.mT
-
-
-def _mix(weights: Tensor, values: Tensor) -> Tensor:
-    """Weighted sums of the values, `[…, queries, head_dim]`."""
-    return (values.mT @ weights.mT).mT if weights.shape[-2] == 1 else weights @ values
 
 
 def shared_prefix_attention(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTrainedModel, Qwen2Config, Qwen3Config
 
-from grasper.models.decoding import Continuation, Row, decode, pad_left
+from grasper.models.decoding import Continuation, Row, decode, pad
 from grasper.models.prefix import can_share_prefix, prefix_attention
 from grasper.models.sampling import Sampling
 
@@ -127,8 +127,10 @@ def test_attention_is_restored_after_an_error(llama: PreTrainedModel) -> None:
     assert llama.config._attn_implementation == before
 
 
-def test_padding_stands_in_front() -> None:
-    """Ids end together; the mask tells padding from tokens even where a prompt holds the padding token."""
-    ids, mask = pad_left([[5, 0], [1, 2, 3]], 0, torch.device("cpu"))
-    assert ids.tolist() == [[0, 5, 0], [1, 2, 3]]
-    assert mask.tolist() == [[0, 1, 1], [1, 1, 1]]
+@pytest.mark.parametrize(
+    ("in_front", "ids", "mask"), [(True, [[0, 5, 0], [1, 2, 3]], [[0, 1, 1], [1, 1, 1]]), (False, [[5, 0, 0], [1, 2, 3]], [[1, 1, 0], [1, 1, 1]])]
+)
+def test_padding(in_front: bool, ids: list[list[int]], mask: list[list[int]]) -> None:
+    """The mask tells padding from tokens even where a prompt holds the padding token."""
+    padded = pad([[5, 0], [1, 2, 3]], 0, torch.device("cpu"), in_front=in_front)
+    assert [tensor.tolist() for tensor in padded] == [ids, mask]
