@@ -173,7 +173,17 @@ class LoadedRun:
 
             folder = Path(scratch) / "generate"
             generate(
-                config.generate, config.prompts, system, tables, [example], (task,), synthetic, model, folder, seed=derive_seed(seed, "generate"), needs_reference=False
+                config.generate,
+                config.prompts,
+                system,
+                tables,
+                [example],
+                (task,),
+                synthetic,
+                model,
+                folder,
+                seed=derive_seed(seed, "generate"),
+                needs_reference=False,
             )
             output = load_outputs(folder / "outputs.jsonl")[0]
         shown = [tables.reviews_by_id[review_id] for review_id in output.evidence if review_id in tables.reviews_by_id]

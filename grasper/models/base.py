@@ -70,5 +70,5 @@ class TextModel(Protocol):
         ...
 
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> np.ndarray:
-        """Probability of each choice as the continuation of each prompt, normalised over the choices: `[len(prompts), len(choices)]`, rows sum to 1."""
+        """Probability of each choice as the continuation of each prompt, `[len(prompts), len(choices)]`; rows sum to 1."""
         ...
