@@ -8,7 +8,7 @@ Fitting withholds every user's last training edge, computes all signals from wha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -20,16 +20,18 @@ from grasper.errors import ShapeError
 from grasper.predict.baselines import FittedPredictor
 from grasper.predict.encoders import Encoder, LightGCNEncoder
 from grasper.predict.features import ItemText
-from grasper.predict.graph import FloatArray, Interactions, as_interactions
+from grasper.predict.graph import FloatArray, IndexArray, Interactions, as_interactions
 from grasper.predict.mixture import Mixture, fit_mixture
 from grasper.predict.recency import RecentPopularity, usable_bandwidths
 from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, order_weights, walk_weights
-from grasper.predict.train import TrainSettings, encode_items, score_histories, train_encoder
+from grasper.predict.train import TrainSettings, encode_items, linking_edges, score_histories, train_encoder
 from grasper.predict.validation import Validation, Withheld, withhold
 
 DENSE_CATALOGUE = 5_000
 MIN_VALIDATION = 20
 """With fewer withheld edges nothing is learned: the weights stay at their prior."""
+NUM_CANDIDATES = 600
+"""Items that each withheld one is compared with when the weights are learned."""
 WALK_FLOOR = 0.2
 PRIOR_WEIGHT = {"popularity": 0.5, "log-walk": 0.5}
 """Where weights stay when withheld edges say nothing: plain popularity."""
@@ -85,10 +87,12 @@ class Signals:
             "log-before": ("all", before),
         }
 
-    def compute(self, histories: Interactions) -> FloatArray:
-        """Every signal by itself, `[num_users, num_items, num_signals]`."""
-        columns = [signal for _, signal in self._each(histories)]
-        return np.stack([np.broadcast_to(column, (histories.num_users, histories.num_items)) for column in columns], axis=2)
+    def compute(self, histories: Interactions, candidates: IndexArray) -> FloatArray:
+        """Every signal by itself for each user's candidates, `[num_users, num_candidates, num_signals]`."""
+        values = np.empty((*candidates.shape, len(self.names)), np.float32)
+        for column, (_, signal) in enumerate(self._each(histories)):
+            values[:, :, column] = signal[candidates] if signal.ndim == 1 else np.take_along_axis(signal, candidates, axis=1)
+        return values
 
     def _each(self, histories: Interactions) -> Iterator[tuple[str, FloatArray]]:
         yield "popularity", self.popularity
@@ -110,31 +114,44 @@ class Signals:
             yield "embeddings", score_histories(self.network, *self.embedded, histories, self.linking.item_degree)
 
     def mix(self, histories: Interactions, mixture: Mixture) -> FloatArray:
-        """The weighted sum of all signals, `[num_users, num_items]`, one at a time, the linear ones through merged matrices."""
+        """The weighted sum of all signals, `[num_users, num_items]`, one at a time, the linear ones in a single product."""
         weights = mixture.weights(histories.user_degree)
         rows = {reading: read(histories, reading) for reading in ("all", "latest")}
-        scores = weights[:, :1] * self.popularity
         if self.linear:
-            log_degree = np.log(np.maximum(histories.user_degree, 1)).astype(np.float32)[:, None]
-            for reading, (base, slope) in self._merged(mixture).items():
-                scores += rows[reading] @ base
-                scores += log_degree * (rows[reading] @ slope)
+            by_degree = sp.diags(np.log(np.maximum(histories.user_degree, 1)).astype(np.float32))
+            scores = sp.hstack([rows["all"], rows["latest"], by_degree @ rows["all"], by_degree @ rows["latest"]], format="csr") @ self._merged(mixture)
+            scores += weights[:, :1] * self.popularity
+        else:
+            scores = weights[:, :1] * self.popularity
         for name, values in self._nonlinear(histories, rows):
             values *= weights[:, self.names.index(name), None]
             scores += values
         return scores
 
-    def _merged(self, mixture: Mixture) -> dict[Reading, tuple[FloatArray, FloatArray]]:
-        """The weighted sums of the linear signals' matrices, for base weights and slopes; made once per mixture."""
+    def _merged(self, mixture: Mixture) -> FloatArray:
+        """The weighted sums of the linear signals' matrices, `[4 · num_items, num_items]`; made once per mixture.
+
+        Four blocks: base weights of the signals that read all items alike, of those that read the latest most, then the slopes of both.
+        """
         if getattr(self, "_merged_for", None) is not mixture:
-            merged: dict[Reading, tuple[FloatArray, FloatArray]] = {}
+            num_items = self.graph.num_items
+            merged = np.zeros((4 * num_items, num_items), np.float32)
             for name, (reading, matrix) in self.linear.items():
-                column = self.names.index(name)
-                base, slope = merged.setdefault(reading, (np.zeros_like(matrix), np.zeros_like(matrix)))
-                base += (mixture.base[column] / mixture.scale[column]) * matrix
-                slope += (mixture.slope[column] / mixture.scale[column]) * matrix
-            self._merged_for, self._merged_matrices = mixture, merged
-        return self._merged_matrices
+                column, block = self.names.index(name), 0 if reading == "all" else 1
+                for weights, place in ((mixture.base, block), (mixture.slope, block + 2)):
+                    merged[place * num_items : (place + 1) * num_items] += (weights[column] / mixture.scale[column]) * matrix
+            self._merged_for, self._merged_matrix = mixture, merged
+        return self._merged_matrix
+
+
+def draw_candidates(withheld: Withheld, rng: np.random.Generator) -> tuple[IndexArray, FloatArray]:
+    """The withheld item and `NUM_CANDIDATES` others of each user, and the offsets that make a sample stand for the whole catalogue."""
+    num_users, num_items = withheld.hidden.shape
+    num = min(NUM_CANDIDATES, num_items)
+    others = np.stack([rng.choice(num_items, num, replace=False, shuffle=False) for _ in range(num_users)])
+    no_answer = np.take_along_axis(withheld.hidden, others, axis=1) | (others == withheld.targets[:, None])
+    offset = np.where(no_answer, -np.inf, np.log(num_items / num)).astype(np.float32)
+    return np.concatenate([withheld.targets[:, None], others], axis=1), np.concatenate([np.zeros((num_users, 1), np.float32), offset], axis=1)
 
 
 def read(histories: Interactions, reading: Reading) -> sp.csr_matrix:
@@ -175,7 +192,7 @@ class Hybrid(FittedPredictor):
         self.bandwidths = usable_bandwidths(graph)
         network = self._new_network(graph, seed)
         num_epochs = train_encoder(network, linking_edges(withheld.rest), self.train, seed=seed, withheld=withheld)
-        self._learn_weights(Signals(withheld.rest, self.metadata, self.bandwidths, network), withheld)
+        self._learn_weights(Signals(withheld.rest, self.metadata, self.bandwidths, network), withheld, seed)
         self.network = self._new_network(graph, seed)
         train_encoder(self.network, linking_edges(graph), self.train, seed=seed, num_epochs=num_epochs)
         self.report["epochs"] = num_epochs
@@ -184,15 +201,22 @@ class Hybrid(FittedPredictor):
     def _new_network(self, graph: Interactions, seed: int) -> Encoder:
         return LightGCNEncoder(graph.num_items, self.embedding_dim, self.num_layers, torch.Generator().manual_seed(seed))
 
-    def _learn_weights(self, signals: Signals, withheld: Withheld) -> None:
+    def _learn_weights(self, signals: Signals, withheld: Withheld, seed: int) -> None:
         histories, targets = withheld.histories, withheld.targets
         prior = np.array([PRIOR_WEIGHT.get(name, 0.0) for name in signals.names], np.float32)
         if len(targets) < MIN_VALIDATION:
             self.mixture = Mixture(prior, np.zeros_like(prior), np.ones_like(prior))
             self.validation = Validation(np.zeros((0, histories.num_items), np.float32), targets[:0])
             return
-        fitted = fit_mixture(signals.compute(histories), histories.user_degree, targets, withheld.hidden, prior)
-        self.mixture, self.validation = fitted.mixture, Validation(fitted.out_of_fold, targets)
+        candidates, offset = draw_candidates(withheld, np.random.default_rng(seed))
+        fitted = fit_mixture(signals.compute(histories, candidates), offset, histories.user_degree, prior)
+        self.mixture = fitted.mixture
+        scores = np.empty(withheld.hidden.shape, np.float32)
+        for held, mixture in enumerate(fitted.without_fold):
+            rows = np.flatnonzero(fitted.fold == held)
+            scores[rows] = signals.mix(histories.of_users(rows), mixture)
+        scores[withheld.hidden] = -np.inf
+        self.validation = Validation(scores, targets)
         pairs = zip(self.mixture.base.tolist(), self.mixture.slope.tolist(), strict=True)
         self.report = {"weights": dict(zip(signals.names, map(list, pairs), strict=True)), "ridge": fitted.ridge}
 
@@ -234,9 +258,3 @@ class Hybrid(FittedPredictor):
         self.network = LightGCNEncoder(len(parameters["item_bias"]), self.embedding_dim, self.num_layers, torch.Generator())
         self.network.load_state_dict(parameters)
         return self
-
-
-def linking_edges(graph: Interactions) -> Interactions:
-    """The edges that embeddings are learned from: of users with at least two, since a single edge links no items; without words, which are a signal of
-    their own."""
-    return replace(graph.keep(graph.user_degree[graph.user_index] > 1), text=None)

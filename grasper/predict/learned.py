@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from grasper.predict.baselines import FittedPredictor
 from grasper.predict.encoders import Encoder, LightGCNEncoder, SageEncoder
 from grasper.predict.graph import FloatArray, Interactions, as_interactions
-from grasper.predict.train import TrainSettings, encode_items, score_histories, train_encoder
+from grasper.predict.train import TrainSettings, encode_items, linking_edges, score_histories, train_encoder
 from grasper.predict.validation import withhold
 
 
@@ -49,9 +49,9 @@ class EncoderPredictor(FittedPredictor):
         return self
 
     def _needed(self, graph: Interactions) -> Interactions:
-        """LightGCN looks at edges alone; SAGE without any text knows only where items stand in the graph."""
+        """LightGCN looks at edges alone, those that link items; SAGE without any text knows only where items stand in the graph."""
         if self.name == "lightgcn":
-            return replace(graph, text=None)
+            return linking_edges(graph)
         return graph if graph.text is not None else replace(graph, text=np.ones((graph.num_edges, 1), np.float32))
 
     def score(self, histories: Interactions) -> FloatArray:

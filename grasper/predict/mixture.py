@@ -1,7 +1,7 @@
 """Log-linear mixing of signals: a softmax over the catalogue whose few weights are learned on withheld edges.
 
-The score of item i for a user with h visible edges is Σ_f (w_f + v_f · log h) · signal_f(user, i): what a signal is worth depends on how much is known
-of the user. The loss is convex, so Newton's method finds its one minimum in a few steps, the same on every machine.
+The score of item i for a user with h visible edges is Σ_f (w_f + v_f · log h) · signal_f(user, i): what a signal is worth depends on how much is
+known of the user. The loss is convex, so Newton's method finds its one minimum in a few steps, the same on every machine.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 from grasper.predict.calibrate import log_softmax
 from grasper.predict.graph import FloatArray, IndexArray
 
-RIDGES = (0.001, 0.01, 0.1, 1.0)
-"""Candidates for the pull towards the prior; two-fold cross-validation on the withheld edges chooses."""
+RIDGES = (1.0, 0.1, 0.01, 0.001)
+"""Candidates for the pull towards the prior, strong to weak; two-fold cross-validation on the withheld edges chooses."""
 NUM_FOLDS = 2
-BLOCK_NUMBERS = 4_000_000
+BLOCK_NUMBERS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -34,96 +34,117 @@ class Mixture:
 
 @dataclass(frozen=True)
 class MixtureFit:
-    """A fitted mixture, the ridge that cross-validation chose, and what each withheld edge's user got from the other fold's weights."""
+    """The fitted mixture, the ridge that cross-validation chose, and the mixtures that each fold's users got from the others."""
 
     mixture: Mixture
     ridge: float
-    out_of_fold: FloatArray
-    """Scores, `[num_users, num_items]`, −inf where hidden."""
+    fold: IndexArray
+    """Which fold each user is in, `[num_users]`."""
+    without_fold: list[Mixture]
+    """Mixtures learned without each fold."""
 
 
-def fit_mixture(signals: FloatArray, degree: IndexArray, targets: IndexArray, hidden: np.ndarray, prior: FloatArray) -> MixtureFit:
-    """Learn the weights.
+def fit_mixture(signals: FloatArray, offset: FloatArray, degree: IndexArray, prior: FloatArray) -> MixtureFit:
+    """Learn the weights from each user's withheld item and other candidates.
 
     Args:
-        signals: `[num_users, num_items, num_signals]`; overwritten (scaled).
+        signals: `[num_users, num_candidates, num_signals]`, the withheld item first; overwritten (scaled).
+        offset: Added to the candidates' scores, `[num_users, num_candidates]`: −inf for what is no answer, else the log of how many items a sampled
+            candidate stands for.
         degree: Visible edges of each user, `[num_users]`.
-        targets: The withheld item of each user, `[num_users]`.
-        hidden: Items that are no answer for a user (seen, or unknown in the graph), `[num_users, num_items]`.
         prior: Weights of the raw signals that the ridge pulls towards, `[num_signals]`.
     """
     scale = signals.std(axis=(0, 1)) + 1e-6
-    prior = prior * scale
     signals /= scale
+    prior = (prior * scale).astype(np.float64)
     log_degree = np.log(np.maximum(degree, 1)).astype(np.float32)
-    fold = np.arange(len(targets)) % NUM_FOLDS
-    best: tuple[float, float, FloatArray] | None = None
+    fold = np.arange(len(signals)) % NUM_FOLDS
+    everyone = np.ones(len(signals), bool)
+    start = np.concatenate([prior, np.zeros_like(prior)])
+    paths = [_ridge_path(signals, offset, log_degree, fold != held, prior, start) for held in range(NUM_FOLDS)]
+    losses = []
+    for step in range(len(RIDGES)):
+        held_out = [_Loss(signals, offset, log_degree, fold == held).value(paths[held][step]) * (fold == held).sum() for held in range(NUM_FOLDS)]
+        losses.append(sum(held_out))
+    best = int(np.argmin(losses))
+    weights = _newton(_Loss(signals, offset, log_degree, everyone), prior, RIDGES[best], np.mean([path[best] for path in paths], axis=0))
+    mixtures = [_mixture(chosen, scale) for chosen in (weights, *(path[best] for path in paths))]
+    return MixtureFit(mixtures[0], RIDGES[best], fold, mixtures[1:])
+
+
+def _mixture(weights: np.ndarray, scale: FloatArray) -> Mixture:
+    base, slope = np.split(weights.astype(np.float32), 2)
+    return Mixture(base, slope, scale.astype(np.float32))
+
+
+def _ridge_path(
+    signals: FloatArray, offset: FloatArray, log_degree: FloatArray, chosen: np.ndarray, prior: np.ndarray, start: np.ndarray
+) -> list[np.ndarray]:
+    """The solutions for all ridges, each started from the one before."""
+    loss, path = _Loss(signals, offset, log_degree, chosen), []
     for ridge in RIDGES:
-        scores = np.full(hidden.shape, -np.inf, np.float32)
-        for held in range(NUM_FOLDS):
-            train, test = fold != held, fold == held
-            base, slope = _newton(signals[train], log_degree[train], targets[train], hidden[train], prior, ridge)
-            scores[test] = _scores(signals[test], log_degree[test], hidden[test], base, slope)
-        loss = -float(log_softmax(scores)[np.arange(len(targets)), targets].mean())
-        if best is None or loss < best[0]:
-            best = (loss, ridge, scores)
-    assert best is not None
-    base, slope = _newton(signals, log_degree, targets, hidden, prior, best[1])
-    return MixtureFit(Mixture(base, slope, scale), best[1], best[2])
+        start = _newton(loss, prior, ridge, start)
+        path.append(start)
+    return path
 
 
-def _scores(signals: FloatArray, log_degree: FloatArray, hidden: np.ndarray, base: FloatArray, slope: FloatArray) -> FloatArray:
-    weights = base + log_degree[:, None] * slope
-    scores = np.matmul(signals, weights[:, :, None].astype(np.float32))[:, :, 0]
-    scores[hidden] = -np.inf
-    return scores
-
-
-def _newton(
-    signals: FloatArray, log_degree: FloatArray, targets: IndexArray, hidden: np.ndarray, prior: FloatArray, ridge: float
-) -> tuple[FloatArray, FloatArray]:
-    """Base weights and slopes that minimise mean negative log-likelihood + ridge · distance from the prior (slopes pulled to 0, four times as hard)."""
-    num_signals = signals.shape[2]
-    centre = np.concatenate([prior, np.zeros(num_signals)])
-    pull = np.concatenate([np.full(num_signals, ridge), np.full(num_signals, 4 * ridge)])
-    weights = centre.copy()
-    loss, gradient, curvature = _derivatives(signals, log_degree, targets, hidden, weights)
-    objective = loss + float(pull @ (weights - centre) ** 2)
-    for _ in range(15):
+def _newton(loss: _Loss, prior: np.ndarray, ridge: float, start: np.ndarray) -> np.ndarray:
+    """Weights `[base, slope]` that minimise mean loss + ridge · squared distance from the prior; slopes are pulled to 0, four times as hard."""
+    centre = np.concatenate([prior, np.zeros_like(prior)])
+    pull = np.repeat([ridge, 4 * ridge], len(prior))
+    weights = start.copy()
+    value, gradient, curvature = loss.derivatives(weights)
+    objective = value + float(pull @ (weights - centre) ** 2)
+    for _ in range(12):
         step = np.linalg.solve(curvature + np.diag(2 * pull), gradient + 2 * pull * (weights - centre))
         size = 1.0
         while True:
             trial = weights - size * step
-            loss, new_gradient, new_curvature = _derivatives(signals, log_degree, targets, hidden, trial)
-            new_objective = loss + float(pull @ (trial - centre) ** 2)
+            value, gradient, curvature = loss.derivatives(trial)
+            new_objective = value + float(pull @ (trial - centre) ** 2)
             if new_objective <= objective or size < 1e-3:
                 break
             size /= 2
-        gain = objective - new_objective
-        weights, objective, gradient, curvature = trial, new_objective, new_gradient, new_curvature
-        if gain < 1e-5:
+        gain, weights, objective = objective - new_objective, trial, new_objective
+        if gain < 1e-4:
             break
-    return weights[:num_signals].astype(np.float32), weights[num_signals:].astype(np.float32)
+    return weights
 
 
-def _derivatives(
-    signals: FloatArray, log_degree: FloatArray, targets: IndexArray, hidden: np.ndarray, weights: np.ndarray
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """Mean negative log-likelihood with gradient and Hessian over [base, slope], in blocks of users."""
-    num_users, num_items, num_signals = signals.shape
-    base, slope = weights[:num_signals], weights[num_signals:]
-    loss, gradient, curvature = 0.0, np.zeros(2 * num_signals), np.zeros((2 * num_signals, 2 * num_signals))
-    size = max(1, BLOCK_NUMBERS // max(1, num_items * num_signals))
-    for start in range(0, num_users, size):
-        block, log_h = signals[start : start + size], log_degree[start : start + size].astype(np.float64)
-        rows, target = np.arange(len(block)), targets[start : start + size]
-        log_p = log_softmax(_scores(block, log_degree[start : start + size], hidden[start : start + size], base, slope))
-        loss -= float(log_p[rows, target].sum())
-        p = np.exp(log_p)
-        mean = np.matmul(p[:, None, :], block)[:, 0]
-        difference = mean - block[rows, target]
-        covariance = np.matmul((block * p[:, :, None]).transpose(0, 2, 1), block) - mean[:, :, None] * mean[:, None, :]
-        gradient += np.concatenate([difference.sum(0), (log_h[:, None] * difference).sum(0)])
-        moments = [np.tensordot(log_h**power, covariance, axes=1) for power in range(3)]
-        curvature += np.block([[moments[0], moments[1]], [moments[1], moments[2]]])
-    return loss / num_users, gradient / num_users, curvature / num_users
+@dataclass(frozen=True)
+class _Loss:
+    """Mean negative log-likelihood of the first candidate over the chosen users, in blocks of users."""
+
+    signals: FloatArray
+    offset: FloatArray
+    log_degree: FloatArray
+    chosen: np.ndarray
+
+    def value(self, weights: np.ndarray) -> float:
+        return self._sum(weights, with_derivatives=False)[0]
+
+    def derivatives(self, weights: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Value, gradient and Hessian over `[base, slope]`."""
+        return self._sum(weights, with_derivatives=True)
+
+    def _sum(self, weights: np.ndarray, *, with_derivatives: bool) -> tuple[float, np.ndarray, np.ndarray]:
+        base, slope = np.split(weights.astype(np.float32), 2)
+        num = len(base)
+        value, gradient, curvature = 0.0, np.zeros(2 * num), np.zeros((2 * num, 2 * num))
+        users = np.flatnonzero(self.chosen)
+        size = max(1, BLOCK_NUMBERS // max(1, self.signals.shape[1] * num))
+        for start in range(0, len(users), size):
+            part = users[start : start + size]
+            block, log_h = self.signals[part], self.log_degree[part]
+            scores = np.matmul(block, (base + log_h[:, None] * slope)[:, :, None])[:, :, 0] + self.offset[part]
+            log_p = log_softmax(scores)
+            value -= float(log_p[:, 0].sum())
+            if with_derivatives:
+                p = np.exp(log_p)
+                mean = np.matmul(p[:, None, :], block)[:, 0]
+                difference = mean - block[:, 0]
+                gradient += np.concatenate([difference.sum(0), log_h @ difference])
+                covariance = np.matmul((block * p[:, :, None]).transpose(0, 2, 1), block) - mean[:, :, None] * mean[:, None, :]
+                moments = [np.tensordot(log_h**power, covariance, axes=1) for power in range(3)]
+                curvature += np.block([[moments[0], moments[1]], [moments[1], moments[2]]])
+        return value / len(users), gradient / len(users), curvature / len(users)

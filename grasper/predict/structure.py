@@ -15,7 +15,7 @@ from grasper.predict.graph import FloatArray, Interactions
 
 def cooccurrence(graph: Interactions) -> FloatArray:
     """Number of users who met both items; the diagonal holds the number who met one."""
-    return np.asarray((graph.matrix.T @ graph.matrix).todense(), dtype=np.float32)
+    return np.ascontiguousarray((graph.matrix.T @ graph.matrix).toarray(), dtype=np.float32)
 
 
 def ease_weights(counts: FloatArray, regularization: float) -> FloatArray:
@@ -48,7 +48,7 @@ def cosine_weights(counts: FloatArray, shrinkage: float) -> FloatArray:
 def walk_weights(graph: Interactions, shrinkage: float) -> FloatArray:
     """Chance that a walk item → user → item ends at the candidate (P³, Cooper et al. 2014), with `shrinkage` extra users per item."""
     per_user = graph.matrix.multiply(1.0 / np.maximum(graph.user_degree, 1)[:, None]).tocsr()
-    weights = np.asarray((graph.matrix.T @ per_user).todense(), dtype=np.float32)
+    weights = np.ascontiguousarray((graph.matrix.T @ per_user).toarray(), dtype=np.float32)
     np.fill_diagonal(weights, 0.0)
     return (weights / (graph.item_degree[:, None] + shrinkage)).astype(np.float32)
 
@@ -66,8 +66,9 @@ def order_weights(graph: Interactions, shrinkage: float, max_gap: int = 20) -> t
             break
         values = np.full(len(earlier), 1.0 / gap, np.float32)
         follows = follows + sp.csr_matrix((values, (graph.item_index[earlier], graph.item_index[earlier + gap])), shape)
-    after, before = (np.asarray(matrix.todense(), dtype=np.float32) for matrix in (follows, follows.T))
-    return tuple(weights / (weights.sum(1, keepdims=True) + shrinkage) for weights in (after, before))  # type: ignore[return-value]
+    after = np.ascontiguousarray(follows.toarray(), dtype=np.float32)
+    before = np.ascontiguousarray(after.T)
+    return after / (after.sum(1, keepdims=True) + shrinkage), before / (before.sum(1, keepdims=True) + shrinkage)
 
 
 def keep_strongest(weights: FloatArray, num_neighbours: int) -> FloatArray:

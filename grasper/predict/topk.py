@@ -10,8 +10,8 @@ import torch
 from grasper.errors import ShapeError
 from grasper.predict.graph import FloatArray, IndexArray, Interactions
 
-BLOCK_SCORES = 4_000_000
-"""Scores held at once: 16 MB."""
+BLOCK_SCORES = 1_000_000
+"""Scores held at once: 4 MB, so that a block stays near the processor."""
 
 
 def top_k(

@@ -7,7 +7,7 @@ Every epoch deals the edges into folds; the edges of a fold are labels while all
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -196,6 +196,11 @@ def train_on_batches(
             F.softplus(negative.logsumexp(1) + correction - positive).mean().backward()
             average_gradients(encoder)
             optimizer.step()
+
+
+def linking_edges(graph: Interactions) -> Interactions:
+    """The edges of users with at least two, without their words: a single edge links no items, so embeddings learn nothing from it."""
+    return replace(graph.keep(graph.user_degree[graph.user_index] > 1), text=None)
 
 
 def process_of() -> tuple[int, int]:

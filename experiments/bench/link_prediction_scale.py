@@ -1,0 +1,142 @@
+"""How link prediction grows: seconds and memory of fitting up to 10 million interactions, and how fast it answers.
+
+    python experiments/bench/link_prediction_scale.py --edges 100000 1000000 10000000
+
+Graphs are generated: item popularity and user activity follow power laws, as in review data, and users prefer the items of their own taste. Every size
+runs in a process of its own. Seconds are wall-clock with the load of the machine, `cpu_seconds` the processor time spent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from grasper.predict.calibrate import log_softmax
+from grasper.predict.graph import Interactions
+from grasper.predict.hybrid import Hybrid
+from grasper.predict.topk import hide, top_k
+from grasper.predict.train import TrainSettings
+from grasper.runs import read_json, write_json
+
+EDGES_PER_USER, USERS_PER_ITEM = 5, 20
+NUM_TASTES = 50
+BULK_USERS, BULK_ITEMS = 10_000, 1_000
+
+
+def generate(num_edges: int, *, num_users: int | None = None, num_items: int | None = None, seed: int = 0) -> Interactions:
+    """A graph of about `num_edges` interactions: 80 % within the user's taste, popularity ∝ rank^-0.8, activity Pareto with tail 2.2."""
+    rng = np.random.default_rng(seed)
+    num_users = num_users or num_edges // EDGES_PER_USER
+    num_items = num_items or max(NUM_TASTES, num_users // USERS_PER_ITEM)
+    activity = rng.pareto(2.2, num_users) + 1
+    degree = np.maximum(1, np.round(activity * num_edges / activity.sum())).astype(np.int64)
+    users = np.repeat(np.arange(num_users), degree)
+    taste = rng.integers(0, NUM_TASTES, num_users)
+    weight = np.arange(1, num_items + 1, dtype=np.float64) ** -0.8
+    cumulative = np.cumsum(weight) / weight.sum()
+    items = np.minimum(np.searchsorted(cumulative, rng.random(len(users))), num_items - 1)
+    within = rng.random(len(users)) < 0.8
+    items[within] = np.minimum(items[within] // NUM_TASTES * NUM_TASTES + taste[users[within]], num_items - 1)
+    return Interactions.build(users, items, num_users, num_items, rng.uniform(0, 3000, len(users)))
+
+
+def measure_fit(num_edges: int, epochs: int, path: Path) -> None:
+    """Generate, fit the default encoder, predict for 1,000 users; write what it took."""
+    graph = generate(num_edges)
+    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    settings = TrainSettings(max_epochs=epochs, batch_size=max(2048, num_edges // 8))
+    wall, cpu = time.perf_counter(), time.process_time()
+    predictor = Hybrid(train=settings).fit(graph)
+    result: dict[str, Any] = {
+        "edges": graph.num_edges,
+        "users": graph.num_users,
+        "items": graph.num_items,
+        "epochs": predictor.report["epochs"],
+        "fit_seconds": time.perf_counter() - wall,
+        "fit_cpu_seconds": time.process_time() - cpu,
+        "graph_mib": base,
+    }
+    wall = time.perf_counter()
+    top_k(predictor.score, graph.of_users(np.arange(min(1000, graph.num_users))), 10)
+    result["top_k_users_per_second"] = min(1000, graph.num_users) / (time.perf_counter() - wall)
+    result["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    write_json(path, result)
+
+
+def measure_answers(path: Path) -> None:
+    """Milliseconds for one known user, and users per second in bulk, after loading: calibrated top-10 on a catalogue of 1,000 items."""
+    graph = generate(50_000, num_users=BULK_USERS, num_items=BULK_ITEMS)
+    predictor = Hybrid(train=TrainSettings(max_epochs=2)).fit(graph)
+
+    def probabilities(block: Interactions) -> np.ndarray:
+        scores = predictor.score(block)
+        hide(scores, block)
+        return log_softmax(scores)
+
+    top_k(probabilities, graph.of_users([0]), 10)
+    single = []
+    for user in range(100):
+        started = time.perf_counter()
+        top_k(probabilities, graph.of_users([user]), 10)
+        single.append(1000 * (time.perf_counter() - started))
+    bulk = []
+    for _ in range(5):
+        started = time.perf_counter()
+        top_k(probabilities, graph.of_users(np.arange(BULK_USERS)), 10)
+        bulk.append(BULK_USERS / (time.perf_counter() - started))
+    write_json(
+        path,
+        {
+            "users": BULK_USERS,
+            "items": BULK_ITEMS,
+            "edges": graph.num_edges,
+            "known_user_ms": {"median": float(np.median(single)), "p95": float(np.quantile(single, 0.95))},
+            "bulk_users_per_second": {"median": float(np.median(bulk)), "best": float(max(bulk))},
+        },
+    )
+
+
+def main() -> None:
+    root = Path(__file__).parents[2]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--edges", nargs="*", type=int, default=[100_000, 1_000_000, 10_000_000])
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--skip-answers", action="store_true", help="Do not measure how fast it answers.")
+    parser.add_argument("--out", type=Path, default=root / "experiments" / "results" / "link_prediction_scale.json")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    result: dict[str, Any] = read_json(arguments.out) if arguments.out.exists() else {"fits": {}, "answers": {}}
+    hardware = f"{platform.processor() or platform.machine()}, {arguments.threads} thread(s), torch {torch.__version__}"
+    result |= {"hardware": hardware, "load_at_start": round(os.getloadavg()[0], 1)}
+    part = arguments.out.with_suffix(".part.json")
+    jobs: list[tuple[str, Any, tuple[Any, ...]]] = [(str(n), measure_fit, (n, arguments.epochs, part)) for n in arguments.edges]
+    if not arguments.skip_answers:
+        jobs.insert(0, ("answers", measure_answers, (part,)))
+    for name, target, values in jobs:
+        process = multiprocessing.get_context("fork").Process(target=target, args=values)
+        process.start()
+        process.join()
+        if process.exitcode:
+            raise SystemExit(f"{name} failed with {process.exitcode}")
+        if name == "answers":
+            result["answers"] = read_json(part)
+        else:
+            result["fits"][name] = read_json(part)
+        part.unlink()
+        write_json(arguments.out, result)
+        print(name, json.dumps(result["answers"] if name == "answers" else result["fits"][name]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
