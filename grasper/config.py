@@ -121,10 +121,12 @@ class AlignConfig(Section):
     lora_rank: int = Field(8, ge=1, description="LoRA r.")
     lora_alpha: int = Field(32, ge=1, description="LoRA α.")
     lora_dropout: float = Field(0.1, ge=0, lt=1, description="LoRA dropout.")
-    target_modules: tuple[str, ...] = Field(("q_proj", "v_proj"), description="Modules that get an adapter.")
-    learning_rate: float = Field(5e-4, gt=0, description="AdamW's learning rate (5e-6 for an 8B model).")
-    epochs: float = Field(1.0, gt=0, description="Passes over the pairs.")
-    batch_size: int = Field(8, ge=1, description="Pairs in a batch.")
+    target_modules: tuple[str, ...] = Field(
+        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"), description="Modules that get an adapter."
+    )
+    learning_rate: float = Field(2e-3, gt=0, description="AdamW's learning rate (5e-6 for an 8B model).")
+    epochs: float = Field(2.0, gt=0, description="Passes over the pairs.")
+    batch_size: int = Field(4, ge=1, description="Pairs in a batch.")
     log_to_trackio: bool = Field(False, description="Also log the training to trackio (extra `logging`).")
     exemplars: int = Field(2, ge=0, description="Gold paths shown as examples to a backbone that cannot be fine-tuned.")
 
