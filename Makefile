@@ -44,7 +44,7 @@ reproduce: setup  ## the benchmark's four data sets, from DATA
 	done
 
 nano: setup  ## train the embedded language model from CORPUS and DATA
-	$(BIN)/python experiments/nano/train.py --corpus $(CORPUS) --data $(DATA)
+	$(BIN)/python -m experiments.nano.train --corpus $(CORPUS) --data $(DATA)
 
 clean:  ## remove runs and caches, keep .venv
 	rm -rf runs .pytest_cache .mypy_cache .ruff_cache
