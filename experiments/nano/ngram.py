@@ -48,22 +48,16 @@ class NgramModel:
         if not len(tokens):
             raise DataFormatError("expected at least one document to count, found none")
         numbers = tokens.astype(np.int64)  # number of the k-gram that ends at each place
+        predicted = np.flatnonzero(is_predicted)
         raw: list[tuple[np.ndarray, np.ndarray]] = []  # sorted keys and counts of each order
         continuations: list[np.ndarray] = []
-        shorter_keys = numbers
         for length in range(1, order + 1):
-            keys = numbers.copy() if length == 1 else self._keys(numbers, tokens)
-            predicted = np.flatnonzero(is_predicted)
-            types, first, counts = np.unique(keys[predicted], return_index=True, return_counts=True)
+            keys = numbers if length == 1 else self._keys(numbers, tokens)
+            types, first, places, counts = np.unique(keys[predicted], return_index=True, return_inverse=True, return_counts=True)
             if length > 1:  # how many different tokens stand before each (length − 1)-gram
-                shorter = raw[-1][0]
-                suffix = np.searchsorted(shorter, shorter_keys[predicted[first]])
-                continuations.append(np.bincount(suffix, minlength=len(shorter)))
+                continuations.append(np.bincount(numbers[predicted[first]], minlength=len(raw[-1][0])))
             raw.append((types, counts))
-            if length < order:
-                shorter_keys = keys
-                numbers = np.searchsorted(types, keys)
-                numbers[types[np.minimum(numbers, len(types) - 1)] != keys] = len(types)  # never predicted: runs of end tokens
+            numbers = self._number(keys, predicted, types, places)
         continuations.append(raw[-1][1])
         self._orders = [
             self._smooth(types, counts, histories=1 if length == 0 else len(raw[length - 1][0]) + 1)
@@ -102,6 +96,17 @@ class NgramModel:
         if not pieces:
             return np.empty(0, dtype=np.uint16), np.empty(0, dtype=bool)
         return np.concatenate(pieces), np.concatenate(flags)
+
+    @staticmethod
+    def _number(keys: np.ndarray, predicted: np.ndarray, types: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Number of the gram at each place; runs of end tokens are looked up, and where they are no type, share a number of their own."""
+        numbers = np.full(len(keys), -1, dtype=np.int64)
+        numbers[predicted] = places
+        others = np.flatnonzero(numbers < 0)
+        found = np.searchsorted(types, keys[others])
+        is_type = types[np.minimum(found, len(types) - 1)] == keys[others]
+        numbers[others] = np.where(is_type, found, len(types))
+        return numbers
 
     def _keys(self, numbers: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """Key of the gram that is one longer, at each place; the first place has no history and takes that of an unseen gram."""
