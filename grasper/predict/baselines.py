@@ -22,6 +22,8 @@ class ItemPredictor(Protocol):
     """Anything that scores the catalogue for histories."""
 
     name: str
+    propagates_words: bool
+    """Whether one user's words can travel on to others: then no target's words may be in the graph at all."""
 
     def fit(self, graph: Interactions, *, seed: int = 0) -> Self:
         """Learn from a graph and take it in."""
@@ -48,6 +50,7 @@ class FittedPredictor:
     """What predictors share once a graph is bound."""
 
     graph: Interactions
+    propagates_words = False
 
     def score(self, histories: Interactions) -> FloatArray:
         raise NotImplementedError

@@ -1,7 +1,8 @@
 """Tables as graphs: which edges and which words a request may see.
 
 Messages travel over the edges of the pools of `grasper.retrieve.pool.POOLS`, as facts only. The edge (user, requested item) is among them, since the
-request states it; the words behind it are taken out of the requester's own view (`features.ItemText`), so no target text reaches its own prediction.
+request states it; the words behind it are taken out of the requester's own view (`features.ItemText`), so no target text reaches its own prediction. A
+predictor that propagates words gets a graph without any target's words.
 """
 
 from __future__ import annotations
@@ -49,9 +50,8 @@ class Catalogue:
 
     def fit_text(self, dim: int, seed: int) -> TfidfSpace:
         """The text space of training reviews that are nobody's target, and all reviews encoded in it."""
-        targets = set(self.tables.examples["review_id"])
-        is_free = (self.split == "train") & ~self.tables.reviews["review_id"].isin(targets).to_numpy()
-        space = TfidfSpace.fit([self.texts[row] for row in np.flatnonzero(is_free)], dim, seed)
+        free = np.flatnonzero((self.split == "train") & ~self.is_target)
+        space = TfidfSpace.fit([self.texts[row] for row in free], dim, seed)
         self.text = space.encode(self.texts)
         return space
 
@@ -59,16 +59,24 @@ class Catalogue:
         """Encode all reviews with a sentence-transformers model."""
         self.text = embed_texts(self.texts, model_name, cache_dir)
 
-    def graph(self, pool: Pool) -> Interactions:
-        """The visible edges of some splits."""
+    @cached_property
+    def is_target(self) -> np.ndarray:
+        """Which reviews some example asks for, `[num_reviews]`."""
+        return self.tables.reviews["review_id"].isin(set(self.tables.examples["review_id"])).to_numpy()
+
+    def graph(self, pool: Pool, *, with_target_words: bool = True) -> Interactions:
+        """The visible edges of some splits; without target words, reviews that an example asks for are facts only, to everybody."""
         rows = np.flatnonzero(np.isin(self.split, pool))
+        text = None if self.text is None else self.text[rows]
+        if text is not None and not with_target_words:
+            text = text * ~self.is_target[rows, None]
         return Interactions.build(
             self.user_index[rows],
             self.item_index[rows],
             len(self.users),
             len(self.items),
             None if self.day is None else self.day[rows],
-            None if self.text is None else self.text[rows],
+            text,
             self.history_limit,
         )
 

@@ -22,6 +22,7 @@ class EncoderPredictor(FittedPredictor):
 
     def __init__(self, name: str, *, embedding_dim: int = 64, num_layers: int = 2, train: TrainSettings | None = None) -> None:
         self.name = name
+        self.propagates_words = name == "sage"
         self.embedding_dim, self.num_layers = embedding_dim, num_layers
         self.train = train or TrainSettings()
         self.report: dict[str, Any] = {}

@@ -93,7 +93,7 @@ class Predictor:
     def _bind(self, pool: Pool) -> tuple[ItemPredictor, Interactions]:
         """The model with the edges of a pool taken in; made on first use."""
         if pool not in self._bound:
-            graph = self.catalogue.graph(pool)
+            graph = self.catalogue.graph(pool, with_target_words=not self.model.propagates_words)
             self._bound[pool] = copy.copy(self.model).bind(graph), graph
         return self._bound[pool]
 

@@ -36,8 +36,9 @@ def fit(config: PredictConfig, tables: Tables, out_dir: Path, *, seed: int) -> d
     started = time.perf_counter()
     catalogue = Catalogue(tables)
     space = _encode_text(catalogue, config, out_dir, seed)
-    graph = catalogue.graph(("train",))
-    model, validation = fit_validated(make_predictor(config, catalogue), graph, seed=seed)
+    model = make_predictor(config, catalogue)
+    graph = catalogue.graph(("train",), with_target_words=not model.propagates_words)
+    model, validation = fit_validated(model, graph, seed=seed)
     temperature = fit_temperature(validation.scores, validation.targets)
     fit_seconds = time.perf_counter() - started
 

@@ -1,0 +1,160 @@
+"""The stage on tables: what it writes, what it may see, and how it is opened again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from grasper.config import PredictConfig
+from grasper.errors import DataFormatError, MissingFileError, RunMismatchError, UnknownIdError
+from grasper.predict import fit, load
+from grasper.records import CANDIDATE_COLUMNS, EXAMPLE_COLUMNS, ITEM_COLUMNS, REVIEW_COLUMNS, Review, Tables
+
+DAY = 86_400
+ENCODERS = ["hybrid", "lightgcn", "sage", "popularity", "itemknn", "ease", "similarity"]
+
+
+def make_tables(target_text: str = "the hidden words", *, cutoff: float | None = None) -> Tables:
+    """Two tastes of 12 items each, 60 train users, 10 dev users with one visible and one target review; a0 … a11 are tea, b0 … b11 coffee."""
+    rng = np.random.default_rng(0)
+    rows: list[tuple[object, ...]] = []
+    for user in range(60):
+        taste = "ab"[user % 2]
+        for place, item in enumerate(rng.permutation(12)[: 2 + user % 4]):
+            words = f"lovely {'tea' if taste == 'a' else 'coffee'} number{item}"
+            rows.append((f"t{user}-{place}", f"user{user}", f"{taste}{item}", 5.0, "Nice", words, (10 * user + place) * DAY, "train"))
+    examples: list[tuple[object, ...]] = []
+    for user in range(10):
+        taste = "ab"[user % 2]
+        rows.append((f"d{user}-0", f"dev{user}", f"{taste}{user}", 4.0, "Target", target_text if user == 0 else "fine drink", 700 * DAY, "dev"))
+        rows.append((f"d{user}-1", f"dev{user}", f"{taste}{(user + 5) % 12}", 4.0, "Seen", "fine drink", 690 * DAY, "dev"))
+        examples.append((f"d{user}-0", f"d{user}-0", f"dev{user}", f"{taste}{user}", "dev-a", cutoff, False))
+    examples.append(("t0-0", "t0-0", "user0", next(str(row[2]) for row in rows if row[0] == "t0-0"), "align", None, False))
+    items = pd.DataFrame([(f"{t}{i}", f"drink {t}{i}", None, None) for t in "ab" for i in range(12)], columns=ITEM_COLUMNS)
+    return Tables(pd.DataFrame(rows, columns=REVIEW_COLUMNS), items, pd.DataFrame(examples, columns=EXAMPLE_COLUMNS))
+
+
+def candidates(out_dir: Path) -> pd.DataFrame:
+    return pd.read_parquet(out_dir / "candidates.parquet")
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_writes_candidates_for_every_example(encoder: str, tmp_path: Path) -> None:
+    """Ranks from 1, scores that fall, probability-like, and nothing that the user met, the requested item included."""
+    tables = make_tables()
+    counts = fit(PredictConfig(encoder=encoder, top_k=5, max_epochs=3), tables, tmp_path, seed=0)  # type: ignore[arg-type]
+    table = candidates(tmp_path)
+    assert list(table.columns) == list(CANDIDATE_COLUMNS)
+    assert counts["candidates"] == len(table) == 11 * 5
+    assert set(table["example_id"]) == set(tables.examples["example_id"])
+    met = set(zip(tables.reviews["user_id"], tables.reviews["item_id"], strict=True))
+    assert not met & set(zip(table["user_id"], table["item_id"], strict=True))
+    for _, rows in table.groupby("example_id"):
+        assert rows["rank"].tolist() == [1, 2, 3, 4, 5]
+        assert rows["score"].is_monotonic_decreasing
+        assert 0 < rows["score"].sum() <= 1.000001
+
+
+def test_predicts_the_users_taste(tmp_path: Path) -> None:
+    """Tea drinkers get tea, coffee drinkers coffee, from two edges each."""
+    fit(PredictConfig(top_k=3), make_tables(), tmp_path, seed=0)
+    table = candidates(tmp_path)
+    dev = table[table["user_id"].str.startswith("dev")]
+    is_even = dev["user_id"].str[3:].astype(int) % 2 == 0
+    assert ((dev["item_id"].str[0] == "a") == is_even).mean() > 0.9
+
+
+@pytest.mark.parametrize("encoder", ["hybrid", "sage", "similarity"])
+def test_target_text_never_reaches_its_own_candidates(encoder: str, tmp_path: Path) -> None:
+    """Other words in the target leave the requester's own candidates and scores as they were."""
+    tables = []
+    for name, text in (("one", "the hidden words"), ("two", "lovely coffee number3 lovely coffee")):
+        fit(PredictConfig(encoder=encoder, max_epochs=3), make_tables(text), tmp_path / name, seed=0)  # type: ignore[arg-type]
+        table = candidates(tmp_path / name)
+        tables.append(table[table["user_id"] == "dev0"].reset_index(drop=True))
+    pd.testing.assert_frame_equal(tables[0], tables[1], rtol=1e-3)
+
+
+def test_own_training_words_do_not_reach_an_alignment_pair(tmp_path: Path) -> None:
+    """The text of a training target neither fits the text space nor stands behind its own item."""
+    found = []
+    for name, text in (("one", "lovely tea number1"), ("two", "lovely coffee coffee coffee")):
+        tables = make_tables()
+        tables.reviews.loc[tables.reviews["review_id"] == "t0-0", "text"] = text
+        fit(PredictConfig(encoder="similarity"), tables, tmp_path / name, seed=0)
+        table = candidates(tmp_path / name)
+        found.append(table[table["example_id"] == "t0-0"]["item_id"].tolist())
+    assert found[0] == found[1]
+
+
+def test_after_the_cutoff_nothing_is_known(tmp_path: Path) -> None:
+    """With a cut-off at day 100, no item whose first review is later is predicted, and later own edges do not count as history."""
+    tables = make_tables(cutoff=100 * DAY)
+    fit(PredictConfig(top_k=24), tables, tmp_path, seed=0)
+    first = tables.reviews[tables.reviews["split"] != "test"].groupby("item_id")["timestamp"].min() / DAY
+    table = candidates(tmp_path)
+    dev = table[table["user_id"].str.startswith("dev")]
+    assert (dev["item_id"].map(first) <= 100).all()
+    seen_later = dev[(dev["user_id"] == "dev1") & (dev["item_id"] == "b6")]
+    assert len(seen_later) == int(first["b6"] <= 100)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_loaded_predictor_answers_alike(encoder: str, tmp_path: Path) -> None:
+    """After `load`, examples get the same candidates; the folder holds no pickle."""
+    tables = make_tables()
+    fit(PredictConfig(encoder=encoder, max_epochs=3), tables, tmp_path, seed=0)  # type: ignore[arg-type]
+    predictor = load(tmp_path, tables)
+    pd.testing.assert_frame_equal(predictor.predict_examples(tables.examples, 10), candidates(tmp_path), rtol=1e-4)
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".safetensors", ".json", ".parquet"}
+
+
+def test_two_fits_write_the_same_files(tmp_path: Path) -> None:
+    """One seed, one result, to the byte."""
+    for name in ("one", "two"):
+        fit(PredictConfig(), make_tables(), tmp_path / name, seed=7)
+    for name in ("candidates.parquet", "model.safetensors"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_metrics_hold_validation_and_reliability(tmp_path: Path) -> None:
+    """What the report shows is there, from withheld training edges."""
+    fit(PredictConfig(), make_tables(), tmp_path, seed=0)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["validation"]["num_edges"] >= 20
+    assert 0 <= metrics["validation"]["ndcg@10"] <= 1
+    assert sum(point["count"] for point in metrics["validation"]["reliability"]) > 0
+    assert "popularity" in metrics["weights"]
+
+
+def test_users_and_newcomers(tmp_path: Path) -> None:
+    """Known users in the asked order; a newcomer's single tea leads to tea; unknown ids and empty histories are errors."""
+    tables = make_tables()
+    fit(PredictConfig(), tables, tmp_path, seed=0)
+    predictor = load(tmp_path, tables)
+    known = predictor.predict_users(["dev3", "user5"], 4)
+    assert known["user_id"].tolist() == ["dev3"] * 4 + ["user5"] * 4
+    fresh = predictor.predict_history([Review("h1", "me", "a4", "Lovely tea")], 4)
+    assert set(fresh["item_id"].str[0]) == {"a"}
+    assert "a4" not in set(fresh["item_id"])
+    with pytest.raises(UnknownIdError, match="nobody"):
+        predictor.predict_users(["nobody"], 3)
+    with pytest.raises(UnknownIdError, match="z9"):
+        predictor.predict_history([Review("h1", "me", "z9", "")], 3)
+    with pytest.raises(DataFormatError, match="empty"):
+        predictor.predict_history([], 3)
+
+
+def test_damaged_or_missing_files_are_named(tmp_path: Path) -> None:
+    """Opening says which file is wrong and what to do."""
+    tables = make_tables()
+    with pytest.raises(MissingFileError, match=r"model\.json"):
+        load(tmp_path, tables)
+    fit(PredictConfig(encoder="popularity"), tables, tmp_path, seed=0)
+    (tmp_path / "model.safetensors").write_bytes(b"\x00" * 64)
+    with pytest.raises(RunMismatchError, match="damaged"):
+        load(tmp_path, tables)

@@ -1,0 +1,84 @@
+"""Closed-form signals against naive loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from grasper.predict.graph import Interactions
+from grasper.predict.recency import RecentPopularity, usable_bandwidths
+from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, keep_strongest, order_weights, walk_weights
+
+LIKED = np.random.default_rng(0).random((30, 9)) < 0.35
+LIKED[:, 8] = False
+LIKED[0] = False
+LIKED[0, 8] = True  # an item that shares no user with another
+GRAPH = Interactions.from_matrix(LIKED)
+X = LIKED.astype(float)
+
+
+def test_ease_solves_its_ridge_problem() -> None:
+    """Every column is the ridge regression of that item on the others, the isolated item stays out."""
+    weights = ease_weights(cooccurrence(GRAPH), 3.0)
+    for item in range(8):
+        others = [other for other in range(8) if other != item]
+        a = X[:, others].T @ X[:, others] + 3.0 * np.eye(7)
+        np.testing.assert_allclose(weights[others, item], np.linalg.solve(a, X[:, others].T @ X[:, item]), atol=1e-5)
+    assert not np.diag(weights).any()
+    assert not weights[8].any()
+    assert not weights[:, 8].any()
+
+
+def test_cosine_and_walk_by_loops() -> None:
+    """Cosine shrinks by the given users; the walk goes item → user → item with equal chances."""
+    cosine, walk = cosine_weights(cooccurrence(GRAPH), 2.0), walk_weights(GRAPH, 2.0)
+    degree = X.sum(0)
+    for i in range(8):
+        for j in range(8):
+            if i == j:
+                continue
+            shared = X[:, i] @ X[:, j]
+            assert cosine[i, j] == pytest.approx(shared / (np.sqrt(degree[i] * degree[j]) + 2.0), rel=1e-5)
+            steps = sum(X[u, i] * X[u, j] / max(X[u].sum(), 1) for u in range(30))
+            assert walk[i, j] == pytest.approx(steps / (degree[i] + 2.0), rel=1e-5, abs=1e-7)
+
+
+def test_order_counts_pairs_by_their_gap() -> None:
+    """One history a, b, c: after a comes b (1) and c (1/2); before c came b (1) and a (1/2)."""
+    graph = Interactions.build(np.zeros(3, np.int64), np.array([2, 0, 1]), 1, 3, np.array([1.0, 2.0, 3.0]))
+    after, before = order_weights(graph, 0.5)
+    np.testing.assert_allclose(after[2], np.array([1, 0.5, 0]) / 2)
+    np.testing.assert_allclose(before[1], np.array([1, 0, 0.5]) / 2)
+    assert not after[1].any()
+
+
+def test_strongest_neighbours_by_column() -> None:
+    """Two of four weights of each column are left."""
+    weights = np.arange(16, dtype=np.float32).reshape(4, 4)
+    assert (keep_strongest(weights, 2) != 0).sum(0).tolist() == [2, 2, 2, 2]
+    assert keep_strongest(weights, 2)[3, 0] == 12
+
+
+def test_recent_popularity_equals_a_naive_kernel() -> None:
+    """Activity around a user's last day is the sum of exp(−bins apart / 2) over edges, smoothed by overall shares."""
+    rng = np.random.default_rng(1)
+    graph = Interactions.build(rng.integers(0, 20, 120), rng.integers(0, 6, 120), 20, 6, np.where(rng.random(120) < 0.1, np.nan, rng.uniform(0, 90, 120)))
+    recent = RecentPopularity(graph, 10.0)
+    scores = recent(graph)
+    assert graph.day is not None
+    known = ~np.isnan(graph.day)
+    first = graph.day[known].min()
+    bins = ((graph.day - first) // 5.0)[known]
+    share = (graph.item_degree + 0.1) / (graph.item_degree + 0.1).sum()
+    for user in range(20):
+        if np.isnan(graph.last_day[user]):
+            continue
+        weight = np.exp(-np.abs(bins - (graph.last_day[user] - first) // 5.0) / 2)
+        activity = np.bincount(graph.item_index[known], weight, minlength=6)
+        np.testing.assert_allclose(scores[user], np.log((activity + 5 * share) / (activity.sum() + 5)), rtol=1e-3, atol=1e-4)
+
+
+def test_no_day_no_recency() -> None:
+    """Without times no bandwidth is used; undated users get overall shares."""
+    assert usable_bandwidths(GRAPH) == ()
+    np.testing.assert_allclose(np.exp(RecentPopularity(GRAPH, 7.0)(GRAPH)).sum(1), 1.0, rtol=1e-5)

@@ -1,0 +1,73 @@
+"""Exact top-k by blocks, and calibrated scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from grasper.errors import ShapeError
+from grasper.predict.calibrate import expected_calibration_error, fit_temperature, log_softmax, reliability
+from grasper.predict.graph import Interactions
+from grasper.predict.topk import top_k
+
+RNG = np.random.default_rng(0)
+SCORES = np.round(RNG.normal(size=(37, 19)), 1).astype(np.float32)
+GRAPH = Interactions.from_matrix(RNG.random((37, 19)) < 0.3)
+
+
+def scorer(sizes: list[int] | None = None):
+    position = {"start": 0}
+
+    def score(block: Interactions) -> np.ndarray:
+        start = position["start"]
+        position["start"] += block.num_users
+        if sizes is not None:
+            sizes.append(block.num_users * block.num_items)
+        return SCORES[start : start + block.num_users].copy()
+
+    return score
+
+
+@pytest.mark.parametrize("block_scores", [1, 19 * 5, 10_000])
+def test_blocks_equal_a_naive_loop(block_scores: int) -> None:
+    """Whatever the block, the lists are those of sorting every row, ties in catalogue order, and no block is larger than allowed."""
+    sizes: list[int] = []
+    items, scores = top_k(scorer(sizes), GRAPH, 6, block_scores=block_scores)
+    seen = GRAPH.matrix.toarray() > 0
+    for user in range(37):
+        best = sorted((item for item in range(19) if not seen[user, item]), key=lambda item: (-SCORES[user, item], item))[:6]
+        assert items[user].tolist() == best
+        assert scores[user].tolist() == SCORES[user, best].tolist()
+    assert max(sizes) <= max(block_scores, 19)
+
+
+def test_forbidden_items_and_empty_places() -> None:
+    """Only allowed items appear; places that nothing is left for are −1."""
+    allowed = np.zeros(19, bool)
+    allowed[:3] = True
+    items, scores = top_k(scorer(), GRAPH, 5, allowed=allowed)
+    assert set(items.ravel()) <= {-1, 0, 1, 2}
+    assert np.isneginf(scores[items == -1]).all()
+
+
+def test_wrong_shape_is_an_error() -> None:
+    """A scorer must cover the catalogue."""
+    with pytest.raises(ShapeError, match="expected"):
+        top_k(lambda block: np.zeros((block.num_users, 3), np.float32), GRAPH, 2)
+
+
+def test_temperature_is_found_again() -> None:
+    """Targets drawn from softmax(scores / 3) ask for temperature 3."""
+    scores = RNG.normal(scale=6, size=(4000, 12)).astype(np.float32)
+    p = np.exp(log_softmax(scores / 3))
+    targets = np.array([RNG.choice(12, p=row / row.sum()) for row in p.astype(np.float64)])
+    assert fit_temperature(scores, targets) == pytest.approx(3, rel=0.1)
+
+
+def test_reliability_of_honest_probabilities_is_a_diagonal() -> None:
+    """Hits drawn with their predicted probability lie on it; doubling the probabilities shows."""
+    p = RNG.random(20_000)
+    hits = RNG.random(20_000) < p
+    assert expected_calibration_error(reliability(p, hits)) < 0.02
+    assert expected_calibration_error(reliability(np.minimum(2 * p, 1), hits)) > 0.15
+    assert sum(point["count"] for point in reliability(p, hits)) == 20_000

@@ -1,0 +1,126 @@
+"""Training keeps labels and messages apart, in one process and in several."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from grasper.predict import train
+from grasper.predict.encoders import LightGCNEncoder, Messages, messages_of, to_histories
+from grasper.predict.graph import Interactions
+from grasper.predict.train import TrainSettings, deal_folds, fold_backward, linking_edges, train_encoder
+
+GRAPH = Interactions.from_matrix(np.random.default_rng(0).random((25, 12)) < 0.3)
+
+
+def new_encoder(seed: int = 0) -> LightGCNEncoder:
+    return LightGCNEncoder(12, 6, 2, torch.Generator().manual_seed(seed))
+
+
+def test_folds_deal_every_edge_once() -> None:
+    """Folds are disjoint and complete, at least eight."""
+    folds = deal_folds(100, 2048, np.random.default_rng(0))
+    assert len(folds) == 8
+    assert sorted(np.concatenate(folds).tolist()) == list(range(100))
+
+
+def test_edges_to_be_predicted_are_absent_from_edge_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the fold, propagation and histories see only the other edges."""
+    seen: list[Messages] = []
+    monkeypatch.setattr(train, "messages_of", lambda graph, text: seen.append(messages_of(graph, text)) or seen[-1])
+    rng = np.random.default_rng(0)
+    for fold in deal_folds(GRAPH.num_edges, 20, rng):
+        fold_backward(new_encoder(), GRAPH, fold, rng)
+        carried = seen[-1].to_users.to_dense().numpy() > 0
+        assert not carried[GRAPH.user_index[fold], GRAPH.item_index[fold]].any()
+        assert carried.sum() == GRAPH.num_edges - len(fold)
+
+
+@pytest.mark.parametrize("scores_at_once", [1, 20_000_000])
+def test_loss_and_gradients_equal_a_naive_loop(monkeypatch: pytest.MonkeyPatch, scores_at_once: int) -> None:
+    """Cross-entropy of each label among its user's unmet items, written out, in one block or in many."""
+    monkeypatch.setattr(train, "SCORES_AT_ONCE", scores_at_once)
+    fold = np.array([1, 5, 9, 10, 30])
+    encoder, twin = new_encoder(), new_encoder()
+    loss = fold_backward(encoder, GRAPH, fold, np.random.default_rng(0))
+
+    rest = GRAPH.keep(~np.isin(np.arange(GRAPH.num_edges), fold))
+    messages = messages_of(rest)
+    items = twin.items(messages)
+    scores = twin.users(items, to_histories(rest, rest.item_degree)) @ items.T + twin.popularity(messages)
+    met = GRAPH.matrix.toarray() > 0
+    losses = []
+    for edge in fold:
+        user, item = GRAPH.user_index[edge], GRAPH.item_index[edge]
+        choices = [item, *np.flatnonzero(~met[user])]
+        losses.append(F.cross_entropy(scores[user, choices][None], torch.zeros(1, dtype=torch.long)))
+    naive = torch.stack(losses).mean()
+    naive.backward()
+    assert loss == pytest.approx(float(naive.detach()), rel=1e-5)
+    assert encoder.embedding.grad is not None
+    assert twin.embedding.grad is not None
+    torch.testing.assert_close(encoder.embedding.grad, twin.embedding.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_sampled_softmax_learns_the_same_structure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a catalogue taken for a large one, sampled negatives tell two tastes apart."""
+    monkeypatch.setattr(train, "FULL_SOFTMAX", 5)
+    monkeypatch.setattr(train, "NUM_NEGATIVES", 6)
+    users, items = np.indices((40, 20))
+    graph = Interactions.from_matrix((users % 2 == items % 2) & (users % 20 != items))
+    encoder = LightGCNEncoder(20, 16, 2, torch.Generator().manual_seed(0))
+    train_encoder(encoder, graph, TrainSettings(), seed=0, num_epochs=6)
+    scores = train.score_histories(encoder, *train.encode_items(encoder, graph), graph, graph.item_degree)
+    scores[graph.user_index, graph.item_index] = -np.inf
+    assert (scores.argmax(1) == np.arange(40) % 20).mean() > 0.9
+
+
+def test_linking_edges_are_those_of_users_with_two() -> None:
+    """Single edges are left out, users and items keep their numbers."""
+    graph = Interactions.from_matrix([[1, 0, 0], [1, 0, 1]])
+    kept = linking_edges(graph)
+    assert (kept.num_users, kept.user_index.tolist()) == (2, [1, 1])
+
+
+SCRIPT = """
+import json, sys
+import numpy as np, torch, torch.distributed as dist
+from grasper.predict.graph import Interactions
+from grasper.predict.encoders import LightGCNEncoder
+from grasper.predict.train import TrainSettings, encode_items, process_of, score_histories, train_encoder
+torch.set_num_threads(1)
+dist.init_process_group("gloo")
+users, items = np.indices((40, 20))
+graph = Interactions.from_matrix((users % 2 == items % 2) & (users % 20 != items))
+encoder = LightGCNEncoder(20, 16, 2, torch.Generator().manual_seed(0))
+train_encoder(encoder, graph, TrainSettings(), seed=0, num_epochs=8)
+scores = score_histories(encoder, *encode_items(encoder, graph), graph, graph.item_degree)
+scores[graph.user_index, graph.item_index] = -np.inf
+total = torch.tensor([float(encoder.embedding.sum())])
+both = [torch.zeros(1) for _ in range(dist.get_world_size())]
+dist.all_gather(both, total)
+if dist.get_rank() == 0:
+    found = float((scores.argmax(1) == np.arange(40) % 20).mean())
+    json.dump({"processes": dist.get_world_size(), "found": found, "spread": float(abs(both[0] - both[-1]))}, open(sys.argv[1], "w"))
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
+    """`torchrun` starts two processes, which end with the same parameters and the quality of one."""
+    script, out = tmp_path / "script.py", tmp_path / "out.json"
+    script.write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script), str(out)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300, cwd=Path(__file__).parents[2])
+    result = json.loads(out.read_text())
+    assert result["processes"] == 2
+    assert result["found"] > 0.9
+    assert result["spread"] == 0.0
