@@ -129,7 +129,9 @@ MODELS: dict[str, Entry] = {
     "lightgcn": Entry(None, {"{}": lambda dataset: EncoderPredictor("lightgcn")}, is_random=True),
     "sage": Entry("svd", {"{}": lambda dataset: EncoderPredictor("sage")}, is_random=True),
     "popularity": Entry(None, grid(Popularity, [{}])),
-    "itemknn": Entry(None, grid(ItemKNN, [{"shrinkage": s, "num_neighbours": n} for s in (0.0, 10.0, 50.0, 200.0, 1000.0) for n in (20, 100, 10_000)])),
+    "itemknn": Entry(
+        None, grid(ItemKNN, [{"shrinkage": s, "num_neighbours": n} for s in (0.0, 10.0, 50.0, 200.0, 1000.0) for n in (20, 100, 10_000)])
+    ),
     "ease": Entry(None, grid(Ease, [{"regularization": value} for value in (1.0, 5.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)])),
     "tfidf": Entry("tfidf", {str(w): (lambda dataset, w=w: Similarity(dataset.metadata, w)) for w in (0.0, 0.2, 0.5)}),
     "bm25": Entry("bm25", {str(w): (lambda dataset, w=w: Similarity(dataset.metadata, w)) for w in (0.0, 0.2, 0.5)}),
@@ -379,12 +381,12 @@ def cell(entry: dict[str, Any], group: str, model: str, best: float) -> str:
     return f"**{value:.4f}**" if value == best else f"{value:.4f}"
 
 
-def write_docs(result: dict[str, Any], page: Path) -> None:
-    """Replace the tables between the markers of the page."""
-    begin, end = "<!-- link_prediction.json: begin -->", "<!-- link_prediction.json: end -->"
+def write_docs(table: str, page: Path, name: str) -> None:
+    """Replace what stands between the markers of the page by a table made from the results file `name`."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     text = page.read_text(encoding="utf-8")
     head, rest = text.split(begin)
-    page.write_text(f"{head}{begin}\n\n{markdown(result)}\n{end}{rest.split(end)[1]}", encoding="utf-8")
+    page.write_text(f"{head}{begin}\n\n{table}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 def main() -> None:
@@ -406,7 +408,7 @@ def main() -> None:
     result = summarise(arguments.cache, arguments.sets, arguments.models, tuple(arguments.seeds))
     write_json(arguments.out, result)
     if set(arguments.models) == set(MODELS):
-        write_docs(result, root / "docs" / "predict.md")
+        write_docs(markdown(result), root / "docs" / "predict.md", "link_prediction.json")
     print(json.dumps(result["summary"], indent=2))
 
 

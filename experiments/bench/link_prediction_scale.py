@@ -2,8 +2,8 @@
 
     python experiments/bench/link_prediction_scale.py --edges 100000 1000000 10000000
 
-Graphs are generated: item popularity and user activity follow power laws, as in review data, and users prefer the items of their own taste. Every size
-runs in a process of its own. Seconds are wall-clock with the load of the machine, `cpu_seconds` the processor time spent.
+Graphs are generated: item popularity and user activity follow power laws, as in review data, and users prefer the items of their own taste. Every
+size runs in a process of its own. Seconds are wall-clock with the load of the machine, `cpu_seconds` the processor time spent.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from link_prediction import write_docs
 
 from grasper.predict.calibrate import log_softmax
 from grasper.predict.graph import Interactions
@@ -84,16 +85,18 @@ def measure_answers(path: Path) -> None:
         return log_softmax(scores)
 
     top_k(probabilities, graph.of_users([0]), 10)
-    single = []
+    single, cpu = [], time.process_time()
     for user in range(100):
         started = time.perf_counter()
         top_k(probabilities, graph.of_users([user]), 10)
         single.append(1000 * (time.perf_counter() - started))
-    bulk = []
+    single_cpu = (time.process_time() - cpu) / 100
+    bulk, cpu = [], time.process_time()
     for _ in range(5):
         started = time.perf_counter()
         top_k(probabilities, graph.of_users(np.arange(BULK_USERS)), 10)
         bulk.append(BULK_USERS / (time.perf_counter() - started))
+    bulk_cpu = (time.process_time() - cpu) / 5
     write_json(
         path,
         {
@@ -101,9 +104,34 @@ def measure_answers(path: Path) -> None:
             "items": BULK_ITEMS,
             "edges": graph.num_edges,
             "known_user_ms": {"median": float(np.median(single)), "p95": float(np.quantile(single, 0.95))},
+            "known_user_cpu_ms": 1000 * single_cpu,
+            "bulk_users_per_cpu_second": BULK_USERS / bulk_cpu,
             "bulk_users_per_second": {"median": float(np.median(bulk)), "best": float(max(bulk))},
         },
     )
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The table of docs/predict.md."""
+    lines = [
+        "| interactions | users | items | fit, processor seconds | fit, seconds | peak GiB | µs of processor per interaction |",
+        "|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for fit in sorted(result["fits"].values(), key=lambda fit: fit["edges"]):
+        each = 1e6 * fit["fit_cpu_seconds"] / fit["edges"]
+        sizes = f"{fit['edges']:,} | {fit['users']:,} | {fit['items']:,}"
+        lines.append(f"| {sizes} | {fit['fit_cpu_seconds']:.1f} | {fit['fit_seconds']:.1f} | {fit['peak_mib'] / 1024:.2f} | {each:.0f} |")
+    answers = result["answers"]
+    if answers:
+        clock, bulk = answers["known_user_ms"]["median"], answers["bulk_users_per_second"]["best"]
+        lines += [
+            "",
+            f"Answers on a catalogue of {answers['items']:,} items, calibrated top-10, after loading: a known user in "
+            f"{answers['known_user_cpu_ms']:.1f} ms of processor time ({clock:.1f} ms on the clock), {answers['users']:,} users at "
+            f"{answers['bulk_users_per_cpu_second']:,.0f} per processor second ({bulk:,.0f} per second on the clock).",
+        ]
+    lines += ["", f"Hardware: {result['hardware']}; load of the machine at the start {result['load_at_start']}, so clock times are upper bounds."]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -135,6 +163,8 @@ def main() -> None:
             result["fits"][name] = read_json(part)
         part.unlink()
         write_json(arguments.out, result)
+        if {"1000000"} <= set(result["fits"]) and result["answers"] and arguments.out.parent.name == "results":
+            write_docs(markdown(result), root / "docs" / "predict.md", "link_prediction_scale.json")
         print(name, json.dumps(result["answers"] if name == "answers" else result["fits"][name]), flush=True)
 
 

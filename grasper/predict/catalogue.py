@@ -1,8 +1,8 @@
 """Tables as graphs: which edges and which words a request may see.
 
-Messages travel over the edges of the pools of `grasper.retrieve.pool.POOLS`, as facts only. The edge (user, requested item) is among them, since the
-request states it; the words behind it are taken out of the requester's own view (`features.ItemText`), so no target text reaches its own prediction. A
-predictor that propagates words gets a graph without any target's words.
+Messages travel over the edges of the pools of `grasper.retrieve.pool.POOLS`, as facts only. The edge (user, requested item) is among them, since
+the request states it; the words behind it are taken out of the requester's own view (`features.ItemText`), so no target text reaches its own
+prediction. A predictor that propagates words gets a graph without any target's words.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Catalogue:
         self.users, self.items = Vocabulary(reviews["user_id"]), Vocabulary(reviews["item_id"])
         self.user_index = self.users.index(reviews["user_id"])
         self.item_index = self.items.index(reviews["item_id"])
-        timestamp = reviews["timestamp"].astype("float64").to_numpy(na_value=np.nan)
+        timestamp = reviews["timestamp"].to_numpy(dtype=np.float64, na_value=np.nan)
         self.day = timestamp / SECONDS_PER_DAY if np.isfinite(timestamp).any() else None
         self.split = reviews["split"].to_numpy(dtype=object)
         self.text: FloatArray | None = None

@@ -2,8 +2,8 @@
 
     torchrun --nproc_per_node 2 -m grasper.predict.distributed --prepare runs/NAME/prepare --out runs/NAME/predict
 
-Each process takes every n-th fold of the edges, gradients are averaged (gloo on the CPU), and the first process writes the files. All processes hold the
-same model after every step.
+Each process takes every n-th fold of the edges, gradients are averaged (gloo on the CPU), and the first process writes the files. All processes hold
+the same model after every step.
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ def neighbourhood(tables: Tables, user_id: str, candidates: pd.DataFrame, *, max
         graph.add_edge(("user", user_id), ("item", item_id), kind="review")
     for row in best.itertuples(index=False):
         if row.item_id not in met:
-            graph.add_node(("item", row.item_id), kind="predicted", label=_item_label(tables, row.item_id))
-            graph.add_edge(("user", user_id), ("item", row.item_id), kind="predicted", score=float(row.score), rank=int(row.rank))
+            graph.add_node(("item", row.item_id), kind="predicted", label=_item_label(tables, str(row.item_id)))
+            graph.add_edge(("user", user_id), ("item", row.item_id), kind="predicted", score=float(row.score), rank=int(row.rank))  # type: ignore[arg-type]
     shown = {node[1] for node in graph if node[0] == "item"}
     others = reviews[reviews["item_id"].isin(shown) & (reviews["user_id"] != user_id)].drop_duplicates(["user_id", "item_id"])
     shared = others["user_id"].value_counts(sort=False)

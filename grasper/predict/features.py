@@ -126,7 +126,7 @@ class ItemText:
     def score(self, histories: Interactions) -> FloatArray:
         """Mean cosine between the items met and every item, `[num_users, num_items]`."""
         scores = self.profiles(histories) @ self.vectors.T
-        return np.asarray(scores.todense() if sp.issparse(scores) else scores, dtype=np.float32)
+        return np.asarray(scores.toarray() if isinstance(scores, sp.csr_matrix) else scores, dtype=np.float32)
 
 
 def _row_sums(rows: IndexArray, num_rows: int, weights: FloatArray) -> sp.csr_matrix:
@@ -136,7 +136,7 @@ def _row_sums(rows: IndexArray, num_rows: int, weights: FloatArray) -> sp.csr_ma
 
 def unit_rows(vectors: FloatArray | sp.csr_matrix) -> FloatArray | sp.csr_matrix:
     """Rows scaled to length 1; rows no longer than rounding noise (an item that only the requester reviewed) become zeros."""
-    if sp.issparse(vectors):
+    if isinstance(vectors, sp.csr_matrix):
         lengths = np.sqrt(np.asarray(vectors.multiply(vectors).sum(1)).ravel())
         return (sp.diags(np.where(lengths > NOISE, 1.0 / np.maximum(lengths, NOISE), 0.0).astype(np.float32)) @ vectors).tocsr()
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -6,6 +6,7 @@ so a user unseen in training needs no retraining.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -162,7 +163,11 @@ def as_interactions(graph: Interactions | ArrayLike | sp.spmatrix) -> Interactio
 def adjacency(rows: IndexArray, columns: IndexArray, values: NDArray[np.floating], shape: tuple[int, int]) -> Tensor:
     """A sparse CSR tensor that torch-geometric's convolutions multiply with; `rows` × `columns` = targets × sources."""
     matrix = sp.csr_matrix((values.astype(np.float32), (rows, columns)), shape)
-    return torch.sparse_csr_tensor(torch.from_numpy(matrix.indptr), torch.from_numpy(matrix.indices), torch.from_numpy(matrix.data), shape)
+    pointers, indices, data = (torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
+    with warnings.catch_warnings():
+        # torch says once per process that its sparse tensors are young; what is used of them here is tested.
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.sparse_csr_tensor(pointers, indices, data, shape, check_invariants=False)
 
 
 class Vocabulary:

@@ -46,8 +46,8 @@ Reading = Literal["all", "latest"]
 class Signals:
     """All signals of one graph; `names` fixes their order.
 
-    Three kinds: *linear* ones are a product of a history with an item–item matrix, *logarithmic* ones the log of such a product (plus a floor, so that
-    they are log probabilities), and the others are made from popularity, days, words and embeddings.
+    Three kinds: *linear* ones are a product of a history with an item–item matrix, *logarithmic* ones the log of such a product (plus a floor, so
+    that they are log probabilities), and the others are made from popularity, days, words and embeddings.
     """
 
     graph: Interactions
@@ -119,7 +119,8 @@ class Signals:
         rows = {reading: read(histories, reading) for reading in ("all", "latest")}
         if self.linear:
             by_degree = sp.diags(np.log(np.maximum(histories.user_degree, 1)).astype(np.float32))
-            scores = sp.hstack([rows["all"], rows["latest"], by_degree @ rows["all"], by_degree @ rows["latest"]], format="csr") @ self._merged(mixture)
+            both = sp.hstack([rows["all"], rows["latest"]], format="csr")
+            scores = sp.hstack([both, by_degree @ both], format="csr") @ self._merged(mixture)
             scores += weights[:, :1] * self.popularity
         else:
             scores = weights[:, :1] * self.popularity

@@ -14,11 +14,12 @@ from grasper.predict.baselines import ItemPredictor
 from grasper.predict.calibrate import log_softmax
 from grasper.predict.catalogue import Catalogue, Pool, first_days, histories_until
 from grasper.predict.graph import SECONDS_PER_DAY, FloatArray, IndexArray, Interactions
-from grasper.predict.topk import hide, top_k
+from grasper.predict.topk import BLOCK_SCORES, hide, top_k
 from grasper.records import CANDIDATE_COLUMNS, Review
 from grasper.retrieve.pool import POOLS
 
 EXAMPLES_AT_ONCE = 1024
+"""Examples with a cut-off are scored in one block each of this many."""
 
 
 class Predictor:
@@ -75,7 +76,7 @@ class Predictor:
         for split, rows in examples.groupby("split", sort=False):
             if split not in POOLS:
                 raise UnknownIdError(f"examples.parquet holds the split {split!r}, expected one of {', '.join(POOLS)}")
-            model, graph = self._bind(POOLS[split])
+            model, graph = self._bind(POOLS[str(split)])
             first = first_days(graph)
             for start in range(0, len(rows), EXAMPLES_AT_ONCE):
                 part = rows.iloc[start : start + EXAMPLES_AT_ONCE]
@@ -111,8 +112,8 @@ class Predictor:
             scores /= self.temperature
             return log_softmax(scores)
 
-        bound = histories.num_users * histories.num_items if forbidden is not None else None
-        items, scores = top_k(log_probabilities, histories, k, **({"block_scores": bound} if bound else {}))
+        at_once = BLOCK_SCORES if forbidden is None else max(1, histories.num_users * histories.num_items)  # `forbidden` is for all rows at once
+        items, scores = top_k(log_probabilities, histories, k, block_scores=at_once)
         return items, np.exp(scores)
 
     def _table(self, items: IndexArray, scores: FloatArray, names: dict[str, np.ndarray]) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Popularity around a day: what was being reviewed when the user was last seen.
 
-Activity is an exponential kernel over visible edges, smoothed towards overall popularity, tabulated on a grid of days, and looked up by the day of the
-user's latest visible edge. Users without any day get overall popularity.
+Activity is an exponential kernel over visible edges, smoothed towards overall popularity, tabulated on a grid of days, and looked up by the day of
+the user's latest visible edge. Users without any day get overall popularity.
 """
 
 from __future__ import annotations

@@ -26,8 +26,11 @@ from grasper.predict.validation import Validation, Withheld, validation_ndcg
 MIN_FOLDS, MAX_FOLDS = 8, 64
 """Folds per epoch: few enough that one propagation serves many labels, enough that a user with h edges keeps at least 7/8 of the others."""
 FULL_SOFTMAX = 20_000
-NUM_NEGATIVES = 64
+NUM_NEGATIVES = 16
 SCORES_AT_ONCE = 20_000_000
+
+Ends = tuple[Tensor, Tensor, Tensor]
+"""Item vectors, popularity and user vectors, where propagation ends and scoring begins."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def fold_backward(encoder: Encoder, graph: Interactions, fold: IndexArray, rng: 
     vectors = encoder.users(items, to_histories(visible.of_users(users), visible.item_degree))
 
     ends = (items, popularity, vectors)
-    leaves = [end.detach().requires_grad_() for end in ends]
+    leaves = (items.detach().requires_grad_(), popularity.detach().requires_grad_(), vectors.detach().requires_grad_())
     total = 0.0
     is_sampled = graph.num_items > FULL_SOFTMAX
     negatives = NegativeSampler(graph) if is_sampled else None
@@ -107,19 +110,18 @@ def fold_backward(encoder: Encoder, graph: Interactions, fold: IndexArray, rng: 
         part = slice(start, start + size)
         targets = graph.item_index[fold[part]]
         if negatives is not None:
-            loss = _sampled_loss(*leaves, users[rows[part]], rows[part], targets, negatives, rng)
+            loss = _sampled_loss(leaves, users[rows[part]], rows[part], targets, negatives, rng)
         else:
-            loss = _full_loss(*leaves, graph, users, rows[part], targets)
+            loss = _full_loss(leaves, graph, users, rows[part], targets)
         (loss / len(fold)).backward()
         total += float(loss.detach())
     torch.autograd.backward(ends, [leaf.grad for leaf in leaves])
     return total / len(fold)
 
 
-def _full_loss(
-    items: Tensor, popularity: Tensor, vectors: Tensor, graph: Interactions, users: IndexArray, rows: IndexArray, targets: IndexArray
-) -> Tensor:
+def _full_loss(vectors_of: Ends, graph: Interactions, users: IndexArray, rows: IndexArray, targets: IndexArray) -> Tensor:
     """Summed cross-entropy of the targets against every item that the user did not meet."""
+    items, popularity, vectors = vectors_of
     present, local = np.unique(rows, return_inverse=True)
     scores = vectors[torch.from_numpy(present)] @ items.T + popularity
     met = graph.of_users(users[present])
@@ -132,16 +134,10 @@ def _full_loss(
 
 
 def _sampled_loss(
-    items: Tensor,
-    popularity: Tensor,
-    vectors: Tensor,
-    user_index: IndexArray,
-    rows: IndexArray,
-    targets: IndexArray,
-    negatives: NegativeSampler,
-    rng: np.random.Generator,
+    vectors_of: Ends, user_index: IndexArray, rows: IndexArray, targets: IndexArray, negatives: NegativeSampler, rng: np.random.Generator
 ) -> Tensor:
     """The same against a uniform sample, weighted up to the size of the catalogue."""
+    items, popularity, vectors = vectors_of
     drawn = torch.from_numpy(negatives.draw(user_index, NUM_NEGATIVES, rng))
     asked, target = vectors[torch.from_numpy(rows)], torch.from_numpy(targets)
     positive = (asked * items[target]).sum(1) + popularity[target]

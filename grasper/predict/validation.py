@@ -14,7 +14,7 @@ from grasper.predict.graph import FloatArray, IndexArray, Interactions
 if TYPE_CHECKING:
     from grasper.predict.baselines import ItemPredictor
 
-MAX_SCORES = 6_000_000
+MAX_SCORES = 20_000_000
 """Validation users × items at most; more users are thinned out evenly."""
 
 

@@ -62,7 +62,8 @@ def test_strongest_neighbours_by_column() -> None:
 def test_recent_popularity_equals_a_naive_kernel() -> None:
     """Activity around a user's last day is the sum of exp(−bins apart / 2) over edges, smoothed by overall shares."""
     rng = np.random.default_rng(1)
-    graph = Interactions.build(rng.integers(0, 20, 120), rng.integers(0, 6, 120), 20, 6, np.where(rng.random(120) < 0.1, np.nan, rng.uniform(0, 90, 120)))
+    days = np.where(rng.random(120) < 0.1, np.nan, rng.uniform(0, 90, 120))
+    graph = Interactions.build(rng.integers(0, 20, 120), rng.integers(0, 6, 120), 20, 6, days)
     recent = RecentPopularity(graph, 10.0)
     scores = recent(graph)
     assert graph.day is not None
