@@ -27,7 +27,7 @@ pipeline: setup  ## run all six stages on the bundled data set into runs/harbour
 test: .venv/.tools  ## lint, type-check and run the test suite
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: .venv/.tools  ## ruff and mypy only
 	$(BIN)/ruff check .
