@@ -69,7 +69,46 @@ def provenance_line(name: str) -> str:
     return f"`{facts['command']}` · seed {facts['seed']} · {hardware} · {seconds / 60:.0f} minutes · commit {', '.join(f'`{c}`' for c in commits)}"
 
 
-TABLES: dict[str, Callable[..., str]] = {"methods": methods_table, "provenance": provenance_line}
+def differences_table(method: str, baseline: str, *names: str) -> str:
+    """Paired differences of two methods on several data sets, with 95 % intervals; differences whose interval leaves out zero in bold."""
+    chosen = {"long": "rouge1", "title": "rouge1", "rating": "mae"}
+    header = " | ".join(f"{task} {metric}" for task, metric in chosen.items())
+    lines = [f"| `{method}` minus `{baseline}` | {header} |", f"|---|{'--:|' * len(chosen)}"]
+    for name in names:
+        pairs = {(p["method"], p["other"], p["task"], p["metric"]): p for p in _results(name)["comparison"]["pairs"]}
+        cells = [_difference(pairs, method, baseline, task, metric) for task, metric in chosen.items()]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _difference(pairs: dict[tuple[str, ...], dict[str, Any]], method: str, baseline: str, task: str, metric: str) -> str:
+    sign = 1
+    pair = pairs.get((method, baseline, task, metric))
+    if pair is None:
+        sign, pair = -1, pairs.get((baseline, method, task, metric))
+    if pair is None:
+        return "–"
+    low, high = sorted((sign * pair["low"], sign * pair["high"]))
+    cell = f"{sign * pair['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return f"**{cell}**" if low > 0 or high < 0 else cell
+
+
+def cost_table(*names: str) -> str:
+    """Seconds and tokens of writing per method, summed over the data sets."""
+    lines = ["| method | seconds | tokens read | tokens written |", "|---|--:|--:|--:|"]
+    costs = [_results(name)["cost"] for name in names]
+    for method in costs[0]:
+        total = {entry: sum(cost[method][entry] for cost in costs) for entry in ("seconds", "tokens_in", "tokens_out")}
+        lines.append(f"| `{method}` | {total['seconds']:.0f} | {total['tokens_in']:,.0f} | {total['tokens_out']:,.0f} |")
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[..., str]] = {
+    "methods": methods_table,
+    "provenance": provenance_line,
+    "differences": differences_table,
+    "cost": cost_table,
+}
 
 
 def rewrite(text: str) -> str:

@@ -32,7 +32,7 @@ def test_a_change_reaches_exactly_the_steps_that_depend_on_it(tmp_path: Path) ->
     of_grasper = {"align/grasper", "synthesize/grasper", "generate/grasper"}
     assert changed("evaluate.report_examples=3") == {"evaluate"}
     assert changed("predict.top_k=3") == {"predict", *of_grasper, "evaluate"}
-    assert changed("align.epochs=2") == {*of_grasper, "evaluate"}
+    assert changed("align.epochs=3") == {*of_grasper, "evaluate"}
     assert changed("generate.temperature=0.9") == {"generate/copy", "generate/grasper", "evaluate"}
     assert changed("prepare.history_limit=1") == set(before)
     assert changed("model.batch_tokens=512") == set()

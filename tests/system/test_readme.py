@@ -12,7 +12,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SMALL = ("--limit", "4", "--set", "align.num_pairs=6", "--set", "align.num_samples=2", "--set", "predict.max_epochs=5")
+SMALL = (
+    "--limit",
+    "4",
+    "--set",
+    "align.num_pairs=6",
+    "--set",
+    "align.num_samples=2",
+    "--set",
+    "align.num_held_out=2",
+    "--set",
+    "predict.max_epochs=5",
+)
 
 
 def grasper(*arguments: str, cwd: Path, timeout: int = 400) -> str:

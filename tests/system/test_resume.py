@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 COMMAND = [
     *(sys.executable, "-m", "grasper.cli", "pipeline", "-c", str(ROOT / "experiments" / "harbour.yaml"), "--methods", "copy,grasper"),
-    *("--limit", "4", "--set", "align.num_pairs=4", "--set", "align.num_samples=2", "--set", "predict.max_epochs=3"),
+    *("--limit", "4", "--set", "align.num_pairs=4", "--set", "align.num_samples=2", "--set", "align.num_held_out=2", "--set", "predict.max_epochs=3"),
 ]
 STAGES = ("prepare", "predict", "align", "synthesize", "generate", "evaluate")
 
