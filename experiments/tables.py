@@ -81,7 +81,7 @@ def differences_table(method: str, baseline: str, *names: str) -> str:
     return "\n".join(lines)
 
 
-def _difference(pairs: dict[tuple[str, ...], dict[str, Any]], method: str, baseline: str, task: str, metric: str) -> str:
+def _difference(pairs: dict[Any, dict[str, Any]], method: str, baseline: str, task: str, metric: str) -> str:
     sign = 1
     pair = pairs.get((method, baseline, task, metric))
     if pair is None:
