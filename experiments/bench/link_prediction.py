@@ -17,6 +17,7 @@ import resource
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ class Dataset:
 def load_dataset(data: Path, name: str) -> Dataset:
     reviews = pd.read_parquet(data / name / f"{DATASETS[name]}.parquet")
     users, items = Vocabulary(reviews["user_id"]), Vocabulary(reviews["item_id"])
-    days = reviews["timestamp"].astype("float64").to_numpy(na_value=np.nan) / SECONDS_PER_DAY
+    days = reviews["timestamp"].to_numpy(dtype=np.float64, na_value=np.nan) / SECONDS_PER_DAY
     rows = sp.identity(len(reviews), dtype=np.float32, format="csr")
     graph = Interactions.build(users.index(reviews["user_id"]), items.index(reviews["item_id"]), len(users), len(items), days, rows)
     is_test = (graph.edges_after == 0) & (graph.user_degree[graph.user_index] >= 2)
@@ -121,7 +122,16 @@ class Entry:
 
 
 def grid(make: Callable[..., ItemPredictor], settings: Iterable[dict[str, Any]]) -> dict[str, Callable[[Dataset], ItemPredictor]]:
-    return {json.dumps(setting): (lambda dataset, setting=setting: make(**setting)) for setting in settings}
+    """One maker per setting; none of them looks at the data set."""
+    return {json.dumps(setting): partial(_without_data, make, setting) for setting in settings}
+
+
+def _without_data(make: Callable[..., ItemPredictor], setting: dict[str, Any], dataset: Dataset) -> ItemPredictor:
+    return make(**setting)
+
+
+def _similarity(weight: float, dataset: Dataset) -> ItemPredictor:
+    return Similarity(dataset.metadata, weight)
 
 
 MODELS: dict[str, Entry] = {
@@ -133,8 +143,8 @@ MODELS: dict[str, Entry] = {
         None, grid(ItemKNN, [{"shrinkage": s, "num_neighbours": n} for s in (0.0, 10.0, 50.0, 200.0, 1000.0) for n in (20, 100, 10_000)])
     ),
     "ease": Entry(None, grid(Ease, [{"regularization": value} for value in (1.0, 5.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)])),
-    "tfidf": Entry("tfidf", {str(w): (lambda dataset, w=w: Similarity(dataset.metadata, w)) for w in (0.0, 0.2, 0.5)}),
-    "bm25": Entry("bm25", {str(w): (lambda dataset, w=w: Similarity(dataset.metadata, w)) for w in (0.0, 0.2, 0.5)}),
+    "tfidf": Entry("tfidf", {str(weight): partial(_similarity, weight) for weight in (0.0, 0.2, 0.5)}),
+    "bm25": Entry("bm25", {str(weight): partial(_similarity, weight) for weight in (0.0, 0.2, 0.5)}),
     "pyg-lightgcn": Entry(None, grid(PygLightGCN, [{"learning_rate": rate} for rate in (0.001, 0.01)]), is_random=True, binds=False),
     "implicit-als": Entry(
         None,
@@ -245,8 +255,10 @@ def run_all(data: Path, cache: Path, names: list[str], models: list[str], seeds:
             continue
         dataset = load_dataset(data, name)
         for model, seed in todo:
-            steps = [] if (cache / f"{name}.{model}.json").exists() else [(tune_one, (dataset, model, cache))]
-            for target, arguments in [*steps, (run_one, (dataset, model, seed, cache))]:
+            steps: list[tuple[Callable[..., None], tuple[Any, ...]]] = (
+                [] if (cache / f"{name}.{model}.json").exists() else [(tune_one, (dataset, model, cache))]
+            )
+            for target, arguments in steps:
                 process = context.Process(target=target, args=arguments)
                 process.start()
                 process.join()
@@ -324,7 +336,8 @@ def interval(values: np.ndarray | float, resamples: np.ndarray) -> dict[str, flo
 
 def overall(datasets: dict[str, Any]) -> dict[str, Any]:
     """How the default stands against the best baseline of each set, chosen by its test NDCG@10, and whether any baseline is significantly ahead."""
-    gains, behind = {}, []
+    gains: dict[str, dict[str, dict[str, Any]]] = {}
+    behind: list[Any] = []
     for name, entry in datasets.items():
         for group, table in entry["difference"].items():
             baselines = {model: entry[group][model]["ndcg@10"]["value"] for model in table if model not in OWN}
