@@ -34,17 +34,23 @@ SplitOption = Annotated[str | None, typer.Option("--split", help="dev-a, dev-b, 
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Redo stages that were written by another configuration.")]
 
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
+
 def main() -> None:
     """Entry point: errors meant for the user become one line and exit code 2, Ctrl-C becomes 130."""
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        app(arguments, prog_name="grasper", standalone_mode=False)
-    except KeyboardInterrupt:
-        _fail("interrupted; the same command resumes where it stopped", 130)
-    except typer.Abort:
-        _fail("interrupted; the same command resumes where it stopped", 130)
+        code = app(arguments, prog_name="grasper", standalone_mode=False)
+        if code == INTERRUPTED:  # how the option parser passes Ctrl-C on
+            raise KeyboardInterrupt
+        if isinstance(code, int):
+            raise SystemExit(code)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted; the same command resumes where it stopped", INTERRUPTED)
     except GrasperError as error:
         if debug:
             raise

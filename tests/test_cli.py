@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,25 @@ def test_bad_input_gives_one_clear_line_and_leaves_nothing(
     assert "Traceback" not in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.glob("runs/**/manifest.json"))
+
+
+def test_ctrl_c_ends_with_130_and_a_resumable_run(tmp_path: Path) -> None:
+    """An interrupt in the middle of a stage says how to go on; the same command then finishes."""
+    arguments = [sys.executable, "-m", "grasper.cli", "pipeline", "--run", "x", "--methods", "copy", "--set", "limit=null", "--split", "dev"]
+    # A shell may hand on an ignored interrupt; a terminal does not.
+    process = subprocess.Popen(
+        arguments, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "runs/x/generate/copy/started.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "resumes" in said
+    assert "Traceback" not in said
+    assert grasper(*arguments[3:], cwd=tmp_path).returncode == 0
+    assert (tmp_path / "runs/x/evaluate/report.html").exists()
 
 
 def test_help_needs_no_heavy_import(tmp_path: Path) -> None:
