@@ -149,7 +149,7 @@ def test_two_processes_share_the_work(model: LocalModel, model_dir: Path, tmp_pa
     write_job(tmp_path, ModelConfig(name=str(model_dir), device="cpu"), config, sequences, [], seed=0)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "grasper.align.sft", str(tmp_path)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
     assert result.returncode == 0, result.stderr[-2000:]
     counts = [json.loads((tmp_path / f"counts-{rank}.json").read_text()) for rank in (0, 1)]
     assert [entry["num_processes"] for entry in counts] == [2, 2]
