@@ -119,7 +119,7 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     script, out = tmp_path / "script.py", tmp_path / "out.json"
     script.write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script), str(out)]
-    subprocess.run(command, check=True, capture_output=True, timeout=300, cwd=Path(__file__).parents[2])
+    subprocess.run(command, check=True, capture_output=True, timeout=600, cwd=Path(__file__).parents[2])
     result = json.loads(out.read_text())
     assert result["processes"] == 2
     assert result["found"] > 0.9

@@ -26,7 +26,7 @@ SMALL = (
 )
 
 
-def grasper(*arguments: str, cwd: Path, timeout: int = 400) -> str:
+def grasper(*arguments: str, cwd: Path, timeout: int = 900) -> str:
     """Standard output of a command that must succeed."""
     result = subprocess.run([sys.executable, "-m", "grasper.cli", *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout)
     assert result.returncode == 0, result.stderr[-2000:]
@@ -64,7 +64,7 @@ def test_a_second_pipeline_skips_everything(finished_run: Path) -> None:
 def test_another_configuration_is_refused(finished_run: Path) -> None:
     """A run folder keeps its configuration: the error names what differs, and nothing is touched."""
     arguments = [sys.executable, "-m", "grasper.cli", "pipeline", "--run", "harbour", "--set", "predict.top_k=3"]
-    result = subprocess.run(arguments, cwd=finished_run, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(arguments, cwd=finished_run, capture_output=True, text=True, timeout=120)
     assert result.returncode == 2
     assert "predict.top_k: 10 → 3" in result.stderr
     assert (finished_run / "runs/harbour/predict/manifest.json").exists()
@@ -99,7 +99,7 @@ print(json.dumps({
     "self": item in set(stranger["item_id"]), "text": bool(str(text)), "neighbours": len(text.neighbours), "synthetic": len(text.synthetic)}))
 """
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    result = subprocess.run([sys.executable, "-c", code], cwd=finished_run, capture_output=True, text=True, timeout=200, env=environment)
+    result = subprocess.run([sys.executable, "-c", code], cwd=finished_run, capture_output=True, text=True, timeout=600, env=environment)
     assert result.returncode == 0, result.stderr[-2000:]
     facts = json.loads(result.stdout.splitlines()[-1])
     assert facts["columns"] == ["user_id", "item_id", "rank", "score", "name"]

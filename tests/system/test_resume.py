@@ -21,14 +21,14 @@ STAGES = ("prepare", "predict", "align", "synthesize", "generate", "evaluate")
 
 def finish(folder: Path) -> None:
     """Run the pipeline to its end."""
-    result = subprocess.run(COMMAND, cwd=folder, capture_output=True, text=True, timeout=400)
+    result = subprocess.run(COMMAND, cwd=folder, capture_output=True, text=True, timeout=900)
     assert result.returncode == 0, result.stderr[-2000:]
 
 
 def kill_in(stage: str, folder: Path, delay_seconds: float) -> None:
     """Start the pipeline and kill it without warning, a moment after the stage has begun."""
     process = subprocess.Popen(COMMAND, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     while process.poll() is None and time.monotonic() < deadline:
         if list((folder / "runs").glob(f"*/{stage}/**/started.json")):
             time.sleep(delay_seconds)
