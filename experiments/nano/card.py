@@ -84,6 +84,7 @@ def write_card(summary: dict[str, Any], model_dir: Path, results_dir: Path) -> s
         examples=", ".join(f"{count:,} {task}" for task, count in sorted(summary["instruct_examples"].items())),
         bits=_bits_table(results_dir / "bits_per_byte.json"),
         parsed=_parsed(results_dir / "parse_rate.json"),
+        seen=f"{sum(phase['tokens'] for phase in summary['phases'].values()) / 1e6:.1f}",
         corpus_note=f"{summary['phases']['pretrain']['tokens'] / 1e6:.1f} million tokens",
     )
 
