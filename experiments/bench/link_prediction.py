@@ -255,9 +255,9 @@ def run_all(data: Path, cache: Path, names: list[str], models: list[str], seeds:
             continue
         dataset = load_dataset(data, name)
         for model, seed in todo:
-            steps: list[tuple[Callable[..., None], tuple[Any, ...]]] = (
-                [] if (cache / f"{name}.{model}.json").exists() else [(tune_one, (dataset, model, cache))]
-            )
+            steps: list[tuple[Callable[..., None], tuple[Any, ...]]] = [(run_one, (dataset, model, seed, cache))]
+            if not (cache / f"{name}.{model}.json").exists():
+                steps.insert(0, (tune_one, (dataset, model, cache)))
             for target, arguments in steps:
                 process = context.Process(target=target, args=arguments)
                 process.start()
