@@ -38,8 +38,6 @@ PRIOR_WEIGHT = {"popularity": 0.5, "log-walk": 0.5}
 EASE_REGULARIZATION = 50.0
 COSINE_SHRINKAGE = 10.0
 WALK_SHRINKAGE = 5.0
-LINKED_BANDWIDTHS = (30.0, 180.0)
-"""Days for which activity is also counted among users with several edges alone."""
 Reading = Literal["all", "latest"]
 """Whether all items of a history count alike or the latest most."""
 
@@ -59,10 +57,7 @@ class Signals:
 
     def __post_init__(self) -> None:
         graph = self.graph
-        self.linking = linking_edges(graph)
-        self.popularity = {
-            name: np.log(edges.item_degree + 0.5).astype(np.float32) for name, edges in (("popularity", graph), ("popularity-linked", self.linking))
-        }
+        self.popularity: FloatArray = np.log(graph.item_degree + 0.5).astype(np.float32)
         share = (graph.item_degree + 0.1) / (graph.item_degree + 0.1).sum()
         self.floor: FloatArray = (WALK_FLOOR * share).astype(np.float32)
         self.linear: dict[str, tuple[Reading, FloatArray]] = {}
@@ -70,12 +65,11 @@ class Signals:
         if graph.num_items <= DENSE_CATALOGUE:
             self._relate_items()
         self.recent = {f"recent-{width:.0f}d": RecentPopularity(graph, width) for width in self.bandwidths}
-        linked_widths = [width for width in LINKED_BANDWIDTHS if width in self.bandwidths]
-        self.recent |= {f"recent-{width:.0f}d-linked": RecentPopularity(self.linking, width) for width in linked_widths}
         self.text = ItemText(graph) if graph.text is not None and graph.text.shape[1] else None
+        self.linking = linking_edges(graph)
         self.embedded = encode_items(self.network, self.linking) if self.network is not None else None
         others = (*self.recent, *(["text"] if self.text else []), *(["embeddings"] if self.network is not None else []))
-        self.names = [*self.popularity, *self.linear, *self.logarithmic, *others]
+        self.names = ["popularity", *self.linear, *self.logarithmic, *others]
 
     def _relate_items(self) -> None:
         counts = cooccurrence(self.graph)
@@ -101,7 +95,7 @@ class Signals:
         return values
 
     def _each(self, histories: Interactions) -> Iterator[tuple[str, FloatArray]]:
-        yield from self.popularity.items()
+        yield "popularity", self.popularity
         rows = {reading: read(histories, reading) for reading in ("all", "latest")}
         for name, (reading, matrix) in self.linear.items():
             yield name, rows[reading] @ matrix
@@ -123,14 +117,13 @@ class Signals:
         """The weighted sum of all signals, `[num_users, num_items]`, one at a time, the linear ones in a single product."""
         weights = mixture.weights(histories.user_degree)
         rows = {reading: read(histories, reading) for reading in ("all", "latest")}
-        popularity = weights[:, : len(self.popularity)] @ np.stack(list(self.popularity.values()))
         if self.linear:
             by_degree = sp.diags(np.log(np.maximum(histories.user_degree, 1)).astype(np.float32))
             both = sp.hstack([rows["all"], rows["latest"]], format="csr")
             scores = sp.hstack([both, by_degree @ both], format="csr") @ self._merged(mixture)
-            scores += popularity
+            scores += weights[:, :1] * self.popularity
         else:
-            scores = popularity
+            scores = weights[:, :1] * self.popularity
         for name, values in self._nonlinear(histories, rows):
             values *= weights[:, self.names.index(name), None]
             scores += values

@@ -14,9 +14,8 @@ from grasper.predict.graph import FloatArray, IndexArray, Interactions
 if TYPE_CHECKING:
     from grasper.predict.baselines import ItemPredictor
 
-MAX_USERS = 4_000
 MAX_SCORES = 20_000_000
-"""Validation users, and users × items, at most; more users are thinned out evenly."""
+"""Validation users × items at most; more users are thinned out evenly."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def withhold(graph: Interactions, max_scores: int = MAX_SCORES) -> Withheld:
     """Take out the last edge of every user with at least two; edges whose item has no other user are not asked about."""
     rest, users, targets = graph.leave_last_out()
     known = rest.item_degree[targets] > 0
-    step = max(1, -(-int(known.sum()) // min(MAX_USERS, max(1, max_scores // max(1, graph.num_items)))))
+    step = max(1, -(-int(known.sum()) * graph.num_items // max_scores))
     users, targets = users[known][::step], targets[known][::step]
     histories = rest.of_users(users)
     hidden = np.broadcast_to(rest.item_degree == 0, (len(users), graph.num_items)).copy()
