@@ -178,6 +178,8 @@ def main() -> None:
         progress = Progress("instruct", position=load_checkpoint(base_path, model, optimizers).position)
     else:
         raise MissingFileError(f"{base_path}: expected the checkpoint of the pre-training; run experiments.nano.pretrain first")
+    if options.only_prepare:
+        return
     stream = CorpusStream(options.corpus, tokenizer, options.work, options.share, options.seed)
     schedule = Schedule(tokens=options.tokens, seconds=progress.seconds + seconds_until(options.until), warmup_steps=1, decay_from=DECAY_FROM)
     rows_per_batch = options.tokens_per_batch // CONTEXT_LENGTH

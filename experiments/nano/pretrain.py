@@ -119,6 +119,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only-prepare", action="store_true", help="read and check all input, write the tokens, and end before training")
     parser.add_argument("--no-compile", action="store_true", help="do not compile the model")
 
 
@@ -151,6 +152,8 @@ def main() -> None:
     checkpoint_path = options.work / "pretrain.pt"
     if checkpoint_path.exists():
         progress = load_checkpoint(checkpoint_path, model, optimizers)
+    if options.only_prepare:
+        return
     schedule = Schedule(tokens=options.tokens, seconds=progress.seconds + seconds_until(options.until))
     steps = pretraining_steps(
         stream,

@@ -50,6 +50,7 @@ def main() -> None:
         ("instruct", options.instruct_tokens, options.instruct_until, ("--data", data)),
     ):
         clock = ("--until", until) if until else ()
+        run_step(name, *common, *more, "--only-prepare")  # one process, so that bad input ends with one line
         run_step(name, *common, *more, "--tokens", str(tokens), *clock, workers=options.workers)
     run_step("export", "--work", work, "--out", str(options.out.resolve()))
     run_step("evaluate", "--corpus", corpus, "--data", data, "--model", str(options.out.resolve()))
