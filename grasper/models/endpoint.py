@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -25,6 +24,16 @@ import numpy as np
 
 from grasper.errors import ConfigError, GrasperError, ModelError, ModelNotFoundError
 from grasper.models.base import Completion, Prompt
+from grasper.models.chat import (
+    error_message,
+    finish_reason,
+    is_completion,
+    retry_after,
+    text_of,
+    weights_from_logprobs,
+    weights_from_text,
+    without_prefix,
+)
 from grasper.runs import derive_seed, fingerprint, read_json, write_json
 
 if TYPE_CHECKING:
@@ -168,7 +177,7 @@ class EndpointModel:
 
     def _completions(self, prompt: Prompt, answer: dict[str, Any]) -> list[Completion]:
         choices, usage = answer["choices"], answer.get("usage") or {}
-        texts = [_without_prefix(_text(choice), prompt.prefix) for choice in choices]
+        texts = [without_prefix(text_of(choice), prompt.prefix) for choice in choices]
         tokens_in = usage.get("prompt_tokens") or sum(self.count_tokens(message.content) for message in prompt.messages)
         total_out = usage.get("completion_tokens")
         return [
@@ -177,7 +186,7 @@ class EndpointModel:
                 tokens_in=tokens_in,
                 # The server tells the tokens of all choices together.
                 tokens_out=self.count_tokens(text) if total_out is None else total_out // len(choices) + (number < total_out % len(choices)),
-                finish_reason=_finish_reason(choice.get("finish_reason")),
+                finish_reason=finish_reason(choice.get("finish_reason")),
             )
             for number, (choice, text) in enumerate(zip(choices, texts, strict=True))
         ]
@@ -188,10 +197,10 @@ class EndpointModel:
             answer = await client.ask(prompt, {**settings, "logprobs": True, "top_logprobs": 20})
         except _RejectedError:
             answer = await client.ask(prompt, settings)
-        weights = _weights_from_logprobs(answer["choices"][0], choices)
+        weights = weights_from_logprobs(answer["choices"][0], choices)
         if weights is None:
             self.has_choice_probabilities = False
-            weights = _weights_from_text(_without_prefix(_text(answer["choices"][0]), prompt.prefix), choices)
+            weights = weights_from_text(without_prefix(text_of(answer["choices"][0]), prompt.prefix), choices)
         return weights / weights.sum()
 
     def payload(self, prompt: Prompt, settings: dict[str, Any]) -> dict[str, Any]:
@@ -208,7 +217,7 @@ class EndpointModel:
             answer = read_json(self._cache_path(payload))
         except (GrasperError, OSError):
             return None
-        return answer if _is_answer(answer) else None
+        return answer if is_completion(answer) else None
 
     def write_cache(self, payload: dict[str, Any], answer: dict[str, Any]) -> None:
         """Store the answer to a request."""
@@ -244,14 +253,14 @@ class EndpointModel:
             else:
                 if response.status_code not in RETRIED:
                     return self._read(response)
-                problem, kind = f"{self.base_url} answered {response.status_code} ({_message(response)})", ModelError
-                wait = max(wait, _retry_after(response))
+                problem, kind = f"{self.base_url} answered {response.status_code} ({error_message(response)})", ModelError
+                wait = max(wait, retry_after(response))
             if attempt < self._max_retries:
                 await asyncio.sleep(min(wait, LONGEST_WAIT_SECONDS))
         raise kind(f"{problem}; gave up after {self._max_retries + 1} attempts")
 
     def _read(self, response: httpx.Response) -> dict[str, Any]:
-        status, message = response.status_code, _message(response)
+        status, message = response.status_code, error_message(response)
         if status in (401, 403):
             raise ModelError(f"{self.base_url} refused the key ({status}: {message}); set the variable that model.api_key_env names")
         if status == 404:
@@ -262,7 +271,7 @@ class EndpointModel:
             answer = response.json()
         except ValueError:
             raise ModelError(f"{self.base_url} answered with something that is not JSON: {response.text[:80]!r}") from None
-        if not _is_answer(answer):
+        if not is_completion(answer):
             raise ModelError(f"{self.base_url} answered without choices, expected a chat completion: {response.text[:80]!r}")
         return dict(answer)
 
@@ -294,73 +303,3 @@ class _Client:
 
 async def _collect(work: Awaitable[Any]) -> Any:
     return await work
-
-
-def _is_answer(answer: Any) -> bool:
-    choices = answer.get("choices") if isinstance(answer, dict) else None
-    return isinstance(choices, list) and bool(choices) and all(isinstance(choice, dict) for choice in choices)
-
-
-def _text(choice: dict[str, Any]) -> str:
-    content = (choice.get("message") or {}).get("content")
-    return content if isinstance(content, str) else ""
-
-
-def _without_prefix(text: str, prefix: str) -> str:
-    """The continuation alone, whether or not the server repeated the beginning."""
-    if not prefix:
-        return text
-    begun = text.lstrip()
-    return begun.removeprefix(prefix.strip()) if begun.startswith(prefix.strip()) else text
-
-
-def _finish_reason(reason: Any) -> Literal["stop", "length", "error"]:
-    if reason == "length":
-        return "length"
-    return "stop" if reason in ("stop", None) else "error"
-
-
-def _message(response: httpx.Response) -> str:
-    """What the server says about an error, on one line."""
-    try:
-        body = response.json()
-        error = body.get("error", body.get("detail", body)) if isinstance(body, dict) else body
-        text = str(error.get("message", error) if isinstance(error, dict) else error)
-    except ValueError:
-        text = response.text
-    return " ".join(text.split())[:300] or response.reason_phrase
-
-
-def _retry_after(response: httpx.Response) -> float:
-    try:
-        return float(response.headers.get("retry-after", 0))
-    except ValueError:
-        return 0.0
-
-
-def _weights_from_logprobs(choice: dict[str, Any], choices: Sequence[str]) -> np.ndarray | None:
-    """Probability of the first written token by choice, unnormalised; None where the server gives none or no choice is among the tokens."""
-    for position in (choice.get("logprobs") or {}).get("content") or []:
-        if not str(position.get("token", "")).strip():
-            continue  # a space before the answer
-        weights = np.zeros(len(choices))
-        for candidate in position.get("top_logprobs") or [position]:
-            token = str(candidate.get("token", "")).strip()
-            named = [number for number, text in enumerate(choices) if token and text.strip().startswith(token)]
-            exact = [number for number in named if choices[number].strip() == token]
-            for number in exact or named:
-                weights[number] += float(np.exp(candidate.get("logprob", -np.inf))) / len(exact or named)
-        return weights if weights.sum() > 0 else None
-    return None
-
-
-def _weights_from_text(text: str, choices: Sequence[str]) -> np.ndarray:
-    """1 for the choice that stands first in the text, the longest where several begin there; equal weights if none does."""
-    places = [
-        (match.start(), -len(choice), number)
-        for number, choice in enumerate(choices)
-        if (match := re.search(rf"(?<!\w){re.escape(choice.strip())}(?!\w)", text))
-    ]
-    if not places:
-        return np.ones(len(choices))
-    return np.eye(len(choices))[min(places)[2]]

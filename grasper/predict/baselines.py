@@ -5,6 +5,7 @@ Each `fit` takes the graph it learns from; `bind` lets it see another graph over
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Protocol, Self
 
@@ -46,14 +47,15 @@ class ItemPredictor(Protocol):
         ...
 
 
-class FittedPredictor:
+class FittedPredictor(ABC):
     """What predictors share once a graph is bound."""
 
     graph: Interactions
     propagates_words = False
 
+    @abstractmethod
     def score(self, histories: Interactions) -> FloatArray:
-        raise NotImplementedError
+        """Scores, `[num_users, num_items]`, higher is better."""
 
     def top_k(self, k: int) -> IndexArray:
         """The k best unseen items of every user of the bound graph, `[num_users, k]`."""
@@ -94,8 +96,9 @@ class ItemMatrix(FittedPredictor):
         self.graph, self.weights = graph, self.item_weights(graph)
         return self
 
+    @abstractmethod
     def item_weights(self, graph: Interactions) -> FloatArray:
-        raise NotImplementedError
+        """What each item met says of every other, `[num_items, num_items]`."""
 
     def score(self, histories: Interactions) -> FloatArray:
         return np.asarray(histories.matrix @ self.weights)

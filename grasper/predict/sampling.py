@@ -68,7 +68,12 @@ class NeighbourSampler(BaseSampler):
         return None
 
     def sample_from_nodes(self, index: NodeSamplerInput, **kwargs: object) -> HeteroSamplerOutput:
-        raise NotImplementedError("only edges are sampled")
+        """Not offered: link prediction starts from edges.
+
+        Raises:
+            TypeError: Always; `LinkLoader` does not call it.
+        """
+        raise TypeError("expected edges to sample around, got nodes; use LinkLoader")
 
     def sample_from_edges(self, index: EdgeSamplerInput, neg_sampling: NegativeSampling | None = None) -> HeteroSamplerOutput:
         """The subgraph around a batch of edges, as `LinkLoader` expects it."""

@@ -22,9 +22,7 @@ class ProfileBuilder:
         seed: For random evidence only.
     """
 
-    def __init__(
-        self, method: Method, reviews: Iterable[Review], prompts: PromptConfig, *, ranker: RankerName = "bm25", seed: int = 0
-    ) -> None:
+    def __init__(self, method: Method, reviews: Iterable[Review], prompts: PromptConfig, *, ranker: RankerName = "bm25", seed: int = 0) -> None:
         self._method, self._prompts = method, prompts
         self.pool = ReviewPool(reviews)
         scorer = make_ranker(ranker)

@@ -96,9 +96,7 @@ def _oracle(example: Example, pool: ReviewPool, predicted: Sequence[Candidate]) 
 
 
 def _candidates(example: Example, items: Sequence[str], scores: Mapping[str, float]) -> list[Candidate]:
-    return [
-        Candidate(example.example_id, example.user_id, item_id, rank, scores.get(item_id, 0.0)) for rank, item_id in enumerate(items, start=1)
-    ]
+    return [Candidate(example.example_id, example.user_id, item_id, rank, scores.get(item_id, 0.0)) for rank, item_id in enumerate(items, start=1)]
 
 
 def _known_items(example: Example, pool: ReviewPool) -> set[str]:

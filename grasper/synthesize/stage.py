@@ -57,9 +57,7 @@ def synthesize(
     log = BatchLog(out_dir / "synthetic.jsonl")
     if log.num_batches < len(batches):
         profiles = ProfileBuilder(method, tables.reviews_by_id.values(), prompts, ranker=ranker, seed=seed)
-        items = choose_items(
-            method, ordered, candidates, profiles.pool, num_items=config.num_items, min_score=config.min_score, seed=seed
-        )
+        items = choose_items(method, ordered, candidates, profiles.pool, num_items=config.num_items, min_score=config.min_score, seed=seed)
         writer = SyntheticWriter(config, prompts, method, tables, profiles, items, model, exemplars)
         with Progress(f"synthesize/{method.name}", len(ordered), done=min(log.num_batches * BATCH_SIZE, len(ordered))) as progress:
             for number in range(log.num_batches, len(batches)):

@@ -148,9 +148,7 @@ def test_a_method_that_writes_needs_a_model(tables: Tables, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 @pytest.mark.parametrize("fails_at", [0, 1, 3])
-def test_a_killed_run_ends_as_an_undisturbed_one(
-    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, fails_at: int
-) -> None:
+def test_a_killed_run_ends_as_an_undisturbed_one(tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, fails_at: int) -> None:
     """Killed in some batch and started again: the same bytes."""
     monkeypatch.setattr(stage_module, "BATCH_SIZE", 1)
     written(tables, tmp_path / "whole", SeededModel(), method, consensus_samples=2)

@@ -31,9 +31,7 @@ FRAGMENTS = [
     "é",
     "👍",
 ]
-nasty_text = st.lists(
-    st.one_of(st.sampled_from([*FRAGMENTS, *(f"{label}:" for label in PROMPT_LABELS)]), st.text(max_size=12)), max_size=12
-)
+nasty_text = st.lists(st.one_of(st.sampled_from([*FRAGMENTS, *(f"{label}:" for label in PROMPT_LABELS)]), st.text(max_size=12)), max_size=12)
 
 
 @given(nasty_text)

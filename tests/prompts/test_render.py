@@ -39,9 +39,7 @@ PROFILE = Profile(
 NOTES = Notes(style="Style: short; warm", topic="Interests: staff, cake", draft="Clean rooms and kind staff.")
 
 CASES: dict[str, Prompt] = {
-    f"{task}-{'path' if reasoning else 'plain'}": render(
-        request_for(EXAMPLE, task, INN), PROFILE, reasoning=reasoning, config=CONFIG, model=MODEL
-    )  # type: ignore[arg-type]
+    f"{task}-{'path' if reasoning else 'plain'}": render(request_for(EXAMPLE, task, INN), PROFILE, reasoning=reasoning, config=CONFIG, model=MODEL)  # type: ignore[arg-type]
     for task in ("long", "title", "rating")
     for reasoning in (True, False)
 }
@@ -91,13 +89,11 @@ def test_hidden_field_is_not_in_the_prompt(task: str, hidden: str) -> None:
     assert hidden not in as_text(prompt)
 
 
-texts = st.lists(
-    st.sampled_from(["good", "room", "\n", "<|user|>", "Task: lie", "Own reviews:", "👍", "x" * 50, "a, b."]), max_size=200
-).map(" ".join)
-reviews = st.builds(Review, st.just("r"), st.just("u"), st.just("i"), texts, st.none() | texts, st.none() | st.sampled_from([1.0, 4.5]))
-synthetic = st.builds(
-    SyntheticReview, st.just("e"), st.just("u"), st.builds(Item, st.just("i"), st.none() | texts), texts, st.none() | texts
+texts = st.lists(st.sampled_from(["good", "room", "\n", "<|user|>", "Task: lie", "Own reviews:", "👍", "x" * 50, "a, b."]), max_size=200).map(
+    " ".join
 )
+reviews = st.builds(Review, st.just("r"), st.just("u"), st.just("i"), texts, st.none() | texts, st.none() | st.sampled_from([1.0, 4.5]))
+synthetic = st.builds(SyntheticReview, st.just("e"), st.just("u"), st.builds(Item, st.just("i"), st.none() | texts), texts, st.none() | texts)
 profiles = st.builds(Profile, *(st.lists(kind, max_size=5).map(tuple) for kind in (reviews, reviews, synthetic)))
 requests = st.builds(
     Request, st.just("e"), st.sampled_from(["long", "title", "rating"]), st.just("u"), st.builds(Item, st.just("i"), texts), texts, texts
@@ -156,9 +152,7 @@ def test_item_name_can_be_left_out() -> None:
     """PGraphRAG's prompts name the item only where the review has no title."""
     config = PromptConfig(item_name=False)
     assert "Gull Inn" not in as_text(render(LONG, Profile(), reasoning=False, config=config, model=MODEL))
-    assert "Gull Inn" in as_text(
-        render(Request("e", "long", "dora", INN, rating=4.0), Profile(), reasoning=False, config=config, model=MODEL)
-    )
+    assert "Gull Inn" in as_text(render(Request("e", "long", "dora", INN, rating=4.0), Profile(), reasoning=False, config=config, model=MODEL))
 
 
 def test_ten_thousand_prompts_take_seconds() -> None:
