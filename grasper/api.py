@@ -196,7 +196,7 @@ class LoadedRun:
         return PersonalizedText(output.text, output.rating, output.path, profile.own, profile.neighbours, items, profile.predicted)
 
     def _model(self, method: Method) -> TextModel:
-        adapter = self.run.folder("align", method.name) / "adapter"
+        adapter = self.run.folder("align", method.aligned_as) / "adapter"
         return _open_model(self.config.model.model_dump_json(), adapter if adapter.is_dir() else None)
 
     def _request(self, user_or_history: str | History, target: Review) -> tuple[Tables, Example]:

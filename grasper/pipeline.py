@@ -79,13 +79,19 @@ class Pipeline:
         steps = [self._prepare_step()]
         prepare = steps[0].fingerprint
         predict = None
-        if any(method.uses_predictor for method in self.methods):
+        aligning = {method.aligned_as: get_method(method.aligned_as) for method in self.methods}
+        if any(method.uses_predictor for method in (*self.methods, *aligning.values())):
             steps.append(self._predict_step(prepare))
             predict = steps[-1].fingerprint
+        aligned: dict[str, dict[str, str]] = {}
+        for name, method in aligning.items():
+            if step := self._align_step(method, {"prepare": prepare, "predict": predict if method.uses_predictor else None}):
+                steps.append(step)
+                aligned[name] = {"align": step.fingerprint}
         written: dict[str, str] = {}
         for method in self.methods:
-            upstream = {"prepare": prepare, "predict": predict if method.uses_predictor else None}
-            for make in (self._align_step, self._synthesize_step, self._generate_step):
+            upstream = {"prepare": prepare, "predict": predict if method.uses_predictor else None} | aligned.get(method.aligned_as, {})
+            for make in (self._synthesize_step, self._generate_step):
                 if step := make(method, upstream):
                     steps.append(step)
                     upstream = upstream | {step.stage: step.fingerprint}

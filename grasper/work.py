@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from grasper.config import Config
 from grasper.errors import ConfigError
-from grasper.methods import Method
+from grasper.methods import Method, get_method
 from grasper.runs import Run, derive_seed
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Work:
     def _adapter(self, method: Method) -> Path | None:
         if method.training == "none":
             return None
-        folder = self.run.folder("align", method.name)
+        folder = self.run.folder("align", method.aligned_as)
         self.run.require(folder)
         adapter = folder / "adapter"
         return adapter if adapter.is_dir() else None
@@ -152,7 +152,7 @@ class Work:
 
     def _exemplars(self, method: Method) -> dict[str, Any]:
         """Gold paths shown in the prompt, for a backbone that cannot be fine-tuned."""
-        folder = self.run.folder("align", method.name)
+        folder = self.run.folder("align", method.aligned_as)
         if method.training == "none" or self.config.model.kind == "local" or not (folder / "manifest.json").exists():
             return {}
         from grasper.align.exemplars import ExemplarIndex
@@ -191,7 +191,7 @@ class Work:
                 cost["seconds"] += manifest["seconds"]
                 for name in ("tokens_in", "tokens_out"):
                     cost[name] += manifest["counts"].get(name, 0)
-        if manifest := self.run.manifest(self.run.folder("align", method)):
+        if manifest := self.run.manifest(self.run.folder("align", get_method(method).aligned_as)):
             cost["align_seconds"] = manifest["seconds"]
         return {name: round(value, 3) for name, value in cost.items()}
 

@@ -38,6 +38,16 @@ def test_a_change_reaches_exactly_the_steps_that_depend_on_it(tmp_path: Path) ->
     assert changed("model.batch_tokens=512") == set()
 
 
+def test_methods_that_share_an_adapter_share_its_alignment(tmp_path: Path) -> None:
+    """Other items than the predicted ones are written about with GraSPer's weights, which need the link predictor."""
+    alone = [step.name for step in plan(tmp_path, methods=("grasper-random-items",)).steps]
+    assert alone == ["prepare", "predict", "align/grasper", "synthesize/grasper-random-items", "generate/grasper-random-items", "evaluate"]
+    both = plan(tmp_path, "align.epochs=3", methods=("grasper-random-items", "grasper")).steps
+    assert [step.name for step in both].count("align/grasper") == 1
+    before = {step.name: step.fingerprint for step in plan(tmp_path, methods=("grasper-random-items", "grasper")).steps}
+    assert {step.name for step in both if step.fingerprint == before[step.name]} == {"prepare", "predict"}
+
+
 def test_a_finished_plan_is_skipped_and_new_methods_join(tmp_path: Path) -> None:
     """The second call does nothing; a further method adds its own step and a new evaluation."""
     carry_out(plan(tmp_path))

@@ -19,6 +19,7 @@ import torch
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from experiments.nano.command import run
+from experiments.nano.emphasis import Emphasis
 from experiments.nano.examples import ExampleMaker, Solved
 from experiments.nano.pretrain import CorpusStream, add_training_arguments, build_model, seconds_until
 from experiments.nano.reviews import load_review_sets
@@ -122,7 +123,14 @@ def build_rows(data_dir: Path, tokenizer: PreTrainedTokenizerBase, work_dir: Pat
 
 
 def instruct_steps(
-    rows: tuple[np.ndarray, np.ndarray], stream: CorpusStream, position: dict[str, int], *, rows_per_batch: int, batches_per_step: int, seed: int
+    rows: tuple[np.ndarray, np.ndarray],
+    stream: CorpusStream,
+    emphasis: Emphasis,
+    position: dict[str, int],
+    *,
+    rows_per_batch: int,
+    batches_per_step: int,
+    seed: int,
 ) -> Iterator[tuple[list[Batch], dict[str, int]]]:
     """Gives micro-batches with one row of corpus documents in four, and the position after each step; rounds are shuffled anew."""
     ids, weights = rows
@@ -139,7 +147,7 @@ def instruct_steps(
                 corpus, corpus_position = stream.rows(corpus_position, num_corpus, CONTEXT_LENGTH)
                 batch_ids = torch.cat([torch.from_numpy(ids[chosen].astype(np.int64)), corpus])
                 batch_weights = torch.cat([torch.from_numpy(weights[chosen].astype(np.float32)), torch.full(corpus.shape, CORPUS_WEIGHT)])
-                batches.append(Batch(batch_ids, batch_weights))
+                batches.append(Batch(batch_ids, batch_weights * emphasis.factors(batch_ids)))
                 place += num_solved
             yield batches, {**corpus_position, "round": number, "row": place}
         number, place = number + 1, 0
@@ -186,6 +194,7 @@ def main() -> None:
     steps = instruct_steps(
         (rows["train_ids"], rows["train_weights"]),
         stream,
+        Emphasis(tokenizer),
         progress.position,
         rows_per_batch=rows_per_batch,
         batches_per_step=options.tokens_per_step // options.tokens_per_batch,

@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerBas
 
 from experiments.nano.command import run
 from experiments.nano.corpus import Document, held_out, read_documents, render_document, select_for_pass
+from experiments.nano.emphasis import Emphasis
 from experiments.nano.tokenizer import CONTEXT_LENGTH
 from experiments.nano.training import Batch, Progress, Schedule, load_checkpoint, make_model, make_optimizers, train, weighted_loss
 from experiments.nano.workers import start_workers, wait_for_all
@@ -78,14 +79,14 @@ class CorpusStream:
 
 
 def pretraining_steps(
-    stream: CorpusStream, position: dict[str, int], *, length: int, tokens_per_step: int, tokens_per_batch: int
+    stream: CorpusStream, emphasis: Emphasis, position: dict[str, int], *, length: int, tokens_per_step: int, tokens_per_batch: int
 ) -> Iterator[tuple[list[Batch], dict[str, int]]]:
     """Gives the micro-batches of each step and the position after it."""
     while True:
         micro_batches = []
         for _ in range(tokens_per_step // tokens_per_batch):
             ids, position = stream.rows(position, tokens_per_batch // length, length)
-            micro_batches.append(Batch(ids, torch.ones(ids.shape)))
+            micro_batches.append(Batch(ids, emphasis.factors(ids)))
         yield micro_batches, position
 
 
@@ -157,6 +158,7 @@ def main() -> None:
     schedule = Schedule(tokens=options.tokens, seconds=progress.seconds + seconds_until(options.until))
     steps = pretraining_steps(
         stream,
+        Emphasis(tokenizer),
         progress.position,
         length=options.length,
         tokens_per_step=options.tokens_per_step,

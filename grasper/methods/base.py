@@ -32,8 +32,15 @@ class Method:
     reasoning: bool = False
     """Writes a reasoning path before the text."""
     training: Training = "none"
+    adapter_of: str = ""
+    """The method whose adapter writes, where this one differs in what its prompts show alone; empty: its own."""
     writer: Literal["model", "copy"] = "model"
     """Who writes: the language model, or a neighbour's text is copied."""
+
+    @property
+    def aligned_as(self) -> str:
+        """Name of the method whose alignment this one uses."""
+        return self.adapter_of or self.name
 
     @property
     def uses_model(self) -> bool:

@@ -1,6 +1,7 @@
 """GraSPer (arXiv 2602.21219) and its ablations.
 
-Own reviews, neighbours, and synthetic reviews of predicted items; reasons before it writes. Each ablation changes one thing:
+Own reviews, neighbours, and synthetic reviews of predicted items; reasons before it writes. Each ablation changes one thing. Those that change
+only which items are written about share an adapter, so that nothing but the items differs:
 
 - `no-graph`: nothing that comes from the graph, neither predicted items nor neighbours.
 - `no-reasoning`: trained on the real texts and writes them without a path.
@@ -28,9 +29,17 @@ GRASPER = Method(
 NO_GRAPH = replace(GRASPER, name="grasper-no-graph", description="without neighbours and predicted items", neighbours=False, predicted="none")
 NO_REASONING = replace(GRASPER, name="grasper-no-reasoning", description="without reasoning paths", reasoning=False)
 NO_SYNTHETIC = replace(GRASPER, name="grasper-no-synthetic", description="without predicted items", predicted="none")
-RANDOM_ITEMS = replace(GRASPER, name="grasper-random-items", description="random items for predicted ones", predicted="random")
-POPULAR_ITEMS = replace(GRASPER, name="grasper-popular-items", description="popular items for predicted ones", predicted="popular")
+RANDOM_ITEMS = replace(GRASPER, name="grasper-random-items", description="random items for predicted ones", predicted="random", adapter_of="grasper")
+POPULAR_ITEMS = replace(
+    GRASPER, name="grasper-popular-items", description="popular items for predicted ones", predicted="popular", adapter_of="grasper"
+)
 NO_OWN = replace(GRASPER, name="grasper-no-own", description="without the user's own texts", own=False)
-ORACLE_ITEMS = replace(NO_OWN, name="grasper-oracle-items", description="without own texts, the user's real items first", predicted="oracle")
+ORACLE_ITEMS = replace(
+    NO_OWN,
+    name="grasper-oracle-items",
+    description="without own texts, the user's real items first",
+    predicted="oracle",
+    adapter_of="grasper-no-own",
+)
 
 ABLATIONS = (NO_GRAPH, NO_REASONING, NO_SYNTHETIC, RANDOM_ITEMS, POPULAR_ITEMS, NO_OWN, ORACLE_ITEMS)
