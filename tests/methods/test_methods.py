@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -34,7 +34,14 @@ def test_an_unknown_method_names_the_known() -> None:
 )
 def test_an_ablation_changes_what_its_name_says_and_nothing_else(name: str, changed: set[str]) -> None:
     whole, ablation = asdict(get_method("grasper")), asdict(get_method(name))
-    assert {field for field in whole if whole[field] != ablation[field]} - {"name", "description"} == changed
+    assert {field for field in whole if whole[field] != ablation[field]} - {"name", "description", "adapter_of"} == changed
+
+
+def test_an_adapter_is_shared_only_where_the_items_alone_differ() -> None:
+    for method in METHODS.values():
+        owner = get_method(method.aligned_as)
+        assert owner.adapter_of == ""
+        assert replace(method, name=owner.name, description=owner.description, predicted=owner.predicted, adapter_of="") == owner
 
 
 def test_only_copy_writes_without_a_model() -> None:
