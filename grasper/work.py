@@ -161,6 +161,7 @@ class Work:
 
     def evaluate(self, folder: Path) -> dict[str, Any]:
         from grasper.evaluate import evaluate
+        from grasper.prepare.bundled import harbour_folder
 
         run, names = self.run, [method.name for method in self.methods]
         outputs = {name: run.folder("generate", name) / "outputs.jsonl" for name in names}
@@ -180,6 +181,7 @@ class Work:
             tasks=self.config.tasks,
             costs={name: self.cost(name) for name in names},
             predict_metrics=run.folder("predict") / "metrics.json",
+            latent_dir=harbour_folder() if self.config.prepare.source == "harbour" else None,
             seed=self._seed("evaluate"),
         )
 

@@ -202,6 +202,13 @@ def predicted_facts(metrics: Mapping[str, Any]) -> str:
         text += (
             f" Of {predicted['known']:,} items that these users are known to have reviewed out of sight, {predicted['recall']:.1%} are among them."
         )
+    if suitability := predicted.get("suitability"):
+        ours, popular, difference = (suitability[name] for name in ("predicted", "popular", "difference"))
+        text += (
+            f" By the planted truth they suit their user better than {ours['value']:.0%} of all items; as many popular items,"
+            f" better than {popular['value']:.0%} (difference {_signed(difference['value'])}, {_signed(difference['low'])} to"
+            f" {_signed(difference['high'])})."
+        )
     return text
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from grasper.config import EvaluateConfig
 from grasper.errors import ConfigError
 from grasper.evaluate.compare import Bootstrap, compare, summarize
+from grasper.evaluate.planted import suitability_of_predicted
 from grasper.evaluate.report import Evidence, render_report
 from grasper.evaluate.score import Answers, read_outputs, score
 from grasper.evaluate.sparsity import LEVELS, describe_sparsity, score_by_level
@@ -37,6 +38,7 @@ def evaluate(
     candidates: pd.DataFrame | None = None,
     costs: Mapping[str, Mapping[str, float]] | None = None,
     predict_metrics: Path | None = None,
+    latent_dir: Path | None = None,
 ) -> dict[str, Any]:
     """Score every method on the same examples and write the three files; gives the counts of the manifest.
 
@@ -46,6 +48,7 @@ def evaluate(
         candidates: Predicted items of the examples, for the report.
         costs: `seconds`, `tokens_in`, `tokens_out` of each method; tokens that are not given are summed from the files.
         predict_metrics: The link predictor's `metrics.json`, for the report; may be missing.
+        latent_dir: Folder of the latent truth of a generated data set, if it has one.
 
     Raises:
         ConfigError: There is no method or no example.
@@ -84,6 +87,8 @@ def evaluate(
     }
     if candidates is not None:
         metrics["predicted"] = recall_of_hidden_items(examples, pool, candidates)
+        if latent_dir is not None:
+            metrics["predicted"]["suitability"] = suitability_of_predicted(latent_dir, examples, pool, candidates, bootstrap)
     prediction = read_json(predict_metrics) if predict_metrics is not None and predict_metrics.exists() else None
 
     evidence = Evidence(examples, tables, pool, tuple(tasks), answers, reviews, candidates, prediction, scores)

@@ -7,11 +7,14 @@ import pandas as pd
 import pytest
 
 from grasper.config import PredictConfig, PrepareConfig
+from grasper.evaluate.compare import Bootstrap
+from grasper.evaluate.planted import suitability_of_predicted
 from grasper.predict import fit
 from grasper.prepare import prepare
 from grasper.prepare.bundled import harbour_folder
 from grasper.prepare.harbour import load_latent, suitability
 from grasper.records import Tables
+from grasper.retrieve.pool import ReviewPool
 
 NO_OTHER_REVIEW = 1
 
@@ -54,3 +57,17 @@ def test_predicted_items_suit_latent_interests_clearly_better_than_popular_ones(
     has_no_history = owner.map(counts)[difference.index] == NO_OTHER_REVIEW
     assert has_no_history.sum() > 80
     assert difference[has_no_history].mean() > 0.04
+
+
+def test_the_evaluation_tells_how_well_predicted_items_suit(world: tuple[Tables, dict[str, pd.DataFrame]]) -> None:
+    """The numbers of the report are those of this truth, beside popular items that the request does not see."""
+    tables, candidates = world
+    examples = tables.select("dev-a", None)
+    pool = ReviewPool(tables.reviews_by_id.values())
+    bootstrap = Bootstrap([example.item_id for example in examples])
+    found = suitability_of_predicted(harbour_folder(), examples, pool, candidates["hybrid"], bootstrap)
+    expected = mean_suitability(candidates["hybrid"], suitability(load_latent(harbour_folder())))[[example.example_id for example in examples]]
+    assert found["predicted"]["value"] == pytest.approx(expected.mean(), abs=1e-6)
+    assert found["predicted"]["n"] == len(examples)
+    assert found["difference"]["value"] == pytest.approx(found["predicted"]["value"] - found["popular"]["value"], abs=2e-6)
+    assert found["difference"]["low"] > 0
