@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from grasper.config import Config
 from grasper.errors import RunMismatchError
@@ -23,9 +23,6 @@ from grasper.models import fingerprint_model
 from grasper.prompts.render import PROMPT_VERSION
 from grasper.runs import Run, fingerprint, read_json, write_json, write_text
 from grasper.work import Work
-
-if TYPE_CHECKING:
-    pass
 
 State = Literal["done", "cut off", "changed", "to do"]
 
