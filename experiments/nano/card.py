@@ -13,6 +13,7 @@ import torch
 from transformers import AutoConfig
 
 from experiments.nano.command import run
+from experiments.nano.emphasis import EMPHASIS
 from experiments.nano.evaluate import RESULTS_DIR, commit
 from experiments.nano.export import PACKAGE_DIR
 from experiments.nano.instruct import CORPUS_WEIGHT, PROMPT_WEIGHT
@@ -45,7 +46,7 @@ def summarize_phase(log_path: Path) -> dict[str, Any]:
     }
 
 
-def summarize(work_dir: Path, seed: int) -> dict[str, Any]:
+def summarize(work_dir: Path, seed: int, note: str = "") -> dict[str, Any]:
     """Gives the summary of both phases with the machine they ran on, if it is this one."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} {platform.machine()} processor cores"
     counts = json.loads((work_dir / "instruct-counts.json").read_text(encoding="utf-8"))
@@ -57,6 +58,7 @@ def summarize(work_dir: Path, seed: int) -> dict[str, Any]:
         "phases": {phase: summarize_phase(work_dir / f"{phase}.jsonl") for phase in ("pretrain", "instruct")},
         "instruct_examples": counts["examples"],
         "instruct_reviews": counts["sets"],
+        "note": note,
     }
 
 
@@ -80,6 +82,8 @@ def write_card(summary: dict[str, Any], model_dir: Path, results_dir: Path) -> s
         phases="\n".join(_phase_row(name, phase) for name, phase in summary["phases"].items()),
         prompt_weight=PROMPT_WEIGHT,
         corpus_weight=CORPUS_WEIGHT,
+        emphasis=" and ".join(f"{factor:g} times in `{label}:` lines" for label, factor in EMPHASIS.items()),
+        note=summary["note"],
         seed=summary["seed"],
         examples=", ".join(f"{count:,} {task}" for task, count in sorted(summary["instruct_examples"].items())),
         bits=_bits_table(results_dir / "bits_per_byte.json"),
@@ -120,10 +124,11 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=PACKAGE_DIR, help="model folder that gets README.md")
     parser.add_argument("--results", type=Path, default=RESULTS_DIR)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--note", default="", help="what a reader must know of this training beside the recipe")
     options = parser.parse_args()
     summary_path = options.results / "training.json"
     if options.work:
-        write_json(summary_path, summarize(options.work, options.seed))
+        write_json(summary_path, summarize(options.work, options.seed, options.note))
     summary = json.loads(summary_path.read_text(encoding="utf-8"))
     (options.model / "README.md").write_text(write_card(summary, options.model, options.results), encoding="utf-8")
     print(f"{summary_path} and {options.model / 'README.md'} written")

@@ -92,7 +92,9 @@ def test_an_export_loads_and_knows_its_prompt_version(tmp_path: Path, tokenizer:
     assert loaded.dtype == torch.float16
     assert AutoTokenizer.from_pretrained(tmp_path / "model").chat_template == tokenizer.chat_template
     phase_summary = {"tokens": 1000, "steps": 2, "seconds": 3, "tokens_per_second": 333, "loss": 1.5, "validation_loss": 1.6}
-    summary = {"seed": 0, "hardware": "a loom", "phases": {"pretrain": phase_summary}, "instruct_examples": {"long": 4}}
+    summary = {"seed": 0, "hardware": "a loom", "phases": {"pretrain": phase_summary}, "instruct_examples": {"long": 4}, "note": "Woven twice."}
     card = write_card(json.loads(json.dumps(summary)), tmp_path / "model", tmp_path)
     assert "| pretrain | 1,000 | 2 | 3 | 333 | 1.5 | 1.6 |" in card
     assert "Not measured yet." in card
+    assert "8 times in `Rating:` lines" in card
+    assert "Woven twice." in card
