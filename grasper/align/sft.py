@@ -30,6 +30,7 @@ from grasper.align.trainer import ShowProgress, WeightedTrainer, collate
 from grasper.config import AlignConfig, ModelConfig
 from grasper.errors import AdapterError, ConfigError, ModelError
 from grasper.models.base import Prompt
+from grasper.models.weights import without_future_warnings
 from grasper.runs import atomic_path, read_json, read_jsonl, write_json, write_text
 
 if TYPE_CHECKING:
@@ -123,9 +124,12 @@ def finetune(
     )
     with preserved_random_state(seed):
         try:
-            peft_model = get_peft_model(model.model, lora)
+            with without_future_warnings():
+                peft_model = get_peft_model(model.model, lora)
         except ValueError as error:
             raise ConfigError(f"align.target_modules {list(config.target_modules)} do not fit {model.name}: {error}") from None
+        # With a name, peft would ask the Hub for the base's vocabulary whenever a checkpoint is saved.
+        peft_model.peft_config["default"].base_model_name_or_path = None
         if on_gpu:
             peft_model.gradient_checkpointing_enable()
         pad_id = model.tokenizer.pad_token_id if model.tokenizer.pad_token_id is not None else model.tokenizer.eos_token_id
@@ -187,7 +191,7 @@ def _save(peft_model: PeftModel, history: list[dict[str, Any]], out_dir: Path, *
     """The adapter as safetensors, complete or not at all, and the log of the training."""
     part = out_dir / "adapter.part"
     peft_model.peft_config["default"].base_model_name_or_path = name
-    peft_model.save_pretrained(str(part), save_embedding_layers=False)  # else peft asks the Hub for the base's vocabulary
+    peft_model.save_pretrained(str(part), save_embedding_layers=False)
     (part / "README.md").unlink(missing_ok=True)
     replace_folder(part, out_dir / "adapter")
     write_text(out_dir / METRICS_FILE, "".join(json.dumps(entry) + "\n" for entry in history))

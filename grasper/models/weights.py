@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,6 +109,14 @@ def choose_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if is_fast else torch.float32
 
 
+@contextmanager
+def without_future_warnings() -> Iterator[None]:
+    """Keeps what peft is told about coming versions of transformers from people who can do nothing about it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
 def load_tokenizer(folder: Path, identity: str) -> PreTrainedTokenizerBase:
     """The tokenizer in a model folder, with a chat template and a padding token.
 
@@ -155,7 +164,8 @@ def load_adapter(model: PreTrainedModel, adapter_dir: Path) -> PreTrainedModel:
         raise AdapterError(f"adapter {adapter_dir} was trained for model '{base}', not for '{model.name_or_path}'; run `grasper align` again")
     keys = _read_adapter_keys(adapter_dir)
     try:
-        adapted = PeftModel.from_pretrained(model, str(adapter_dir))
+        with without_future_warnings():
+            adapted = PeftModel.from_pretrained(model, str(adapter_dir))
     except Exception as error:  # wrong shapes and wrong modules raise errors of several kinds
         raise AdapterError(f"adapter {adapter_dir} does not fit model '{model.name_or_path}': {_first_line(error)}") from None
     expected = {name.replace(".default.", ".") for name, _ in adapted.named_parameters() if "lora_" in name}

@@ -73,6 +73,7 @@ def test_loss_over_completions_equals_loss_over_everything(model: LocalModel) ->
     assert weighted_nll(tail[:, :-1], batch["input_ids"][:, first:], weights[:, first:]).item() == pytest.approx(whole.item(), rel=1e-5)
 
 
+@pytest.mark.filterwarnings("error")  # a user could do nothing about them
 def test_training_learns_and_leaves_the_base_alone(model: LocalModel, tmp_path: Path) -> None:
     """The loss falls, the adapter loads and changes the model, and the base model's weights are bit for bit what they were."""
     before = {name: value.clone() for name, value in model.model.state_dict().items()}
