@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from grasper.config import load_config
+from grasper.methods import get_method
 from grasper.runs import Run, read_json, write_json
 
 RESULTS_DIR = Path(__file__).parent / "results"
@@ -32,10 +34,12 @@ def _cpu_lines() -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
-def provenance(run: Run, command: str) -> dict[str, Any]:
-    """How the numbers came about: every finished stage folder with its commit, seconds and counts."""
+def provenance(run: Run, command: str, methods: Iterable[str]) -> dict[str, Any]:
+    """How the numbers came about: every stage folder that the methods rest on, with its commit, seconds and counts."""
     config = load_config(run.root / "config.yaml")
+    owners = {"", *methods, *(get_method(method).aligned_as for method in methods)}
     manifests = [read_json(path) for path in sorted(run.root.glob("**/manifest.json"))]
+    manifests = [manifest for manifest in manifests if manifest["stage"].partition("/")[2] in owners]
     return {
         "command": command,
         "seed": config.seed,
@@ -57,7 +61,7 @@ def main() -> None:
     run.require(run.folder("evaluate"))
     metrics = read_json(run.folder("evaluate") / "metrics.json")
     path = RESULTS_DIR / f"{arguments.name or arguments.run.name}.json"
-    write_json(path, {"provenance": provenance(run, arguments.command), **metrics})
+    write_json(path, {"provenance": provenance(run, arguments.command, metrics["methods"]), **metrics})
     print(path)
 
 

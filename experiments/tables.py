@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -69,15 +69,25 @@ def provenance_line(name: str) -> str:
     return f"`{facts['command']}` · seed {facts['seed']} · {hardware} · {seconds / 60:.0f} minutes · commit {', '.join(f'`{c}`' for c in commits)}"
 
 
+COMPARED = (("long", "rouge1"), ("long", "meteor"), ("title", "rouge1"), ("rating", "mae"))
+
+
 def differences_table(method: str, baseline: str, *names: str) -> str:
     """Paired differences of two methods on several data sets, with 95 % intervals; differences whose interval leaves out zero in bold."""
-    chosen = {"long": "rouge1", "title": "rouge1", "rating": "mae"}
-    header = " | ".join(f"{task} {metric}" for task, metric in chosen.items())
-    lines = [f"| `{method}` minus `{baseline}` | {header} |", f"|---|{'--:|' * len(chosen)}"]
-    for name in names:
+    return _comparison(f"`{method}` minus `{baseline}`", [(name, name, method, baseline) for name in names])
+
+
+def ablations_table(name: str, method: str, *others: str) -> str:
+    """Paired differences of a method and each of its ablations on one data set."""
+    return _comparison(f"{name}: `{method}` minus …", [(f"`{other}`", name, method, other) for other in others])
+
+
+def _comparison(title: str, rows: Iterable[tuple[str, str, str, str]]) -> str:
+    """A table of paired differences; each row: label, results file, method, other method."""
+    lines = [f"| {title} | {' | '.join(f'{task} {metric}' for task, metric in COMPARED)} |", f"|---|{'--:|' * len(COMPARED)}"]
+    for label, name, method, other in rows:
         pairs = {(p["method"], p["other"], p["task"], p["metric"]): p for p in _results(name)["comparison"]["pairs"]}
-        cells = [_difference(pairs, method, baseline, task, metric) for task, metric in chosen.items()]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append(f"| {label} | {' | '.join(_difference(pairs, method, other, task, metric) for task, metric in COMPARED)} |")
     return "\n".join(lines)
 
 
@@ -103,7 +113,38 @@ def cost_table(*names: str) -> str:
     return "\n".join(lines)
 
 
+def alignment_table(*names: str) -> str:
+    """Aligned minus base model on held-out requests, by task: reward of the written texts, and NLL of the real ones."""
+    chosen = {"reward": "reward of the written", "nll_of_real": "NLL of the real, nats a token"}
+    lines = [f"| aligned minus base | task | n | {' | '.join(chosen.values())} |", f"|---|---|--:|{'--:|' * len(chosen)}"]
+    for name in names:
+        for task, entries in _results(f"alignment/{name}")["alignment"]["results"]["held_out"].items():
+            found = [entries["aligned_minus_base"][metric] for metric in chosen]
+            lines.append(f"| {name} | {task} | {found[0]['n']} | {' | '.join(map(_signed_entry, found))} |")
+    return "\n".join(lines)
+
+
+def _signed_entry(entry: dict[str, float]) -> str:
+    cell = f"{entry['value']:+.3f} [{entry['low']:+.3f}, {entry['high']:+.3f}]"
+    return f"**{cell}**" if entry["low"] > 0 or entry["high"] < 0 else cell
+
+
+def selection_table(*names: str) -> str:
+    """Mean reward of the best of m samples, by task; m = 1 is the mean sampled reward."""
+    sizes = (1, 2, 4, 8, 16)
+    lines = [f"| best of m | paths | task | {' | '.join(f'm = {m}' for m in sizes)} |", f"|---|---|---|{'--:|' * len(sizes)}"]
+    for name in names:
+        for source, tasks in _results(f"alignment/{name}")["selection"]["results"].items():
+            for task, entries in tasks.items():
+                cells = [f"{entries[f'best_of_{m}']['value']:.3f}" for m in sizes]
+                lines.append(f"| {name} | {source} | {task} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[..., str]] = {
+    "ablations": ablations_table,
+    "alignment": alignment_table,
+    "selection": selection_table,
     "methods": methods_table,
     "provenance": provenance_line,
     "differences": differences_table,
