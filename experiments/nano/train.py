@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+TOKENS_PER_EXAMPLE = 400
 
 
 def run_step(name: str, *arguments: str, workers: int = 1) -> None:
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "grasper" / "models" / "nano", help="model folder to write")
     parser.add_argument("--tokens", type=int, default=12_000_000, help="tokens of the pre-training")
     parser.add_argument("--instruct-tokens", type=int, default=4_000_000, help="tokens of the instruction tuning")
+    parser.add_argument("--examples", type=int, help="solved requests to build at most; by default enough for one round of the instruction tokens")
     parser.add_argument("--pretrain-until", metavar="HH:MM", help="end the pre-training when the clock shows this")
     parser.add_argument("--instruct-until", metavar="HH:MM", help="end the instruction tuning when the clock shows this")
     parser.add_argument("--share", default="0.15", help="share of the less fitting sources in one pass; 1 where time is plenty")
@@ -43,11 +45,12 @@ def main() -> None:
     options = parser.parse_args()
     corpus, work = str(options.corpus.resolve()), str(options.work.resolve())
     data = str(options.data.resolve())
+    examples = options.examples or max(1_000, options.instruct_tokens // TOKENS_PER_EXAMPLE)
     common = ("--corpus", corpus, "--work", work, "--seed", options.seed, "--share", options.share)
     run_step("tokenizer", "--corpus", corpus, "--out", f"{work}/tokenizer", "--seed", options.seed)
     for name, tokens, until, more in (
         ("pretrain", options.tokens, options.pretrain_until, ()),
-        ("instruct", options.instruct_tokens, options.instruct_until, ("--data", data)),
+        ("instruct", options.instruct_tokens, options.instruct_until, ("--data", data, "--examples", str(examples))),
     ):
         clock = ("--until", until) if until else ()
         run_step(name, *common, *more, "--only-prepare")  # one process, so that bad input ends with one line
