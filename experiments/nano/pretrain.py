@@ -22,14 +22,15 @@ from experiments.nano.emphasis import Emphasis
 from experiments.nano.tokenizer import CONTEXT_LENGTH
 from experiments.nano.training import Batch, Progress, Schedule, load_checkpoint, make_model, make_optimizers, train, weighted_loss
 from experiments.nano.workers import start_workers, wait_for_all
+from grasper.errors import DataFormatError
 
 VALIDATION_TOKENS = 32_768
 
 
 def encode_documents(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
     """Gives the tokens of all texts one after another, `[tokens]` of uint16."""
-    pieces = [np.array(ids, dtype=np.uint16) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
-    return np.concatenate(pieces)
+    encoded = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    return np.concatenate([np.zeros(0, np.uint16), *(np.array(ids, dtype=np.uint16) for ids in encoded)])
 
 
 class CorpusStream:
@@ -57,12 +58,19 @@ class CorpusStream:
         return np.load(path)[: VALIDATION_TOKENS + 1]
 
     def rows(self, position: dict[str, int], count: int, length: int) -> tuple[torch.Tensor, dict[str, int]]:
-        """Gives the next rows, `[count, length + 1]`, and the position after them; the rest of a pass too short for them is left out."""
+        """Gives the next rows, `[count, length + 1]`, and the position after them; the rest of a pass too short for them is left out.
+
+        Raises:
+            DataFormatError: A whole pass is too short for them.
+        """
         number, offset = position.get("pass", 0), position.get("offset", 0)
         tokens = self.tokens(number)
         if offset + count * length + 1 > len(tokens):
             number, offset = number + 1, 0
             tokens = self.tokens(number)
+            if count * length + 1 > len(tokens):
+                needed = f"at least {count * length + 1:,} tokens in a pass, found {len(tokens):,}"
+                raise DataFormatError(f"{self.corpus_dir}: expected {needed}; give a larger corpus, --share 1, or fewer --tokens-per-batch")
         window = tokens[offset : offset + count * length + 1].astype(np.int64)
         rows = np.lib.stride_tricks.sliding_window_view(window, length + 1)[::length]
         return torch.from_numpy(rows.copy()), {"pass": number, "offset": offset + count * length}
@@ -92,6 +100,7 @@ def pretraining_steps(
 
 def validation_loss(model: LlamaForCausalLM, tokens: np.ndarray, length: int = 512) -> float:
     """Mean cross-entropy of held-out tokens in nats a token."""
+    length = min(length, len(tokens) - 1)
     rows = np.lib.stride_tricks.sliding_window_view(tokens.astype(np.int64), length + 1)[::length]
     device = next(model.parameters()).device
     with torch.no_grad():
@@ -154,6 +163,7 @@ def main() -> None:
     if checkpoint_path.exists():
         progress = load_checkpoint(checkpoint_path, model, optimizers)
     if options.only_prepare:
+        stream.rows(progress.position, options.tokens_per_batch // options.length, options.length)
         return
     schedule = Schedule(tokens=options.tokens, seconds=progress.seconds + seconds_until(options.until))
     steps = pretraining_steps(

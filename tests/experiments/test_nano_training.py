@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaForCausalLM
+from transformers import AutoTokenizer, LlamaForCausalLM
 
 from experiments.nano.command import run
 from experiments.nano.instruct import pack
-from experiments.nano.pretrain import seconds_until
+from experiments.nano.pretrain import CorpusStream, seconds_until, validation_loss
 from experiments.nano.training import (
     Batch,
     Progress,
@@ -22,7 +23,7 @@ from experiments.nano.training import (
     train,
     weighted_loss,
 )
-from grasper.errors import MissingFileError, RunMismatchError
+from grasper.errors import DataFormatError, MissingFileError, RunMismatchError
 
 
 def small_model(hidden_size: int = 32) -> LlamaForCausalLM:
@@ -129,3 +130,18 @@ def test_until_is_the_next_time_the_clock_shows_it() -> None:
     """Never more than a day ahead; without a clock there is no end."""
     assert 0 < seconds_until("00:00") <= 86400
     assert seconds_until(None) == float("inf")
+
+
+def test_a_corpus_too_small_for_a_batch_is_refused(tmp_path: Path) -> None:
+    """Even one document is held out, so nothing is left to train on; the error says how much is needed."""
+    (tmp_path / "part.jsonl").write_text('{"text": "Good."}\n', encoding="utf-8")
+    tokenizer = AutoTokenizer.from_pretrained(str(files("grasper.models") / "nano"))
+    stream = CorpusStream(tmp_path, tokenizer, tmp_path, share=1.0, seed=0)
+    assert len(stream.validation()) > 1
+    with pytest.raises(DataFormatError, match=r"expected at least 4,097 tokens in a pass, found 0; give a larger corpus"):
+        stream.rows({}, 8, 512)
+
+
+def test_held_out_documents_may_be_shorter_than_a_row() -> None:
+    loss = validation_loss(small_model(), np.array([3, 5, 7, 9], dtype=np.uint16))
+    assert loss == pytest.approx(np.log(64), abs=0.5)
