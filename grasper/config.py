@@ -79,7 +79,7 @@ class ModelConfig(Section):
     kind: Literal["local", "endpoint", "scripted"] = Field("local", description="Which door.")
     name: str = Field("nano", description="`nano`, a Hub id, a path, or the endpoint's model name.")
     device: str = Field("auto", description="`auto`, `cpu`, `cuda`, `cuda:1` …")
-    batch_tokens: int = Field(16384, ge=64, description="Most tokens (prompt and answer, padded) in one generation batch.")
+    batch_tokens: int = Field(32768, ge=64, description="Most tokens (prompt and answer, padded) in one generation batch.")
     base_url: str | None = Field(None, description="Address of an OpenAI-compatible server, for example http://localhost:8000/v1.")
     api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the endpoint's key.")
     concurrency: int = Field(8, ge=1, description="Requests under way at once at an endpoint.")

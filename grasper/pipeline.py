@@ -81,13 +81,14 @@ class Pipeline:
             steps.append(self._predict_step(prepare))
             predict = steps[-1].fingerprint
         aligned: dict[str, dict[str, str]] = {}
-        for name, method in aligning.items():
-            if step := self._align_step(method, {"prepare": prepare, "predict": predict if method.uses_predictor else None}):
-                steps.append(step)
-                aligned[name] = {"align": step.fingerprint}
         written: dict[str, str] = {}
         for method in self.methods:
-            upstream = {"prepare": prepare, "predict": predict if method.uses_predictor else None} | aligned.get(method.aligned_as, {})
+            owner = aligning[method.aligned_as]
+            if owner.name not in aligned:
+                step = self._align_step(owner, {"prepare": prepare, "predict": predict if owner.uses_predictor else None})
+                steps += [step] if step else []
+                aligned[owner.name] = {"align": step.fingerprint} if step else {}
+            upstream = {"prepare": prepare, "predict": predict if method.uses_predictor else None} | aligned[owner.name]
             for make in (self._synthesize_step, self._generate_step):
                 if step := make(method, upstream):
                     steps.append(step)

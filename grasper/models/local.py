@@ -50,7 +50,7 @@ class LocalModel:
         *,
         adapter: Path | None = None,
         device: str = "auto",
-        batch_tokens: int = 16384,
+        batch_tokens: int = 32768,
         context_tokens: int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
