@@ -99,8 +99,7 @@ def _difference(pairs: dict[Any, dict[str, Any]], method: str, baseline: str, ta
     if pair is None:
         return "–"
     low, high = sorted((sign * pair["low"], sign * pair["high"]))
-    cell = f"{sign * pair['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
-    return f"**{cell}**" if low > 0 or high < 0 else cell
+    return _signed_entry({"value": sign * pair["difference"], "low": low, "high": high})
 
 
 def cost_table(*names: str) -> str:

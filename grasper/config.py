@@ -51,6 +51,11 @@ class PrepareConfig(Section):
     rating_scale: int = Field(5, ge=2, description="Highest rating in the source; ratings are mapped to 1–5.")
     invalid_rating: Literal["error", "null"] = Field("error", description="What to do with a rating that is no whole number on the scale.")
 
+    @property
+    def is_bundled(self) -> bool:
+        """Whether the data set is the bundled one itself, and no file in its layout."""
+        return self.source == "harbour" and self.data is None
+
     @field_validator("invalid_rating", mode="before")
     @classmethod
     def _take_null_by_its_name(cls, value: object) -> object:

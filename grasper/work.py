@@ -181,7 +181,7 @@ class Work:
             tasks=self.config.tasks,
             costs={name: self.cost(name) for name in names},
             predict_metrics=run.folder("predict") / "metrics.json",
-            latent_dir=harbour_folder() if self.config.prepare.source == "harbour" else None,
+            latent_dir=harbour_folder() if self.config.prepare.is_bundled else None,
             seed=self._seed("evaluate"),
         )
 

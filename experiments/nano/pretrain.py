@@ -81,7 +81,7 @@ class CorpusStream:
         return self._documents
 
     def _write(self, path: Path, texts: list[str]) -> None:
-        partial = path.with_suffix(".partial.npy")
+        partial = path.with_suffix(f".{os.getpid()}.partial.npy")  # every process comes to a new pass by itself
         np.save(partial, encode_documents(texts, self.tokenizer))
         os.replace(partial, path)
 

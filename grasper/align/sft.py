@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from transformers import PrinterCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from grasper.align.trainer import ShowProgress, WeightedTrainer, collate
+from grasper.align.trainer import ShowProgress, WeightedTrainer, collate, save_adapter
 from grasper.config import AlignConfig, ModelConfig
 from grasper.errors import AdapterError, ConfigError, ModelError
 from grasper.models.base import Prompt
@@ -128,8 +128,6 @@ def finetune(
                 peft_model = get_peft_model(model.model, lora)
         except ValueError as error:
             raise ConfigError(f"align.target_modules {list(config.target_modules)} do not fit {model.name}: {error}") from None
-        # With a name, peft would ask the Hub for the base's vocabulary whenever a checkpoint is saved.
-        peft_model.peft_config["default"].base_model_name_or_path = None
         if on_gpu:
             peft_model.gradient_checkpointing_enable()
         pad_id = model.tokenizer.pad_token_id if model.tokenizer.pad_token_id is not None else model.tokenizer.eos_token_id
@@ -191,7 +189,7 @@ def _save(peft_model: PeftModel, history: list[dict[str, Any]], out_dir: Path, *
     """The adapter as safetensors, complete or not at all, and the log of the training."""
     part = out_dir / "adapter.part"
     peft_model.peft_config["default"].base_model_name_or_path = name
-    peft_model.save_pretrained(str(part), save_embedding_layers=False)
+    save_adapter(peft_model, str(part))
     (part / "README.md").unlink(missing_ok=True)
     replace_folder(part, out_dir / "adapter")
     write_text(out_dir / METRICS_FILE, "".join(json.dumps(entry) + "\n" for entry in history))

@@ -75,8 +75,16 @@ class WeightedTrainer(Trainer):
         with torch.no_grad():
             return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
 
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        save_adapter(self.model, str(output_dir or self.args.output_dir))
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return self._order
+
+
+def save_adapter(model: Any, folder: str) -> None:
+    """The adapter of a peft model as safetensors, without asking the Hub for the vocabulary of its base."""
+    model.save_pretrained(folder, save_embedding_layers=False)
 
 
 class LengthGroups(Sampler[int]):

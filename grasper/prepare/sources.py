@@ -44,7 +44,7 @@ def find_inputs(config: PrepareConfig) -> list[Input]:
             raise MissingFileError(f"prepare.data is {base}, expected a CSV, JSONL or parquet file")
         inputs, folder = [Input(base, config.name, "table")], base.parent
     else:
-        folder = harbour_folder() if config.source == "harbour" and config.data is None else _require_data(config)
+        folder = harbour_folder() if config.is_bundled else _require_data(config)
         inputs = [
             Input(path, f"{config.name}-{split}", "split", split if config.split == "given" else None)
             for split, path in find_splits(folder, config.name).items()

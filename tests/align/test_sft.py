@@ -88,6 +88,19 @@ def test_training_learns_and_leaves_the_base_alone(model: LocalModel, tmp_path: 
     assert sum("eval_loss" in entry for entry in logged) == 6
 
 
+def test_checkpoints_ask_no_hub(model: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base whose identity is no folder, such as the embedded model, would otherwise be looked up at every save."""
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("asked the Hub")
+
+    monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", refuse)
+    model.model.name_or_path = "tiny@0123456789abcdef"
+    sequences = [make_sequence(model, PROMPT, PATH, "Text: Dry cake.", path_weight=1.0)] * 4
+    finetune(model, sequences, [], CONFIG, tmp_path, seed=1)
+    assert list(tmp_path.glob("checkpoints/checkpoint-*/adapter_model.safetensors"))
+
+
 def test_training_is_deterministic_and_seeds_nothing_globally(model: LocalModel, tmp_path: Path) -> None:
     """Same seed, same adapter; the caller's random state is untouched."""
     sequences = [make_sequence(model, PROMPT, PATH, f"Text: view {number}", path_weight=1.0) for number in range(6)]
