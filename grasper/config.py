@@ -152,6 +152,7 @@ class GenerateConfig(Section):
     """Real + synthetic history → the target text."""
 
     temperature: float = Field(0.4, ge=0, description="Sampling temperature.")
+    path_temperature: float | None = Field(None, ge=0, description="Temperature of reasoning paths, drawn before the answer; null: the same.")
     top_p: float = Field(0.9, gt=0, le=1, description="Nucleus of the sampling.")
     consensus_samples: int = Field(1, ge=1, description="Samples per request; above 1 the minimum-Bayes-risk choice is kept.")
     rating: Literal["expectation", "median", "argmax"] = Field("median", description="How digit probabilities become a rating.")

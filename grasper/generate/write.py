@@ -20,6 +20,7 @@ from grasper.prompts.templates import RATING_CHOICES
 from grasper.reason.format import Answer, parse_answer, parse_path
 from grasper.records import Example, Output, Profile, Request, SyntheticReview, Tables, Task, request_for
 from grasper.retrieve.profile import ProfileBuilder
+from grasper.runs import derive_seed
 
 TITLE_WORDS = 10
 """Longer titles are cut: the task asks for at most ten words."""
@@ -56,14 +57,23 @@ class Writer:
         return render(request, profile, reasoning=self.method.reasoning, config=self.prompts, model=self.model, exemplars=shown)
 
     def _sample(self, task: Task, rendered: Sequence[Prompt], seed: int) -> list[list[Completion]]:
-        return self.model.generate(
-            rendered,
-            n=self.config.consensus_samples,
-            temperature=self.config.temperature,
-            top_p=self.config.top_p,
-            max_new_tokens=max_new_tokens(task, self.prompts, reasoning=self.method.reasoning),
-            seed=seed,
-        )
+        """`consensus_samples` completions of each prompt, path and answer."""
+        if self.method.reasoning and self.config.path_temperature is not None:
+            paths = self._generate(rendered, self.config.consensus_samples, self.config.path_temperature, self.prompts.path_tokens, seed)
+            return paths if task == "rating" else self._answer_behind(task, rendered, paths, seed)
+        room = max_new_tokens(task, self.prompts, reasoning=self.method.reasoning)
+        return self._generate(rendered, self.config.consensus_samples, self.config.temperature, room, seed)
+
+    def _answer_behind(self, task: Task, rendered: Sequence[Prompt], paths: Sequence[Sequence[Completion]], seed: int) -> list[list[Completion]]:
+        """The completions with the answer written anew behind each path, at the temperature of the answers."""
+        asked = [after_path(prompt, _path(completion), task) for prompt, group in zip(rendered, paths, strict=True) for completion in group]
+        room = max_new_tokens(task, self.prompts, reasoning=False)
+        answers = iter(self._generate(asked, 1, self.config.temperature, room, derive_seed(seed, "answer")))
+        prefixes = iter(asked)
+        return [[_joined(next(prefixes).prefix, completion, next(answers)[0]) for completion in group] for group in paths]
+
+    def _generate(self, prompts: Sequence[Prompt], n: int, temperature: float, room: int, seed: int) -> list[list[Completion]]:
+        return self.model.generate(prompts, n=n, temperature=temperature, top_p=self.config.top_p, max_new_tokens=room, seed=seed)
 
     # -- text and title ------------------------------------------------------------------------------------------------------------
 
@@ -126,6 +136,16 @@ def _path(completion: Completion) -> str:
     """The path of a completion, without whatever rating follows it; empty where it has none."""
     path = parse_path(completion.text)
     return path.render() if path else ""
+
+
+def _joined(prefix: str, path: Completion, answer: Completion) -> Completion:
+    """One completion from a path and the answer behind it; both prefills and all written tokens are counted."""
+    return Completion(
+        text=prefix + answer.text,
+        tokens_in=path.tokens_in + answer.tokens_in,
+        tokens_out=path.tokens_out + answer.tokens_out,
+        finish_reason=answer.finish_reason,
+    )
 
 
 def _split(prompts: Sequence[Prompt], ends: np.ndarray) -> list[Sequence[Prompt]]:

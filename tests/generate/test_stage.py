@@ -66,6 +66,34 @@ def test_the_path_is_kept_apart_from_the_text(tables: Tables, tmp_path: Path) ->
     assert (output.text, output.path) == ("Fine.", PATH.strip())
 
 
+class Recording(ScriptedModel):
+    """Keeps with which temperature and which beginning it was asked."""
+
+    def generate(self, prompts, *, temperature=0.7, **options):  # type: ignore[no-untyped-def]
+        self.asked = [*getattr(self, "asked", []), (temperature, prompts[0].prefix)]
+        return super().generate(prompts, temperature=temperature, **options)
+
+
+def test_paths_may_have_a_temperature_of_their_own(tables: Tables, tmp_path: Path) -> None:
+    """The path is drawn first; the answer is written anew behind it, at its own temperature."""
+    model = Recording(lambda prompt: " Fine." if prompt.prefix else PATH + "Text: Never shown.")
+    (output, *_) = written(tables, tmp_path, model, "grasper-no-graph", ["long"], temperature=0.2, path_temperature=0.9)
+    assert model.asked == [(0.9, ""), (0.2, PATH + "Text:")]
+    assert (output.text, output.path, output.raw, output.is_parsed) == ("Fine.", PATH.strip(), PATH + "Text: Fine.", True)
+
+
+def test_a_method_without_paths_ignores_their_temperature(tables: Tables, tmp_path: Path) -> None:
+    model = Recording(["Text: Fine."])
+    written(tables, tmp_path, model, "pgraphrag", ["long"], temperature=0.2, path_temperature=0.9)
+    assert model.asked == [(0.2, "")]
+
+
+def test_a_lost_path_is_counted_though_an_answer_stands_behind_it(tables: Tables, tmp_path: Path) -> None:
+    model = ScriptedModel(lambda prompt: " Fine." if prompt.prefix else "no path at all")
+    (output, *_) = written(tables, tmp_path, model, "grasper-no-graph", ["long"], path_temperature=0.9)
+    assert (output.text, output.path, output.is_parsed) == ("Fine.", None, False)
+
+
 @pytest.mark.parametrize(("rule", "expected"), [("median", 4), ("argmax", 4), ("expectation", 0.99 * 4 + 0.0025 * (1 + 2 + 3 + 5))])
 def test_ratings_come_from_choice_probabilities(tables: Tables, tmp_path: Path, rule: str, expected: float) -> None:
     outputs = written(tables, tmp_path, ScriptedModel(choice=lambda prompt: " 4"), tasks=["rating"], rating=rule)
@@ -146,16 +174,20 @@ def test_a_method_that_writes_needs_a_model(tables: Tables, tmp_path: Path) -> N
     assert written(tables, tmp_path, None, "copy")
 
 
+@pytest.mark.parametrize("path_temperature", [None, 0.9])
 @pytest.mark.parametrize("method", sorted(METHODS))
 @pytest.mark.parametrize("fails_at", [0, 1, 3])
-def test_a_killed_run_ends_as_an_undisturbed_one(tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, fails_at: int) -> None:
+def test_a_killed_run_ends_as_an_undisturbed_one(
+    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, fails_at: int, path_temperature: float | None
+) -> None:
     """Killed in some batch and started again: the same bytes."""
+    settings = {"consensus_samples": 2, "path_temperature": path_temperature}
     monkeypatch.setattr(stage_module, "BATCH_SIZE", 1)
-    written(tables, tmp_path / "whole", SeededModel(), method, consensus_samples=2)
+    written(tables, tmp_path / "whole", SeededModel(), method, **settings)
     if get_method(method).uses_model:
         with pytest.raises(KeyboardInterrupt):
-            written(tables, tmp_path / "cut", SeededModel(fails_at), method, consensus_samples=2)
-    written(tables, tmp_path / "cut", SeededModel(), method, consensus_samples=2)
+            written(tables, tmp_path / "cut", SeededModel(fails_at), method, **settings)
+    written(tables, tmp_path / "cut", SeededModel(), method, **settings)
     whole, cut = (tmp_path / name / "outputs.jsonl" for name in ("whole", "cut"))
     assert whole.read_bytes() == cut.read_bytes()
 
