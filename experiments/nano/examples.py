@@ -21,9 +21,11 @@ from grasper.reason.format import Answer, ReasoningPath, render_answer
 from grasper.records import Example, Profile, Request, Review, SyntheticReview, Task, request_for
 from grasper.retrieve.pool import ReviewPool
 
-TASK_WEIGHTS = {"long": 0.34, "title": 0.2, "rating": 0.14, "review": 0.17, "pat": 0.15}
+TASK_WEIGHTS = {"long": 0.26, "title": 0.27, "rating": 0.27, "review": 0.12, "pat": 0.08}
 WITH_PATH = 0.6
 WITH_NEIGHBOURS, WITH_OWN, WITH_PREDICTED = 0.75, 0.85, 0.3
+WITHOUT_PROFILE = {"title": 0.4, "rating": 0.4}
+"""How often a task that is mostly about the given text gets nothing else to read: such examples are short, so more of them fit in the hours."""
 WITH_ITEM_NAME = 0.6
 
 
@@ -71,7 +73,8 @@ class ExampleMaker:
         """Gives one request about the review with its answer, or None where the drawn task needs a field that it lacks."""
         kind = chooser.choices(list(TASK_WEIGHTS), list(TASK_WEIGHTS.values()))[0]
         example = Example(f"nano-{target.review_id}", target, "align")
-        profile = self._profile(review_set, example, chooser)
+        bare = chooser.random() < WITHOUT_PROFILE.get(kind, 0.0)
+        profile = Profile() if bare else self._profile(review_set, example, chooser)
         config = _prompt_config(chooser)
         reasoning = chooser.random() < WITH_PATH
         if kind == "review":
