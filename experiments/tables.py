@@ -128,6 +128,47 @@ def _signed_entry(entry: dict[str, float]) -> str:
     return f"**{cell}**" if entry["low"] > 0 or entry["high"] < 0 else cell
 
 
+def losses_table(*names: str) -> str:
+    """The loss curve of the fine-tuning: mean training loss in each quarter, and the evaluation loss after each epoch, in nats a token."""
+    lines = ["| fine-tuning | sequences | steps | training loss by quarter | evaluation loss by epoch |", "|---|--:|--:|--:|--:|"]
+    for name in names:
+        results = _results(f"alignment/{name}")["alignment"]["results"]
+        counts, curve = results["counts"], results["loss_curve"]
+        quarters: list[list[float]] = [[], [], [], []]
+        for entry in curve:
+            if "loss" in entry:
+                quarters[min(3, 4 * entry["step"] // counts["steps"])].append(entry["loss"])
+        training = " → ".join(f"{sum(losses) / len(losses):.3f}" for losses in quarters if losses)
+        evaluation = " → ".join(f"{entry['eval_loss']:.3f}" for entry in curve if "eval_loss" in entry)
+        lines.append(f"| {name} | {counts['sequences']} | {counts['steps']} | {training} | {evaluation} |")
+    return "\n".join(lines)
+
+
+def examples_list(name: str) -> str:
+    """What base and aligned model wrote for the first held-out text requests; generated data only, so nobody's texts are shown."""
+    lines = []
+    for example in _results(f"alignment/{name}")["alignment"]["results"]["examples"]:
+        lines.append(f"- **{example['item']}**, title given: *{example['given_title'] or 'none'}*. Really written: {example['real']}")
+        for model in ("base", "aligned"):
+            plan = (example[model]["path"] or "no path").splitlines()[-1]
+            lines.append(f"  - *{model}* (reward {example[model]['reward']:.2f}; {plan}): {example[model]['text']}")
+    return "\n".join(lines)
+
+
+def rounds_table(*names: str) -> str:
+    """REST-PG by round: mean reward on held-out requests, and its paired difference to the SFT start."""
+    lines = ["| REST-PG | round | sequences | long | title | rating |", "|---|--:|--:|--:|--:|--:|"]
+    for name in names:
+        for entry in _results(f"alignment/{name}")["rounds"]["results"]:
+            cells = []
+            for task in METRICS:
+                found = entry["held_out"][task]
+                change = f" ({_signed_entry(found['minus_start'])})" if entry["round"] else ""
+                cells.append(f"{found['reward']['value']:.3f}{change}")
+            lines.append(f"| {name} | {entry['round']} | {entry['sequences']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def selection_table(*names: str) -> str:
     """Mean reward of the best of m samples, by task; m = 1 is the mean sampled reward."""
     sizes = (1, 2, 4, 8, 16)
@@ -143,6 +184,9 @@ def selection_table(*names: str) -> str:
 TABLES: dict[str, Callable[..., str]] = {
     "ablations": ablations_table,
     "alignment": alignment_table,
+    "alignment-examples": examples_list,
+    "losses": losses_table,
+    "rounds": rounds_table,
     "selection": selection_table,
     "methods": methods_table,
     "provenance": provenance_line,

@@ -1,7 +1,7 @@
 """Instruction tuning: solved requests in the project's own prompts, mixed with corpus documents, while the learning rate falls to zero.
 
-Goes on from the pre-training checkpoint with its optimizer state. Answers count fully, what a prompt shows counts little (it is review text too),
-the fixed sentences of a prompt do not count.
+Goes on from the pre-training checkpoint with its optimizer state. Answers count fully, the user's message counts little (most of it is review text), the
+system's not at all.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from experiments.nano.workers import start_workers, wait_for_all
 from grasper.errors import MissingFileError
 from grasper.models.base import TextModel
 
-PROMPT_WEIGHT = 0.4
+PROMPT_WEIGHT = 0.2
 CORPUS_WEIGHT = 0.5
 DECAY_FROM = 0.35
 NUM_VALIDATION = 160

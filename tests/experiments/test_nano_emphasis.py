@@ -31,7 +31,13 @@ def test_values_of_titles_and_ratings_count_more(tokenizer: PreTrainedTokenizerB
 
 
 def test_a_document_ends_the_line_before_it(tokenizer: PreTrainedTokenizerBase) -> None:
-    assert emphasised(tokenizer, "Rating: 2<|end|>Text: a rating of 5 stars") == {1.0: "Rating:<|end|>Text: a rating of 5 stars", 8.0: " 2"}
+    text = "Text: Fine.\nRating: 2<|end|>Text: a rating of 5 stars"
+    assert emphasised(tokenizer, text)[EMPHASIS["Rating"]] == " 2"
+
+
+def test_a_label_inside_a_line_is_none(tokenizer: PreTrainedTokenizerBase) -> None:
+    """A prompt names the lines of its answer, and a review may say `Rating:` by itself."""
+    assert list(emphasised(tokenizer, "Text: My verdict. Rating: 5\nAnswer in these lines: Title: at most 10 words; Rating: 1 to 5.")) == [1.0]
 
 
 def test_a_label_is_not_read_across_the_ends_of_a_row(tokenizer: PreTrainedTokenizerBase) -> None:
