@@ -181,10 +181,23 @@ def selection_table(*names: str) -> str:
     return "\n".join(lines)
 
 
+def consensus_table(*names: str) -> str:
+    """What the minimum-Bayes-risk choice among n samples gains over one sample, and how much either copies from the prompt."""
+    lines = ["| chosen minus one sample | method | task | rouge1 | meteor | 8-grams copied: one → chosen |", "|---|---|---|--:|--:|--:|"]
+    for name in names:
+        for method, tasks in _results("bench/consensus")["sets"][name].items():
+            for task, ways in tasks.items():
+                gains = " | ".join(_signed_entry(ways["gain with evidence"][metric]) for metric in ("rouge1", "meteor"))
+                copied = " → ".join(f"{ways[way]['copied']['value']:.3f}" for way in ("one sample", "with evidence"))
+                lines.append(f"| {name} | `{method}` | {task} | {gains} | {copied} |")
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "ablations": ablations_table,
     "alignment": alignment_table,
     "alignment-examples": examples_list,
+    "consensus": consensus_table,
     "losses": losses_table,
     "rounds": rounds_table,
     "selection": selection_table,

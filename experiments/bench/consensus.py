@@ -1,4 +1,4 @@
-"""What the minimum-Bayes-risk choice gains → experiments/results/consensus.json.
+"""What the minimum-Bayes-risk choice gains → experiments/results/bench/consensus.json.
 
     NLTK_DATA=../shared/nltk_data python experiments/bench/consensus.py --data ../shared/data --sets hotel stylized --limit 100
 
@@ -9,6 +9,8 @@ For each method n samples per request; compared are the mean over the samples (w
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,7 +80,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=ROOT / "experiments" / "results" / "consensus.json")
+    parser.add_argument("--out", type=Path, default=ROOT / "experiments" / "results" / "bench" / "consensus.json")
     arguments = parser.parse_args()
     model = open_model(load_config().model)
     results: dict[str, Any] = {}
@@ -87,8 +89,7 @@ def main() -> None:
             results.setdefault(name, {})[method] = measure(name, method, model, arguments)
             print(name, method, results[name][method], flush=True)
     facts = {
-        "command": "NLTK_DATA=../shared/nltk_data python experiments/bench/consensus.py --data ../shared/data",
-        "arguments": {key: value for key, value in vars(arguments).items() if key not in ("data", "out")},
+        "command": shlex.join(["python", "experiments/bench/consensus.py", *sys.argv[1:]]),
         "commit": commit(),
         "split": "dev-b",
         "model": model.name,

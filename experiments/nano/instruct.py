@@ -1,7 +1,7 @@
 """Instruction tuning: solved requests in the project's own prompts, mixed with corpus documents, while the learning rate falls to zero.
 
-Goes on from the pre-training checkpoint with its optimizer state. Answers count fully, the user's message counts little (most of it is review text), the
-system's not at all.
+Goes on from the pre-training checkpoint with its optimizer state. Answers count fully, the user's message counts little (most of it is
+review text), the system's not at all.
 """
 
 from __future__ import annotations
