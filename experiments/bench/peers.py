@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from torch_geometric.nn import LightGCN
 
 from grasper.predict.graph import FloatArray, Interactions, adjacency
-from grasper.predict.validation import Validation, validation_ndcg, withhold
+from grasper.predict.validation import Validation, Withheld, validation_ndcg, withhold
 
 
 class ImplicitModel:
@@ -38,14 +39,14 @@ class PygLightGCN:
     """torch-geometric's `LightGCN`, trained as in its example: 64 dimensions, two layers, BPR, Adam, batches of 8,192, at most 100 epochs.
 
     Propagation is a product with the normalised adjacency matrix: the numbers of the example, whose gather and scatter take several times as long.
-    The number of epochs is chosen on validation edges (every tenth epoch is looked at), then the model is fitted again on all training edges.
-    `curve` holds the seconds and validation NDCG@10 on the way.
+    With `as_example` it is the example's own gather and scatter. The number of epochs is chosen on validation edges (every tenth epoch is looked
+    at), then the model is fitted again on all training edges. `curve` holds the seconds and validation NDCG@10 on the way.
     """
 
     batch_size, max_epochs, every = 8192, 100, 10
 
-    def __init__(self, learning_rate: float = 0.001) -> None:
-        self.learning_rate = learning_rate
+    def __init__(self, learning_rate: float = 0.001, *, as_example: bool = False) -> None:
+        self.learning_rate, self.as_example = learning_rate, as_example
         self.report: dict[str, Any] = {}
 
     def fit(self, graph: Interactions, *, seed: int = 0) -> Self:
@@ -53,27 +54,35 @@ class PygLightGCN:
         curve: list[dict[str, float]] = []
         started = time.process_time()
 
-        def look(epoch: int) -> None:
+        def look(epoch: int) -> bool:
             seconds = time.process_time() - started
-            scores = self.score_users(withheld.users)
-            scores[withheld.hidden] = -np.inf
-            curve.append({"epoch": epoch, "seconds": seconds, "ndcg@10": validation_ndcg(Validation(scores, withheld.targets))})
+            curve.append({"epoch": epoch, "seconds": seconds, "ndcg@10": self.ndcg(withheld)})
+            return True
 
-        self._train(withheld.rest, self.max_epochs, seed, look)
+        self.train(withheld.rest, self.max_epochs, seed, look)
         best = max(curve, key=lambda point: point["ndcg@10"])
-        self._train(graph, int(best["epoch"]), seed)
+        self.train(graph, int(best["epoch"]), seed)
         self.report = {"curve": curve, "epochs": best["epoch"]}
         return self
 
-    def _train(self, graph: Interactions, num_epochs: int, seed: int, look: Any = None) -> None:
+    def ndcg(self, withheld: Withheld) -> float:
+        """NDCG@10 on withheld edges."""
+        scores = self.score_users(withheld.users)
+        scores[withheld.hidden] = -np.inf
+        return validation_ndcg(Validation(scores, withheld.targets))
+
+    def train(self, graph: Interactions, num_epochs: int, seed: int, look: Callable[[int], bool] | None = None) -> None:
+        """Train on all edges; `look` is called every `every` epochs with their number and says whether to go on."""
         generator = torch.Generator().manual_seed(seed)
         edges = torch.from_numpy(np.stack([graph.user_index, graph.item_index + graph.num_users]))
         weight = 1.0 / np.sqrt(graph.user_degree[graph.user_index] * graph.item_degree[graph.item_index])
-        source, target = torch.cat([edges, edges.flip(0)], dim=1).numpy()
-        both_ways = adjacency(target, source, np.tile(weight, 2), (graph.num_users + graph.num_items,) * 2)
+        both = torch.cat([edges, edges.flip(0)], dim=1)
+        source, target = both.numpy()
+        shape = (graph.num_users + graph.num_items,) * 2
+        both_ways = both if self.as_example else adjacency(target, source, np.tile(weight, 2), shape)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            model = LightGCN(graph.num_users + graph.num_items, embedding_dim=64, num_layers=2, normalize=False)
+            model = LightGCN(graph.num_users + graph.num_items, embedding_dim=64, num_layers=2, normalize=self.as_example)
         optimizer = torch.optim.Adam(model.parameters(), lr=self.learning_rate)
         for epoch in range(1, num_epochs + 1):
             for index in torch.randperm(edges.shape[1], generator=generator).split(self.batch_size):
@@ -88,8 +97,8 @@ class PygLightGCN:
                 with torch.no_grad():
                     vectors = model.get_embedding(both_ways).numpy()
                 self.users, self.items = vectors[: graph.num_users], vectors[graph.num_users :]
-                if look is not None:
-                    look(epoch)
+                if look is not None and not look(epoch):
+                    return
 
     def score_users(self, users: np.ndarray) -> FloatArray:
         return self.users[users] @ self.items.T
