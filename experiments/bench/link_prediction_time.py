@@ -11,7 +11,6 @@ scoring of its epochs.
 from __future__ import annotations
 
 import argparse
-import platform
 import shlex
 import sys
 import time
