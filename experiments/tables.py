@@ -193,6 +193,20 @@ def consensus_table(*names: str) -> str:
     return "\n".join(lines)
 
 
+def variants_table(name: str) -> str:
+    """Settings that were tried on dev-a: their means, and in brackets the paired difference to the settings as they stand."""
+    shown = (("long", "rouge1"), ("long", "meteor"), ("long", "words"), ("title", "rouge1"), ("rating", "mae"))
+    results = _results(f"variants/{name}")
+    lines = [f"| `{results['provenance']['method']}` with | {' | '.join(' '.join(pair) for pair in shown)} |", f"|---|{'--:|' * len(shown)}"]
+    for settings, tasks in results["variants"].items():
+        cells = []
+        for task, metric in shown:
+            cell, change = f"{tasks[task]['variant'][metric]['value']:.3f}", tasks[task]["minus_base"][metric]
+            cells.append(cell if change["low"] == change["high"] == 0 else f"{cell} ({_signed_entry(change)})")
+        lines.append(f"| {settings if ' ' in settings and '=' not in settings else f'`{settings}`'} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "ablations": ablations_table,
     "alignment": alignment_table,
@@ -201,6 +215,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "losses": losses_table,
     "rounds": rounds_table,
     "selection": selection_table,
+    "variants": variants_table,
     "methods": methods_table,
     "provenance": provenance_line,
     "differences": differences_table,
