@@ -240,7 +240,12 @@ def open_work(options: argparse.Namespace) -> Work:
     return Work(
         config,
         tables,
-        LocalModel(config.model.name, device=config.model.device, batch_tokens=config.model.batch_tokens),
+        LocalModel(
+            config.model.name,
+            device=config.model.device,
+            batch_tokens=config.model.batch_tokens,
+            no_repeat_tokens=config.model.no_repeat_tokens,
+        ),
         select_pairs(tables, "align", config.align.num_pairs, seed=options.seed),
         held_out[: options.tuning],
         held_out[options.tuning :],

@@ -89,6 +89,7 @@ class ModelConfig(Section):
     api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the endpoint's key.")
     concurrency: int = Field(8, ge=1, description="Requests under way at once at an endpoint.")
     context_tokens: int | None = Field(None, ge=64, description="Context length; null reads it from the model.")
+    no_repeat_tokens: int = Field(4, ge=0, description="Local models: no answer holds the same run of so many tokens twice; 0 allows it.")
 
 
 class PromptConfig(Section):

@@ -25,7 +25,14 @@ def open_model(config: ModelConfig, adapter: Path | None = None) -> TextModel:
     if config.kind == "local":
         from grasper.models.local import LocalModel
 
-        return LocalModel(config.name, adapter=adapter, device=config.device, batch_tokens=config.batch_tokens, context_tokens=config.context_tokens)
+        return LocalModel(
+            config.name,
+            adapter=adapter,
+            device=config.device,
+            batch_tokens=config.batch_tokens,
+            context_tokens=config.context_tokens,
+            no_repeat_tokens=config.no_repeat_tokens,
+        )
     if adapter is not None:
         raise AdapterError(f"a model of kind '{config.kind}' cannot take the adapter {adapter}; use model.kind=local")
     if config.kind == "endpoint":
@@ -49,5 +56,6 @@ def fingerprint_model(config: ModelConfig) -> dict[str, Any]:
         "name": config.name,
         "base_url": config.base_url,
         "context_tokens": config.context_tokens,
+        "no_repeat_tokens": config.no_repeat_tokens,
         "weights": {path.name: fingerprint_file(path) for path in weights},
     }

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from grasper.models.prefix import SharedPrefixCache, can_share_prefix, prefix_attention
-from grasper.models.sampling import Sampling, choose
+from grasper.models.sampling import Sampling, choose, without_repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,8 @@ def _run(
     written = torch.full((num_rows, room), -1, device=logits.device)
     logprobs = torch.zeros(num_rows, device=logits.device)
     for step in range(room):
-        tokens = choose(logits, draws[running, step], sampling)
+        allowed = without_repeats(logits, written[running, :step], sampling.no_repeat) if sampling.no_repeat else logits
+        tokens = choose(allowed, draws[running, step], sampling)
         written[running, step] = tokens
         logprobs[running] += logits.gather(1, tokens[:, None]).squeeze(1) - logits.logsumexp(-1)
         goes_on = ~torch.isin(tokens, ends) & (step + 1 < limits[running])

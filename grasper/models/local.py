@@ -35,6 +35,7 @@ class LocalModel:
         device: `auto`, `cpu`, `cuda`, `cuda:1` …
         batch_tokens: Most tokens, padding and answers included, that are in memory at once.
         context_tokens: Longest prompt plus answer; None takes what the model was made for.
+        no_repeat_tokens: No answer holds the same run of so many tokens twice; 0 allows it.
         dtype: Number format of the weights; None takes the one that is fast on the device.
 
     Raises:
@@ -52,9 +53,11 @@ class LocalModel:
         device: str = "auto",
         batch_tokens: int = 32768,
         context_tokens: int | None = None,
+        no_repeat_tokens: int = 0,
         dtype: torch.dtype | None = None,
     ) -> None:
         self._source = name
+        self.no_repeat_tokens = no_repeat_tokens
         folder, self.name = find_weights(name)
         self.device = choose_device(device)
         self.batch_tokens = batch_tokens
@@ -77,6 +80,7 @@ class LocalModel:
             device=str(self.device),
             batch_tokens=self.batch_tokens,
             context_tokens=self.context_tokens,
+            no_repeat_tokens=self.no_repeat_tokens,
             dtype=self.model.dtype,
         )
 
@@ -187,7 +191,7 @@ class LocalModel:
                 self.model,
                 list(number_of),
                 rows,
-                Sampling(temperature, top_p),
+                Sampling(temperature, top_p, self.no_repeat_tokens),
                 end_ids=self.end_ids,
                 pad_id=self._pad_id,
             )

@@ -13,10 +13,32 @@ NUCLEUS_SIZES = (64, 1024)
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the next token is chosen. Temperature 0 takes the most probable one."""
+    """How the next token is chosen. Temperature 0 takes the most probable one; `no_repeat` n > 0 never writes the same n tokens twice."""
 
     temperature: float
     top_p: float
+    no_repeat: int = 0
+
+
+def without_repeats(logits: Tensor, written: Tensor, n: int) -> Tensor:
+    """The logits with −inf for every token that would complete a run of `n` tokens which the row has already written.
+
+    Args:
+        logits: `[rows, vocabulary]`.
+        written: The tokens of each row's answer so far, `[rows, step]`; all rows have written equally many.
+        n: Length of a run, ≥ 1.
+
+    Reference: Paulus et al. 2018 (arXiv:1705.04304), Sec. 2.5, there with n = 3.
+    """
+    step = written.shape[1]
+    if step < n:
+        return logits
+    runs = written.unfold(1, n, 1)  # [rows, step - n + 1, n]
+    current = written[:, step - n + 1 :]  # [rows, n - 1]
+    rows, places = (runs[:, :, : n - 1] == current[:, None]).all(-1).nonzero(as_tuple=True)
+    logits = logits.clone()
+    logits[rows, runs[rows, places, n - 1]] = float("-inf")
+    return logits
 
 
 def choose(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTrainedModel, Qwen2Config, Qwen3Config
@@ -61,6 +64,18 @@ def test_greedy_equals_the_library(name: str) -> None:
         ids = torch.tensor([prompt])
         theirs = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12)[0, len(prompt) :].tolist()
         assert continuation.tokens == [token for token in theirs if token != 1]
+
+
+@pytest.mark.parametrize("sampling", [Sampling(0.0, 1.0, no_repeat=2), Sampling(0.3, 0.9, no_repeat=2)])
+def test_no_answer_holds_a_run_twice(llama: PreTrainedModel, sampling: Sampling) -> None:
+    """Random weights at a low temperature go in circles at once; forbidden to, every answer still runs to its own end."""
+    rows = [Row(number, number, limit) for number, limit in enumerate((60, 10, 35))]
+    free = run(llama, PROMPTS, rows, replace(sampling, no_repeat=0), frozenset())
+    guarded = run(llama, PROMPTS, rows, sampling, frozenset())
+    repeats = [[len(c.tokens) - 1 - len(set(pairwise(c.tokens))) for c in answers] for answers in (free, guarded)]
+    assert sum(repeats[0]) > 0
+    assert repeats[1] == [0, 0, 0]
+    assert [len(continuation.tokens) for continuation in guarded] == [60, 10, 35]
 
 
 def test_shares_prefixes_only_where_attention_is_plain() -> None:

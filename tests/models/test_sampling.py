@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from grasper.models import sampling
-from grasper.models.sampling import Sampling, choose
+from grasper.models.sampling import Sampling, choose, without_repeats
 
 
 def naive_nucleus(logits: torch.Tensor, settings: Sampling) -> torch.Tensor:
@@ -45,3 +45,20 @@ def test_extreme_draws_stay_in_the_nucleus(draw: float) -> None:
     """The smallest and the largest draw give the first and the last token of the nucleus, never one beyond it."""
     logits = torch.tensor([0.6, 0.3, 0.0999, 0.0001]).log().expand(1, -1)
     assert choose(logits, torch.tensor([draw]), Sampling(1.0, 0.85)).item() == (0 if draw == 0 else 1)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_no_run_is_written_twice(n: int) -> None:
+    """Against the plain definition: a token is forbidden where it would end a run of n tokens that the row holds already."""
+    written = torch.randint(3, (50, 12), generator=torch.Generator().manual_seed(n))
+    allowed = without_repeats(torch.zeros(50, 3), written, n)
+    for row, tokens in zip(allowed, written.tolist(), strict=True):
+        held = {tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)}
+        expected = [float("-inf") if (*tokens[len(tokens) - n + 1 :], token) in held else 0.0 for token in range(3)]
+        assert row.tolist() == expected
+
+
+def test_short_beginnings_repeat_nothing() -> None:
+    logits = torch.randn(2, 5)
+    assert without_repeats(logits, torch.zeros((2, 0), dtype=torch.long), 1).equal(logits)
+    assert without_repeats(logits, torch.tensor([[1, 1], [2, 2]]), 3).equal(logits)
