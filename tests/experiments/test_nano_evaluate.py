@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from experiments.nano.card import write_card
 from experiments.nano.corpus import END
+from experiments.nano.emphasis import EMPHASIS
 from experiments.nano.evaluate import encode_texts, nano_bits, with_interval
 from experiments.nano.export import export, latest_checkpoint
 from experiments.nano.samples import Asked, first_samples, parse_rates
@@ -96,5 +97,5 @@ def test_an_export_loads_and_knows_its_prompt_version(tmp_path: Path, tokenizer:
     card = write_card(json.loads(json.dumps(summary)), tmp_path / "model", tmp_path)
     assert "| pretrain | 1,000 | 2 | 3 | 333 | 1.5 | 1.6 |" in card
     assert "Not measured yet." in card
-    assert "8 times in `Rating:` lines" in card
+    assert f"{EMPHASIS['Rating']:g} times in `Rating:` lines" in card
     assert "Woven twice." in card
