@@ -35,6 +35,7 @@ from grasper.align.trainer import collate, weighted_nll
 from grasper.config import AlignConfig, Config, load_config
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.methods import get_method
+from grasper.models import open_model
 from grasper.models.local import LocalModel
 from grasper.prepare import build_tables
 from grasper.reason.gold import selection_gain
@@ -237,15 +238,13 @@ def open_work(options: argparse.Namespace) -> Work:
         config = load_config(options.config, [*([f"prepare.data={options.data}"] if options.data else []), *options.set])
         tables, _ = build_tables(config.prepare, seed=derive_seed(config.seed, "prepare"))
     held_out = select_pairs(tables, "held-out", options.tuning + options.held_out, seed=options.seed)
+    model = open_model(config.model)
+    if not isinstance(model, LocalModel):
+        raise SystemExit(f"model.kind is '{config.model.kind}', expected local: only a local model can be fine-tuned")
     return Work(
         config,
         tables,
-        LocalModel(
-            config.model.name,
-            device=config.model.device,
-            batch_tokens=config.model.batch_tokens,
-            no_repeat_tokens=config.model.no_repeat_tokens,
-        ),
+        model,
         select_pairs(tables, "align", config.align.num_pairs, seed=options.seed),
         held_out[: options.tuning],
         held_out[options.tuning :],

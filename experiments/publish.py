@@ -35,11 +35,14 @@ def _cpu_lines() -> list[str]:
 
 
 def provenance(run: Run, command: str, methods: Iterable[str]) -> dict[str, Any]:
-    """How the numbers came about: every stage folder that the methods rest on, with its commit, seconds and counts."""
+    """How the numbers came about: every stage folder that the methods rest on, with its commit, seconds and counts.
+
+    Only the run's own stage folders count, not those of another run that was copied into its folder.
+    """
     config = load_config(run.root / "config.yaml")
     owners = {"", *methods, *(get_method(method).aligned_as for method in methods)}
-    manifests = [read_json(path) for path in sorted(run.root.glob("**/manifest.json"))]
-    manifests = [manifest for manifest in manifests if manifest["stage"].partition("/")[2] in owners]
+    found = {path.parent.relative_to(run.root).as_posix(): read_json(path) for path in sorted(run.root.glob("**/manifest.json"))}
+    manifests = [m for folder, m in found.items() if m["stage"] == folder and m["stage"].partition("/")[2] in owners]
     return {
         "command": command,
         "seed": config.seed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -66,11 +66,12 @@ class Writer:
 
     def _answer_behind(self, task: Task, rendered: Sequence[Prompt], paths: Sequence[Sequence[Completion]], seed: int) -> list[list[Completion]]:
         """The completions with the answer written anew behind each path, at the temperature of the answers."""
-        asked = [after_path(prompt, _path(completion), task) for prompt, group in zip(rendered, paths, strict=True) for completion in group]
+        asked = [after_path(prompt, _path(path), task) for prompt, group in zip(rendered, paths, strict=True) for path in group]
         room = max_new_tokens(task, self.prompts, reasoning=False)
-        answers = iter(self._generate(asked, 1, self.config.temperature, room, derive_seed(seed, "answer")))
-        prefixes = iter(asked)
-        return [[_joined(next(prefixes).prefix, completion, next(answers)[0]) for completion in group] for group in paths]
+        answers = self._generate(asked, 1, self.config.temperature, room, derive_seed(seed, "answer"))
+        joined = [_joined(prompt.prefix, path, answer) for prompt, path, [answer] in zip(asked, chain.from_iterable(paths), answers, strict=True)]
+        size = self.config.consensus_samples
+        return [joined[start : start + size] for start in range(0, len(joined), size)]
 
     def _generate(self, prompts: Sequence[Prompt], n: int, temperature: float, room: int, seed: int) -> list[list[Completion]]:
         return self.model.generate(prompts, n=n, temperature=temperature, top_p=self.config.top_p, max_new_tokens=room, seed=seed)

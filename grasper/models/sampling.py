@@ -36,6 +36,8 @@ def without_repeats(logits: Tensor, written: Tensor, n: int) -> Tensor:
     runs = written.unfold(1, n, 1)  # [rows, step - n + 1, n]
     current = written[:, step - n + 1 :]  # [rows, n - 1]
     rows, places = (runs[:, :, : n - 1] == current[:, None]).all(-1).nonzero(as_tuple=True)
+    if not len(rows):
+        return logits
     logits = logits.clone()
     logits[rows, runs[rows, places, n - 1]] = float("-inf")
     return logits
