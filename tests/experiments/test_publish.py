@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.publish import provenance
-from grasper.config import Config, dump_config
+from grasper.config import Config
+from grasper.pipeline import dump_config
 from grasper.runs import Run, write_json, write_text
 
 
