@@ -11,9 +11,10 @@ from grasper.predict.graph import FloatArray, IndexArray
 
 
 def log_softmax(scores: FloatArray) -> FloatArray:
-    """Row-wise log probabilities; −inf stays −inf."""
-    shifted = scores - scores.max(1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    """Row-wise log probabilities; −inf stays −inf, also where a whole row is."""
+    best = scores.max(1, keepdims=True)
+    shifted = scores - np.where(np.isneginf(best), 0, best)
+    return shifted - np.log(np.maximum(np.exp(shifted).sum(1, keepdims=True), 1))  # the best alone gives 1
 
 
 def fit_temperature(scores: FloatArray, targets: IndexArray) -> float:

@@ -103,6 +103,15 @@ def test_after_the_cutoff_nothing_is_known(tmp_path: Path) -> None:
     assert len(seen_later) == int(first["b6"] <= 100)
 
 
+def test_before_everything_nothing_is_predicted(tmp_path: Path) -> None:
+    """With a cut-off before the first review there is no item to predict: no candidates, instead of some without a score."""
+    tables = make_tables(cutoff=-DAY)
+    fit(PredictConfig(top_k=5), tables, tmp_path, seed=0)
+    table = candidates(tmp_path)
+    assert set(table["example_id"]) == {"t0-0"}  # the one example without a cut-off
+    assert table["score"].between(0, 1).all()
+
+
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_loaded_predictor_answers_alike(encoder: str, tmp_path: Path) -> None:
     """After `load`, examples get the same candidates; the folder holds no pickle."""
