@@ -144,6 +144,20 @@ def losses_table(*names: str) -> str:
     return "\n".join(lines)
 
 
+def rounds_table(*names: str) -> str:
+    """REST-PG by round: mean reward on held-out requests, and its paired difference to the SFT start."""
+    lines = ["| REST-PG | round | sequences | long | title | rating |", "|---|--:|--:|--:|--:|--:|"]
+    for name in names:
+        for entry in _results(f"alignment/{name}")["rounds"]["results"]:
+            cells = []
+            for task in METRICS:
+                found = entry["held_out"][task]
+                change = f" ({_signed_entry(found['minus_start'])})" if entry["round"] else ""
+                cells.append(f"{found['reward']['value']:.3f}{change}")
+            lines.append(f"| {name} | {entry['round']} | {entry['sequences']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def selection_table(*names: str) -> str:
     """Mean reward of the best of m samples, by task; m = 1 is the mean sampled reward."""
     sizes = (1, 2, 4, 8, 16)
@@ -153,6 +167,18 @@ def selection_table(*names: str) -> str:
             for task, entries in tasks.items():
                 cells = [f"{entries[f'best_of_{m}']['value']:.3f}" for m in sizes]
                 lines.append(f"| {name} | {source} | {task} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def consensus_table(*names: str) -> str:
+    """What the minimum-Bayes-risk choice among n samples gains over one sample, and how much either copies from the prompt."""
+    lines = ["| chosen minus one sample | method | task | rouge1 | meteor | 8-grams copied: one → chosen |", "|---|---|---|--:|--:|--:|"]
+    for name in names:
+        for method, tasks in _results("bench/consensus")["sets"][name].items():
+            for task, ways in tasks.items():
+                gains = " | ".join(_signed_entry(ways["gain with evidence"][metric]) for metric in ("rouge1", "meteor"))
+                copied = " → ".join(f"{ways[way]['copied']['value']:.3f}" for way in ("one sample", "with evidence"))
+                lines.append(f"| {name} | `{method}` | {task} | {gains} | {copied} |")
     return "\n".join(lines)
 
 
@@ -173,7 +199,9 @@ def variants_table(name: str) -> str:
 TABLES: dict[str, Callable[..., str]] = {
     "ablations": ablations_table,
     "alignment": alignment_table,
+    "consensus": consensus_table,
     "losses": losses_table,
+    "rounds": rounds_table,
     "selection": selection_table,
     "variants": variants_table,
     "methods": methods_table,

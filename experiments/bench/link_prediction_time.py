@@ -2,10 +2,10 @@
 
     python experiments/bench/link_prediction_time.py --data ../shared/data
 
-Both are fitted without, and scored on, the validation edges: the last training edge of every user; no test edge is read. The example runs as
-torch-geometric ships it (64 dimensions, two layers, BPR, gather and scatter), at the better of two learning rates, and its best epoch counts,
-chosen on the very edges that score it. Seconds are processor time of one thread; the default's include its words, the example's leave out the
-scoring of its epochs.
+Both are fitted on all training edges and scored on the test edges of the main benchmark. The example runs as torch-geometric ships it (64
+dimensions, two layers, BPR, gather and scatter). Its learning rate (of two) and its epoch are the best by the very edges that score it, an
+advantage that the default does not have. Seconds are processor time of one thread; the default's include its words, the example's leave out
+the scoring of its epochs.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from link_prediction import DATASETS, MODELS, SEEDS, Dataset, load_dataset, train_edges, write_docs
+from link_prediction import DATASETS, MODELS, SEEDS, Dataset, load_dataset, rank, train_edges, write_docs
 from peers import PygLightGCN
 
-from grasper.predict.validation import validate, validation_ndcg, withhold
+from grasper.metrics.ranking import reciprocal_gain
+from grasper.predict.baselines import ItemPredictor
+from grasper.predict.graph import Interactions
 from grasper.runs import commit, versions, write_json
 
 ROOT = Path(__file__).parents[2]
@@ -36,10 +38,9 @@ def measure(dataset: Dataset, seed: int) -> dict[str, Any]:
     """Seconds and NDCG@10 of the default; NDCG@10 of the example within as much time and within five times as much."""
     started = time.process_time()
     graph = train_edges(dataset, MODELS["hybrid"].words)
-    predictor = MODELS["hybrid"].grid["{}"](dataset)
-    found = validate(predictor, graph, seed=seed)
+    predictor = MODELS["hybrid"].grid["{}"](dataset).fit(graph, seed=seed)
     seconds = time.process_time() - started
-    default = validation_ndcg(found)
+    default = ndcg(predictor, dataset, graph)
     curves = [learn(dataset, rate, seed, TIMES * seconds) for rate in LEARNING_RATES]
     best = max(curves, key=lambda curve: max(value for _, value in curve))
     reached = [at for at, value in best if value >= default]
@@ -55,7 +56,6 @@ def measure(dataset: Dataset, seed: int) -> dict[str, Any]:
 def learn(dataset: Dataset, learning_rate: float, seed: int, seconds: float) -> list[tuple[float, float]]:
     """Seconds and NDCG@10 of the example's epochs, until the time is used up; at most about a hundred epochs are scored."""
     graph = train_edges(dataset, None)
-    withheld = withhold(graph)
     model = PygLightGCN(learning_rate, as_example=True)
     model.every = 1
     curve: list[tuple[float, float]] = []
@@ -67,12 +67,20 @@ def learn(dataset: Dataset, learning_rate: float, seed: int, seconds: float) -> 
         before = time.process_time()
         used = before - started - scoring
         if not curve or used - curve[-1][0] >= seconds / 100:
-            curve.append((used, model.ndcg(withheld)))
+            curve.append((used, ndcg(model, dataset, graph)))
         scoring += time.process_time() - before
         return used < seconds
 
-    model.train(withheld.rest, MAX_EPOCHS, seed, look)
+    model.train(graph, MAX_EPOCHS, seed, look)
     return curve
+
+
+def ndcg(predictor: ItemPredictor, dataset: Dataset, graph: Interactions) -> float:
+    """NDCG@10 on the test edges whose item training saw."""
+    users, targets = dataset.all_edges.user_index[dataset.is_test], dataset.all_edges.item_index[dataset.is_test]
+    is_seen = graph.item_degree[targets] > 0
+    ranks, _ = rank(predictor, graph, users[is_seen], targets[is_seen])
+    return float(reciprocal_gain(ranks, 10).mean())
 
 
 def markdown(result: dict[str, Any]) -> str:
