@@ -102,6 +102,19 @@ def _difference(pairs: dict[Any, dict[str, Any]], method: str, baseline: str, ta
     return _signed_entry({"value": sign * pair["difference"], "low": low, "high": high})
 
 
+def seeds_table(name: str) -> str:
+    """What the seed alone changes: each seed's means, and the mean over the seeds with its interval over items."""
+    results = _results(f"seeds/{name}")
+    lines = [f"| {name} | {' | '.join(' '.join(pair) for pair in COMPARED)} |", f"|---|{'--:|' * len(COMPARED)}"]
+    for method, tasks in results["methods"].items():
+        cells = []
+        for task, metric in COMPARED:
+            each = " / ".join(f"{value:.3f}" for value in results["by_seed"][method][task][metric])
+            cells.append(f"{_cell(tasks[task][metric])} ({each})")
+        lines.append(f"| `{method}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def cost_table(*names: str) -> str:
     """Seconds and tokens of writing per method, summed over the data sets."""
     lines = ["| method | seconds | tokens read | tokens written |", "|---|--:|--:|--:|"]
@@ -202,6 +215,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "consensus": consensus_table,
     "losses": losses_table,
     "rounds": rounds_table,
+    "seeds": seeds_table,
     "selection": selection_table,
     "variants": variants_table,
     "methods": methods_table,
