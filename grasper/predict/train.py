@@ -101,45 +101,55 @@ def fold_backward(encoder: Encoder, graph: Interactions, fold: IndexArray, rng: 
     users, rows = np.unique(graph.user_index[fold], return_inverse=True)
     vectors = encoder.users(items, to_histories(visible.of_users(users), visible.item_degree))
 
-    ends = (items, popularity, vectors)
-    leaves = (items.detach().requires_grad_(), popularity.detach().requires_grad_(), vectors.detach().requires_grad_())
+    # Rows rise with the edges, so a block asks a run of consecutive users: it gets a leaf of its own, as a slice's gradient is as long as the whole.
+    item_leaf, popularity_leaf = items.detach().requires_grad_(), popularity.detach().requires_grad_()
+    vector_gradient = torch.zeros_like(vectors)
     total = 0.0
-    is_sampled = graph.num_items > FULL_SOFTMAX
-    negatives = NegativeSampler(graph) if is_sampled else None
-    size = max(1, SCORES_AT_ONCE // (NUM_NEGATIVES * items.shape[1] if is_sampled else graph.num_items))
+    negatives = NegativeSampler(graph) if graph.num_items > FULL_SOFTMAX else None
+    size = _block_size(items, is_sampled=negatives is not None)
     for start in range(0, len(fold), size):
         part = slice(start, start + size)
+        run = slice(rows[part][0], rows[part][-1] + 1)
+        ends = (item_leaf, popularity_leaf, vectors[run].detach().requires_grad_())
         targets = graph.item_index[fold[part]]
         if negatives is not None:
-            loss = _sampled_loss(leaves, users[rows[part]], rows[part], targets, negatives, rng)
+            loss = _sampled_loss(ends, users[run], rows[part] - run.start, targets, negatives, rng)
         else:
-            loss = _full_loss(leaves, graph, users, rows[part], targets)
+            loss = _full_loss(ends, graph, users[run], rows[part] - run.start, targets)
         (loss / len(fold)).backward()
+        assert ends[2].grad is not None
+        vector_gradient[run] += ends[2].grad
         total += float(loss.detach())
-    torch.autograd.backward(ends, [leaf.grad for leaf in leaves])
+    torch.autograd.backward((items, popularity, vectors), (item_leaf.grad, popularity_leaf.grad, vector_gradient))
     return total / len(fold)
 
 
-def _full_loss(vectors_of: Ends, graph: Interactions, users: IndexArray, rows: IndexArray, targets: IndexArray) -> Tensor:
-    """Summed cross-entropy of the targets against every item that the user did not meet."""
-    items, popularity, vectors = vectors_of
-    present, local = np.unique(rows, return_inverse=True)
-    scores = vectors[torch.from_numpy(present)] @ items.T + popularity
-    met = graph.of_users(users[present])
+def _block_size(items: Tensor, *, is_sampled: bool) -> int:
+    """Edges of a block: as many as its scores allow; sampled ones gather vectors, and their gradient, as large as all items, should pay off."""
+    if is_sampled:
+        return max(1, max(SCORES_AT_ONCE, items.numel()) // (NUM_NEGATIVES * items.shape[1]))
+    return max(1, SCORES_AT_ONCE // items.shape[0])
+
+
+def _full_loss(ends: Ends, graph: Interactions, users: IndexArray, rows: IndexArray, targets: IndexArray) -> Tensor:
+    """Summed cross-entropy of the targets against every item that the user did not meet; `rows` says which of the users a target is of."""
+    items, popularity, vectors = ends
+    scores = vectors @ items.T + popularity
+    met = graph.of_users(users)
     hidden = torch.zeros(scores.shape, dtype=torch.bool)
     hidden[torch.from_numpy(met.user_index), torch.from_numpy(met.item_index)] = True
-    row = torch.from_numpy(local)
+    row = torch.from_numpy(rows)
     positive = scores[row, torch.from_numpy(targets)]
     others = scores.masked_fill(hidden, -torch.inf).logsumexp(1)[row]
     return F.softplus(others - positive).sum()
 
 
 def _sampled_loss(
-    vectors_of: Ends, user_index: IndexArray, rows: IndexArray, targets: IndexArray, negatives: NegativeSampler, rng: np.random.Generator
+    ends: Ends, users: IndexArray, rows: IndexArray, targets: IndexArray, negatives: NegativeSampler, rng: np.random.Generator
 ) -> Tensor:
     """The same against a uniform sample, weighted up to the size of the catalogue."""
-    items, popularity, vectors = vectors_of
-    drawn = torch.from_numpy(negatives.draw(user_index, NUM_NEGATIVES, rng))
+    items, popularity, vectors = ends
+    drawn = torch.from_numpy(negatives.draw(users[rows], NUM_NEGATIVES, rng))
     asked, target = vectors[torch.from_numpy(rows)], torch.from_numpy(targets)
     positive = (asked * items[target]).sum(1) + popularity[target]
     negative = torch.einsum("bd,bnd->bn", asked, items[drawn]) + popularity[drawn]
