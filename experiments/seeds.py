@@ -27,7 +27,7 @@ ROWS = ("task", "example_id", "item_id")
 
 
 def read_scores(runs: list[Run]) -> pd.DataFrame:
-    """Scores of all runs, one row per target and task; columns are (seed, method, metric).
+    """Scores of the methods that all runs hold, one row per target and task; columns are (seed, method, metric).
 
     Raises:
         RunMismatchError: The runs differ in more than the seed, two have the same one, or they hold other targets.
@@ -37,7 +37,7 @@ def read_scores(runs: list[Run]) -> pd.DataFrame:
     for run in runs:
         run.require(run.folder("evaluate"))
         config = load_config(run.root / "config.yaml")
-        settings.add(dump_config(config.model_copy(update={"seed": 0})))
+        settings.add(dump_config(config.model_copy(update={"seed": 0, "methods": ()})))
         if config.seed in tables:
             raise RunMismatchError(f"{run.root}: a second run of seed {config.seed}; expected runs that differ in the seed")
         scores = pd.read_parquet(run.folder("evaluate") / "per_example.parquet")
@@ -45,6 +45,8 @@ def read_scores(runs: list[Run]) -> pd.DataFrame:
         tables[config.seed] = scores.pivot(index=list(ROWS), columns="method", values=metrics).swaplevel(axis=1)
     if len(settings) > 1:
         raise RunMismatchError(f"the configurations of {', '.join(str(run.root) for run in runs)} differ in more than the seed")
+    shared = set.intersection(*(set(table.columns.get_level_values("method")) for table in tables.values()))
+    tables = {seed: table.loc[:, table.columns.isin(shared, level="method")] for seed, table in tables.items()}
     joined = pd.concat(tables, axis=1, join="inner").sort_index()
     if any(len(table) != len(joined) for table in tables.values()):
         raise RunMismatchError("the runs hold different targets; run all seeds with the same --limit and --split")

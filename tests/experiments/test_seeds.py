@@ -14,9 +14,9 @@ from grasper.pipeline import dump_config
 from grasper.runs import Run, write_json, write_text
 
 
-def make_run(folder: Path, seed: int, *, shift: float = 0.0, targets: int = 6, temperature: float = 0.4) -> Run:
-    """A finished run of two methods; `shift` is added to every score."""
-    config = Config(seed=seed)
+def make_run(folder: Path, seed: int, *, shift: float = 0.0, targets: int = 6, temperature: float = 0.4, other: str = "lamp") -> Run:
+    """A finished run of three methods; `shift` is added to every score."""
+    config = Config(seed=seed, methods=("pgraphrag", "grasper", other))
     config = config.model_copy(update={"generate": config.generate.model_copy(update={"temperature": temperature})})
     write_text(folder / "config.yaml", dump_config(config))
     rows = [
@@ -28,7 +28,7 @@ def make_run(folder: Path, seed: int, *, shift: float = 0.0, targets: int = 6, t
             "rouge1": score + shift if task == "long" else None,
             "squared_error": 4.0 + shift if task == "rating" else None,
         }
-        for method, score in (("pgraphrag", 0.2), ("grasper", 0.3))
+        for method, score in (("pgraphrag", 0.2), ("grasper", 0.3), (other, 0.1))
         for task in ("long", "rating")
         for number in range(targets)
     ]
@@ -41,9 +41,10 @@ def make_run(folder: Path, seed: int, *, shift: float = 0.0, targets: int = 6, t
 
 def test_mean_over_seeds_and_each_seed(tmp_path: Path) -> None:
     """The mean is over seeds, every seed stays visible, a difference that all share has no width, and errors are rooted last."""
-    runs = [make_run(tmp_path / str(seed), seed, shift=0.1 * seed) for seed in range(3)]
+    runs = [make_run(tmp_path / str(seed), seed, shift=0.1 * seed, other=other) for seed, other in enumerate(("lamp", "none", "none"))]
     result = summarize_seeds(read_scores(runs), "pgraphrag")
     assert result["seeds"] == [0, 1, 2]
+    assert set(result["methods"]) == {"grasper", "pgraphrag"}  # what all runs hold
     assert result["methods"]["grasper"]["long"]["rouge1"]["value"] == pytest.approx(0.4)
     assert result["methods"]["grasper"]["rating"]["rmse"]["value"] == pytest.approx(4.1**0.5, abs=1e-5)
     assert result["by_seed"]["grasper"]["long"]["rouge1"] == pytest.approx([0.3, 0.4, 0.5])
