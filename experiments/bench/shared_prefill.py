@@ -2,6 +2,7 @@
 
     python -m experiments.bench.shared_prefill
 
+The prompts are those of GraSPer's alignment pairs on the bundled data set, with whatever evidence they show; nothing is predicted for them.
 Unshared means that every sample is a row with a prompt of its own, as when the library repeats the prompt before its prefill; both go
 through grasper's decoding loop with the same number of rows in a batch. Repetitions alternate between the two; the ratio is the median.
 """
@@ -18,14 +19,26 @@ from typing import Any
 
 import torch
 
-from experiments.bench.decoding import make_prompts
+from grasper.align import select_pairs
+from grasper.align.pairs import make_pairs
+from grasper.config import load_config
+from grasper.methods import get_method
 from grasper.models.decoding import Row, decode
 from grasper.models.local import LocalModel
 from grasper.models.sampling import Sampling
+from grasper.prepare import build_tables
 from grasper.runs import commit, derive_seed, versions, write_json
 
 OUT = Path(__file__).parents[1] / "results" / "bench" / "shared_prefill.json"
 SAMPLING = Sampling(temperature=0.7, top_p=0.9)
+
+
+def pair_prompts(model: LocalModel, count: int, seed: int) -> list[list[int]]:
+    """Gives the token ids of the alignment prompts, shortest first."""
+    config, method = load_config(), get_method("grasper")
+    tables, _ = build_tables(config.prepare, seed=seed)
+    pairs = make_pairs(method, tables, select_pairs(tables, "align", count, seed=seed), [], config.prompts, with_reviews=True, seed=seed)
+    return sorted((model.encode(pair.render(reasoning=True, config=config.prompts, model=model)) for pair in pairs), key=len)
 
 
 def sample(model: LocalModel, prompts: list[list[int]], options: argparse.Namespace, seed: int, *, is_shared: bool) -> dict[str, float]:
@@ -61,7 +74,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     model = LocalModel(options.model)
-    prompts = sorted((model.encode(prompt) for prompt in make_prompts(options.prompts, options.seed)), key=len)
+    prompts = pair_prompts(model, options.prompts, options.seed)
     measured: list[dict[str, dict[str, float]]] = []
     for repetition in range(options.repetitions):
         seed = options.seed + repetition
