@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import shlex
 import sys
 import time
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import pearsonr
 
 from grasper.align import align, select_pairs
 from grasper.align.em import reasoning_sequence
@@ -45,10 +47,11 @@ from grasper.records import TASKS, Example, Tables
 from grasper.runs import BatchLog, commit, derive_seed, read_json, read_jsonl, versions, write_json
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("selection", "alignment", "rounds")
+PARTS = ("selection", "alignment", "plan", "rounds")
 SIZES = (1, 2, 4, 8, 16)
 METHOD = get_method("grasper")
 NUM_EXAMPLES = 6
+PLANNED_WORDS = re.compile(r"^Plan:.*?about (\d+) words", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -111,13 +114,36 @@ def select(work: Work, num_pairs: int) -> dict[str, Any]:
     return result
 
 
-def compare_models(work: Work) -> dict[str, Any]:
-    """Base against aligned model on held-out requests: rewards of sampled answers, NLL of the real ones, and the loss curve."""
+def aligned_folder(work: Work) -> Path:
+    """The folder of the alignment, which is made on first use."""
     config, folder = work.config.align, work.folder / "align"
     if not (folder / "counts.json").exists():
         started = time.process_time()
         counts = align(config, work.config.prompts, METHOD, work.tables, work.pairs, work.tuning, [], work.model, folder, seed=work.seed)
         write_json(folder / "counts.json", counts | {"cpu_seconds": round(time.process_time() - started, 1)})
+    return folder
+
+
+def follow_plan(work: Work) -> dict[str, Any]:
+    """Does the base model write as long a text as its plan says? Pearson's correlation over the sampled texts, by source of the path."""
+    lengths: dict[str, list[tuple[int, int]]] = {}
+    for record in BatchLog(aligned_folder(work) / "traces.jsonl").records:
+        trace = Trace(**record)
+        planned = PLANNED_WORDS.search(trace.path)
+        if trace.is_parsed and planned:
+            lengths.setdefault(trace.source, []).append((int(planned[1]), len(trace.answer.split())))
+    result = {}
+    for source, pairs in lengths.items():
+        planned_words, written_words = np.array(pairs).T
+        found = pearsonr(planned_words, written_words)
+        low, high = found.confidence_interval()
+        result[source] = {"value": round(float(found.statistic), 4), "low": round(float(low), 4), "high": round(float(high), 4), "n": len(pairs)}
+    return result
+
+
+def compare_models(work: Work) -> dict[str, Any]:
+    """Base against aligned model on held-out requests: rewards of sampled answers, NLL of the real ones, and the loss curve."""
+    folder = aligned_folder(work)
     pairs, aligned = work.asked(work.reported), work.model.with_adapter(folder / "adapter")
     answers = {name: work.sample(model, pairs, f"held-out-{name}", ("sampled",), 1) for name, model in (("base", work.model), ("aligned", aligned))}
     sequences = [evaluation_sequence(pair, METHOD, work.config.prompts, work.model) for pair in pairs]
@@ -273,6 +299,7 @@ def main() -> None:
     measure: dict[str, Callable[[], Any]] = {
         "selection": lambda: select(work, options.selection_pairs),
         "alignment": lambda: compare_models(work),
+        "plan": lambda: follow_plan(work),
         "rounds": lambda: compare_rounds(work),
     }
     for part in PARTS:

@@ -157,6 +157,15 @@ def losses_table(*names: str) -> str:
     return "\n".join(lines)
 
 
+def plan_table(*names: str) -> str:
+    """Whether written texts are as long as their plan says: Pearson's correlation with its 95 % interval, by source of the path."""
+    lines = ["| planned and written words | paths | n | correlation |", "|---|---|--:|--:|"]
+    for name in names:
+        for source, found in _results(f"alignment/{name}")["plan"]["results"].items():
+            lines.append(f"| {name} | {source} | {found['n']} | {_signed_entry(found)} |")
+    return "\n".join(lines)
+
+
 def rounds_table(*names: str) -> str:
     """REST-PG by round: mean reward on held-out requests, and its paired difference to the SFT start."""
     lines = ["| REST-PG | round | sequences | long | title | rating |", "|---|--:|--:|--:|--:|--:|"]
@@ -214,6 +223,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "alignment": alignment_table,
     "consensus": consensus_table,
     "losses": losses_table,
+    "plan": plan_table,
     "rounds": rounds_table,
     "seeds": seeds_table,
     "selection": selection_table,
