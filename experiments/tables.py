@@ -204,6 +204,18 @@ def consensus_table(*names: str) -> str:
     return "\n".join(lines)
 
 
+def prefill_line() -> str:
+    """What reading a prompt once for all its samples gains."""
+    found = _results("bench/shared_prefill")
+    speed = found["tokens_per_second"]["seconds"]
+    each = ", ".join(f"{ratio:.1f}" for ratio in found["ratio_by_repetition"]["seconds"])
+    return (
+        f"One shared prefill for {found['samples']} samples: {speed['shared']:.0f} tokens a second beside {speed['unshared']:.0f} without, "
+        f"{found['ratio']:.1f} times as many (repetitions: {each}), on {found['n']} alignment prompts of {found['mean_prompt_tokens']:.0f} tokens; "
+        f"{found['machine']}."
+    )
+
+
 def variants_table(name: str) -> str:
     """Settings that were tried on dev-a: their means, and in brackets the paired difference to the settings as they stand."""
     shown = (("long", "rouge1"), ("long", "meteor"), ("long", "words"), ("title", "rouge1"), ("rating", "mae"))
@@ -224,6 +236,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "consensus": consensus_table,
     "losses": losses_table,
     "plan": plan_table,
+    "prefill": prefill_line,
     "rounds": rounds_table,
     "seeds": seeds_table,
     "selection": selection_table,

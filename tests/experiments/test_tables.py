@@ -9,11 +9,18 @@ from experiments.tables import rewrite
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/results.md", "docs/models.md"])
-def test_tables_say_what_the_results_files_hold(path: str) -> None:
+PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if "<!-- table " in page.read_text(encoding="utf-8")]
+
+
+def test_pages_with_tables_are_found() -> None:
+    """The pages of results are among those that are checked."""
+    assert {"README.md", "results.md", "models.md"} <= {page.name for page in PAGES}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_say_what_the_results_files_hold(page: Path) -> None:
     """No number in a table was typed by hand or left behind: writing the tables anew changes nothing."""
-    text = (ROOT / path).read_text(encoding="utf-8")
-    assert "<!-- table " in text
+    text = page.read_text(encoding="utf-8")
     assert rewrite(text) == text
 
 
