@@ -60,6 +60,18 @@ def methods_table(name: str, task: str) -> str:
     return "\n".join(lines)
 
 
+def titles_table(*names: str) -> str:
+    """Titles beside copied ones: ROUGE-L of both and their paired difference."""
+    lines = ["| titles · ROUGE-L | n | `copy` | `pgraphrag` | `pgraphrag` minus `copy` |", "|---|--:|--:|--:|--:|"]
+    for name in names:
+        results = _results(name)
+        pairs = {(p["method"], p["other"], p["task"], p["metric"]): p for p in results["comparison"]["pairs"]}
+        copied, written = (results["methods"][method]["title"]["rougeL"] for method in ("copy", "pgraphrag"))
+        change = _difference(pairs, "pgraphrag", "copy", "title", "rougeL")
+        lines.append(f"| {name.rpartition('/')[2]} | {written['n']} | {_cell(copied)} | {_cell(written)} | {change} |")
+    return "\n".join(lines)
+
+
 def provenance_line(name: str) -> str:
     """Command, seed, hardware and commits of a results file in one sentence."""
     facts = _results(name)["provenance"]
@@ -240,6 +252,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "rounds": rounds_table,
     "seeds": seeds_table,
     "selection": selection_table,
+    "titles": titles_table,
     "variants": variants_table,
     "methods": methods_table,
     "provenance": provenance_line,
