@@ -75,6 +75,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     model = LocalModel(options.model)
     prompts = pair_prompts(model, options.prompts, options.seed)
+    for is_shared in (True, False):  # warm-up
+        sample(model, prompts[: options.width // options.samples], options, options.seed, is_shared=is_shared)
     measured: list[dict[str, dict[str, float]]] = []
     for repetition in range(options.repetitions):
         seed = options.seed + repetition
