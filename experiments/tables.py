@@ -169,6 +169,17 @@ def losses_table(*names: str) -> str:
     return "\n".join(lines)
 
 
+def examples_list(name: str, count: str) -> str:
+    """What base and aligned model wrote for the first held-out text requests; generated data only, so nobody's texts are shown."""
+    lines = []
+    for example in _results(f"alignment/{name}")["alignment"]["results"]["examples"][: int(count)]:
+        lines.append(f"- **{example['item']}**, title given: *{example['given_title'] or 'none'}*. Really written: {example['real']}")
+        for model in ("base", "aligned"):
+            plan = (example[model]["path"] or "no path").splitlines()[-1]
+            lines.append(f"  - *{model}* (reward {example[model]['reward']:.2f}; {plan}): {example[model]['text']}")
+    return "\n".join(lines)
+
+
 def plan_table(*names: str) -> str:
     """Whether written texts are as long as their plan says: Pearson's correlation with its 95 % interval, by source of the path."""
     lines = ["| planned and written words | paths | n | correlation |", "|---|---|--:|--:|"]
@@ -245,6 +256,7 @@ def variants_table(name: str) -> str:
 TABLES: dict[str, Callable[..., str]] = {
     "ablations": ablations_table,
     "alignment": alignment_table,
+    "alignment-examples": examples_list,
     "consensus": consensus_table,
     "losses": losses_table,
     "plan": plan_table,
