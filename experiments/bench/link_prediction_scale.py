@@ -14,6 +14,8 @@ import multiprocessing
 import os
 import platform
 import resource
+import shlex
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -31,7 +33,7 @@ from grasper.predict.graph import Interactions
 from grasper.predict.hybrid import Hybrid
 from grasper.predict.topk import top_k
 from grasper.predict.train import TrainSettings
-from grasper.runs import Run, read_json, write_json
+from grasper.runs import Run, commit, read_json, versions, write_json
 
 EDGES_PER_USER, USERS_PER_ITEM = 5, 20
 NUM_TASTES = 50
@@ -178,6 +180,8 @@ def main() -> None:
         else:
             result["fits"][name] = read_json(part)
         part.unlink()
+        command = shlex.join(["python", "experiments/bench/link_prediction_scale.py", *sys.argv[1:]])
+        result.setdefault("provenance", {})[name] = {"command": command, "commit": commit(), "seed": 0, "versions": versions()}
         write_json(arguments.out, result)
         if {"1000000"} <= set(result["fits"]) and result["answers"] and arguments.out.parent.name == "results":
             write_docs(markdown(result), root / "docs" / "predict.md", "link_prediction_scale.json")
