@@ -91,7 +91,7 @@ def main() -> None:
         result = summarize_seeds(read_scores(runs), arguments.baseline)
     except GrasperError as error:
         raise SystemExit(str(error)) from None
-    facts = {**provenance(runs[0], arguments.command, result["methods"]), "seed": result["seeds"]}
+    facts = [provenance(run, arguments.command, result["methods"]) for run in runs]
     path = RESULTS_DIR / f"{arguments.name}.json"
     write_json(path, {"provenance": facts, **result})
     print(path)

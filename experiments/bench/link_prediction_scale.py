@@ -148,7 +148,8 @@ def markdown(result: dict[str, Any]) -> str:
             f"{answers['known_user_cpu_ms']:.1f} ms of processor time ({clock:.1f} ms on the clock), {answers['users']:,} users at "
             f"{answers['bulk_users_per_cpu_second']:,.0f} per processor second ({bulk:,.0f} per second on the clock).",
         ]
-    lines += ["", f"Hardware: {result['hardware']}; load of the machine at the start {result['load_at_start']}, so clock times are upper bounds."]
+    load = max(facts["load"] for facts in result["provenance"].values())
+    lines += ["", f"Hardware: {result['hardware']}; load of the machine at the start up to {load}, so clock times are upper bounds."]
     return "\n".join(lines) + "\n"
 
 
@@ -164,11 +165,13 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     result: dict[str, Any] = read_json(arguments.out) if arguments.out.exists() else {"fits": {}, "answers": {}}
     hardware = f"{platform.processor() or platform.machine()}, {arguments.threads} thread(s), torch {torch.__version__}"
-    result |= {"hardware": hardware, "load_at_start": round(os.getloadavg()[0], 1)}
+    result["hardware"] = hardware
     part = arguments.out.with_suffix(".part.json")
     jobs: list[tuple[str, Any, tuple[Any, ...]]] = [(str(n), measure_fit, (n, arguments.epochs, part)) for n in arguments.edges]
     if not arguments.skip_answers:
         jobs.insert(0, ("answers", measure_answers, (part,)))
+    command = shlex.join(["python", "experiments/bench/link_prediction_scale.py", *sys.argv[1:]])
+    facts = {"command": command, "commit": commit(), "seed": 0, "load": round(os.getloadavg()[0], 1), "versions": versions()}
     for name, target, values in jobs:
         process = multiprocessing.get_context("fork").Process(target=target, args=values)
         process.start()
@@ -180,8 +183,7 @@ def main() -> None:
         else:
             result["fits"][name] = read_json(part)
         part.unlink()
-        command = shlex.join(["python", "experiments/bench/link_prediction_scale.py", *sys.argv[1:]])
-        result.setdefault("provenance", {})[name] = {"command": command, "commit": commit(), "seed": 0, "versions": versions()}
+        result.setdefault("provenance", {})[name] = facts
         write_json(arguments.out, result)
         if {"1000000"} <= set(result["fits"]) and result["answers"] and arguments.out.parent.name == "results":
             write_docs(markdown(result), root / "docs" / "predict.md", "link_prediction_scale.json")

@@ -23,6 +23,8 @@ class Sampling:
 def without_repeats(logits: Tensor, written: Tensor, n: int) -> Tensor:
     """The logits with −inf for every token that would complete a run of `n` tokens which the row has already written.
 
+    The same as transformers' `NoRepeatNGramLogitsProcessor`, which goes through every row's whole answer in Python at each step.
+
     Args:
         logits: `[rows, vocabulary]`.
         written: The tokens of each row's answer so far, `[rows, step]`; all rows have written equally many.

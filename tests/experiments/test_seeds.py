@@ -55,7 +55,11 @@ def test_mean_over_seeds_and_each_seed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("second", "message"),
-    [({"seed": 0}, "second run of seed 0"), ({"seed": 1, "temperature": 0.9}, "more than the seed"), ({"seed": 1, "targets": 5}, "other|different")],
+    [
+        ({"seed": 0}, "second run of seed 0"),
+        ({"seed": 1, "temperature": 0.9}, "more than the seed"),
+        ({"seed": 1, "targets": 5}, "hold different targets"),
+    ],
 )
 def test_runs_that_do_not_belong_together(tmp_path: Path, second: dict[str, int], message: str) -> None:
     """The same seed twice, another setting and other targets are refused."""
