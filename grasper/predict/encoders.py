@@ -41,10 +41,22 @@ def messages_of(graph: Interactions, item_text: Tensor | None = None) -> Message
     return Messages(to_users, to_items, log_degree, item_text)
 
 
-def to_histories(histories: Interactions, item_degree: np.ndarray) -> Tensor:
-    """The product that turns item vectors into user vectors for a batch of histories, `[num_users, num_items]`."""
+@dataclass(frozen=True)
+class HistoryMessages:
+    """A batch of histories ready for an encoder.
+
+    `to_users` `[num_users, num_items]` turns item vectors into user vectors; `profile` `[num_users, text_dim]` is what others wrote about the items
+    met, for encoders that read it.
+    """
+
+    to_users: Tensor
+    profile: Tensor | None = None
+
+
+def history_messages(histories: Interactions, item_degree: np.ndarray, profile: Tensor | None = None) -> HistoryMessages:
+    """The product from items to users, weighted as in `messages_of`, and the profiles."""
     weight = _symmetric_weight(histories, item_degree)
-    return adjacency(histories.user_index, histories.item_index, weight, (histories.num_users, histories.num_items))
+    return HistoryMessages(adjacency(histories.user_index, histories.item_index, weight, (histories.num_users, histories.num_items)), profile)
 
 
 def _symmetric_weight(graph: Interactions, item_degree: np.ndarray) -> np.ndarray:
@@ -53,6 +65,9 @@ def _symmetric_weight(graph: Interactions, item_degree: np.ndarray) -> np.ndarra
 
 class Encoder(nn.Module, ABC):
     """Item vectors from a graph, user vectors from item vectors, and a learned popularity term."""
+
+    reads_profiles = False
+    """Whether `users` needs the words about the items met, the requester's own taken out."""
 
     def __init__(self, num_items: int) -> None:
         super().__init__()
@@ -63,9 +78,9 @@ class Encoder(nn.Module, ABC):
     def items(self, messages: Messages, item_index: Tensor | None = None) -> Tensor:
         """Item vectors, `[num_items, embedding_dim]`; `item_index` names the items of a sampled graph."""
 
-    def users(self, items: Tensor, to_users: Tensor) -> Tensor:
+    def users(self, items: Tensor, histories: HistoryMessages) -> Tensor:
         """User vectors from the items of their histories, `[num_users, embedding_dim]`; zeros without history."""
-        return torch.sparse.mm(to_users, items)
+        return torch.sparse.mm(histories.to_users, items)
 
     def popularity(self, messages: Messages, item_index: Tensor | None = None) -> Tensor:
         """What every user's score of an item starts from, `[num_items]`."""
@@ -93,8 +108,30 @@ class LightGCNEncoder(Encoder):
             layers.append(layer)
         return torch.stack(layers).mean(0)
 
-    def users(self, items: Tensor, to_users: Tensor) -> Tensor:
-        return self.user_scale * super().users(items, to_users)
+    def users(self, items: Tensor, histories: HistoryMessages) -> Tensor:
+        return self.user_scale * super().users(items, histories)
+
+
+class TextEncoder(Encoder):
+    """Words alone: the similarity of what others wrote about the items met and about a candidate, a bilinear form that starts as the cosine.
+
+    Nothing is propagated, and nobody's own words are in the profile, so the graph may hold words that a request must not see.
+    """
+
+    reads_profiles = True
+
+    def __init__(self, num_items: int, text_dim: int) -> None:
+        super().__init__(num_items)
+        self.similarity = nn.Parameter(3.0 * torch.eye(text_dim))
+        self.newcomer = nn.Parameter(torch.zeros(text_dim))
+
+    def items(self, messages: Messages, item_index: Tensor | None = None) -> Tensor:
+        assert messages.item_text is not None, "words are all that this encoder reads"
+        return messages.item_text if item_index is None else messages.item_text[item_index]
+
+    def users(self, items: Tensor, histories: HistoryMessages) -> Tensor:
+        assert histories.profile is not None, "words are all that this encoder reads"
+        return (histories.profile + self.newcomer) @ self.similarity
 
 
 class SageEncoder(Encoder):
@@ -119,5 +156,5 @@ class SageEncoder(Encoder):
             items = items + to_items((users, items), messages.to_items)
         return items
 
-    def users(self, items: Tensor, to_users: Tensor) -> Tensor:
-        return self.ask(super().users(items, to_users))
+    def users(self, items: Tensor, histories: HistoryMessages) -> Tensor:
+        return self.ask(super().users(items, histories))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -102,13 +103,24 @@ def embed_texts(texts: Sequence[str], model_name: str, cache_dir: Path) -> Float
 class ItemText:
     """Item vectors of a bound graph, each requester's own words taken out. Vectors are dense or sparse, as in the graph."""
 
-    def __init__(self, graph: Interactions) -> None:
-        if graph.text is None:
-            raise ShapeError("the graph carries no text; expected one vector per edge")
-        self.sums = _row_sums(graph.item_index, graph.num_items, np.ones(graph.num_edges, np.float32)) @ graph.text
+    def __init__(self, graph: Interactions, sums: FloatArray | sp.csr_matrix | None = None) -> None:
+        self.graph = graph
+        self.sums = self._sums_over(np.arange(graph.num_edges)) if sums is None else sums
         """`[num_items, text_dim]`, summed over all visible reviews."""
-        self.vectors = unit_rows(self.sums)
+
+    def _sums_over(self, edges: IndexArray) -> FloatArray | sp.csr_matrix:
+        if self.graph.text is None:
+            raise ShapeError("the graph carries no text; expected one vector per edge")
+        return _row_sums(self.graph.item_index[edges], self.graph.num_items, np.ones(len(edges), np.float32)) @ self.graph.text[edges]
+
+    def without(self, edges: IndexArray) -> ItemText:
+        """The same vectors before these edges of the graph; to take out a few costs less than to add up all others."""
+        return ItemText(self.graph, self.sums - self._sums_over(edges))
+
+    @cached_property
+    def vectors(self) -> FloatArray | sp.csr_matrix:
         """Candidates as others see them; a candidate is never in the requester's history, so nothing of his own is in it."""
+        return unit_rows(self.sums)
 
     def of_edges(self, histories: Interactions) -> FloatArray | sp.csr_matrix:
         """The item behind each edge without the requester's own review of it, unit length, `[num_edges, text_dim]`.

@@ -1,4 +1,4 @@
-"""The default predictor: item–item structure, propagated embeddings, text, metadata, popularity and recency, mixed by a softmax over the catalogue.
+"""The default predictor: item–item structure, propagated embeddings, projected text, metadata, popularity and recency, mixed by a softmax.
 
 Fitting withholds every user's last training edge, computes all signals from what is left, and learns on the withheld edges what each signal is worth
 (`mixture.py`). The signals are then computed again from the whole graph. Closed-form item–item signals are used on catalogues of up to
@@ -18,13 +18,12 @@ from numpy.typing import ArrayLike
 
 from grasper.errors import ShapeError
 from grasper.predict.baselines import FittedPredictor
-from grasper.predict.encoders import Encoder, LightGCNEncoder
-from grasper.predict.features import ItemText
+from grasper.predict.encoders import Encoder, LightGCNEncoder, TextEncoder
 from grasper.predict.graph import FloatArray, IndexArray, Interactions, as_interactions
 from grasper.predict.mixture import Mixture, fit_mixture
 from grasper.predict.recency import RecentPopularity, usable_bandwidths
 from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, order_weights, walk_weights
-from grasper.predict.train import TrainSettings, encode_items, linking_edges, score_histories, train_encoder
+from grasper.predict.train import TrainSettings, bind_encoder, linking_edges, score_histories, train_encoder, words_of
 from grasper.predict.validation import Validation, Withheld, withhold
 
 DENSE_CATALOGUE = 5_000
@@ -38,6 +37,7 @@ PRIOR_WEIGHT = {"popularity": 0.5, "log-walk": 0.5}
 EASE_REGULARIZATION = 50.0
 COSINE_SHRINKAGE = 10.0
 WALK_SHRINKAGE = 5.0
+MIXTURE_PARTS = ("base", "slope", "scale")
 Reading = Literal["all", "latest"]
 """Whether all items of a history count alike or the latest most."""
 
@@ -53,7 +53,7 @@ class Signals:
     graph: Interactions
     metadata: Mapping[str, sp.csr_matrix]
     bandwidths: tuple[float, ...]
-    network: Encoder | None = None
+    networks: Mapping[str, Encoder]
 
     def __post_init__(self) -> None:
         graph = self.graph
@@ -65,11 +65,9 @@ class Signals:
         if graph.num_items <= DENSE_CATALOGUE:
             self._relate_items()
         self.recent = {f"recent-{width:.0f}d": RecentPopularity(graph, width) for width in self.bandwidths}
-        self.text = ItemText(graph) if graph.text is not None and graph.text.shape[1] else None
-        self.linking = linking_edges(graph)
-        self.embedded = encode_items(self.network, self.linking) if self.network is not None else None
-        others = (*self.recent, *(["text"] if self.text else []), *(["embeddings"] if self.network is not None else []))
-        self.names = ["popularity", *self.linear, *self.logarithmic, *others]
+        self.text = words_of(graph)
+        self.encoded = {name: bind_encoder(network, edges_for(name, graph)) for name, network in self.networks.items()}
+        self.names = ["popularity", *self.linear, *self.logarithmic, *self.recent, *(["text"] if self.text else []), *self.networks]
 
     def _relate_items(self) -> None:
         counts = cooccurrence(self.graph)
@@ -110,8 +108,8 @@ class Signals:
             yield name, recent(histories)
         if self.text:
             yield "text", self.text.score(histories)
-        if self.network is not None and self.embedded is not None:
-            yield "embeddings", score_histories(self.network, *self.embedded, histories, self.linking.item_degree)
+        for name, network in self.networks.items():
+            yield name, score_histories(network, self.encoded[name], histories)
 
     def mix(self, histories: Interactions, mixture: Mixture) -> FloatArray:
         """The weighted sum of all signals, `[num_users, num_items]`, one at a time, the linear ones in a single product."""
@@ -143,6 +141,11 @@ class Signals:
                     merged[place * num_items : (place + 1) * num_items] += (weights[column] / mixture.scale[column]) * matrix
             self._merged_for, self._merged_matrix = mixture, merged
         return self._merged_matrix
+
+
+def edges_for(network: str, graph: Interactions) -> Interactions:
+    """What a network of the mixture reads: words stand on every edge, links between items only where a user has several."""
+    return linking_edges(graph) if network == "embeddings" else graph
 
 
 def draw_candidates(withheld: Withheld, rng: np.random.Generator) -> tuple[IndexArray, FloatArray]:
@@ -179,7 +182,7 @@ class Hybrid(FittedPredictor):
         self.metadata = metadata or {}
         self.embedding_dim, self.num_layers = embedding_dim, num_layers
         self.train = train or TrainSettings()
-        self.network: Encoder | None = None
+        self.networks: dict[str, Encoder] = {}
         self.bandwidths: tuple[float, ...] = ()
         self.mixture: Mixture | None = None
         self.validation: Validation | None = None
@@ -191,16 +194,25 @@ class Hybrid(FittedPredictor):
         graph = as_interactions(graph)
         withheld = withhold(graph)
         self.bandwidths = usable_bandwidths(graph)
-        network = self._new_network(graph, seed)
-        num_epochs = train_encoder(network, linking_edges(withheld.rest), self.train, seed=seed, withheld=withheld)
-        self._learn_weights(Signals(withheld.rest, self.metadata, self.bandwidths, network), withheld, seed)
-        self.network = self._new_network(graph, seed)
-        train_encoder(self.network, linking_edges(graph), self.train, seed=seed, num_epochs=num_epochs)
-        self.report["epochs"] = num_epochs
+        text_dim = graph.text.shape[1] if graph.text is not None else None
+        networks = self._new_networks(graph.num_items, text_dim, seed)
+        epochs = {
+            name: train_encoder(network, edges_for(name, withheld.rest), self.train, seed=seed, withheld=withheld)
+            for name, network in networks.items()
+        }
+        self._learn_weights(Signals(withheld.rest, self.metadata, self.bandwidths, networks), withheld, seed)
+        self.networks = self._new_networks(graph.num_items, text_dim, seed)
+        for name, network in self.networks.items():
+            train_encoder(network, edges_for(name, graph), self.train, seed=seed, num_epochs=epochs[name])
+        self.report["epochs"] = epochs
         return self.bind(graph)
 
-    def _new_network(self, graph: Interactions, seed: int) -> Encoder:
-        return LightGCNEncoder(graph.num_items, self.embedding_dim, self.num_layers, torch.Generator().manual_seed(seed))
+    def _new_networks(self, num_items: int, text_dim: int | None, seed: int) -> dict[str, Encoder]:
+        generator = torch.Generator().manual_seed(seed)
+        networks: dict[str, Encoder] = {"embeddings": LightGCNEncoder(num_items, self.embedding_dim, self.num_layers, generator)}
+        if text_dim:
+            networks["projected-text"] = TextEncoder(num_items, text_dim)
+        return networks
 
     def _learn_weights(self, signals: Signals, withheld: Withheld, seed: int) -> None:
         histories, targets = withheld.histories, withheld.targets
@@ -228,7 +240,7 @@ class Hybrid(FittedPredictor):
             ShapeError: The graph gives other signals than the one that was fitted, for instance words where there were none.
         """
         self.graph = graph
-        self.signals = Signals(graph, self.metadata, self.bandwidths, self.network)
+        self.signals = Signals(graph, self.metadata, self.bandwidths, self.networks)
         if self.mixture is not None and len(self.mixture.base) != len(self.signals.names):
             known = ", ".join(self.signals.names)
             raise ShapeError(f"the mixture holds {len(self.mixture.base)} weights, but the graph gives {len(self.signals.names)} signals ({known})")
@@ -241,21 +253,15 @@ class Hybrid(FittedPredictor):
 
     def state(self) -> dict[str, np.ndarray]:
         assert self.mixture is not None, "fit first"
-        assert self.network is not None
-        network = {f"network.{name}": value.numpy() for name, value in self.network.state_dict().items()}
-        widths = np.array(self.bandwidths, np.float32)
-        return {
-            "bandwidths": widths,
-            "mixture.base": self.mixture.base,
-            "mixture.slope": self.mixture.slope,
-            "mixture.scale": self.mixture.scale,
-            **network,
-        }
+        networks = {f"{name}.{key}": value.numpy() for name, network in self.networks.items() for key, value in network.state_dict().items()}
+        mixture = {f"mixture.{part}": getattr(self.mixture, part) for part in MIXTURE_PARTS}
+        return {"bandwidths": np.array(self.bandwidths, np.float32), **mixture, **networks}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
-        self.mixture = Mixture(*(state[f"mixture.{part}"] for part in ("base", "slope", "scale")))
+        self.mixture = Mixture(*(state[f"mixture.{part}"] for part in MIXTURE_PARTS))
         self.bandwidths = tuple(float(width) for width in state["bandwidths"])
-        parameters = {name.removeprefix("network."): torch.from_numpy(value) for name, value in state.items() if name.startswith("network.")}
-        self.network = LightGCNEncoder(len(parameters["item_bias"]), self.embedding_dim, self.num_layers, torch.Generator())
-        self.network.load_state_dict(parameters)
+        similarity = state.get("projected-text.similarity")
+        self.networks = self._new_networks(len(state["embeddings.item_bias"]), len(similarity) if similarity is not None else None, seed=0)
+        for name, network in self.networks.items():
+            network.load_state_dict({key: torch.from_numpy(state[f"{name}.{key}"]) for key in network.state_dict()})
         return self

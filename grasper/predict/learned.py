@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from grasper.predict.baselines import FittedPredictor
 from grasper.predict.encoders import Encoder, LightGCNEncoder, SageEncoder
 from grasper.predict.graph import FloatArray, Interactions, as_interactions
-from grasper.predict.train import TrainSettings, encode_items, linking_edges, score_histories, train_encoder
+from grasper.predict.train import TrainSettings, bind_encoder, linking_edges, score_histories, train_encoder
 from grasper.predict.validation import withhold
 
 
@@ -46,7 +46,7 @@ class EncoderPredictor(FittedPredictor):
 
     def bind(self, graph: Interactions) -> Self:
         self.graph = self._needed(graph)
-        self.encoded = encode_items(self.encoder, self.graph)
+        self.encoded = bind_encoder(self.encoder, self.graph)
         return self
 
     def _needed(self, graph: Interactions) -> Interactions:
@@ -56,7 +56,7 @@ class EncoderPredictor(FittedPredictor):
         return graph if graph.text is not None else replace(graph, text=np.ones((graph.num_edges, 1), np.float32))
 
     def score(self, histories: Interactions) -> FloatArray:
-        return score_histories(self.encoder, *self.encoded, histories, self.graph.item_degree)
+        return score_histories(self.encoder, self.encoded, histories)
 
     def state(self) -> dict[str, np.ndarray]:
         return {name: value.numpy() for name, value in self.encoder.state_dict().items()} | {"text_dim": np.array([self.text_dim])}

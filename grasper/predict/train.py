@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch_geometric.loader import LinkLoader
 from torch_geometric.sampler import NegativeSampling
 
-from grasper.predict.encoders import Encoder, messages_of, to_histories
+from grasper.predict.encoders import Encoder, HistoryMessages, history_messages, messages_of
 from grasper.predict.features import ItemText
 from grasper.predict.graph import FloatArray, IndexArray, Interactions
 from grasper.predict.sampling import TO_ITEM, NegativeSampler, NeighbourSampler, to_batch_data
@@ -61,12 +61,13 @@ def train_encoder(
         withheld: Edges for early stopping; without them `num_epochs` epochs are made.
     """
     rng = np.random.default_rng(seed)
+    words = words_of(graph)
     optimizer = torch.optim.Adam(encoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     best, best_epoch, best_state = -1.0, 0, _copy_state(encoder)
     for epoch in range(1, (num_epochs or settings.max_epochs) + 1):
         for fold in own_share(deal_folds(graph.num_edges, settings.batch_size, rng)):
             optimizer.zero_grad()
-            fold_backward(encoder, graph, fold, rng)
+            fold_backward(encoder, graph, fold, rng, words)
             average_gradients(encoder)
             optimizer.step()
         if withheld is None or not len(withheld.targets):
@@ -87,22 +88,22 @@ def deal_folds(num_edges: int, batch_size: int, rng: np.random.Generator) -> lis
     return [np.sort(fold) for fold in np.array_split(rng.permutation(num_edges), num_folds)]
 
 
-def fold_backward(encoder: Encoder, graph: Interactions, fold: IndexArray, rng: np.random.Generator) -> float:
+def fold_backward(encoder: Encoder, graph: Interactions, fold: IndexArray, rng: np.random.Generator, words: ItemText | None) -> float:
     """Gradients of the mean cross-entropy of the fold's edges among all items that their users did not meet; the loss.
 
     Messages travel on the other edges only. One propagation serves the whole fold: scores are formed in blocks, whose gradients add up at the vectors
-    before they flow back through the graph, so memory is bounded by a block.
+    before they flow back through the graph, so memory is bounded by a block. `words` are the whole graph's; the fold's are taken out of them.
     """
     is_message = np.ones(graph.num_edges, bool)
     is_message[fold] = False
     visible = graph.keep(is_message)
-    messages = messages_of(visible, item_text(visible))
-    items, popularity = encoder.items(messages), encoder.popularity(messages)
+    encoded = encode_items(encoder, visible, words.without(fold) if words else None)
+    items, popularity = encoded.items, encoded.popularity
     users, rows = np.unique(graph.user_index[fold], return_inverse=True)
-    vectors = encoder.users(items, to_histories(visible.of_users(users), visible.item_degree))
+    vectors = encode_users(encoder, encoded, visible.of_users(users))
 
     # Rows rise with the edges, so a block asks a run of consecutive users: it gets a leaf of its own, as a slice's gradient is as long as the whole.
-    item_leaf, popularity_leaf = items.detach().requires_grad_(), popularity.detach().requires_grad_()
+    item_leaf, popularity_leaf = items.detach().requires_grad_(items.requires_grad), popularity.detach().requires_grad_()
     vector_gradient = torch.zeros_like(vectors)
     total = 0.0
     negatives = NegativeSampler(graph) if graph.num_items > FULL_SOFTMAX else None
@@ -120,7 +121,9 @@ def fold_backward(encoder: Encoder, graph: Interactions, fold: IndexArray, rng: 
         assert ends[2].grad is not None
         vector_gradient[run] += ends[2].grad
         total += float(loss.detach())
-    torch.autograd.backward((items, popularity, vectors), (item_leaf.grad, popularity_leaf.grad, vector_gradient))
+    flows = [(items, item_leaf.grad), (popularity, popularity_leaf.grad), (vectors, vector_gradient)]
+    learned = [flow for flow in flows if flow[0].requires_grad]
+    torch.autograd.backward([end for end, _ in learned], [gradient for _, gradient in learned])
     return total / len(fold)
 
 
@@ -195,7 +198,7 @@ def train_on_batches(
             messages = messages_of(local)
             item_id = batch["item"].id
             items, popularity = encoder.items(messages, item_id), encoder.popularity(messages, item_id)
-            vectors = encoder.users(items, messages.to_users)[batch["user"].src_index]
+            vectors = encoder.users(items, HistoryMessages(messages.to_users))[batch["user"].src_index]
             positive_index, negative_index = batch["item"].dst_pos_index, batch["item"].dst_neg_index
             positive = (vectors * items[positive_index]).sum(1) + popularity[positive_index]
             negative = torch.einsum("bd,bnd->bn", vectors, items[negative_index]) + popularity[negative_index]
@@ -232,27 +235,47 @@ def average_gradients(encoder: Encoder) -> None:
         parameter.grad = gradient / size
 
 
-def item_text(graph: Interactions) -> Tensor | None:
-    """Unit item vectors from the words of the graph's own edges, or None."""
-    return torch.from_numpy(ItemText(graph).vectors) if graph.text is not None else None
+@dataclass(frozen=True)
+class EncodedItems:
+    """A catalogue as an encoder sees it over a graph: vectors `[num_items, embedding_dim]`, popularity and degree `[num_items]`, and the words."""
+
+    items: Tensor
+    popularity: Tensor
+    item_degree: IndexArray
+    words: ItemText | None
+
+
+def words_of(graph: Interactions) -> ItemText | None:
+    """What was written about each item, or None where the graph carries no text."""
+    return ItemText(graph) if graph.text is not None else None
+
+
+def encode_items(encoder: Encoder, graph: Interactions, words: ItemText | None) -> EncodedItems:
+    """Item vectors over a graph, whose words are given."""
+    messages = messages_of(graph, torch.from_numpy(words.vectors) if words else None)
+    return EncodedItems(encoder.items(messages), encoder.popularity(messages), graph.item_degree, words)
+
+
+def encode_users(encoder: Encoder, encoded: EncodedItems, histories: Interactions) -> Tensor:
+    """User vectors, `[num_users, embedding_dim]`."""
+    profile = torch.from_numpy(encoded.words.profiles(histories)) if encoder.reads_profiles and encoded.words else None
+    return encoder.users(encoded.items, history_messages(histories, encoded.item_degree, profile))
 
 
 @torch.no_grad()
-def encode_items(encoder: Encoder, graph: Interactions) -> tuple[Tensor, Tensor]:
-    """Item vectors `[num_items, embedding_dim]` and popularity `[num_items]` over a graph."""
-    messages = messages_of(graph, item_text(graph))
-    return encoder.items(messages), encoder.popularity(messages)
+def bind_encoder(encoder: Encoder, graph: Interactions) -> EncodedItems:
+    """The catalogue over a graph, for scoring."""
+    return encode_items(encoder, graph, words_of(graph))
 
 
 @torch.no_grad()
-def score_histories(encoder: Encoder, items: Tensor, popularity: Tensor, histories: Interactions, item_degree: np.ndarray) -> FloatArray:
+def score_histories(encoder: Encoder, encoded: EncodedItems, histories: Interactions) -> FloatArray:
     """Scores of the whole catalogue, `[num_users, num_items]`."""
-    vectors = encoder.users(items, to_histories(histories, item_degree))
-    return (vectors @ items.T + popularity).numpy()
+    return (encode_users(encoder, encoded, histories) @ encoded.items.T + encoded.popularity).numpy()
 
 
 def _validation_ndcg(encoder: Encoder, graph: Interactions, withheld: Withheld) -> float:
-    scores = score_histories(encoder, *encode_items(encoder, graph), withheld.histories, graph.item_degree)
+    scores = score_histories(encoder, bind_encoder(encoder, graph), withheld.histories)
     scores[withheld.hidden] = -np.inf
     return validation_ndcg(Validation(scores, withheld.targets))
 

@@ -12,7 +12,7 @@ from grasper.errors import ShapeError
 from grasper.predict.encoders import LightGCNEncoder, messages_of
 from grasper.predict.graph import Interactions
 from grasper.predict.sampling import TO_ITEM, NegativeSampler, NeighbourSampler, to_batch_data
-from grasper.predict.train import TrainSettings, encode_items, score_histories, train_on_batches
+from grasper.predict.train import TrainSettings, bind_encoder, score_histories, train_on_batches
 
 ALL = 10_000
 
@@ -110,6 +110,6 @@ def test_training_on_batches_learns_the_structure() -> None:
     graph = Interactions.from_matrix((users % 2 == items % 2) & (users % 20 != items))
     encoder = LightGCNEncoder(20, 16, 2, torch.Generator().manual_seed(0))
     train_on_batches(encoder, graph, TrainSettings(batch_size=64), seed=0, num_epochs=6, fanout=5, num_negatives=5)
-    scores = score_histories(encoder, *encode_items(encoder, graph), graph, graph.item_degree)
+    scores = score_histories(encoder, bind_encoder(encoder, graph), graph)
     scores[graph.user_index, graph.item_index] = -np.inf
     assert (scores.argmax(1) == np.arange(40) % 20).mean() > 0.9

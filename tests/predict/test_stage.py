@@ -79,16 +79,18 @@ def test_target_text_never_reaches_its_own_candidates(encoder: str, tmp_path: Pa
     pd.testing.assert_frame_equal(tables[0], tables[1], rtol=1e-3)
 
 
-def test_own_training_words_do_not_reach_an_alignment_pair(tmp_path: Path) -> None:
-    """The text of a training target neither fits the text space nor stands behind its own item."""
+@pytest.mark.parametrize("encoder", ["hybrid", "sage", "similarity"])
+def test_own_training_words_do_not_reach_an_alignment_pair(encoder: str, tmp_path: Path) -> None:
+    """The text of a training target fits neither the text space nor an encoder, and does not stand behind its own item."""
     found = []
     for name, text in (("one", "lovely tea number1"), ("two", "lovely coffee coffee coffee")):
         tables = make_tables()
         tables.reviews.loc[tables.reviews["review_id"] == "t0-0", "text"] = text
-        fit(PredictConfig(encoder="similarity"), tables, tmp_path / name, seed=0)
+        fit(PredictConfig(encoder=encoder, max_epochs=3), tables, tmp_path / name, seed=0)  # type: ignore[arg-type]
         table = candidates(tmp_path / name)
-        found.append(table[table["example_id"] == "t0-0"]["item_id"].tolist())
-    assert found[0] == found[1]
+        found.append(table[table["example_id"] == "t0-0"].reset_index(drop=True))
+    assert len(found[0])
+    pd.testing.assert_frame_equal(found[0], found[1], rtol=1e-3)
 
 
 def test_after_the_cutoff_nothing_is_known(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import torch
 from torch.nn import functional as F
 
 from grasper.predict import train
-from grasper.predict.encoders import LightGCNEncoder, Messages, messages_of, to_histories
+from grasper.predict.encoders import HistoryMessages, LightGCNEncoder, Messages, TextEncoder, history_messages, messages_of
+from grasper.predict.features import ItemText
 from grasper.predict.graph import Interactions
 from grasper.predict.train import TrainSettings, deal_folds, fold_backward, linking_edges, train_encoder
 
@@ -37,7 +39,7 @@ def test_edges_to_be_predicted_are_absent_from_edge_index(monkeypatch: pytest.Mo
     monkeypatch.setattr(train, "messages_of", lambda graph, text: seen.append(messages_of(graph, text)) or seen[-1])
     rng = np.random.default_rng(0)
     for fold in deal_folds(GRAPH.num_edges, 20, rng):
-        fold_backward(new_encoder(), GRAPH, fold, rng)
+        fold_backward(new_encoder(), GRAPH, fold, rng, None)
         carried = seen[-1].to_users.to_dense().numpy() > 0
         assert not carried[GRAPH.user_index[fold], GRAPH.item_index[fold]].any()
         assert carried.sum() == GRAPH.num_edges - len(fold)
@@ -49,12 +51,12 @@ def test_loss_and_gradients_equal_a_naive_loop(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(train, "SCORES_AT_ONCE", scores_at_once)
     fold = np.array([1, 5, 9, 10, 30])
     encoder, twin = new_encoder(), new_encoder()
-    loss = fold_backward(encoder, GRAPH, fold, np.random.default_rng(0))
+    loss = fold_backward(encoder, GRAPH, fold, np.random.default_rng(0), None)
 
     rest = GRAPH.keep(~np.isin(np.arange(GRAPH.num_edges), fold))
     messages = messages_of(rest)
     items = twin.items(messages)
-    scores = twin.users(items, to_histories(rest, rest.item_degree)) @ items.T + twin.popularity(messages)
+    scores = twin.users(items, history_messages(rest, rest.item_degree)) @ items.T + twin.popularity(messages)
     met = GRAPH.matrix.toarray() > 0
     losses = []
     for edge in fold:
@@ -69,6 +71,26 @@ def test_loss_and_gradients_equal_a_naive_loop(monkeypatch: pytest.MonkeyPatch, 
     torch.testing.assert_close(encoder.embedding.grad, twin.embedding.grad, rtol=1e-4, atol=1e-6)
 
 
+def test_the_folds_words_are_absent_while_it_is_learned() -> None:
+    """Item vectors lack the reviews of the edges to be predicted, and no profile holds a word of its own user."""
+    rng = np.random.default_rng(0)
+    graph = replace(GRAPH, text=np.eye(GRAPH.num_edges, dtype=np.float32))  # one word per review
+    seen: list[tuple[np.ndarray, np.ndarray]] = []
+
+    class Recording(TextEncoder):
+        def users(self, items: torch.Tensor, histories: HistoryMessages) -> torch.Tensor:
+            assert histories.profile is not None
+            seen.append((items.numpy(), histories.profile.numpy()))
+            return super().users(items, histories)
+
+    for fold in deal_folds(graph.num_edges, 20, rng):
+        fold_backward(Recording(graph.num_items, graph.num_edges), graph, fold, rng, ItemText(graph))
+        items, profiles = seen[-1]
+        assert np.abs(items[:, fold]).max() < 1e-6
+        for row, user in enumerate(np.unique(graph.user_index[fold])):
+            assert np.abs(profiles[row, graph.user_index == user]).max() < 1e-6
+
+
 def test_sampled_softmax_learns_the_same_structure(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a catalogue taken for a large one, sampled negatives tell two tastes apart."""
     monkeypatch.setattr(train, "FULL_SOFTMAX", 5)
@@ -77,7 +99,7 @@ def test_sampled_softmax_learns_the_same_structure(monkeypatch: pytest.MonkeyPat
     graph = Interactions.from_matrix((users % 2 == items % 2) & (users % 20 != items))
     encoder = LightGCNEncoder(20, 16, 2, torch.Generator().manual_seed(0))
     train_encoder(encoder, graph, TrainSettings(), seed=0, num_epochs=6)
-    scores = train.score_histories(encoder, *train.encode_items(encoder, graph), graph, graph.item_degree)
+    scores = train.score_histories(encoder, train.bind_encoder(encoder, graph), graph)
     scores[graph.user_index, graph.item_index] = -np.inf
     assert (scores.argmax(1) == np.arange(40) % 20).mean() > 0.9
 
@@ -94,14 +116,14 @@ import json, sys
 import numpy as np, torch, torch.distributed as dist
 from grasper.predict.graph import Interactions
 from grasper.predict.encoders import LightGCNEncoder
-from grasper.predict.train import TrainSettings, encode_items, process_of, score_histories, train_encoder
+from grasper.predict.train import TrainSettings, bind_encoder, process_of, score_histories, train_encoder
 torch.set_num_threads(1)
 dist.init_process_group("gloo")
 users, items = np.indices((40, 20))
 graph = Interactions.from_matrix((users % 2 == items % 2) & (users % 20 != items))
 encoder = LightGCNEncoder(20, 16, 2, torch.Generator().manual_seed(0))
 train_encoder(encoder, graph, TrainSettings(), seed=0, num_epochs=8)
-scores = score_histories(encoder, *encode_items(encoder, graph), graph, graph.item_degree)
+scores = score_histories(encoder, bind_encoder(encoder, graph), graph)
 scores[graph.user_index, graph.item_index] = -np.inf
 total = torch.tensor([float(encoder.embedding.sum())])
 both = [torch.zeros(1) for _ in range(dist.get_world_size())]
