@@ -96,11 +96,12 @@ def fold_backward(encoder: Encoder, graph: Interactions, fold: IndexArray, rng: 
     """
     is_message = np.ones(graph.num_edges, bool)
     is_message[fold] = False
-    visible = graph.keep(is_message)
-    encoded = encode_items(encoder, visible, words.without(fold) if words else None)
+    encoded = encode_items(encoder, replace(graph, text=None).keep(is_message), words.without(fold) if words else None)
     items, popularity = encoded.items, encoded.popularity
     users, rows = np.unique(graph.user_index[fold], return_inverse=True)
-    vectors = encode_users(encoder, encoded, visible.of_users(users))
+    is_asked = np.zeros(graph.num_users, bool)
+    is_asked[users] = True
+    vectors = encode_users(encoder, encoded, graph.keep(is_message & is_asked[graph.user_index]).of_users(users))
 
     # Rows rise with the edges, so a block asks a run of consecutive users: it gets a leaf of its own, as a slice's gradient is as long as the whole.
     item_leaf, popularity_leaf = items.detach().requires_grad_(items.requires_grad), popularity.detach().requires_grad_()
