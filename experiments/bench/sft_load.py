@@ -64,7 +64,7 @@ def random_sequences(model: LocalModel, count: int, prompt_tokens: int, answer_t
     for _ in range(count):
         lengths = [int(generator.integers(tokens // 2, tokens * 3 // 2 + 1)) for tokens in (prompt_tokens, answer_tokens)]
         ids = generator.integers(10, len(model.tokenizer), sum(lengths)).tolist()
-        sequences.append(TrainingSequence(ids, [0.0] * lengths[0] + [1.0] * lengths[1]))
+        sequences.append(TrainingSequence(ids, [0.0] * lengths[0] + [1.0] * lengths[1], "long"))
     return sequences
 
 

@@ -128,7 +128,7 @@ def reasoning_sequence(
 ) -> TrainingSequence:
     """One sequence [prompt; path; answer] of a pair."""
     prompt = pair.render(reasoning=True, config=prompts, model=model)
-    return make_sequence(model, prompt, path, answer, path_weight=config.path_weight, weight=weight)
+    return make_sequence(model, prompt, path, answer, pair.task, path_weight=config.path_weight, weight=weight)
 
 
 def held_out_rewards(

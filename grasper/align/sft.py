@@ -14,9 +14,10 @@ import json
 import math
 import shutil
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,13 +42,16 @@ METRICS_FILE = "metrics.jsonl"
 
 @dataclass(frozen=True)
 class TrainingSequence:
-    """One tokenised training pair: `ids` = prompt + completion + end token; `weights` per token, 0 over the prompt."""
+    """One tokenised training pair: `ids` = prompt + completion + end token; `weights` per token, 0 over the prompt; and what is asked for."""
 
     ids: list[int]
     weights: list[float]
+    task: str
 
 
-def make_sequence(model: LocalModel, prompt: Prompt, path: str | None, answer: str, *, path_weight: float, weight: float = 1.0) -> TrainingSequence:
+def make_sequence(
+    model: LocalModel, prompt: Prompt, path: str | None, answer: str, task: str, *, path_weight: float, weight: float = 1.0
+) -> TrainingSequence:
     """Tokenise prompt, path and answer as at inference, and weight each token.
 
     A sequence that is longer than the model's context is cut at its end; the end token is then not trained on.
@@ -57,6 +61,7 @@ def make_sequence(model: LocalModel, prompt: Prompt, path: str | None, answer: s
         prompt: The rendered request.
         path: Reasoning path Z*, or None for methods without reasoning.
         answer: The answer sections that follow the path.
+        task: What is asked for; see `balance_tasks`.
         path_weight: Weight of the path's tokens relative to the answer's (≥ 0).
         weight: Weight of the whole pair (> 0).
     """
@@ -66,7 +71,20 @@ def make_sequence(model: LocalModel, prompt: Prompt, path: str | None, answer: s
     token_weights = [path_weight * weight if end <= len(head) else weight for _, end in encoded["offset_mapping"]]
     ids = [*prompt_ids, *encoded["input_ids"], model.tokenizer.eos_token_id]
     weights = [*([0.0] * len(prompt_ids)), *token_weights, weight]
-    return TrainingSequence(ids[: model.context_tokens], weights[: model.context_tokens])
+    return TrainingSequence(ids[: model.context_tokens], weights[: model.context_tokens], task)
+
+
+def balance_tasks(sequences: Sequence[TrainingSequence]) -> list[TrainingSequence]:
+    """The sequences with weights that add up to 1 per sequence, on average over each task.
+
+    Tasks then count by their number of pairs (a title would else drown in the texts), and within a task every token counts alike, whether its
+    sequence is short or long.
+    """
+    totals: dict[str, list[float]] = defaultdict(list)
+    for sequence in sequences:
+        totals[sequence.task].append(sum(sequence.weights))
+    factor = {task: len(sums) / sum(sums) if any(sums) else 0.0 for task, sums in totals.items()}
+    return [replace(sequence, weights=[weight * factor[sequence.task] for weight in sequence.weights]) for sequence in sequences]
 
 
 def finetune(
@@ -136,8 +154,8 @@ def finetune(
             model=peft_model,
             args=arguments,
             data_collator=lambda batch: collate(batch, pad_id),
-            train_dataset=_rows(train),
-            eval_dataset=_rows(evaluation) or None,
+            train_dataset=_rows(balance_tasks(train)),
+            eval_dataset=_rows(balance_tasks(evaluation)) or None,
             callbacks=[ShowProgress()],
         )
         trainer.remove_callback(PrinterCallback)

@@ -100,8 +100,12 @@ def _gold_sequences(
 ) -> tuple[list[TrainingSequence], dict[str, Any]]:
     """GraSPer's training set: [Z*; real text] for every gold path; [real text] where the method does not reason."""
     if not method.reasoning:
-        plain = [(pair.render(reasoning=False, config=prompts, model=model), real_completion("", pair)) for pair in pairs]
-        return [make_sequence(model, prompt, None, answer, path_weight=0.0) for prompt, answer in plain], {}
+        return [
+            make_sequence(
+                model, pair.render(reasoning=False, config=prompts, model=model), None, real_completion("", pair), pair.task, path_weight=0.0
+            )
+            for pair in pairs
+        ], {}
     gold, selection = _sample_gold(config, prompts, pairs, reward, model, out_dir, seed=seed)
     by_id = {pair.pair_id: pair for pair in pairs}
     solved = [(by_id[trace.pair_id], trace.path) for trace in gold]
@@ -113,7 +117,7 @@ def evaluation_sequence(pair: TrainingPair, method: Method, prompts: PromptConfi
     prompt = pair.render(reasoning=method.reasoning, config=prompts, model=model)
     path = pair.analysed_path(sees_answer=False).render() if method.reasoning else None
     # Only the real text counts, so that the losses of methods with and without reasoning can be compared.
-    return make_sequence(model, prompt, path, real_completion("", pair), path_weight=0.0)
+    return make_sequence(model, prompt, path, real_completion("", pair), pair.task, path_weight=0.0)
 
 
 def _sample_gold(

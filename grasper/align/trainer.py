@@ -31,9 +31,14 @@ def weighted_nll(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     Returns:
         A scalar; 0 where no position counts.
     """
+    return summed_nll(logits, targets, weights) / weights.sum().clamp_min(1e-9)
+
+
+def summed_nll(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """The same before it is divided by the weights' sum."""
     counts = weights > 0
     losses = F.cross_entropy(logits[counts].float(), targets[counts], reduction="none")
-    return (losses * weights[counts]).sum() / weights.sum().clamp_min(1e-9)
+    return (losses * weights[counts]).sum()
 
 
 def collate(batch: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
@@ -54,6 +59,9 @@ def collate(batch: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
 class WeightedTrainer(Trainer):
     """The library's Trainer with the weighted loss and batches of similar length.
 
+    The loss is a sum over tokens divided by the number of sequences, never by the batch's own tokens: batches hold similar lengths, so with a mean
+    per batch the end of a short text would count many times as much as that of a long one, and the model would learn to be brief.
+
     Args:
         order_seed: Decides the order of the batches, epoch by epoch, so that a resumed training sees the same ones.
     """
@@ -66,7 +74,7 @@ class WeightedTrainer(Trainer):
         weights = inputs.pop("weights")
         first = int((weights > 0).any(0).nonzero()[0, 0])
         outputs = model(**inputs, logits_to_keep=weights.shape[1] - first + 1, use_cache=False)
-        loss = weighted_nll(outputs.logits[:, :-1], inputs["input_ids"][:, first:], weights[:, first:])
+        loss = summed_nll(outputs.logits[:, :-1], inputs["input_ids"][:, first:], weights[:, first:]) / len(weights)
         if not torch.isfinite(loss):
             raise ModelError(f"the training loss became {loss.item()} at step {self.state.global_step}; lower align.learning_rate")
         return (loss, outputs) if return_outputs else loss

@@ -5,13 +5,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from tiny_model import save_model
 
-from grasper.align.sft import finetune, make_sequence, write_job
-from grasper.align.trainer import collate, weighted_nll
+from grasper.align.sft import TrainingSequence, balance_tasks, finetune, make_sequence, write_job
+from grasper.align.trainer import WeightedTrainer, collate, weighted_nll
 from grasper.config import AlignConfig, ModelConfig
 from grasper.errors import AdapterError, ConfigError, ModelError
 from grasper.models.base import Message, Prompt
@@ -41,7 +43,7 @@ def test_weighted_nll_by_hand() -> None:
 
 def test_prompt_is_masked_and_path_weighted(model: LocalModel) -> None:
     """Weight 0 over the prompt, its own over the path, 1 over answer and end token; the ids are those of inference plus the completion."""
-    sequence = make_sequence(model, PROMPT, PATH, "Text: lovely", path_weight=0.25)
+    sequence = make_sequence(model, PROMPT, PATH, "Text: lovely", "long", path_weight=0.25)
     prompt_ids = model.encode(PROMPT)
     num_path = len(model.encode_text(PATH + "\n"))
     assert sequence.ids[: len(prompt_ids)] == prompt_ids
@@ -50,6 +52,28 @@ def test_prompt_is_masked_and_path_weighted(model: LocalModel) -> None:
     assert set(sequence.weights[len(prompt_ids) + num_path :]) == {1.0}
     assert sequence.ids[-1] == model.tokenizer.eos_token_id
     assert model.tokenizer.decode(sequence.ids[len(prompt_ids) : -1]) == f"{PATH}\nText: lovely"
+
+
+def test_tokens_of_a_task_count_alike_and_tasks_by_their_pairs() -> None:
+    """Within a task one factor for all, so that an end token weighs the same behind a short text and a long one; a sequence's mean total is 1."""
+    short, long = TrainingSequence([1, 2], [0.0, 1.0], "long"), TrainingSequence([1] * 10, [0.0] + [1.0] * 9, "long")
+    rating = TrainingSequence([1, 2], [0.0, 1.0], "rating")
+    balanced = balance_tasks([short, long, rating])
+    assert [sum(sequence.weights) for sequence in balanced] == pytest.approx([0.2, 1.8, 1.0])
+    assert balanced[0].weights[-1] == balanced[1].weights[-1]
+
+
+def test_the_loss_does_not_depend_on_who_shares_the_batch(model: LocalModel) -> None:
+    """A short and a long sequence in one batch, or each in its own: the same mean loss, hence the same weight per token."""
+    answers = ("Text: good", "Text: the rooms were clean and the breakfast on the terrace was the best that we had")
+    rows = [
+        {"input_ids": s.ids, "weights": s.weights} for s in (make_sequence(model, PROMPT, None, answer, "long", path_weight=0) for answer in answers)
+    ]
+
+    def loss(*batch: dict[str, Any]) -> float:
+        return float(WeightedTrainer.compute_loss(SimpleNamespace(), model.model, collate(batch, pad_id=0)).detach())  # type: ignore[arg-type]
+
+    assert loss(*rows) == pytest.approx((loss(rows[0]) + loss(rows[1])) / 2, rel=1e-5)
 
 
 def test_batches_end_together() -> None:
@@ -62,7 +86,7 @@ def test_batches_end_together() -> None:
 
 def test_loss_over_completions_equals_loss_over_everything(model: LocalModel) -> None:
     """The output layer runs over the tail only; the loss is the same as over all positions."""
-    sequences = [make_sequence(model, PROMPT, PATH, answer, path_weight=0.5) for answer in ("Text: a b c", "Text: the rooms were clean")]
+    sequences = [make_sequence(model, PROMPT, PATH, answer, "long", path_weight=0.5) for answer in ("Text: a b c", "Text: the rooms were clean")]
     batch = collate([{"input_ids": s.ids, "weights": s.weights} for s in sequences], pad_id=0)
     weights = batch.pop("weights")
     with torch.no_grad():
@@ -77,7 +101,7 @@ def test_loss_over_completions_equals_loss_over_everything(model: LocalModel) ->
 def test_training_learns_and_leaves_the_base_alone(model: LocalModel, tmp_path: Path) -> None:
     """The loss falls, the adapter loads and changes the model, and the base model's weights are bit for bit what they were."""
     before = {name: value.clone() for name, value in model.model.state_dict().items()}
-    sequences = [make_sequence(model, PROMPT, PATH, "Text: We loved the breakfast.", path_weight=1.0)] * 8
+    sequences = [make_sequence(model, PROMPT, PATH, "Text: We loved the breakfast.", "long", path_weight=1.0)] * 8
     counts = finetune(model, sequences, sequences[:2], CONFIG, tmp_path, seed=1)
     assert counts["eval_loss"] < 0.8 * counts["first_loss"]
     assert all(torch.equal(before[name], value) for name, value in model.model.state_dict().items())
@@ -96,14 +120,14 @@ def test_checkpoints_ask_no_hub(model: LocalModel, tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", refuse)
     model.model.name_or_path = "tiny@0123456789abcdef"
-    sequences = [make_sequence(model, PROMPT, PATH, "Text: Dry cake.", path_weight=1.0)] * 4
+    sequences = [make_sequence(model, PROMPT, PATH, "Text: Dry cake.", "long", path_weight=1.0)] * 4
     finetune(model, sequences, [], CONFIG, tmp_path, seed=1)
     assert list(tmp_path.glob("checkpoints/checkpoint-*/adapter_model.safetensors"))
 
 
 def test_training_is_deterministic_and_seeds_nothing_globally(model: LocalModel, tmp_path: Path) -> None:
     """Same seed, same adapter; the caller's random state is untouched."""
-    sequences = [make_sequence(model, PROMPT, PATH, f"Text: view {number}", path_weight=1.0) for number in range(6)]
+    sequences = [make_sequence(model, PROMPT, PATH, f"Text: view {number}", "long", path_weight=1.0) for number in range(6)]
     config = CONFIG.model_copy(update={"epochs": 1, "lora_dropout": 0.1})
     state = torch.get_rng_state()
     for name in ("a", "b"):
@@ -115,7 +139,7 @@ def test_training_is_deterministic_and_seeds_nothing_globally(model: LocalModel,
 
 def test_resuming_from_a_checkpoint_equals_training_through(model: LocalModel, tmp_path: Path) -> None:
     """A training that was stopped after its checkpoint ends with the same adapter as an undisturbed one."""
-    sequences = [make_sequence(model, PROMPT, PATH, f"Text: view {number}", path_weight=1.0) for number in range(8)]
+    sequences = [make_sequence(model, PROMPT, PATH, f"Text: view {number}", "long", path_weight=1.0) for number in range(8)]
     config = CONFIG.model_copy(update={"epochs": 2, "batch_size": 2})
     finetune(model, sequences, [], config, tmp_path / "through", seed=3)
     finetune(model, sequences, [], config, tmp_path / "stopped", seed=3)
@@ -134,7 +158,7 @@ def test_resuming_from_a_checkpoint_equals_training_through(model: LocalModel, t
 
 def test_a_checkpoint_cut_off_in_the_middle_is_an_error(model: LocalModel, tmp_path: Path) -> None:
     """Half a file is never taken for a checkpoint: the error names it and says what to do."""
-    sequences = [make_sequence(model, PROMPT, PATH, "Text: view", path_weight=1.0)] * 4
+    sequences = [make_sequence(model, PROMPT, PATH, "Text: view", "long", path_weight=1.0)] * 4
     config = CONFIG.model_copy(update={"epochs": 1})
     finetune(model, sequences, [], config, tmp_path, seed=3)
     weights = next((tmp_path / "checkpoints").glob("*/adapter_model.safetensors"))
@@ -145,7 +169,7 @@ def test_a_checkpoint_cut_off_in_the_middle_is_an_error(model: LocalModel, tmp_p
 
 def test_bad_training_input(model: LocalModel, tmp_path: Path) -> None:
     """No sequence, modules that the model lacks, a loss that is not finite: each is named."""
-    sequence = make_sequence(model, PROMPT, PATH, "Text: view", path_weight=1.0)
+    sequence = make_sequence(model, PROMPT, PATH, "Text: view", "long", path_weight=1.0)
     with pytest.raises(ConfigError, match="reward_threshold"):
         finetune(model, [], [], CONFIG, tmp_path, seed=0)
     with pytest.raises(ConfigError, match="target_modules"):
@@ -158,7 +182,7 @@ def test_bad_training_input(model: LocalModel, tmp_path: Path) -> None:
 
 def test_two_processes_share_the_work(model: LocalModel, model_dir: Path, tmp_path: Path) -> None:
     """torchrun starts two processes on the CPU, both know of each other, and one adapter comes out."""
-    sequences = [make_sequence(model, PROMPT, PATH, f"Text: view {number}", path_weight=1.0) for number in range(8)]
+    sequences = [make_sequence(model, PROMPT, PATH, f"Text: view {number}", "long", path_weight=1.0) for number in range(8)]
     config = CONFIG.model_copy(update={"epochs": 1, "batch_size": 2})
     write_job(tmp_path, ModelConfig(name=str(model_dir), device="cpu"), config, sequences, [], seed=0)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "grasper.align.sft", str(tmp_path)]

@@ -174,7 +174,7 @@ def test_what_is_trained_is_what_is_scored(tables: Tables, make_model: Callable[
     example = next(example for example in tables.select("align") if "rating" in tasks_of(example))
     pair = make_pairs(get_method("grasper"), tables, [example], [], PROMPTS, tasks=("rating",), seed=0)[0]
     prompt = pair.render(reasoning=bool(path), config=PROMPTS, model=model)
-    sequence = make_sequence(model, prompt, path or None, f"Rating: {rating}", path_weight=1.0)
+    sequence = make_sequence(model, prompt, path or None, f"Rating: {rating}", "rating", path_weight=1.0)
     asked = after_path(prompt, path, "rating")
     prompt_ids = model.encode(prompt)
     assert sequence.ids == [*prompt_ids, *model.encode_text(asked.prefix + RATING_CHOICES[rating - 1]), model.tokenizer.eos_token_id]
@@ -185,6 +185,6 @@ def test_a_text_that_is_longer_than_the_context_is_cut(tables: Tables, make_mode
     model = make_model()
     pair = make_pairs(get_method("grasper"), tables, tables.select("align"), [], PROMPTS, seed=0)[0]
     prompt = pair.render(reasoning=False, config=PROMPTS, model=model)
-    sequence = make_sequence(model, prompt, None, "Text: " + "lovely " * 2000, path_weight=0.0)
+    sequence = make_sequence(model, prompt, None, "Text: " + "lovely " * 2000, "long", path_weight=0.0)
     assert len(sequence.ids) == len(sequence.weights) == model.context_tokens
     assert sequence.ids[-1] != model.tokenizer.eos_token_id
