@@ -239,6 +239,8 @@ class Hybrid(FittedPredictor):
         Raises:
             ShapeError: The graph gives other signals than the one that was fitted, for instance words where there were none.
         """
+        if (graph.text is None) == ("projected-text" in self.networks):
+            raise ShapeError("the graph carries words where the fitted one had none, or none where it had some; both must be alike")
         self.graph = graph
         self.signals = Signals(graph, self.metadata, self.bandwidths, self.networks)
         if self.mixture is not None and len(self.mixture.base) != len(self.signals.names):

@@ -80,7 +80,11 @@ def load(predict_dir: Path, tables: Tables) -> Predictor:
         catalogue.text = TfidfSpace(tuple(settings["terms"]), *parts).encode(catalogue.texts)
     else:
         catalogue.embed_text(config.text_encoder, predict_dir)
-    return Predictor(catalogue, make_predictor(config, catalogue).restore(state), settings["temperature"])
+    try:
+        model = make_predictor(config, catalogue).restore(state)
+    except KeyError as error:
+        raise RunMismatchError(f"{path} lacks {error}, so another version wrote it; delete the folder and run `grasper predict` again") from None
+    return Predictor(catalogue, model, settings["temperature"])
 
 
 def make_predictor(config: PredictConfig, catalogue: Catalogue) -> ItemPredictor:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from grasper.errors import ShapeError
 from grasper.predict.baselines import Ease, ItemKNN, ItemPredictor, Popularity, Similarity
 from grasper.predict.graph import Interactions
 from grasper.predict.hybrid import Hybrid
@@ -125,3 +127,11 @@ def test_items_unseen_in_fitting_are_scored_through_words(name: str) -> None:
     even_taste = np.arange(graph.num_users) % 2 == 0
     margin = scores[:, 30] - scores[:, 31]
     assert margin[even_taste].mean() > margin[~even_taste].mean()
+
+
+def test_words_are_in_both_graphs_or_in_none() -> None:
+    """A mixture that weighs words cannot be bound to a graph without any."""
+    graph = random_graph()
+    hybrid = Hybrid().fit(graph)
+    with pytest.raises(ShapeError, match="words"):
+        hybrid.bind(replace(graph, text=None))

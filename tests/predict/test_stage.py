@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from grasper.config import PredictConfig
 from grasper.errors import DataFormatError, MissingFileError, RunMismatchError, UnknownIdError
@@ -168,4 +169,14 @@ def test_damaged_or_missing_files_are_named(tmp_path: Path) -> None:
     fit(PredictConfig(encoder="popularity"), tables, tmp_path, seed=0)
     (tmp_path / "model.safetensors").write_bytes(b"\x00" * 64)
     with pytest.raises(RunMismatchError, match="damaged"):
+        load(tmp_path, tables)
+
+
+def test_a_predictor_of_another_version_is_named(tmp_path: Path) -> None:
+    """A file without a parameter that this version needs is no traceback."""
+    tables = make_tables()
+    fit(PredictConfig(max_epochs=1), tables, tmp_path, seed=0)
+    state = load_file(tmp_path / "model.safetensors")
+    save_file({name: value for name, value in state.items() if name != "embeddings.item_bias"}, tmp_path / "model.safetensors")
+    with pytest.raises(RunMismatchError, match=r"embeddings\.item_bias.*another version"):
         load(tmp_path, tables)
