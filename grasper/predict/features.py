@@ -107,6 +107,7 @@ class ItemText:
         self.graph = graph
         self.sums = self._sums_over(np.arange(graph.num_edges)) if sums is None else sums
         """`[num_items, text_dim]`, summed over all visible reviews."""
+        self._latest: tuple[Interactions, FloatArray | sp.csr_matrix] | None = None
 
     def _sums_over(self, edges: IndexArray) -> FloatArray | sp.csr_matrix:
         if self.graph.text is None:
@@ -131,9 +132,11 @@ class ItemText:
         return unit_rows(behind if histories.text is None else behind - histories.text)
 
     def profiles(self, histories: Interactions) -> FloatArray | sp.csr_matrix:
-        """Each requester's mean over the items met, `[num_users, text_dim]`; zeros without history."""
-        share = (1.0 / np.maximum(histories.user_degree, 1)).astype(np.float32)[histories.user_index]
-        return _row_sums(histories.user_index, histories.num_users, share) @ self.of_edges(histories)
+        """Each requester's mean over the items met, `[num_users, text_dim]`; zeros without history. Kept for the next signal that asks."""
+        if self._latest is None or self._latest[0] is not histories:
+            share = (1.0 / np.maximum(histories.user_degree, 1)).astype(np.float32)[histories.user_index]
+            self._latest = histories, _row_sums(histories.user_index, histories.num_users, share) @ self.of_edges(histories)
+        return self._latest[1]
 
     def score(self, histories: Interactions) -> FloatArray:
         """Mean cosine between the items met and every item, `[num_users, num_items]`."""

@@ -66,7 +66,10 @@ class Signals:
             self._relate_items()
         self.recent = {f"recent-{width:.0f}d": RecentPopularity(graph, width) for width in self.bandwidths}
         self.text = words_of(graph)
-        self.encoded = {name: bind_encoder(network, edges_for(name, graph)) for name, network in self.networks.items()}
+        self.encoded = {
+            name: bind_encoder(network, edges_for(name, graph), self.text if network.reads_profiles else None)
+            for name, network in self.networks.items()
+        }
         self.names = ["popularity", *self.linear, *self.logarithmic, *self.recent, *(["text"] if self.text else []), *self.networks]
 
     def _relate_items(self) -> None:

@@ -264,15 +264,15 @@ def encode_users(encoder: Encoder, encoded: EncodedItems, histories: Interaction
 
 
 @torch.no_grad()
-def bind_encoder(encoder: Encoder, graph: Interactions) -> EncodedItems:
-    """The catalogue over a graph, for scoring."""
-    return encode_items(encoder, graph, words_of(graph))
+def bind_encoder(encoder: Encoder, graph: Interactions, words: ItemText | None = None) -> EncodedItems:
+    """The catalogue over a graph, for scoring; `words` where they are at hand."""
+    return encode_items(encoder, graph, words or words_of(graph))
 
 
 @torch.no_grad()
 def score_histories(encoder: Encoder, encoded: EncodedItems, histories: Interactions) -> FloatArray:
     """Scores of the whole catalogue, `[num_users, num_items]`."""
-    return (encode_users(encoder, encoded, histories) @ encoded.items.T + encoded.popularity).numpy()
+    return torch.addmm(encoded.popularity, encode_users(encoder, encoded, histories), encoded.items.T).numpy()
 
 
 def _validation_ndcg(encoder: Encoder, graph: Interactions, withheld: Withheld) -> float:
