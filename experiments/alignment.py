@@ -33,7 +33,7 @@ from grasper.align.em import reasoning_sequence
 from grasper.align.pairs import make_pairs
 from grasper.align.sft import TrainingSequence, finetune
 from grasper.align.stage import evaluation_sequence
-from grasper.align.trainer import collate, weighted_nll
+from grasper.align.trainer import collate, summed_nll
 from grasper.config import AlignConfig, Config, load_config
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.methods import get_method
@@ -248,7 +248,8 @@ def real_nll(model: LocalModel, sequences: Sequence[TrainingSequence], batch_siz
         first = int((weights > 0).any(0).nonzero()[0, 0])
         logits = model.model(**batch, logits_to_keep=weights.shape[1] - first + 1, use_cache=False).logits[:, :-1]
         for row, index in enumerate(indices):
-            losses[index] = weighted_nll(logits[row : row + 1], batch["input_ids"][row : row + 1, first:], weights[row : row + 1, first:]).item()
+            nll = summed_nll(logits[row : row + 1], batch["input_ids"][row : row + 1, first:], weights[row : row + 1, first:])
+            losses[index] = nll.item() / weights[row].sum().item()
     return losses
 
 

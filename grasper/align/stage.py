@@ -100,12 +100,8 @@ def _gold_sequences(
 ) -> tuple[list[TrainingSequence], dict[str, Any]]:
     """GraSPer's training set: [Z*; real text] for every gold path; [real text] where the method does not reason."""
     if not method.reasoning:
-        return [
-            make_sequence(
-                model, pair.render(reasoning=False, config=prompts, model=model), None, real_completion("", pair), pair.task, path_weight=0.0
-            )
-            for pair in pairs
-        ], {}
+        rendered = [(pair, pair.render(reasoning=False, config=prompts, model=model)) for pair in pairs]
+        return [make_sequence(model, prompt, None, real_completion("", pair), pair.task, path_weight=0.0) for pair, prompt in rendered], {}
     gold, selection = _sample_gold(config, prompts, pairs, reward, model, out_dir, seed=seed)
     by_id = {pair.pair_id: pair for pair in pairs}
     solved = [(by_id[trace.pair_id], trace.path) for trace in gold]

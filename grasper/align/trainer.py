@@ -20,8 +20,8 @@ from grasper.progress import Progress
 from grasper.runs import derive_seed
 
 
-def weighted_nll(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean of the token NLL in nats (GraSPer, Eq. 9, over [Z*; t]).
+def summed_nll(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum of the token NLL in nats (GraSPer, Eq. 9, over [Z*; t]).
 
     Args:
         logits: `[batch, length, vocabulary]`, the prediction at each position for the next token.
@@ -31,11 +31,6 @@ def weighted_nll(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     Returns:
         A scalar; 0 where no position counts.
     """
-    return summed_nll(logits, targets, weights) / weights.sum().clamp_min(1e-9)
-
-
-def summed_nll(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """The same before it is divided by the weights' sum."""
     counts = weights > 0
     losses = F.cross_entropy(logits[counts].float(), targets[counts], reduction="none")
     return (losses * weights[counts]).sum()

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
-from grasper.predict.features import ItemText
+from grasper.predict.features import words_of
 from grasper.predict.graph import FloatArray, IndexArray, Interactions, as_interactions
 from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, keep_strongest
 from grasper.predict.topk import top_k
@@ -141,7 +141,7 @@ class Similarity(FittedPredictor):
 
     def bind(self, graph: Interactions) -> Self:
         self.graph = graph
-        self.text = ItemText(graph) if graph.text is not None else None
+        self.text = words_of(graph)
         return self
 
     def score(self, histories: Interactions) -> FloatArray:

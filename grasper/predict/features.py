@@ -133,15 +133,21 @@ class ItemText:
 
     def profiles(self, histories: Interactions) -> FloatArray | sp.csr_matrix:
         """Each requester's mean over the items met, `[num_users, text_dim]`; zeros without history. Kept for the next signal that asks."""
-        if self._latest is None or self._latest[0] is not histories:
+        latest = self._latest
+        if latest is None or latest[0] is not histories:
             share = (1.0 / np.maximum(histories.user_degree, 1)).astype(np.float32)[histories.user_index]
-            self._latest = histories, _row_sums(histories.user_index, histories.num_users, share) @ self.of_edges(histories)
-        return self._latest[1]
+            latest = self._latest = histories, _row_sums(histories.user_index, histories.num_users, share) @ self.of_edges(histories)
+        return latest[1]
 
     def score(self, histories: Interactions) -> FloatArray:
         """Mean cosine between the items met and every item, `[num_users, num_items]`."""
         scores = self.profiles(histories) @ self.vectors.T
         return np.asarray(scores.toarray() if isinstance(scores, sp.csr_matrix) else scores, dtype=np.float32)
+
+
+def words_of(graph: Interactions) -> ItemText | None:
+    """What was written about each item, or None where the graph carries no text."""
+    return ItemText(graph) if graph.text is not None else None
 
 
 def _row_sums(rows: IndexArray, num_rows: int, weights: FloatArray) -> sp.csr_matrix:

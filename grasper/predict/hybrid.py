@@ -19,11 +19,12 @@ from numpy.typing import ArrayLike
 from grasper.errors import ShapeError
 from grasper.predict.baselines import FittedPredictor
 from grasper.predict.encoders import Encoder, LightGCNEncoder, TextEncoder
+from grasper.predict.features import words_of
 from grasper.predict.graph import FloatArray, IndexArray, Interactions, as_interactions
 from grasper.predict.mixture import Mixture, fit_mixture
 from grasper.predict.recency import RecentPopularity, usable_bandwidths
 from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, order_weights, walk_weights
-from grasper.predict.train import TrainSettings, bind_encoder, linking_edges, score_histories, train_encoder, words_of
+from grasper.predict.train import TrainSettings, bind_encoder, linking_edges, score_histories, train_encoder
 from grasper.predict.validation import Validation, Withheld, withhold
 
 DENSE_CATALOGUE = 5_000
@@ -213,7 +214,7 @@ class Hybrid(FittedPredictor):
     def _new_networks(self, num_items: int, text_dim: int | None, seed: int) -> dict[str, Encoder]:
         generator = torch.Generator().manual_seed(seed)
         networks: dict[str, Encoder] = {"embeddings": LightGCNEncoder(num_items, self.embedding_dim, self.num_layers, generator)}
-        if text_dim:
+        if text_dim is not None:
             networks["projected-text"] = TextEncoder(num_items, text_dim)
         return networks
 

@@ -18,7 +18,7 @@ from torch_geometric.loader import LinkLoader
 from torch_geometric.sampler import NegativeSampling
 
 from grasper.predict.encoders import Encoder, HistoryMessages, history_messages, messages_of
-from grasper.predict.features import ItemText
+from grasper.predict.features import ItemText, words_of
 from grasper.predict.graph import FloatArray, IndexArray, Interactions
 from grasper.predict.sampling import TO_ITEM, NegativeSampler, NeighbourSampler, to_batch_data
 from grasper.predict.validation import Validation, Withheld, validation_ndcg
@@ -72,7 +72,7 @@ def train_encoder(
             optimizer.step()
         if withheld is None or not len(withheld.targets):
             continue
-        value = _validation_ndcg(encoder, graph, withheld)
+        value = _validation_ndcg(encoder, graph, words, withheld)
         if value > best:
             best, best_epoch, best_state = value, epoch, _copy_state(encoder)
         elif epoch - best_epoch >= settings.patience:
@@ -246,11 +246,6 @@ class EncodedItems:
     words: ItemText | None
 
 
-def words_of(graph: Interactions) -> ItemText | None:
-    """What was written about each item, or None where the graph carries no text."""
-    return ItemText(graph) if graph.text is not None else None
-
-
 def encode_items(encoder: Encoder, graph: Interactions, words: ItemText | None) -> EncodedItems:
     """Item vectors over a graph, whose words are given."""
     messages = messages_of(graph, torch.from_numpy(words.vectors) if words else None)
@@ -275,8 +270,8 @@ def score_histories(encoder: Encoder, encoded: EncodedItems, histories: Interact
     return torch.addmm(encoded.popularity, encode_users(encoder, encoded, histories), encoded.items.T).numpy()
 
 
-def _validation_ndcg(encoder: Encoder, graph: Interactions, withheld: Withheld) -> float:
-    scores = score_histories(encoder, bind_encoder(encoder, graph), withheld.histories)
+def _validation_ndcg(encoder: Encoder, graph: Interactions, words: ItemText | None, withheld: Withheld) -> float:
+    scores = score_histories(encoder, bind_encoder(encoder, graph, words), withheld.histories)
     scores[withheld.hidden] = -np.inf
     return validation_ndcg(Validation(scores, withheld.targets))
 

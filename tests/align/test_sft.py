@@ -13,7 +13,7 @@ import torch
 from tiny_model import save_model
 
 from grasper.align.sft import TrainingSequence, balance_tasks, finetune, make_sequence, write_job
-from grasper.align.trainer import WeightedTrainer, collate, weighted_nll
+from grasper.align.trainer import WeightedTrainer, collate, summed_nll
 from grasper.config import AlignConfig, ModelConfig
 from grasper.errors import AdapterError, ConfigError, ModelError
 from grasper.models.base import Message, Prompt
@@ -34,11 +34,11 @@ def model(model_dir: Path) -> LocalModel:
     return LocalModel(str(model_dir), device="cpu", dtype=torch.float32)
 
 
-def test_weighted_nll_by_hand() -> None:
-    """Two positions with probabilities 1/2 and 1/4 and weights 1 and 3: (ln 2 + 3 ln 4) / 4; a position of weight 0 does not count."""
+def test_summed_nll_by_hand() -> None:
+    """Two positions with probabilities 1/2 and 1/4 and weights 1 and 3: ln 2 + 3 ln 4; a position of weight 0 does not count."""
     logits = torch.log(torch.tensor([[[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0.98, 0.01, 0.01]]]))
-    loss = weighted_nll(logits, torch.tensor([[0, 1, 2]]), torch.tensor([[1.0, 3.0, 0.0]]))
-    assert loss.item() == pytest.approx((torch.log(torch.tensor(2.0)) + 3 * torch.log(torch.tensor(4.0))).item() / 4)
+    loss = summed_nll(logits, torch.tensor([[0, 1, 2]]), torch.tensor([[1.0, 3.0, 0.0]]))
+    assert loss.item() == pytest.approx((torch.log(torch.tensor(2.0)) + 3 * torch.log(torch.tensor(4.0))).item())
 
 
 def test_prompt_is_masked_and_path_weighted(model: LocalModel) -> None:
@@ -93,8 +93,8 @@ def test_loss_over_completions_equals_loss_over_everything(model: LocalModel) ->
         logits = model.model(**batch).logits
         first = int((weights > 0).any(0).nonzero()[0, 0])
         tail = model.model(**batch, logits_to_keep=weights.shape[1] - first + 1).logits
-    whole = weighted_nll(logits[:, :-1], batch["input_ids"][:, 1:], weights[:, 1:])
-    assert weighted_nll(tail[:, :-1], batch["input_ids"][:, first:], weights[:, first:]).item() == pytest.approx(whole.item(), rel=1e-5)
+    whole = summed_nll(logits[:, :-1], batch["input_ids"][:, 1:], weights[:, 1:])
+    assert summed_nll(tail[:, :-1], batch["input_ids"][:, first:], weights[:, first:]).item() == pytest.approx(whole.item(), rel=1e-5)
 
 
 @pytest.mark.filterwarnings("error")  # a user could do nothing about them
