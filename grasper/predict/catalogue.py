@@ -1,22 +1,23 @@
 """Tables as graphs: which edges and which words a request may see.
 
 Messages travel over the edges of the pools of `grasper.retrieve.pool.POOLS`, as facts only. The edge (user, requested item) is among them, since
-the request states it; the words behind it are taken out of the requester's own view (`features.ItemText`), so no target text reaches its own
-prediction. A predictor that propagates words gets a graph without any target's words.
+the request states it; the words behind it are taken out of the requester's own view (`features.ItemText`), and are no part of what the requester is
+known by (`features.own_words`), so no target text reaches its own prediction. A predictor that propagates words gets a graph without any target's
+words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
 
-from grasper.predict.features import TfidfSpace, embed_texts, metadata_vectors
+from grasper.predict.features import SentenceSpace, TextSpace, TfidfSpace, metadata_vectors
 from grasper.predict.graph import SECONDS_PER_DAY, FloatArray, IndexArray, Interactions, Vocabulary
-from grasper.records import Tables
+from grasper.records import Review, Tables
 
 Pool = tuple[str, ...]
 
@@ -34,13 +35,15 @@ class Catalogue:
         timestamp = reviews["timestamp"].to_numpy(dtype=np.float64, na_value=np.nan)
         self.day = timestamp / SECONDS_PER_DAY if np.isfinite(timestamp).any() else None
         self.split = reviews["split"].to_numpy(dtype=object)
+        self.space: TextSpace | None = None
         self.text: FloatArray | None = None
+        """One vector per review, `[num_reviews, text_dim]`."""
 
     @cached_property
     def texts(self) -> list[str]:
         """Title and text of every review."""
         reviews = self.tables.reviews
-        return (reviews["title"].fillna("").astype(str) + "\n" + reviews["text"].fillna("").astype(str)).tolist()
+        return [whole_text(title, text) for title, text in zip(reviews["title"].fillna(""), reviews["text"].fillna(""), strict=True)]
 
     @cached_property
     def metadata(self) -> dict[str, sp.csr_matrix]:
@@ -52,12 +55,21 @@ class Catalogue:
         """The text space of training reviews that are nobody's target, and all reviews encoded in it."""
         free = np.flatnonzero((self.split == "train") & ~self.is_target)
         space = TfidfSpace.fit([self.texts[row] for row in free], dim, seed)
-        self.text = space.encode(self.texts)
+        self.read_text(space)
         return space
 
+    def read_text(self, space: TextSpace) -> None:
+        """Encode all reviews in a text space, which newcomers' reviews will be encoded in, too."""
+        self.space, self.text = space, space.encode(self.texts)
+
     def embed_text(self, model_name: str, cache_dir: Path) -> None:
-        """Encode all reviews with a sentence-transformers model."""
-        self.text = embed_texts(self.texts, model_name, cache_dir)
+        """Encode all reviews with a sentence-transformers model; their vectors are kept in `cache_dir`."""
+        self.space = SentenceSpace(model_name)
+        self.text = self.space.encode(self.texts, cache_dir)
+
+    def encode(self, reviews: Iterable[Review]) -> FloatArray | None:
+        """Vectors of reviews that are not part of the tables, `[num_reviews, text_dim]`; None where no text is read."""
+        return None if self.space is None else self.space.encode([whole_text(review.title, review.text) for review in reviews])
 
     @cached_property
     def is_target(self) -> np.ndarray:
@@ -78,6 +90,7 @@ class Catalogue:
             None if self.day is None else self.day[rows],
             text,
             self.history_limit,
+            self.is_target[rows],
         )
 
     def pools_of(self, user_ids: Sequence[str]) -> list[Pool]:
@@ -98,11 +111,17 @@ class Catalogue:
         return pools
 
 
+def whole_text(title: str | None, text: str) -> str:
+    """What of a review is encoded."""
+    return f"{title or ''}\n{text}"
+
+
 def first_days(graph: Interactions) -> np.ndarray:
     """The day of each item's first visible edge, `[num_items]`: NaN where an edge has no day, +inf where there is no edge."""
     first = np.full(graph.num_items, np.inf)
     if graph.day is not None:
-        np.minimum.at(first, graph.item_index, graph.day)  # minimum keeps NaN: an undated edge makes the item ageless
+        with np.errstate(invalid="ignore"):  # minimum keeps NaN: an undated edge makes the item ageless
+            np.minimum.at(first, graph.item_index, graph.day)
     else:
         first[graph.item_index] = np.nan
     return first

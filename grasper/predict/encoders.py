@@ -45,18 +45,22 @@ def messages_of(graph: Interactions, item_text: Tensor | None = None) -> Message
 class HistoryMessages:
     """A batch of histories ready for an encoder.
 
-    `to_users` `[num_users, num_items]` turns item vectors into user vectors; `profile` `[num_users, text_dim]` is what others wrote about the items
-    met, for encoders that read it.
+    `to_users` `[num_users, num_items]` turns item vectors into user vectors. For encoders that read words, `profile` `[num_users, text_dim]` is what
+    others wrote about the items met, and `own_words` `[num_users, text_dim]` what the user wrote.
     """
 
     to_users: Tensor
     profile: Tensor | None = None
+    own_words: Tensor | None = None
 
 
-def history_messages(histories: Interactions, item_degree: np.ndarray, profile: Tensor | None = None) -> HistoryMessages:
-    """The product from items to users, weighted as in `messages_of`, and the profiles."""
+def history_messages(
+    histories: Interactions, item_degree: np.ndarray, profile: Tensor | None = None, own_words: Tensor | None = None
+) -> HistoryMessages:
+    """The product from items to users, weighted as in `messages_of`, and the words."""
     weight = _symmetric_weight(histories, item_degree)
-    return HistoryMessages(adjacency(histories.user_index, histories.item_index, weight, (histories.num_users, histories.num_items)), profile)
+    to_users = adjacency(histories.user_index, histories.item_index, weight, (histories.num_users, histories.num_items))
+    return HistoryMessages(to_users, profile, own_words)
 
 
 def _symmetric_weight(graph: Interactions, item_degree: np.ndarray) -> np.ndarray:
@@ -66,8 +70,8 @@ def _symmetric_weight(graph: Interactions, item_degree: np.ndarray) -> np.ndarra
 class Encoder(nn.Module, ABC):
     """Item vectors from a graph, user vectors from item vectors, and a learned popularity term."""
 
-    reads_profiles = False
-    """Whether `users` needs the words about the items met, the requester's own taken out."""
+    reads_words = False
+    """Whether `users` needs the words about the items met, and the user's own."""
 
     def __init__(self, num_items: int) -> None:
         super().__init__()
@@ -113,16 +117,18 @@ class LightGCNEncoder(Encoder):
 
 
 class TextEncoder(Encoder):
-    """Words alone: the similarity of what others wrote about the items met and about a candidate, a bilinear form that starts as the cosine.
+    """Words alone: the similarity of a candidate's words to what others wrote about the items met, and to what the user wrote himself.
 
-    Nothing is propagated, and nobody's own words are in the profile, so the graph may hold words that a request must not see.
+    Both are bilinear forms that start as the cosine. Nothing is propagated, and words that a request must not see reach neither side, so the graph
+    may hold them.
     """
 
-    reads_profiles = True
+    reads_words = True
 
     def __init__(self, num_items: int, text_dim: int) -> None:
         super().__init__(num_items)
         self.similarity = nn.Parameter(3.0 * torch.eye(text_dim))
+        self.own_similarity = nn.Parameter(0.3 * torch.eye(text_dim))
         self.newcomer = nn.Parameter(torch.zeros(text_dim))
 
     def items(self, messages: Messages, item_index: Tensor | None = None) -> Tensor:
@@ -131,7 +137,8 @@ class TextEncoder(Encoder):
 
     def users(self, items: Tensor, histories: HistoryMessages) -> Tensor:
         assert histories.profile is not None, "words are all that this encoder reads"
-        return (histories.profile + self.newcomer) @ self.similarity
+        vectors = (histories.profile + self.newcomer) @ self.similarity
+        return vectors if histories.own_words is None else vectors + histories.own_words @ self.own_similarity
 
 
 class SageEncoder(Encoder):

@@ -1,8 +1,8 @@
-"""Text features of reviews and items (DESIGN: leakage rules).
+"""Text features of reviews, items and users (DESIGN: leakage rules).
 
 A review's vector is centred TF-IDF after truncated SVD, or a sentence-transformers embedding. An item's vector is the sum of its visible reviews'
-vectors **minus the requester's own**, so nobody recognises an item by his own words. IDF, SVD and centre are fitted on training reviews that are
-nobody's target.
+vectors **minus the requester's own**, so nobody recognises an item by his own words. What a user wrote describes him, not the item, and leaves out
+every review that an example asks for. IDF, SVD and centre are fitted on training reviews that are nobody's target.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -72,18 +73,44 @@ def _vectorizer(**settings: object) -> TfidfVectorizer:
     return TfidfVectorizer(sublinear_tf=True, max_features=None if "vocabulary" in settings else MAX_TERMS, dtype=np.float32, **settings)
 
 
-def embed_texts(texts: Sequence[str], model_name: str, cache_dir: Path) -> FloatArray:
-    """Sentence-transformers vectors, `[len(texts), dim]`, kept in `cache_dir` under a hash of model and texts.
+class TextSpace(Protocol):
+    """What turns texts into vectors."""
 
-    Raises:
-        ModelNotFoundError: The extra `embeddings` is not installed, or the model cannot be loaded.
-    """
-    digest = hashlib.sha256(model_name.encode())
-    for text in texts:
-        digest.update(b"\0" + text.encode())
-    path = cache_dir / f"text-{digest.hexdigest()[:16]}.npy"
-    if path.exists():
-        return np.load(path, allow_pickle=False)
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """One vector per text, `[len(texts), text_dim]`."""
+
+
+@dataclass(frozen=True)
+class SentenceSpace:
+    """The vectors of a sentence-transformers model, unit length."""
+
+    model_name: str
+
+    def encode(self, texts: Sequence[str], cache_dir: Path | None = None) -> FloatArray:
+        """Vectors, `[len(texts), text_dim]`; with `cache_dir` they are kept there under a hash of model and texts.
+
+        Raises:
+            ModelNotFoundError: The extra `embeddings` is not installed, or the model cannot be loaded.
+        """
+        path = cache_dir / f"text-{self._digest(texts)}.npy" if cache_dir else None
+        if path is not None and path.exists():
+            return np.load(path, allow_pickle=False)
+        model = _sentence_model(self.model_name)
+        vectors = np.asarray(model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False), dtype=np.float32)
+        if path is not None:
+            with atomic_path(path) as temporary, temporary.open("wb") as handle:
+                np.save(handle, vectors, allow_pickle=False)
+        return vectors
+
+    def _digest(self, texts: Sequence[str]) -> str:
+        digest = hashlib.sha256(self.model_name.encode())
+        for text in texts:
+            digest.update(b"\0" + text.encode())
+        return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=1)
+def _sentence_model(model_name: str) -> Any:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError:
@@ -91,13 +118,9 @@ def embed_texts(texts: Sequence[str], model_name: str, cache_dir: Path) -> Float
             f"predict.text_encoder is {model_name!r}, which needs sentence-transformers: pip install 'grasper[embeddings]', or use text_encoder=tfidf"
         ) from None
     try:
-        model = SentenceTransformer(model_name, trust_remote_code=False)
+        return SentenceTransformer(model_name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ModelNotFoundError(f"sentence-transformers model {model_name!r} is neither on disk nor reachable: {error}") from None
-    vectors = np.asarray(model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False), dtype=np.float32)
-    with atomic_path(path) as temporary, temporary.open("wb") as handle:
-        np.save(handle, vectors, allow_pickle=False)
-    return vectors
 
 
 class ItemText:
@@ -126,10 +149,12 @@ class ItemText:
     def of_edges(self, histories: Interactions) -> FloatArray | sp.csr_matrix:
         """The item behind each edge without the requester's own review of it, unit length, `[num_edges, text_dim]`.
 
-        The histories' words must be part of the graph, as `Interactions.of_users` gives them; histories without text are taken as they are.
+        Words that are part of the graph are taken out, as `Interactions.of_users` gives them; a newcomer's are not in it.
         """
         behind = self.sums[histories.item_index]
-        return unit_rows(behind if histories.text is None else behind - histories.text)
+        if histories.text is not None and histories.words_in_graph:
+            behind = behind - histories.text
+        return unit_rows(behind)
 
     def profiles(self, histories: Interactions) -> FloatArray | sp.csr_matrix:
         """Each requester's mean over the items met, `[num_users, text_dim]`; zeros without history. Kept for the next signal that asks."""
@@ -143,6 +168,20 @@ class ItemText:
         """Mean cosine between the items met and every item, `[num_users, num_items]`."""
         scores = self.profiles(histories) @ self.vectors.T
         return np.asarray(scores.toarray() if isinstance(scores, sp.csr_matrix) else scores, dtype=np.float32)
+
+
+def own_words(histories: Interactions) -> FloatArray | sp.csr_matrix:
+    """What each requester wrote in the visible history, mean of unit vectors, `[num_users, text_dim]`; no word of a review that an example asks for.
+
+    Raises:
+        ShapeError: The histories carry no text.
+    """
+    if histories.text is None:
+        raise ShapeError("the histories carry no text; expected one vector per edge")
+    share = (1.0 / np.maximum(histories.user_degree, 1)).astype(np.float32)[histories.user_index]
+    if histories.is_target is not None:
+        share = share * ~histories.is_target
+    return _row_sums(histories.user_index, histories.num_users, share) @ unit_rows(histories.text)
 
 
 def words_of(graph: Interactions) -> ItemText | None:

@@ -31,7 +31,9 @@ class Interactions:
     """Edges between users and items, every user's edges contiguous and oldest first; no pair twice.
 
     `user_index`, `item_index`: `[num_edges]`. `day`: `[num_edges]`, days since 1970, NaN where unknown. `text`: `[num_edges, text_dim]`, the
-    vector of the user's own review behind each edge (zeros where it is hidden), or None.
+    vector of the user's own review behind each edge (zeros where it is hidden), or None. `is_target`: `[num_edges]`, reviews that some example asks
+    for: their words are for others to see, never part of what their writer is known by; None where there are none. `words_in_graph`: whether item
+    vectors hold these words, too; those of a newcomer they do not.
     """
 
     user_index: IndexArray
@@ -40,6 +42,8 @@ class Interactions:
     num_items: int
     day: NDArray[np.float64] | None = None
     text: FloatArray | sp.csr_matrix | None = None
+    is_target: NDArray[np.bool_] | None = None
+    words_in_graph: bool = True
 
     @property
     def num_edges(self) -> int:
@@ -62,10 +66,11 @@ class Interactions:
         day: NDArray[np.float64] | None = None,
         text: FloatArray | sp.csr_matrix | None = None,
         limit: int | None = None,
+        is_target: NDArray[np.bool_] | None = None,
     ) -> Interactions:
         """Sort edges by user and time (rows without time first, ties in row order), merge repeated pairs, keep each user's last `limit` edges.
 
-        A repeated pair keeps the time of its first row and the summed text of all its rows.
+        A repeated pair keeps the time of its first row and the summed text of all its rows, and is a target where one of them is.
         """
         keys = np.zeros(len(user_index)) if day is None else np.where(np.isnan(day), -np.inf, day)
         order = np.lexsort((np.arange(len(user_index)), keys, user_index))
@@ -74,6 +79,8 @@ class Interactions:
         if text is not None:
             merge = sp.csr_matrix((np.ones(len(pairs), np.float32), (inverse, np.arange(len(pairs)))), (len(first), len(pairs)))
             text = merge @ text[order]
+        if is_target is not None:
+            is_target = np.bincount(inverse, is_target[order]) > 0
         by_position = np.argsort(first)
         kept = order[first[by_position]]
         graph = cls(
@@ -83,6 +90,7 @@ class Interactions:
             num_items,
             None if day is None else day[kept],
             None if text is None else text[by_position],
+            None if is_target is None else is_target[by_position],
         )
         return graph if limit is None else graph.keep(graph.edges_after < limit)
 
@@ -127,6 +135,7 @@ class Interactions:
             item_index=self.item_index[chosen],
             day=None if self.day is None else self.day[chosen],
             text=None if self.text is None else self.text[chosen],
+            is_target=None if self.is_target is None else self.is_target[chosen],
         )
 
     def of_users(self, users: ArrayLike) -> Interactions:

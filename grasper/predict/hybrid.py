@@ -68,8 +68,7 @@ class Signals:
         self.recent = {f"recent-{width:.0f}d": RecentPopularity(graph, width) for width in self.bandwidths}
         self.text = words_of(graph)
         self.encoded = {
-            name: bind_encoder(network, edges_for(name, graph), self.text if network.reads_profiles else None)
-            for name, network in self.networks.items()
+            name: bind_encoder(network, edges_for(name, graph), self.text if network.reads_words else None) for name, network in self.networks.items()
         }
         self.names = ["popularity", *self.linear, *self.logarithmic, *self.recent, *(["text"] if self.text else []), *self.networks]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,7 @@ class Predictor:
         return self._table(items, scores, {"user_id": np.asarray(user_ids, dtype=object)})
 
     def predict_history(self, reviews: Sequence[Review], k: int) -> pd.DataFrame:
-        """The k likeliest next items of newcomers, given their reviews, oldest first (user_id, item_id, rank, score).
+        """The k likeliest next items of newcomers, given their reviews, oldest first (user_id, item_id, rank, score). Their words count.
 
         Raises:
             DataFormatError: No review at all.
@@ -63,7 +64,8 @@ class Predictor:
         items = self.catalogue.items.index([review.item_id for review in reviews], "item")
         days = np.array([np.nan if review.timestamp is None else review.timestamp / SECONDS_PER_DAY for review in reviews])
         model, graph = self._bind(POOLS["dev"])
-        histories = Interactions.build(rows, items, len(user_ids), graph.num_items, days)
+        histories = Interactions.build(rows, items, len(user_ids), graph.num_items, days, self.catalogue.encode(reviews))
+        histories = replace(histories, words_in_graph=False)
         found, scores = self._top_k(model, graph, histories, k)
         return self._table(found, scores, {"user_id": np.asarray(user_ids, dtype=object)})
 

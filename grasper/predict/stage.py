@@ -77,7 +77,7 @@ def load(predict_dir: Path, tables: Tables) -> Predictor:
     catalogue = Catalogue(tables)
     if config.text_encoder == "tfidf":
         parts = (state.pop(f"text.{name}") for name in ("idf", "components", "centre"))
-        catalogue.text = TfidfSpace(tuple(settings["terms"]), *parts).encode(catalogue.texts)
+        catalogue.read_text(TfidfSpace(tuple(settings["terms"]), *parts))
     else:
         catalogue.embed_text(config.text_encoder, predict_dir)
     try:

@@ -18,7 +18,7 @@ from torch_geometric.loader import LinkLoader
 from torch_geometric.sampler import NegativeSampling
 
 from grasper.predict.encoders import Encoder, HistoryMessages, history_messages, messages_of
-from grasper.predict.features import ItemText, words_of
+from grasper.predict.features import ItemText, own_words, words_of
 from grasper.predict.graph import FloatArray, IndexArray, Interactions
 from grasper.predict.sampling import TO_ITEM, NegativeSampler, NeighbourSampler, to_batch_data
 from grasper.predict.validation import Validation, Withheld, validation_ndcg
@@ -254,8 +254,11 @@ def encode_items(encoder: Encoder, graph: Interactions, words: ItemText | None) 
 
 def encode_users(encoder: Encoder, encoded: EncodedItems, histories: Interactions) -> Tensor:
     """User vectors, `[num_users, embedding_dim]`."""
-    profile = torch.from_numpy(encoded.words.profiles(histories)) if encoder.reads_profiles and encoded.words else None
-    return encoder.users(encoded.items, history_messages(histories, encoded.item_degree, profile))
+    if not encoder.reads_words or encoded.words is None:
+        return encoder.users(encoded.items, history_messages(histories, encoded.item_degree))
+    profile = torch.from_numpy(encoded.words.profiles(histories))
+    own = None if histories.text is None else torch.from_numpy(own_words(histories))
+    return encoder.users(encoded.items, history_messages(histories, encoded.item_degree, profile, own))
 
 
 @torch.no_grad()

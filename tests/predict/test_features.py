@@ -11,7 +11,8 @@ import pytest
 import scipy.sparse as sp
 
 from grasper.errors import ModelNotFoundError
-from grasper.predict.features import ItemText, TfidfSpace, embed_texts, metadata_vectors, unit_rows
+from grasper.predict import features
+from grasper.predict.features import ItemText, SentenceSpace, TfidfSpace, metadata_vectors, own_words, unit_rows
 from grasper.predict.graph import Interactions
 
 TEXT = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
@@ -33,6 +34,23 @@ def test_ones_own_words_never_change_ones_own_profile(user: int) -> None:
     before, after = (ItemText(graph).profiles(graph.of_users([user])) for graph in (GRAPH, other))
     np.testing.assert_allclose(after, before, atol=1e-4)
     assert not np.allclose(ItemText(other).vectors, ItemText(GRAPH).vectors)
+
+
+def test_own_words_leave_out_what_an_example_asks_for() -> None:
+    """A user is known by the mean of his reviews' vectors; a target's words are not among them, though others see them behind the item."""
+    asked = replace(GRAPH, is_target=np.array([False, False, True, False, False]))
+    expected = np.zeros((2, 3), np.float32)
+    expected[0], expected[1] = unit_rows(TEXT[1:3]).mean(0), unit_rows(TEXT[1:2])[0] / 2
+    np.testing.assert_allclose(own_words(GRAPH.of_users([1]))[0], expected[0], atol=1e-6)
+    np.testing.assert_allclose(own_words(asked.of_users([1]))[0], expected[1], atol=1e-6)
+    np.testing.assert_array_equal(ItemText(asked).vectors, ItemText(GRAPH).vectors)
+
+
+def test_a_newcomers_words_are_not_taken_out_of_items_that_never_held_them() -> None:
+    """Only words that stand in the graph are subtracted."""
+    newcomer = Interactions.build(np.array([0]), np.array([1]), 1, 3, text=TEXT[:1])
+    seen = ItemText(GRAPH).of_edges(replace(newcomer, words_in_graph=False))
+    np.testing.assert_allclose(seen, unit_rows(TEXT[[2]] + TEXT[[3]]), atol=1e-6)
 
 
 def test_sparse_words_give_the_same_scores_as_dense_ones() -> None:
@@ -66,8 +84,9 @@ def test_metadata_compares_items_of_one_brand() -> None:
 def test_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without sentence-transformers the message says what to install."""
     monkeypatch.setitem(__import__("sys").modules, "sentence_transformers", None)
+    features._sentence_model.cache_clear()
     with pytest.raises(ModelNotFoundError, match=r"grasper\[embeddings\]"):
-        embed_texts(["a"], "some/model", tmp_path)
+        SentenceSpace("some/model").encode(["a"], tmp_path)
 
 
 def test_embeddings_are_cached_by_model_and_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,6 +103,10 @@ def test_embeddings_are_cached_by_model_and_texts(tmp_path: Path, monkeypatch: p
 
     module = type("module", (), {"SentenceTransformer": Model})
     monkeypatch.setitem(__import__("sys").modules, "sentence_transformers", module)
+    features._sentence_model.cache_clear()
     for texts in (["a", "b"], ["a", "b"], ["c"]):
-        assert embed_texts(texts, "some/model", tmp_path).shape == (len(texts), 2)
-    assert calls == [["a", "b"], ["c"]]
+        assert SentenceSpace("some/model").encode(texts, tmp_path).shape == (len(texts), 2)
+    assert SentenceSpace("some/model").encode(["d"]).shape == (1, 2)  # a newcomer's, not kept
+    assert calls == [["a", "b"], ["c"], ["d"]]
+    assert len(list(tmp_path.iterdir())) == 2
+    features._sentence_model.cache_clear()

@@ -161,6 +161,21 @@ def test_users_and_newcomers(tmp_path: Path) -> None:
         predictor.predict_history([], 3)
 
 
+def test_what_a_newcomer_writes_counts(tmp_path: Path) -> None:
+    """One item met, two opinions of it: the words alone move the prediction, towards what they are about."""
+    tables = make_tables()
+    kinds = {"a": ["oolong", "sencha", "assam", "chai"], "b": ["mocha", "latte", "lungo", "crema"]}
+    tables.reviews["text"] = [f"fine {kinds[item[0]][row % 4]} here" for row, item in enumerate(tables.reviews["item_id"])]
+    fit(PredictConfig(), tables, tmp_path, seed=0)
+    predictor = load(tmp_path, tables)
+
+    def share_of_tea(text: str) -> float:
+        found = predictor.predict_history([Review("h1", "me", "a4", text)], 23)
+        return float(found.loc[found["item_id"].str[0] == "a", "score"].sum())
+
+    assert share_of_tea("fine oolong and sencha") > share_of_tea("no mocha or latte") + 0.01
+
+
 def test_damaged_or_missing_files_are_named(tmp_path: Path) -> None:
     """Opening says which file is wrong and what to do."""
     tables = make_tables()

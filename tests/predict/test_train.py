@@ -72,23 +72,26 @@ def test_loss_and_gradients_equal_a_naive_loop(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_the_folds_words_are_absent_while_it_is_learned() -> None:
-    """Item vectors lack the reviews of the edges to be predicted, and no profile holds a word of its own user."""
+    """Item vectors lack the reviews of the edges to be predicted, no profile holds a word of its own user, and own words are of other edges."""
     rng = np.random.default_rng(0)
     graph = replace(GRAPH, text=np.eye(GRAPH.num_edges, dtype=np.float32))  # one word per review
-    seen: list[tuple[np.ndarray, np.ndarray]] = []
+    seen: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     class Recording(TextEncoder):
         def users(self, items: torch.Tensor, histories: HistoryMessages) -> torch.Tensor:
             assert histories.profile is not None
-            seen.append((items.numpy(), histories.profile.numpy()))
+            assert histories.own_words is not None
+            seen.append((items.numpy(), histories.profile.numpy(), histories.own_words.numpy()))
             return super().users(items, histories)
 
     for fold in deal_folds(graph.num_edges, 20, rng):
         fold_backward(Recording(graph.num_items, graph.num_edges), graph, fold, rng, ItemText(graph))
-        items, profiles = seen[-1]
+        items, profiles, own = seen[-1]
         assert np.abs(items[:, fold]).max() < 1e-6
+        assert np.abs(own[:, fold]).max() == 0
         for row, user in enumerate(np.unique(graph.user_index[fold])):
             assert np.abs(profiles[row, graph.user_index == user]).max() < 1e-6
+            assert set(np.flatnonzero(own[row])) == set(np.flatnonzero(graph.user_index == user)) - set(fold)
 
 
 def test_sampled_softmax_learns_the_same_structure(monkeypatch: pytest.MonkeyPatch) -> None:
