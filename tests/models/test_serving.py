@@ -1,4 +1,4 @@
-"""The endpoint model against `transformers serve` (extra `serving`), on loopback."""
+"""The endpoint model against `transformers serve` on loopback."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ START_SECONDS = 180
 @pytest.fixture(scope="module")
 def address(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A running server with the tiny model."""
-    pytest.importorskip("fastapi")
-    pytest.importorskip("uvicorn")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
