@@ -249,7 +249,7 @@ def _open_model(config_json: str, adapter: Path | None) -> TextModel:
 
 
 def as_reviews(history: History) -> list[Review]:
-    """Reviews from records, mappings or a table; only `item_id` is needed, `text` makes the prediction better.
+    """Reviews from records, mappings or a table; only `item_id` is needed, title and text count where they are given.
 
     Raises:
         DataFormatError: An entry without `item_id`; the message names its position.

@@ -12,6 +12,9 @@ from hypothesis import settings
 from grasper.records import Tables
 
 REPOSITORY = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("GRASPER_SHARED") or REPOSITORY.parent / "shared")
+if (SHARED / "nltk_data").is_dir():  # WordNet, for METEOR; NLTK looks for it when it is imported
+    os.environ.setdefault("NLTK_DATA", str(SHARED / "nltk_data"))
 
 # The same cases on every machine, however busy it is.
 settings.register_profile("grasper", deadline=None, derandomize=True, database=None, max_examples=60)
@@ -21,10 +24,9 @@ settings.load_profile("grasper")
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """The folder with the benchmark data (`data/hotel` …); tests that need it are skipped where it is absent."""
-    folder = Path(os.environ.get("GRASPER_SHARED") or REPOSITORY.parent / "shared")
-    if not (folder / "data").is_dir():
-        pytest.skip(f"no benchmark data in {folder}; set GRASPER_SHARED")
-    return folder
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"no benchmark data in {SHARED}; set GRASPER_SHARED")
+    return SHARED
 
 
 TINY_REVIEWS = [
