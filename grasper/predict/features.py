@@ -62,11 +62,15 @@ class TfidfSpace:
         """Centred vectors, `[len(texts), text_dim]`; a text without any known term gets zeros."""
         if not self.terms:
             return np.zeros((len(texts), self.components.shape[0]), np.float32)
-        vectorizer = _vectorizer(vocabulary={term: column for column, term in enumerate(self.terms)})
-        vectorizer.idf_ = self.idf
-        weights = vectorizer.transform(texts)
+        weights = self._fitted_vectorizer.transform(texts)
         has_terms = np.diff(weights.indptr) > 0
         return ((weights @ self.components.T - self.centre) * has_terms[:, None]).astype(np.float32)
+
+    @cached_property
+    def _fitted_vectorizer(self) -> TfidfVectorizer:
+        vectorizer = _vectorizer(vocabulary={term: column for column, term in enumerate(self.terms)})
+        vectorizer.idf_ = self.idf
+        return vectorizer
 
 
 def _vectorizer(**settings: object) -> TfidfVectorizer:
