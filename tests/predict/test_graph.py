@@ -25,6 +25,15 @@ def test_edges_are_sorted_by_user_and_time_and_repeats_merged() -> None:
     assert np.asarray(graph.text)[:, 0].tolist() == [4, 1, 5, 0 + 3, 2]
 
 
+@pytest.mark.parametrize("row", [0, 3])
+def test_a_repeated_pair_is_a_target_where_one_of_its_rows_is(row: int) -> None:
+    """The words of (1, 2) are one sum, so that either row hides them from what user 1 is known by."""
+    graph = Interactions.build(USERS, ITEMS, 2, 4, DAYS, TEXT, is_target=np.arange(6) == row)
+    assert graph.is_target is not None
+    assert graph.is_target.tolist() == [False, False, False, True, False]
+    assert graph.of_users([1]).is_target.tolist() == [False, True, False]  # type: ignore[union-attr]
+
+
 def test_limit_keeps_the_last_edges_of_each_user() -> None:
     """With a limit of 2, user 1 loses the oldest edge."""
     graph = Interactions.build(USERS, ITEMS, 2, 4, DAYS, limit=2)
