@@ -68,8 +68,9 @@ class Catalogue:
         self.text = self.space.encode(self.texts, cache_dir)
 
     def encode(self, reviews: Iterable[Review]) -> FloatArray | None:
-        """Vectors of reviews that are not part of the tables, `[num_reviews, text_dim]`; None where no text is read."""
-        return None if self.space is None else self.space.encode([whole_text(review.title, review.text) for review in reviews])
+        """Vectors of reviews that are not part of the tables, `[num_reviews, text_dim]`; None where none has a word, so that no model is needed."""
+        texts = [whole_text(review.title, review.text) for review in reviews]
+        return self.space.encode(texts) if self.space is not None and any(text.strip() for text in texts) else None
 
     @cached_property
     def is_target(self) -> np.ndarray:

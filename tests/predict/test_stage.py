@@ -174,6 +174,8 @@ def test_what_a_newcomer_writes_counts(tmp_path: Path) -> None:
         return float(found.loc[found["item_id"].str[0] == "a", "score"].sum())
 
     assert share_of_tea("fine oolong and sencha") > share_of_tea("no mocha or latte") + 0.01
+    assert predictor.catalogue.encode([Review("h1", "me", "a4", "")]) is None
+    assert share_of_tea("") > 0.5
 
 
 def test_damaged_or_missing_files_are_named(tmp_path: Path) -> None:
