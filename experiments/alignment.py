@@ -29,9 +29,8 @@ import torch
 from scipy.stats import pearsonr
 
 from grasper.align import align, select_pairs
-from grasper.align.em import reasoning_sequence
 from grasper.align.pairs import make_pairs
-from grasper.align.sft import TrainingSequence, finetune
+from grasper.align.sft import TrainingSequence, finetune, pair_sequence
 from grasper.align.stage import evaluation_sequence
 from grasper.align.trainer import collate, summed_nll
 from grasper.config import AlignConfig, Config, load_config
@@ -42,7 +41,7 @@ from grasper.models.local import LocalModel
 from grasper.prepare import build_tables
 from grasper.reason.gold import selection_gain
 from grasper.reason.reward import make_reward
-from grasper.reason.traces import Source, Trace, TrainingPair, real_completion, sample_traces
+from grasper.reason.traces import Source, Trace, TrainingPair, sample_traces
 from grasper.records import TASKS, Example, Tables
 from grasper.runs import BatchLog, commit, derive_seed, read_json, read_jsonl, versions, write_json
 
@@ -227,7 +226,7 @@ def tune(work: Work, settings: Sequence[str]) -> list[dict[str, Any]]:
         config: AlignConfig = work.config.align.model_copy(update=changes)
         folder = work.folder / "tune" / setting.replace(" ", "_").replace("[", "").replace("]", "")
         if not (folder / "adapter").exists():
-            train = [reasoning_sequence(work.model, pair, path, real_completion("", pair), prompts, config) for pair, path in solved]
+            train = [pair_sequence(work.model, pair, path, pair.answer_lines, prompts, config) for pair, path in solved]
             finetune(work.model, train, [], config, folder, seed=derive_seed(work.seed, "tune"))
         gain = real_nll(work.model.with_adapter(folder / "adapter"), evaluation) - before
         by_task = {task: round(float(np.mean(gain[[pair.task == task for pair in unseen]])), 4) for task in dict.fromkeys(p.task for p in unseen)}

@@ -119,6 +119,7 @@ class AlignConfig(Section):
     reward: Literal["mean", "rouge1", "rougeL", "meteor", "judge"] = Field("mean", description="What chooses the gold path.")
     reward_threshold: float = Field(0.05, ge=0, le=1, description="Pairs whose best reward is lower are hopeless: counted and left out.")
     top_n: int = Field(1, ge=1, description="Gold paths kept per pair.")
+    gold_text: Literal["real", "sampled"] = Field("real", description="What is learned behind a gold path: the real text, or the sampled one.")
     review_pairs: bool = Field(True, description="Also align on whole reviews, as synthesis asks for them, where a method predicts items.")
     path_weight: float = Field(1.0, ge=0, description="Weight of the path in the loss: 1 joint, 0 as printed in Eq. (9).")
     sources: tuple[Literal["analysed", "sampled", "hindsight"], ...] = Field(("analysed", "sampled"), description="Where paths come from.")

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grasper.align.sft import METRICS_FILE, TrainingSequence, finetune, make_sequence, replace_folder
+from grasper.align.sft import METRICS_FILE, TrainingSequence, finetune, pair_sequence, replace_folder
 from grasper.config import AlignConfig, PromptConfig
 from grasper.errors import ConfigError
 from grasper.prompts.templates import AnswerTask
 from grasper.reason.gold import choose_gold
 from grasper.reason.reward import Reward
-from grasper.reason.traces import TrainingPair, describe, real_completion, sample_traces
+from grasper.reason.traces import TrainingPair, describe, sample_traces
 from grasper.runs import derive_seed, read_json, write_json
 
 if TYPE_CHECKING:
@@ -109,26 +109,17 @@ def _round(
         hindsight = {trace.pair_id: trace.path for trace in kept.traces}
         for pair in pairs:
             path = hindsight.get(pair.pair_id) or pair.analysed_path(sees_answer=True).render()
-            sequences.append(reasoning_sequence(base, pair, path, real_completion("", pair), prompts, config))
+            sequences.append(pair_sequence(base, pair, path, pair.answer_lines, prompts, config))
     else:
         usual = _mean_by_task([(by_id[trace.pair_id].task, trace.reward) for trace in kept.traces])
         for trace in kept.traces:
             pair = by_id[trace.pair_id]
-            answer = trace.completion(pair.task)[len(trace.path) + 1 :]
             weight = max(trace.reward, _LEAST_REWARD) / max(usual[pair.task], _LEAST_REWARD)
-            sequences.append(reasoning_sequence(base, pair, trace.path, answer, prompts, config, weight=weight))
+            sequences.append(pair_sequence(base, pair, trace.path, trace.answer_lines(pair.task), prompts, config, weight=weight))
     if not sequences:
         raise ConfigError(f"round {number}: no sample reaches align.reward_threshold {config.reward_threshold}; lower it, or raise align.num_samples")
     counts = finetune(base, sequences, evaluation, config, folder, seed=seed)
     return counts | {"traces": describe(traces), "kept": kept.counts}
-
-
-def reasoning_sequence(
-    model: LocalModel, pair: TrainingPair, path: str, answer: str, prompts: PromptConfig, config: AlignConfig, *, weight: float = 1.0
-) -> TrainingSequence:
-    """One sequence [prompt; path; answer] of a pair."""
-    prompt = pair.render(reasoning=True, config=prompts, model=model)
-    return make_sequence(model, prompt, path, answer, pair.task, path_weight=config.path_weight, weight=weight)
 
 
 def held_out_rewards(

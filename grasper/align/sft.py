@@ -28,7 +28,7 @@ from transformers import PrinterCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from grasper.align.trainer import ShowProgress, WeightedTrainer, collate, save_adapter
-from grasper.config import AlignConfig, ModelConfig
+from grasper.config import AlignConfig, ModelConfig, PromptConfig
 from grasper.errors import AdapterError, ConfigError, ModelError
 from grasper.models.base import Prompt
 from grasper.models.weights import without_future_warnings
@@ -36,6 +36,7 @@ from grasper.runs import atomic_path, read_json, read_jsonl, write_json, write_t
 
 if TYPE_CHECKING:
     from grasper.models.local import LocalModel
+    from grasper.reason.traces import TrainingPair
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -50,7 +51,7 @@ class TrainingSequence:
 
 
 def make_sequence(
-    model: LocalModel, prompt: Prompt, path: str | None, answer: str, task: str, *, path_weight: float, weight: float = 1.0
+    model: LocalModel, prompt: Prompt, path: str, answer: str, task: str, *, path_weight: float, weight: float = 1.0
 ) -> TrainingSequence:
     """Tokenise prompt, path and answer as at inference, and weight each token.
 
@@ -59,7 +60,7 @@ def make_sequence(
     Args:
         model: Gives tokenizer and chat template.
         prompt: The rendered request.
-        path: Reasoning path Z*, or None for methods without reasoning.
+        path: Reasoning path Z*, empty for methods without reasoning.
         answer: The answer sections that follow the path.
         task: What is asked for; see `balance_tasks`.
         path_weight: Weight of the path's tokens relative to the answer's (≥ 0).
@@ -72,6 +73,14 @@ def make_sequence(
     ids = [*prompt_ids, *encoded["input_ids"], model.tokenizer.eos_token_id]
     weights = [*([0.0] * len(prompt_ids)), *token_weights, weight]
     return TrainingSequence(ids[: model.context_tokens], weights[: model.context_tokens], task)
+
+
+def pair_sequence(
+    model: LocalModel, pair: TrainingPair, path: str, answer: str, prompts: PromptConfig, config: AlignConfig, *, weight: float = 1.0
+) -> TrainingSequence:
+    """One sequence [prompt; path; answer] of a pair; without a path the prompt asks for none."""
+    prompt = pair.render(reasoning=bool(path), config=prompts, model=model)
+    return make_sequence(model, prompt, path, answer, pair.task, path_weight=config.path_weight, weight=weight)
 
 
 def balance_tasks(sequences: Sequence[TrainingSequence]) -> list[TrainingSequence]:

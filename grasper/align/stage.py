@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grasper.align.em import reasoning_sequence, self_train
+from grasper.align.em import self_train
 from grasper.align.pairs import make_pairs
-from grasper.align.sft import TrainingSequence, finetune, make_sequence
+from grasper.align.sft import TrainingSequence, finetune, make_sequence, pair_sequence
 from grasper.config import AlignConfig, PromptConfig
 from grasper.errors import ConfigError
 from grasper.methods.base import Method
 from grasper.models.base import TextModel
 from grasper.reason.gold import choose_gold
 from grasper.reason.reward import Reward, make_reward
-from grasper.reason.traces import Trace, TrainingPair, describe, real_completion, sample_traces
+from grasper.reason.traces import Source, Trace, TrainingPair, describe, sample_traces
 from grasper.records import Example, Profile, SyntheticReview, Tables
 from grasper.retrieve.rank import RankerName, query_of
 from grasper.runs import atomic_path, derive_seed, write_text
@@ -76,7 +76,8 @@ def align(
     if method.training == "em":
         counts |= self_train(config, prompts, pairs, unseen, evaluation, reward, model, out_dir, seed=seed)
     else:
-        sequences, selection = _gold_sequences(config, prompts, method, pairs, reward, model, out_dir, seed=seed)
+        solved, selection = _solve(config, prompts, method, pairs, reward, model, out_dir, seed=seed)
+        sequences = [pair_sequence(model, one.pair, one.path, one.answer, prompts, config) for one in solved]
         counts |= selection | finetune(model, sequences, evaluation, config, out_dir, seed=derive_seed(seed, "sft"))
     write_text(out_dir / "README.md", _model_card(method, model, config, counts))
     return counts
@@ -87,39 +88,63 @@ def is_trainable(model: TextModel) -> bool:
     return hasattr(model, "tokenizer")
 
 
-def _gold_sequences(
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """A pair with the answer that is to be learned."""
+
+    pair: TrainingPair
+    path: str
+    """Empty for methods without reasoning."""
+    answer: str
+    """The lines of the task."""
+
+
+def _solve(
     config: AlignConfig,
     prompts: PromptConfig,
     method: Method,
     pairs: Sequence[TrainingPair],
     reward: Reward,
-    model: LocalModel,
+    model: TextModel,
     out_dir: Path,
     *,
     seed: int,
-) -> tuple[list[TrainingSequence], dict[str, Any]]:
-    """GraSPer's training set: [Z*; real text] for every gold path; [real text] where the method does not reason."""
-    if not method.reasoning:
-        rendered = [(pair, pair.render(reasoning=False, config=prompts, model=model)) for pair in pairs]
-        return [make_sequence(model, prompt, None, real_completion("", pair), pair.task, path_weight=0.0) for pair, prompt in rendered], {}
-    gold, selection = _sample_gold(config, prompts, pairs, reward, model, out_dir, seed=seed)
-    by_id = {pair.pair_id: pair for pair in pairs}
-    solved = [(by_id[trace.pair_id], trace.path) for trace in gold]
-    return [reasoning_sequence(model, pair, path, real_completion("", pair), prompts, config) for pair, path in solved], selection
+) -> tuple[list[Solved], dict[str, Any]]:
+    """What a method learns, with counts: [Z*; real text] of every pair with a gold path, or by `align.gold_text` [Z*; sampled text].
+
+    Without reasoning it is the text alone; nothing is sampled for real ones. REST-PG's samples are for a backbone that cannot be fine-tuned.
+
+    Raises:
+        ConfigError: No pair is left.
+    """
+    is_real = config.gold_text == "real" and method.training != "em"
+    counts: dict[str, Any] = {}
+    if is_real and not method.reasoning:
+        solved = [Solved(pair, "", pair.answer_lines) for pair in pairs]
+    else:
+        sources: Sequence[Source] = config.sources if method.reasoning else ("direct",)
+        gold, counts = _sample_gold(config, prompts, pairs, sources, reward, model, out_dir, seed=seed)
+        by_id = {pair.pair_id: pair for pair in pairs}
+        chosen = [(by_id[trace.pair_id], trace) for trace in gold]
+        solved = [Solved(pair, trace.path, pair.answer_lines if is_real else trace.answer_lines(pair.task)) for pair, trace in chosen]
+    if not solved:
+        raise ConfigError("no training pair is left to align on; lower align.reward_threshold, or raise align.num_pairs or align.num_samples")
+    return solved, counts
 
 
 def evaluation_sequence(pair: TrainingPair, method: Method, prompts: PromptConfig, model: LocalModel) -> TrainingSequence:
     """A held-out pair for the evaluation loss: the path that the visible evidence suggests, then the real text."""
     prompt = pair.render(reasoning=method.reasoning, config=prompts, model=model)
-    path = pair.analysed_path(sees_answer=False).render() if method.reasoning else None
+    path = pair.analysed_path(sees_answer=False).render() if method.reasoning else ""
     # Only the real text counts, so that the losses of methods with and without reasoning can be compared.
-    return make_sequence(model, prompt, path, real_completion("", pair), pair.task, path_weight=0.0)
+    return make_sequence(model, prompt, path, pair.answer_lines, pair.task, path_weight=0.0)
 
 
 def _sample_gold(
     config: AlignConfig,
     prompts: PromptConfig,
     pairs: Sequence[TrainingPair],
+    sources: Sequence[Source],
     reward: Reward,
     model: TextModel,
     out_dir: Path,
@@ -133,7 +158,7 @@ def _sample_gold(
         reward,
         out_dir / "traces.jsonl",
         prompts=prompts,
-        sources=config.sources,
+        sources=sources,
         num_samples=config.num_samples,
         temperature=config.temperature,
         top_p=config.top_p,
@@ -159,29 +184,16 @@ def _write_exemplars(
     *,
     seed: int,
 ) -> dict[str, Any]:
-    """Gold answers [Z*; t] as solved requests for a backbone that cannot be fine-tuned: t is the real text, for REST-PG the sampled one."""
-    by_id = {pair.pair_id: pair for pair in pairs}
-    if method.reasoning:
-        gold, counts = _sample_gold(config, prompts, pairs, reward, model, out_dir, seed=seed)
-        solved = [
-            (
-                by_id[trace.pair_id],
-                trace.completion(by_id[trace.pair_id].task) if method.training == "em" else real_completion(trace.path, by_id[trace.pair_id]),
-            )
-            for trace in gold
-        ]
-    else:
-        counts, solved = {}, [(pair, real_completion("", pair)) for pair in pairs]
-    if not solved:
-        raise ConfigError("no training pair is left to align on; lower align.reward_threshold, or raise align.num_pairs or align.num_samples")
+    """Gold answers [Z*; t] as solved requests for a backbone that cannot be fine-tuned."""
+    solved, counts = _solve(config, prompts, method, pairs, reward, model, out_dir, seed=seed)
     records = [
         {
-            "task": pair.task,
-            "query": query_of(pair.request),
-            "question": replace(pair, profile=Profile()).render(reasoning=method.reasoning, config=prompts, model=model).messages[-1].content,
-            "answer": answer,
+            "task": one.pair.task,
+            "query": query_of(one.pair.request),
+            "question": replace(one.pair, profile=Profile()).render(reasoning=method.reasoning, config=prompts, model=model).messages[-1].content,
+            "answer": f"{one.path}\n{one.answer}" if one.path else one.answer,
         }
-        for pair, answer in solved
+        for one in solved
     ]
     write_lines(out_dir / "exemplars.jsonl", records)
     return {**counts, "exemplars": len(records)}
@@ -200,7 +212,7 @@ def _model_card(method: Method, model: LocalModel, config: AlignConfig, counts: 
     if method.training == "em":
         content = "[reasoning path; sampled text], weighted by reward,"
     else:
-        content = "[gold reasoning path; real text]" if method.reasoning else "[real text]"
+        content = f"[gold reasoning path; {config.gold_text} text]" if method.reasoning else f"[{config.gold_text} text]"
     return f"""---
 base_model: {model.name}
 library_name: peft

@@ -1,9 +1,9 @@
 """Sampling reasoning paths and answers for training pairs, with their rewards (GraSPer, Sec. 3.2; REST-PG, Sec. 3.1).
 
-Three sources. `sampled`: the model writes path and answer without seeing the real one. `analysed`: the path of `reason.analyse` is written
-already (its plan may name key phrases of the real answer: the warm start), the model writes the answer after it. `hindsight`: the model
+Three sources of paths. `sampled`: the model writes path and answer without seeing the real one. `analysed`: the path of `reason.analyse` is
+written already (its plan may name key phrases of the real answer: the warm start), the model writes the answer after it. `hindsight`: the model
 writes the path with the real answer in view, and then an answer after it without seeing the real one. Of the last two, paths that leak are
-counted and never continued.
+counted and never continued. A fourth source, `direct`, has no path: the answers of methods that do not reason.
 
 The plan of batches is fixed by the list of pairs, and each batch has a seed of its own, so a resumed run equals an undisturbed one.
 """
@@ -33,7 +33,7 @@ from grasper.reason.reward import Reward
 from grasper.records import Example, Profile, Request
 from grasper.runs import BatchLog, derive_seed
 
-Source = Literal["analysed", "sampled", "hindsight"]
+Source = Literal["analysed", "sampled", "hindsight", "direct"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,11 @@ class TrainingPair:
         target = self.example.target
         return Answer(None, target.title, target.text, target.rating, is_parsed=True)
 
+    @property
+    def answer_lines(self) -> str:
+        """The real answer as a model should write it, in the lines of the task."""
+        return render_answer(self.task, title=self.answer.title, text=self.answer.text, rating=self.answer.rating)
+
     def render(self, *, reasoning: bool, config: PromptConfig, model: TextModel, exemplars: Sequence[Exemplar] = ()) -> Prompt:
         """The prompt as generation, or for a whole review synthesis, would ask it."""
         if self.is_review:
@@ -93,7 +98,7 @@ class Trace:
     """Place among the pair's traces."""
     source: Source
     path: str
-    """Three lines; empty where none could be read."""
+    """Three lines; empty where none could be read, or none was asked for."""
     answer: str
     """The written text, title or rating."""
     reward: float
@@ -109,21 +114,14 @@ class Trace:
     @property
     def is_usable(self) -> bool:
         """Whether it may become gold."""
-        return self.is_parsed and not self.is_leak and bool(self.path and self.answer)
+        return self.is_parsed and not self.is_leak and bool(self.answer) and (bool(self.path) or self.source == "direct")
 
-    def completion(self, task: AnswerTask) -> str:
-        """The trace as a model should write it: path, then the lines of the task."""
+    def answer_lines(self, task: AnswerTask) -> str:
+        """The written answer as a model should write it, in the lines of the task."""
         if task == "review":
-            answer = parse_answer(self.raw, task, expects_path=True)
-            return render_answer(task, title=answer.title, text=answer.text, rating=answer.rating, path=answer.path)
-        return f"{self.path}\n{ANSWER_LABELS[task][0]}: {one_line(self.answer)}"
-
-
-def real_completion(path: str, pair: TrainingPair) -> str:
-    """[Z*; t]: a path followed by the pair's real answer, what GraSPer is trained on."""
-    target = pair.example.target
-    answer = render_answer(pair.task, title=target.title, text=target.text, rating=target.rating)
-    return f"{path}\n{answer}" if path else answer
+            answer = parse_answer(self.raw, task, expects_path=False)
+            return render_answer(task, title=answer.title, text=answer.text, rating=answer.rating)
+        return f"{ANSWER_LABELS[task][0]}: {one_line(self.answer)}"
 
 
 def sample_traces(
@@ -200,15 +198,18 @@ class _Sampler:
     exemplars: Callable[[Request], Sequence[Exemplar]]
 
     def draw(self, source: Source, pairs: Sequence[TrainingPair]) -> list[Trace]:
-        if source == "sampled":
-            return self._sampled(pairs)
+        if source == "sampled" or source == "direct":
+            return self._written(source, pairs)
         if source == "analysed":
             return self._continued(source, pairs, [[pair.analysed_path(sees_answer=True)] for pair in pairs], num_samples=self.num_samples)
         return self._hindsight(pairs)
 
-    def _sampled(self, pairs: Sequence[TrainingPair]) -> list[Trace]:
-        completions = self._generate([self._prompt(pair) for pair in pairs], pairs, "sampled", self.num_samples, reasoning=True)
-        return [_read(pair, "sampled", "", completion) for pair, group in zip(pairs, completions, strict=True) for completion in group]
+    def _written(self, source: Source, pairs: Sequence[TrainingPair]) -> list[Trace]:
+        """Answers that the model writes from the prompt alone, behind a path of its own or, `direct`, behind none."""
+        reasoning = source == "sampled"
+        asked = [self._prompt(pair, reasoning=reasoning) for pair in pairs]
+        completions = self._generate(asked, pairs, source, self.num_samples, reasoning=reasoning)
+        return [_read(pair, source, "", completion) for pair, group in zip(pairs, completions, strict=True) for completion in group]
 
     def _hindsight(self, pairs: Sequence[TrainingPair]) -> list[Trace]:
         """Paths written with the answer in view; the answer is then written from the path alone, unless the path leaks."""
@@ -238,9 +239,9 @@ class _Sampler:
             for completion in group
         ]
 
-    def _prompt(self, pair: TrainingPair) -> Prompt:
+    def _prompt(self, pair: TrainingPair, *, reasoning: bool = True) -> Prompt:
         given = self.exemplars(pair.request)
-        return pair.render(reasoning=True, config=self.prompts, model=self.model, exemplars=given)
+        return pair.render(reasoning=reasoning, config=self.prompts, model=self.model, exemplars=given)
 
     def _generate(
         self, asked: Sequence[Prompt], pairs: Sequence[TrainingPair], purpose: str, num_samples: int, *, reasoning: bool
@@ -260,10 +261,11 @@ class _Sampler:
 
 def _read(pair: TrainingPair, source: Source, prefix: str, completion: Completion) -> Trace:
     raw = prefix + completion.text
-    answer = parse_answer(raw, pair.task, expects_path=True)
+    answer = parse_answer(raw, pair.task, expects_path=source != "direct")
     value = answer.value(pair.task)
     text = "" if value is None else f"{value:g}" if isinstance(value, float) else value
-    return _trace(pair, source, answer.path, text, completion, raw=raw, is_parsed=answer.is_parsed)
+    path = None if source == "direct" else answer.path
+    return _trace(pair, source, path, text, completion, raw=raw, is_parsed=answer.is_parsed)
 
 
 def _refused(pair: TrainingPair, path: ReasoningPath | None, completion: Completion) -> Trace:

@@ -67,7 +67,7 @@ def test_the_loss_does_not_depend_on_who_shares_the_batch(model: LocalModel) -> 
     """A short and a long sequence in one batch, or each in its own: the same mean loss, hence the same weight per token."""
     answers = ("Text: good", "Text: the rooms were clean and the breakfast on the terrace was the best that we had")
     rows = [
-        {"input_ids": s.ids, "weights": s.weights} for s in (make_sequence(model, PROMPT, None, answer, "long", path_weight=0) for answer in answers)
+        {"input_ids": s.ids, "weights": s.weights} for s in (make_sequence(model, PROMPT, "", answer, "long", path_weight=0) for answer in answers)
     ]
 
     def loss(*batch: dict[str, Any]) -> float:

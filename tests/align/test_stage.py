@@ -24,7 +24,7 @@ from grasper.models import open_model
 from grasper.models.scripted import ScriptedModel
 from grasper.prompts.render import after_path
 from grasper.prompts.templates import RATING_CHOICES
-from grasper.reason.traces import Trace, real_completion
+from grasper.reason.traces import Trace
 from grasper.records import Tables, request_for, tasks_of
 from grasper.runs import BatchLog
 
@@ -47,7 +47,7 @@ def run(tables: Tables, model: Any, out_dir: Path, method: str = "grasper", conf
 def real_answers(tables: Tables, tasks: Sequence[str] = ("long", "title", "rating", "review")) -> set[str]:
     """What lee's pairs should be answered with: the pairs take turns, so each example has one task."""
     pairs = make_pairs(get_method("grasper"), tables, select_pairs(tables, "align", None, seed=0), [], PROMPTS, with_reviews=True, seed=7)
-    return {real_completion("", pair) for pair in pairs if pair.task in tasks}
+    return {pair.answer_lines for pair in pairs if pair.task in tasks}
 
 
 @pytest.fixture
@@ -82,6 +82,32 @@ def test_a_method_without_reasoning_learns_real_texts_alone(tables: Tables, make
     assert set(fast.completions(0)) == real_answers(tables)
     assert model.calls == []
     assert not (tmp_path / "traces.jsonl").exists()
+
+
+def test_sampled_texts_may_stand_behind_gold_paths(tables: Tables, make_model: Callable[..., Any], fast: Any, tmp_path: Path) -> None:
+    """`align.gold_text: sampled`: [Z*; the text that made it gold], and nothing that the user wrote."""
+    run(tables, make_model(), tmp_path, config=CONFIG.model_copy(update={"gold_text": "sampled"}))
+    gold = [json.loads(line) for line in (tmp_path / "gold.jsonl").read_text().splitlines()]
+    assert len(fast.completions(0)) == len(gold) > 0
+    for entry, completion in zip(gold, fast.completions(0), strict=True):
+        assert completion.startswith(entry["path"])
+        assert completion.endswith(f": {entry['answer']}")
+    assert not any(answer in completion for completion in fast.completions(0) for answer in real_answers(tables, ("long", "title", "review")))
+
+
+def test_without_reasoning_the_best_of_the_direct_answers_is_learned(
+    tables: Tables, make_model: Callable[..., Any], fast: Any, tmp_path: Path
+) -> None:
+    """So that GraSPer and its ablation differ in the path alone, with sampled texts too."""
+    run(tables, make_model(), tmp_path, "grasper-no-reasoning", CONFIG.model_copy(update={"gold_text": "sampled"}))
+    traces = [Trace(**record) for record in BatchLog(tmp_path / "traces.jsonl").records]
+    assert {trace.source for trace in traces} == {"direct"}
+    assert not any(trace.path for trace in traces)
+    best: dict[str, Trace] = {}
+    for trace in traces:
+        if trace.is_usable and (trace.pair_id not in best or trace.reward > best[trace.pair_id].reward):
+            best[trace.pair_id] = trace
+    assert set(fast.completions(0)) == {trace.answer_lines(trace.pair_id.rpartition("/")[2]) for trace in best.values()}  # type: ignore[arg-type]
 
 
 def test_evaluation_counts_the_real_text_alone(tables: Tables, make_model: Callable[..., Any], fast: Any, tmp_path: Path) -> None:
@@ -174,7 +200,7 @@ def test_what_is_trained_is_what_is_scored(tables: Tables, make_model: Callable[
     example = next(example for example in tables.select("align") if "rating" in tasks_of(example))
     pair = make_pairs(get_method("grasper"), tables, [example], [], PROMPTS, tasks=("rating",), seed=0)[0]
     prompt = pair.render(reasoning=bool(path), config=PROMPTS, model=model)
-    sequence = make_sequence(model, prompt, path or None, f"Rating: {rating}", "rating", path_weight=1.0)
+    sequence = make_sequence(model, prompt, path, f"Rating: {rating}", "rating", path_weight=1.0)
     asked = after_path(prompt, path, "rating")
     prompt_ids = model.encode(prompt)
     assert sequence.ids == [*prompt_ids, *model.encode_text(asked.prefix + RATING_CHOICES[rating - 1]), model.tokenizer.eos_token_id]
@@ -185,6 +211,6 @@ def test_a_text_that_is_longer_than_the_context_is_cut(tables: Tables, make_mode
     model = make_model()
     pair = make_pairs(get_method("grasper"), tables, tables.select("align"), [], PROMPTS, seed=0)[0]
     prompt = pair.render(reasoning=False, config=PROMPTS, model=model)
-    sequence = make_sequence(model, prompt, None, "Text: " + "lovely " * 2000, "long", path_weight=0.0)
+    sequence = make_sequence(model, prompt, "", "Text: " + "lovely " * 2000, "long", path_weight=0.0)
     assert len(sequence.ids) == len(sequence.weights) == model.context_tokens
     assert sequence.ids[-1] != model.tokenizer.eos_token_id

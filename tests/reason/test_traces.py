@@ -14,7 +14,7 @@ from grasper.models.base import Completion, Prompt
 from grasper.models.scripted import ScriptedModel
 from grasper.reason.gold import choose_gold
 from grasper.reason.reward import make_reward
-from grasper.reason.traces import Source, Trace, TrainingPair, describe, real_completion, rewards_by_pair, sample_traces
+from grasper.reason.traces import Source, Trace, TrainingPair, describe, rewards_by_pair, sample_traces
 from grasper.records import Example, Item, Profile, Review, request_for
 
 PATH = "Style: short\nInterests: rooms\nPlan: praise rooms"
@@ -131,11 +131,13 @@ def test_a_pair_that_shows_its_own_target_is_refused() -> None:
         replace(made, profile=Profile(neighbours=(made.example.target,)))
 
 
-def test_training_completion_is_path_and_real_answer() -> None:
-    """[Z*; t]: what GraSPer learns; [z; sampled text]: what REST-PG learns."""
-    assert real_completion(PATH, pair(0)) == f"{PATH}\nText: The rooms were clean and the staff was kind to us."
-    assert real_completion("", pair(0, "rating")) == "Rating: 4"
-    assert Trace("p", 0, "sampled", PATH, "Nice.", 0.5, True).completion("long") == f"{PATH}\nText: Nice."
+def test_answers_stand_in_the_lines_of_their_task() -> None:
+    """The real answer of a pair, and the sampled one of a trace; of a whole review without the path before it."""
+    assert pair(0).answer_lines == "Text: The rooms were clean and the staff was kind to us."
+    assert pair(0, "rating").answer_lines == "Rating: 4"
+    assert Trace("p", 0, "sampled", PATH, "Nice.", 0.5, True).answer_lines("long") == "Text: Nice."
+    review = "Rating: 5\nTitle: Good\nText: Nice."
+    assert Trace("p", 0, "sampled", PATH, "Nice.", 0.5, True, raw=f"{PATH}\n{review}").answer_lines("review") == review
 
 
 def test_description_has_mean_best_and_spread_per_pair() -> None:
