@@ -177,7 +177,7 @@ class Config(Section):
     split: Split = Field("dev-a", description="Which targets are written.")
     limit: int | None = Field(None, ge=1, description="At most this many targets, the same ones for every method.")
     tasks: tuple[Task, ...] = Field(TASKS, description="Which tasks are asked.")
-    methods: tuple[str, ...] = Field(("none", "copy", "lamp", "pgraphrag", "grasper"), description="Which systems are compared.")
+    methods: tuple[str, ...] = Field(("none", "copy", "lamp", "pgraphrag", "rest_pg", "grasper"), description="Which systems are compared.")
     prepare: PrepareConfig = Field(default_factory=PrepareConfig)
     predict: PredictConfig = Field(default_factory=PredictConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
