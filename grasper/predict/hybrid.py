@@ -22,7 +22,7 @@ from grasper.predict.encoders import Encoder, LightGCNEncoder, TextEncoder
 from grasper.predict.features import words_of
 from grasper.predict.graph import FloatArray, IndexArray, Interactions, as_interactions
 from grasper.predict.mixture import Mixture, fit_mixture
-from grasper.predict.recency import RecentPopularity, usable_bandwidths
+from grasper.predict.recency import SIDES, RecentPopularity, usable_bandwidths
 from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, order_weights, walk_weights
 from grasper.predict.train import TrainSettings, bind_encoder, linking_edges, score_histories, train_encoder
 from grasper.predict.validation import Validation, Withheld, withhold
@@ -65,7 +65,7 @@ class Signals:
         self.logarithmic: dict[str, tuple[Reading, FloatArray]] = {}
         if graph.num_items <= DENSE_CATALOGUE:
             self._relate_items()
-        self.recent = {f"recent-{width:.0f}d": RecentPopularity(graph, width) for width in self.bandwidths}
+        self.recent = {f"{side}-{width:.0f}d": RecentPopularity(graph, width, side) for width in self.bandwidths for side in SIDES}
         self.text = words_of(graph)
         self.encoded = {
             name: bind_encoder(network, edges_for(name, graph), self.text if network.reads_words else None) for name, network in self.networks.items()

@@ -1,38 +1,45 @@
-"""Popularity around a day: what was being reviewed when the user was last seen.
+"""Popularity around a day: what others were reviewing before and after the user was last seen.
 
-Activity is an exponential kernel over visible edges, smoothed towards overall popularity, tabulated on a grid of days, and looked up by the day of
-the user's latest visible edge. Users without any day get overall popularity.
+Activity is a one-sided exponential kernel over visible edges, smoothed towards overall popularity, tabulated on a grid of days, and looked up by the
+day of the user's latest visible edge. The two sides are signals of their own: the next item is one that lives on after that day, and may be new.
+Users without any day get overall popularity.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 
 from grasper.predict.graph import FloatArray, Interactions
 
-BANDWIDTHS = (7.0, 30.0, 180.0, 720.0)
+BANDWIDTHS = (30.0, 180.0, 720.0)
 """Days over which an edge's weight falls to 1/e."""
+STEPS = 4
+"""Rows of a table in the days of one bandwidth."""
 MAX_TABLE = 16_000_000
 """Largest table in numbers; finer bandwidths are skipped on catalogues and periods that would need more."""
 PRIOR_EDGES = 5.0
+Side = Literal["behind", "ahead"]
+SIDES: tuple[Side, ...] = ("behind", "ahead")
 
 
 class RecentPopularity:
-    """Log share of each item in the activity around a day, for one bandwidth."""
+    """Log share of each item in the activity up to a day, or from it on, for one bandwidth."""
 
-    def __init__(self, graph: Interactions, bandwidth: float) -> None:
+    def __init__(self, graph: Interactions, bandwidth: float, side: Side) -> None:
         degree = graph.item_degree + 0.1
         share = (degree / degree.sum()).astype(np.float32)
         self.overall: FloatArray = np.log(share)
         """`[num_items]`, for users without a day."""
-        self.step = bandwidth / 2
+        self.step = bandwidth / STEPS
         day, item = known_days(graph)
         self.first = float(day.min()) if len(day) else 0.0
         bins = ((day - self.first) // self.step).astype(np.int64)
         num_bins = int(bins.max()) + 1 if len(bins) else 1
         counts = np.bincount(bins * graph.num_items + item, minlength=num_bins * graph.num_items)
         activity = counts.reshape(num_bins, graph.num_items).astype(np.float32)
-        _spread(activity, np.float32(np.exp(-self.step / bandwidth)))
+        _accumulate(activity if side == "behind" else activity[::-1], np.float32(np.exp(-1 / STEPS)))
         total = activity.sum(1, keepdims=True)
         self.table: FloatArray = np.log((activity + PRIOR_EDGES * share) / (total + PRIOR_EDGES))
         """`[num_bins, num_items]`."""
@@ -53,7 +60,7 @@ def usable_bandwidths(graph: Interactions) -> tuple[float, ...]:
     if not len(day):
         return ()
     period = float(day.max() - day.min())
-    return tuple(width for width in BANDWIDTHS if (2 * period / width + 1) * graph.num_items <= MAX_TABLE)
+    return tuple(width for width in BANDWIDTHS if (STEPS * period / width + 1) * graph.num_items <= MAX_TABLE)
 
 
 def known_days(graph: Interactions) -> tuple[np.ndarray, np.ndarray]:
@@ -64,15 +71,7 @@ def known_days(graph: Interactions) -> tuple[np.ndarray, np.ndarray]:
     return graph.day[known], graph.item_index[known]
 
 
-def _spread(activity: FloatArray, decay: np.float32) -> None:
-    """Add to every bin the decayed activity of all earlier and later bins, in place."""
-    forward = np.zeros_like(activity[0])
-    backward = np.zeros_like(activity[0])
-    earlier = np.empty_like(activity)
-    for index in range(len(activity)):
-        earlier[index] = forward
-        forward = (forward + activity[index]) * decay
-    for index in reversed(range(len(activity))):
-        current = activity[index].copy()
-        activity[index] += earlier[index] + backward
-        backward = (backward + current) * decay
+def _accumulate(activity: FloatArray, decay: np.float32) -> None:
+    """Add to every row the decayed activity of all rows before it, in place."""
+    for index in range(1, len(activity)):
+        activity[index] += activity[index - 1] * decay

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from grasper.predict.graph import Interactions
-from grasper.predict.recency import RecentPopularity, usable_bandwidths
+from grasper.predict.recency import SIDES, RecentPopularity, Side, usable_bandwidths
 from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, keep_strongest, order_weights, walk_weights
 
 LIKED = np.random.default_rng(0).random((30, 9)) < 0.35
@@ -59,27 +59,31 @@ def test_strongest_neighbours_by_column() -> None:
     assert keep_strongest(weights, 2)[3, 0] == 12
 
 
-def test_recent_popularity_equals_a_naive_kernel() -> None:
-    """Activity around a user's last day is the sum of exp(−bins apart / 2) over edges, smoothed by overall shares."""
+@pytest.mark.parametrize("side", SIDES)
+def test_recent_popularity_equals_a_naive_kernel(side: Side) -> None:
+    """Activity on one side of a user's last day is the sum of exp(−rows apart / 4) over its edges, smoothed by overall shares."""
     rng = np.random.default_rng(1)
     days = np.where(rng.random(120) < 0.1, np.nan, rng.uniform(0, 90, 120))
     graph = Interactions.build(rng.integers(0, 20, 120), rng.integers(0, 6, 120), 20, 6, days)
-    recent = RecentPopularity(graph, 10.0)
+    recent = RecentPopularity(graph, 10.0, side)
     scores = recent(graph)
     assert graph.day is not None
     known = ~np.isnan(graph.day)
     first = graph.day[known].min()
-    bins = ((graph.day - first) // 5.0)[known]
+    bins = ((graph.day - first) // 2.5)[known]
     share = (graph.item_degree + 0.1) / (graph.item_degree + 0.1).sum()
     for user in range(20):
         if np.isnan(graph.last_day[user]):
             continue
-        weight = np.exp(-np.abs(bins - (graph.last_day[user] - first) // 5.0) / 2)
+        apart = (graph.last_day[user] - first) // 2.5 - bins
+        apart = apart if side == "behind" else -apart
+        weight = np.where(apart >= 0, np.exp(-apart / 4), 0.0)
         activity = np.bincount(graph.item_index[known], weight, minlength=6)
         np.testing.assert_allclose(scores[user], np.log((activity + 5 * share) / (activity.sum() + 5)), rtol=1e-3, atol=1e-4)
 
 
-def test_no_day_no_recency() -> None:
+@pytest.mark.parametrize("side", SIDES)
+def test_no_day_no_recency(side: Side) -> None:
     """Without times no bandwidth is used; undated users get overall shares."""
     assert usable_bandwidths(GRAPH) == ()
-    np.testing.assert_allclose(np.exp(RecentPopularity(GRAPH, 7.0)(GRAPH)).sum(1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(RecentPopularity(GRAPH, 7.0, side)(GRAPH)).sum(1), 1.0, rtol=1e-5)
