@@ -22,7 +22,7 @@ from grasper.predict.encoders import Encoder, LightGCNEncoder, TextEncoder
 from grasper.predict.features import words_of
 from grasper.predict.graph import FloatArray, IndexArray, Interactions, as_interactions
 from grasper.predict.mixture import Mixture, fit_mixture
-from grasper.predict.recency import SIDES, RecentPopularity, usable_bandwidths
+from grasper.predict.recency import RecentPopularity, usable_bandwidths
 from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, order_weights, walk_weights
 from grasper.predict.train import TrainSettings, bind_encoder, linking_edges, score_histories, train_encoder
 from grasper.predict.validation import Validation, Withheld, withhold
@@ -65,12 +65,12 @@ class Signals:
         self.logarithmic: dict[str, tuple[Reading, FloatArray]] = {}
         if graph.num_items <= DENSE_CATALOGUE:
             self._relate_items()
-        self.recent = {f"{side}-{width:.0f}d": RecentPopularity(graph, width, side) for width in self.bandwidths for side in SIDES}
+        self.recent = RecentPopularity(graph, self.bandwidths)
         self.text = words_of(graph)
         self.encoded = {
             name: bind_encoder(network, edges_for(name, graph), self.text if network.reads_words else None) for name, network in self.networks.items()
         }
-        self.names = ["popularity", *self.linear, *self.logarithmic, *self.recent, *(["text"] if self.text else []), *self.networks]
+        self.names = ["popularity", *self.linear, *self.recent.names, *self.logarithmic, *(["text"] if self.text else []), *self.networks]
 
     def _relate_items(self) -> None:
         counts = cooccurrence(self.graph)
@@ -100,6 +100,8 @@ class Signals:
         rows = {reading: read(histories, reading) for reading in ("all", "latest")}
         for name, (reading, matrix) in self.linear.items():
             yield name, rows[reading] @ matrix
+        for name, row in zip(self.recent.names, self.recent.rows(histories).T, strict=True):
+            yield name, self.recent.table[row]
         yield from self._nonlinear(histories, rows)
 
     def _nonlinear(self, histories: Interactions, rows: Mapping[str, sp.csr_matrix]) -> Iterator[tuple[str, FloatArray]]:
@@ -107,15 +109,13 @@ class Signals:
             values = rows[reading] @ matrix
             values += self.floor
             yield name, np.log(values, out=values)
-        for name, recent in self.recent.items():
-            yield name, recent(histories)
         if self.text:
             yield "text", self.text.score(histories)
         for name, network in self.networks.items():
             yield name, score_histories(network, self.encoded[name], histories)
 
     def mix(self, histories: Interactions, mixture: Mixture) -> FloatArray:
-        """The weighted sum of all signals, `[num_users, num_items]`, one at a time, the linear ones in a single product."""
+        """The weighted sum of all signals, `[num_users, num_items]`: the linear ones in one product, those of days in another, then one by one."""
         weights = mixture.weights(histories.user_degree)
         rows = {reading: read(histories, reading) for reading in ("all", "latest")}
         if self.linear:
@@ -125,6 +125,8 @@ class Signals:
             scores += weights[:, :1] * self.popularity
         else:
             scores = weights[:, :1] * self.popularity
+        if self.recent.names:
+            scores += self.recent.mix(histories, weights[:, [self.names.index(name) for name in self.recent.names]])
         for name, values in self._nonlinear(histories, rows):
             values *= weights[:, self.names.index(name), None]
             scores += values

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from grasper.predict.graph import Interactions
-from grasper.predict.recency import SIDES, RecentPopularity, Side, usable_bandwidths
+from grasper.predict.recency import RecentPopularity, usable_bandwidths
 from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, keep_strongest, order_weights, walk_weights
 
 LIKED = np.random.default_rng(0).random((30, 9)) < 0.35
@@ -59,31 +59,32 @@ def test_strongest_neighbours_by_column() -> None:
     assert keep_strongest(weights, 2)[3, 0] == 12
 
 
-@pytest.mark.parametrize("side", SIDES)
-def test_recent_popularity_equals_a_naive_kernel(side: Side) -> None:
+def test_recent_popularity_equals_a_naive_kernel() -> None:
     """Activity on one side of a user's last day is the sum of exp(−rows apart / 4) over its edges, smoothed by overall shares."""
     rng = np.random.default_rng(1)
     days = np.where(rng.random(120) < 0.1, np.nan, rng.uniform(0, 90, 120))
     graph = Interactions.build(rng.integers(0, 20, 120), rng.integers(0, 6, 120), 20, 6, days)
-    recent = RecentPopularity(graph, 10.0, side)
-    scores = recent(graph)
+    recent = RecentPopularity(graph, (10.0, 40.0))
+    assert recent.names == ["behind-10d", "ahead-10d", "behind-40d", "ahead-40d"]
+    scores = recent.table[recent.rows(graph)]
     assert graph.day is not None
     known = ~np.isnan(graph.day)
-    first = graph.day[known].min()
-    bins = ((graph.day - first) // 2.5)[known]
+    day, item, first = graph.day[known], graph.item_index[known], graph.day[known].min()
     share = (graph.item_degree + 0.1) / (graph.item_degree + 0.1).sum()
-    for user in range(20):
-        if np.isnan(graph.last_day[user]):
-            continue
-        apart = (graph.last_day[user] - first) // 2.5 - bins
-        apart = apart if side == "behind" else -apart
-        weight = np.where(apart >= 0, np.exp(-apart / 4), 0.0)
-        activity = np.bincount(graph.item_index[known], weight, minlength=6)
-        np.testing.assert_allclose(scores[user], np.log((activity + 5 * share) / (activity.sum() + 5)), rtol=1e-3, atol=1e-4)
+    for column, (width, sign) in enumerate([(10, 1), (10, -1), (40, 1), (40, -1)]):
+        step = width / 4
+        for user in np.flatnonzero(~np.isnan(graph.last_day)):
+            apart = sign * ((graph.last_day[user] - first) // step - (day - first) // step)
+            activity = np.bincount(item, np.where(apart >= 0, np.exp(-apart / 4), 0.0), minlength=6)
+            np.testing.assert_allclose(scores[user, column], np.log((activity + 5 * share) / (activity.sum() + 5)), rtol=1e-3, atol=1e-4)
+    weights = rng.normal(size=(20, 4)).astype(np.float32)
+    np.testing.assert_allclose(recent.mix(graph, weights), np.einsum("us,usi->ui", weights, scores), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("side", SIDES)
-def test_no_day_no_recency(side: Side) -> None:
+def test_no_day_no_recency() -> None:
     """Without times no bandwidth is used; undated users get overall shares."""
     assert usable_bandwidths(GRAPH) == ()
-    np.testing.assert_allclose(np.exp(RecentPopularity(GRAPH, 7.0, side)(GRAPH)).sum(1), 1.0, rtol=1e-5)
+    recent = RecentPopularity(GRAPH, (7.0,))
+    np.testing.assert_allclose(np.exp(recent.table[recent.rows(GRAPH)]).sum(2), 1.0, rtol=1e-5)
+    share = np.log((GRAPH.item_degree + 0.1) / (GRAPH.item_degree + 0.1).sum())
+    np.testing.assert_allclose(recent.table[recent.rows(GRAPH)][0, 0], share, rtol=1e-5)
