@@ -18,6 +18,7 @@ import re
 import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,10 +47,11 @@ from grasper.records import TASKS, Example, Tables
 from grasper.runs import BatchLog, commit, derive_seed, read_json, read_jsonl, versions, write_json
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("selection", "alignment", "plan", "rounds")
+PARTS = ("selection", "alignment", "boilerplate", "plan", "rounds")
 SIZES = (1, 2, 4, 8, 16)
 METHOD = get_method("grasper")
 NUM_EXAMPLES = 6
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 PLANNED_WORDS = re.compile(r"^Plan:.*?about (\d+) words", re.MULTILINE)
 
 
@@ -140,11 +142,19 @@ def follow_plan(work: Work) -> dict[str, Any]:
     return result
 
 
+def write_held_out(work: Work) -> tuple[list[TrainingPair], dict[str, list[Trace]]]:
+    """The held-out requests with all tasks, and what the base and the aligned model write for them."""
+    pairs, aligned = work.asked(work.reported), work.model.with_adapter(aligned_folder(work) / "adapter")
+    return pairs, {
+        name: work.sample(model, pairs, f"held-out-{name}", ("sampled",), 1) for name, model in (("base", work.model), ("aligned", aligned))
+    }
+
+
 def compare_models(work: Work) -> dict[str, Any]:
     """Base against aligned model on held-out requests: rewards of sampled answers, NLL of the real ones, and the loss curve."""
     folder = aligned_folder(work)
-    pairs, aligned = work.asked(work.reported), work.model.with_adapter(folder / "adapter")
-    answers = {name: work.sample(model, pairs, f"held-out-{name}", ("sampled",), 1) for name, model in (("base", work.model), ("aligned", aligned))}
+    pairs, answers = write_held_out(work)
+    aligned = work.model.with_adapter(folder / "adapter")
     sequences = [evaluation_sequence(pair, METHOD, work.config.prompts, work.model) for pair in pairs]
     losses = {name: real_nll(model, sequences) for name, model in (("base", work.model), ("aligned", aligned))}
     columns: dict[tuple[str, str, str], np.ndarray] = {}
@@ -172,6 +182,27 @@ def compare_models(work: Work) -> dict[str, Any]:
     if work.config.prepare.source == "harbour":  # generated data: nobody's texts
         result["examples"] = show_examples(pairs, answers)
     return result
+
+
+def without_boilerplate(work: Work) -> dict[str, Any]:
+    """What is left of the gain in texts when one sentence is taken out of all of them: the one that most real texts share.
+
+    `share`: of the real, base and aligned texts that hold it; `reward`: with the sentence, and `reward_without`, aligned minus base.
+    """
+    pairs, answers = write_held_out(work)
+    chosen = [index for index, pair in enumerate(pairs) if pair.task == "long"]
+    texts = {"real": [pairs[index].reference for index in chosen]}
+    texts |= {name: [traces[index].answer for index in chosen] for name, traces in answers.items()}
+    sentences = Counter(sentence for text in texts["real"] for sentence in set(SENTENCE_END.split(text)))
+    common, _ = max(sentences.items(), key=lambda entry: (entry[1], entry[0]))
+    reward = make_reward(work.config.align.reward)
+    columns = {("share", name): np.array([common in text for text in group], float) for name, group in texts.items()}
+    for metric, change in (("reward", ""), ("reward_without", common)):
+        kept = {name: [text.replace(change, " ").strip() if change else text for text in group] for name, group in texts.items()}
+        scores = {name: np.array(reward.score("long", kept[name], kept["real"])) for name in answers}
+        columns[metric, "aligned_minus_base"] = scores["aligned"] - scores["base"]
+    estimated = estimate([pairs[index].example.item_id for index in chosen], pd.DataFrame(columns), work.seed)
+    return {"words": len(common.split()), **summarize(estimated)}
 
 
 def show_examples(pairs: Sequence[TrainingPair], answers: dict[str, list[Trace]]) -> list[dict[str, Any]]:
@@ -299,6 +330,7 @@ def main() -> None:
     measure: dict[str, Callable[[], Any]] = {
         "selection": lambda: select(work, options.selection_pairs),
         "alignment": lambda: compare_models(work),
+        "boilerplate": lambda: without_boilerplate(work),
         "plan": lambda: follow_plan(work),
         "rounds": lambda: compare_rounds(work),
     }

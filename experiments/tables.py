@@ -148,6 +148,20 @@ def alignment_table(*names: str) -> str:
     return "\n".join(lines)
 
 
+def boilerplate_table(*names: str) -> str:
+    """The commonest sentence of the real texts: who writes it, and what the aligned model gains with and without it."""
+    lines = [
+        "| texts | words of the sentence | in the real | base | aligned | aligned minus base | without the sentence |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name in names:
+        found = _results(f"alignment/{name}")["boilerplate"]["results"]
+        shares = " | ".join(f"{found['share'][who]['value']:.0%}" for who in ("real", "base", "aligned"))
+        gains = " | ".join(_signed_entry(found[metric]["aligned_minus_base"]) for metric in ("reward", "reward_without"))
+        lines.append(f"| {name} | {found['words']} | {shares} | {gains} |")
+    return "\n".join(lines)
+
+
 def _signed_entry(entry: dict[str, float]) -> str:
     cell = f"{entry['value']:+.3f} [{entry['low']:+.3f}, {entry['high']:+.3f}]"
     return f"**{cell}**" if entry["low"] > 0 or entry["high"] < 0 else cell
@@ -256,6 +270,7 @@ def variants_table(name: str) -> str:
 TABLES: dict[str, Callable[..., str]] = {
     "ablations": ablations_table,
     "alignment": alignment_table,
+    "boilerplate": boilerplate_table,
     "alignment-examples": examples_list,
     "consensus": consensus_table,
     "losses": losses_table,
