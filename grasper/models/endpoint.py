@@ -154,8 +154,11 @@ class EndpointModel:
                 try:
                     async with asyncio.TaskGroup() as group:
                         tasks = [group.create_task(_collect(work(index, prompt, client))) for index, prompt in enumerate(prompts)]
-                except* GrasperError as errors:
-                    raise errors.exceptions[0] from None
+                except ExceptionGroup as errors:  # not except*: before Python 3.11.4 it wraps what is raised in it
+                    expected, others = errors.split(GrasperError)
+                    if expected is None or others is not None:
+                        raise
+                    raise expected.exceptions[0] from None
                 return [task.result() for task in tasks]
 
         try:
