@@ -142,21 +142,20 @@ def follow_plan(work: Work) -> dict[str, Any]:
     return result
 
 
-def write_held_out(work: Work) -> tuple[list[TrainingPair], dict[str, list[Trace]]]:
-    """The held-out requests with all tasks, and what the base and the aligned model write for them."""
-    pairs, aligned = work.asked(work.reported), work.model.with_adapter(aligned_folder(work) / "adapter")
-    return pairs, {
-        name: work.sample(model, pairs, f"held-out-{name}", ("sampled",), 1) for name, model in (("base", work.model), ("aligned", aligned))
-    }
+def write_held_out(work: Work, pairs: Sequence[TrainingPair]) -> dict[str, tuple[LocalModel, list[Trace]]]:
+    """The base and the aligned model, and what each writes for the held-out requests."""
+    models = {"base": work.model, "aligned": work.model.with_adapter(aligned_folder(work) / "adapter")}
+    return {name: (model, work.sample(model, pairs, f"held-out-{name}", ("sampled",), 1)) for name, model in models.items()}
 
 
 def compare_models(work: Work) -> dict[str, Any]:
     """Base against aligned model on held-out requests: rewards of sampled answers, NLL of the real ones, and the loss curve."""
     folder = aligned_folder(work)
-    pairs, answers = write_held_out(work)
-    aligned = work.model.with_adapter(folder / "adapter")
+    pairs = work.asked(work.reported)
+    written = write_held_out(work, pairs)
+    answers = {name: traces for name, (_, traces) in written.items()}
     sequences = [evaluation_sequence(pair, METHOD, work.config.prompts, work.model) for pair in pairs]
-    losses = {name: real_nll(model, sequences) for name, model in (("base", work.model), ("aligned", aligned))}
+    losses = {name: real_nll(model, sequences) for name, (model, _) in written.items()}
     columns: dict[tuple[str, str, str], np.ndarray] = {}
     for task in dict.fromkeys(pair.task for pair in pairs):
         is_task = np.array([pair.task == task for pair in pairs])
@@ -189,18 +188,21 @@ def without_boilerplate(work: Work) -> dict[str, Any]:
 
     `share`: of the real, base and aligned texts that hold it; `reward`: with the sentence, and `reward_without`, aligned minus base.
     """
-    pairs, answers = write_held_out(work)
+    pairs = work.asked(work.reported)
     chosen = [index for index, pair in enumerate(pairs) if pair.task == "long"]
-    texts = {"real": [pairs[index].reference for index in chosen]}
-    texts |= {name: [traces[index].answer for index in chosen] for name, traces in answers.items()}
+    answers = {name: [traces[index] for index in chosen] for name, (_, traces) in write_held_out(work, pairs).items()}
+    texts = {"real": [pairs[index].reference for index in chosen], **{name: [trace.answer for trace in group] for name, group in answers.items()}}
     sentences = Counter(sentence for text in texts["real"] for sentence in set(SENTENCE_END.split(text)))
     common, _ = max(sentences.items(), key=lambda entry: (entry[1], entry[0]))
     reward = make_reward(work.config.align.reward)
     columns = {("share", name): np.array([common in text for text in group], float) for name, group in texts.items()}
-    for metric, change in (("reward", ""), ("reward_without", common)):
-        kept = {name: [text.replace(change, " ").strip() if change else text for text in group] for name, group in texts.items()}
-        scores = {name: np.array(reward.score("long", kept[name], kept["real"])) for name in answers}
-        columns[metric, "aligned_minus_base"] = scores["aligned"] - scores["base"]
+    kept = {name: [text.replace(common, " ").strip() for text in group] for name, group in texts.items()}
+    rewards = {
+        "reward": {name: np.array([trace.reward for trace in group]) for name, group in answers.items()},
+        "reward_without": {name: np.array(reward.score("long", kept[name], kept["real"])) for name in answers},
+    }
+    for metric, by_model in rewards.items():
+        columns[metric, "aligned_minus_base"] = by_model["aligned"] - by_model["base"]
     estimated = estimate([pairs[index].example.item_id for index in chosen], pd.DataFrame(columns), work.seed)
     return {"words": len(common.split()), **summarize(estimated)}
 

@@ -154,7 +154,7 @@ class EndpointModel:
                 try:
                     async with asyncio.TaskGroup() as group:
                         tasks = [group.create_task(_collect(work(index, prompt, client))) for index, prompt in enumerate(prompts)]
-                except ExceptionGroup as errors:  # not except*: before Python 3.11.4 it wraps what is raised in it
+                except ExceptionGroup as errors:  # not except*: in Python 3.11.2 that wraps what is raised in it
                     expected, others = errors.split(GrasperError)
                     if expected is None or others is not None:
                         raise

@@ -20,7 +20,7 @@ BANDWIDTHS = (30.0, 180.0, 720.0)
 STEPS = 4
 """Rows of a table in the days of one bandwidth."""
 MAX_TABLE = 16_000_000
-"""Largest table in numbers; finer bandwidths are skipped on catalogues and periods that would need more."""
+"""Largest table of one bandwidth and side, in numbers; finer bandwidths are skipped on catalogues and periods that would need more."""
 PRIOR_EDGES = 5.0
 Side = Literal["behind", "ahead"]
 SIDES: tuple[Side, ...] = ("behind", "ahead")
