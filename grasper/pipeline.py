@@ -46,11 +46,13 @@ class Step:
         return fingerprint(self.key)
 
     def state(self) -> State:
-        """What the folder holds now, seen from this step's key."""
+        """What the folder holds now, seen from this step's key; a start that left nothing behind counts as none."""
         for file, state in (("manifest.json", "done"), ("started.json", "cut off")):
             path = self.folder / file
             if path.exists():
-                return state if read_json(path)["fingerprint"] == self.fingerprint else "changed"  # type: ignore[return-value]
+                if read_json(path)["fingerprint"] == self.fingerprint:
+                    return state  # type: ignore[return-value]
+                return "to do" if [*self.folder.iterdir()] == [self.folder / "started.json"] else "changed"
         return "to do"
 
     def differences(self) -> list[str]:
@@ -177,6 +179,8 @@ class Pipeline:
             write_text(self.run.root / "config.yaml", dump_config(self.config))
             for step in chosen:
                 self._carry_out_step(step, say)
+                if step.stage == "prepare" and not only:
+                    self.work.check_targets()
 
     def _before(self, stage: str) -> Iterator[Step]:
         """The steps that a stage reads from."""

@@ -42,6 +42,14 @@ class Work:
             raise ConfigError(f"split '{self.config.split}' has no targets in this data set (splits with targets: {splits}); choose another --split")
         return targets
 
+    def check_targets(self) -> None:
+        """Tell of a split without targets before hours are spent.
+
+        Raises:
+            ConfigError: The split has none.
+        """
+        len(self.targets)
+
     def _seed(self, *names: str) -> int:
         return derive_seed(self.config.seed, *names)
 

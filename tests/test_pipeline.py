@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from grasper.config import Config, load_config
-from grasper.errors import ConfigError, MissingFileError, RunMismatchError, UnknownMethodError
+from grasper.errors import ConfigError, DataFormatError, MissingFileError, RunMismatchError, UnknownMethodError
 from grasper.pipeline import Pipeline
 from grasper.runs import Run
 
@@ -97,13 +97,28 @@ def test_a_failed_step_is_not_taken_for_complete(tmp_path: Path, monkeypatch: py
     assert "generate/copy: resuming" in carry_out(plan(tmp_path))
 
 
+def test_a_step_that_left_nothing_may_start_with_another_configuration(tmp_path: Path) -> None:
+    """After a mistake in the settings nothing has to be overwritten; what a step did write is still protected."""
+    (table := tmp_path / "reviews.csv").write_text("who,what,body\n", encoding="utf-8")
+    with pytest.raises(DataFormatError, match="no column 'user_id'"):
+        carry_out(plan(tmp_path, "prepare.source=table", f"prepare.data={table}"))
+    prepared = tmp_path / "run/prepare"
+    assert [path.name for path in prepared.iterdir()] == ["started.json"]
+    (prepared / "half").touch()
+    with pytest.raises(RunMismatchError):
+        carry_out(plan(tmp_path))
+    (prepared / "half").unlink()
+    assert carry_out(plan(tmp_path))[0] == "prepare: running"
+
+
 def test_unknown_methods_and_empty_splits_are_named(tmp_path: Path) -> None:
-    """The known names are listed; a split without targets lists those that have some."""
+    """The known names are listed; a split without targets lists those that have some, before anything is fitted."""
     with pytest.raises(UnknownMethodError, match="pgraphrag"):
         Pipeline(Config(methods=("magic",)), Run(tmp_path))
     pipeline = plan(tmp_path)
     carry_out(pipeline, only="prepare")
-    empty = Pipeline(pipeline.config.model_copy(update={"split": "test", "methods": ("copy",)}), pipeline.run)
+    empty = Pipeline(pipeline.config.model_copy(update={"split": "test", "methods": ("grasper",)}), pipeline.run)
     empty.work.tables.examples.drop(empty.work.tables.examples.index[empty.work.tables.examples["split"] == "test"], inplace=True)
     with pytest.raises(ConfigError, match="dev-a"):
-        _ = empty.work.targets
+        carry_out(empty)
+    assert not (tmp_path / "run/predict").exists()

@@ -24,8 +24,8 @@ def fit_temperature(scores: FloatArray, targets: IndexArray) -> float:
         scores: `[num_users, num_items]`, seen items −inf.
         targets: The withheld item of each user, `[num_users]`, scored finite.
     """
-    spread = float(np.std(scores[np.isfinite(scores)]))
-    if not len(targets) or spread == 0:
+    spread = float(np.std(scores[np.isfinite(scores)])) if len(targets) else 0.0
+    if spread == 0:
         return 1.0
     rows = np.arange(len(targets))
     result = minimize_scalar(

@@ -36,7 +36,8 @@ def find_splits(folder: Path, name: str) -> dict[SplitName, Path]:
         MissingFileError: There is no such folder, or neither a dev nor a test split in it.
     """
     if not folder.is_dir():
-        raise MissingFileError(f"{folder} is no folder; prepare.data (--data) expects one with dev.parquet or {name}_dev.json")
+        hint = " (--set prepare.source=table reads a table of your own)" if folder.is_file() else ""
+        raise MissingFileError(f"{folder} is no folder; prepare.data (--data) expects one with dev.parquet or {name}_dev.json{hint}")
     found: dict[SplitName, Path] = {}
     for split in SPLITS:
         candidates = (f"{split}.parquet", f"{name}_{split}.json", f"{name}_{split}.json.gz")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,13 @@ def test_temperature_is_found_again() -> None:
     p = np.exp(log_softmax(scores / 3))
     targets = np.array([RNG.choice(12, p=row / row.sum()) for row in p.astype(np.float64)])
     assert fit_temperature(scores, targets) == pytest.approx(3, rel=0.1)
+
+
+def test_nothing_withheld_leaves_the_temperature() -> None:
+    """Data without a user of two edges have nothing to calibrate on; no warning of numpy's reaches the user."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fit_temperature(np.zeros((0, 12), np.float32), np.zeros(0, np.int64)) == 1.0
 
 
 def test_reliability_of_honest_probabilities_is_a_diagonal() -> None:

@@ -66,6 +66,9 @@ def test_a_missing_split_is_fine_but_not_both(tmp_path: Path) -> None:
     assert list(find_splits(tmp_path, "inns")) == ["train", "test"]
     with pytest.raises(MissingFileError, match="is no folder"):
         find_splits(tmp_path / "gone", "inns")
+    (table := tmp_path / "reviews.csv").touch()
+    with pytest.raises(MissingFileError, match=r"prepare\.source=table"):
+        find_splits(table, "inns")
 
 
 @pytest.mark.parametrize(
