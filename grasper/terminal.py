@@ -61,8 +61,10 @@ def print_metrics(evaluate_dir: Path) -> None:
     console.print(table)
 
 
-def _cell(entry: dict[str, float] | None) -> str:
-    return "–" if entry is None else f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
+def _cell(entry: dict[str, float | None] | None) -> str:
+    if entry is None:
+        return "–"
+    return f"{entry['value']:.3f}" if entry["low"] is None else f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
 
 
 def print_user(loaded: LoadedRun, user_id: str) -> None:

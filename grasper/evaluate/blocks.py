@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from grasper.evaluate.compare import LOWER_IS_BETTER
@@ -84,8 +85,13 @@ def _best(metric: str, values: Sequence[float]) -> float | None:
 def _cell(metric: str, entry: Mapping[str, float] | None, best: float | None) -> dict[str, Any]:
     if entry is None:
         return {"value": "", "range": "", "is_best": False}
-    value, low, high = (_format(metric, entry[part]) for part in ("value", "low", "high"))
-    return {"value": value, "range": f"{low} – {high}", "is_best": best is not None and entry["value"] == best}
+    span = _span(entry, partial(_format, metric), " – ")
+    return {"value": _format(metric, entry["value"]), "range": span, "is_best": best is not None and entry["value"] == best}
+
+
+def _span(entry: Mapping[str, Any], form: Callable[[float], str], joint: str) -> str:
+    """The interval in words; empty where it cannot be told."""
+    return "" if entry["low"] is None else f"{form(entry['low'])}{joint}{form(entry['high'])}"
 
 
 def _format(metric: str, value: float) -> str:
@@ -102,7 +108,12 @@ def _metric_plot(metric: str, rows: Mapping[str, Mapping[str, Any]], series: Map
 
 
 def _point(label: str, entry: Mapping[str, float], colour: int, best: float | None = None) -> Point:
-    return Point(label, entry["value"], entry["low"], entry["high"], colour, best is not None and entry["value"] == best)
+    return Point(label, entry["value"], *_bounds(entry, entry["value"]), colour, best is not None and entry["value"] == best)
+
+
+def _bounds(entry: Mapping[str, Any], value: float) -> tuple[float, float]:
+    """The ends of an entry's bar, which has no length where the interval cannot be told."""
+    return (value, value) if entry["low"] is None else (entry["low"], entry["high"])
 
 
 def full_tables(metrics: Mapping[str, Any], tasks: Sequence[Task], series: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -124,7 +135,7 @@ def forest(metrics: Mapping[str, Any], series: Mapping[str, int]) -> list[dict[s
     groups: dict[tuple[Task, str], list[Point]] = {}
     for pair in metrics["comparison"]["pairs"]:
         if pair["other"] == baseline and pair["metric"] in PLOTTED[pair["task"]]:
-            point = Point(pair["method"], pair["difference"], pair["low"], pair["high"], series[pair["method"]])
+            point = Point(pair["method"], pair["difference"], *_bounds(pair, pair["difference"]), series[pair["method"]])
             groups.setdefault((pair["task"], pair["metric"]), []).append(point)
     plots = []
     for (task, metric), points in groups.items():
@@ -142,9 +153,9 @@ def pair_row(pair: Mapping[str, Any]) -> dict[str, Any]:
         "task": pair["task"],
         "metric": LABELS[pair["metric"]],
         "difference": _signed(pair["difference"]),
-        "range": f"{_signed(pair['low'])} to {_signed(pair['high'])}",
-        "is_clear": pair["low"] > 0 or pair["high"] < 0,
-        "p": f"{pair['p']:.3f}",
+        "range": _span(pair, _signed, " to "),
+        "is_clear": pair["low"] is not None and (pair["low"] > 0 or pair["high"] < 0),
+        "p": "–" if pair["p"] is None else f"{pair['p']:.3f}",
         "wins": f"{pair['wins']:.0%}",
         "ties": f"{pair['ties']:.0%}",
         "n": pair["n"],
@@ -204,10 +215,10 @@ def predicted_facts(metrics: Mapping[str, Any]) -> str:
         )
     if suitability := predicted.get("suitability"):
         ours, popular, difference = (suitability[name] for name in ("predicted", "popular", "difference"))
+        span = _span(difference, _signed, " to ")
         text += (
             f" By the planted truth they suit their user better than {ours['value']:.0%} of all items; as many popular items,"
-            f" better than {popular['value']:.0%} (difference {_signed(difference['value'])}, {_signed(difference['low'])} to"
-            f" {_signed(difference['high'])})."
+            f" better than {popular['value']:.0%} (difference {_signed(difference['value'])}{span and ', '}{span})."
         )
     return text
 

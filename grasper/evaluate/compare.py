@@ -36,21 +36,24 @@ class Estimate:
     value: np.ndarray
     """`[columns]`, NaN for a column without numbers."""
     draws: np.ndarray
-    """`[draws, columns]`."""
+    """`[draws, columns]`; NaN where a column's numbers come from a single cluster, which tells nothing of how clusters differ."""
     count: np.ndarray
     """Examples behind each column, `[columns]`."""
     tail: float
     """Probability left out on either side of an interval."""
 
-    def entry(self, column: int) -> dict[str, float | int]:
-        """`{"value", "low", "high", "n"}` of a column."""
+    def entry(self, column: int) -> dict[str, float | int | None]:
+        """`{"value", "low", "high", "n"}` of a column; no bounds where they cannot be told."""
         low, high = self.interval(self.draws[:, column])
-        return {"value": _rounded(self.value[column]), "low": _rounded(low), "high": _rounded(high), "n": int(self.count[column])}
+        return {"value": _rounded(self.value[column]), "low": low, "high": high, "n": int(self.count[column])}
 
-    def interval(self, draws: np.ndarray) -> tuple[float, float]:
-        """The percentile interval of drawn numbers."""
-        low, high = np.nanquantile(draws, [self.tail, 1 - self.tail])
-        return float(low), float(high)
+    def interval(self, draws: np.ndarray) -> tuple[float | None, float | None]:
+        """The percentile interval of drawn numbers; None twice without any."""
+        drawn = draws[~np.isnan(draws)]
+        if not drawn.size:
+            return None, None
+        low, high = np.quantile(drawn, [self.tail, 1 - self.tail])
+        return _rounded(low), _rounded(high)
 
 
 class Bootstrap:
@@ -83,6 +86,7 @@ class Bootstrap:
         if where is not None:
             present &= np.asarray(where, dtype=bool)[:, None]
         sums, counts = self._by_cluster(np.where(present, numbers, 0.0)), self._by_cluster(present.astype(float))
+        is_alone = (counts > 0).sum(axis=0) < 2
         generator = np.random.default_rng(self._seed)
         draws = np.empty((self._samples, numbers.shape[1]))
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -93,6 +97,7 @@ class Bootstrap:
             value = sums.sum(axis=0) / counts.sum(axis=0)
         rooted = np.array(["squared_error" in name for name in names], dtype=bool)
         value[rooted], draws[:, rooted] = np.sqrt(value[rooted]), np.sqrt(draws[:, rooted])
+        draws[:, is_alone] = np.nan
         return Estimate(names, value, draws, present.sum(axis=0), self._tail)
 
     def _by_cluster(self, numbers: np.ndarray) -> np.ndarray:
@@ -117,7 +122,8 @@ def compare(values: pd.DataFrame, estimate: Estimate, baseline: str) -> list[dic
     """Paired differences of every two methods, `method` minus `other`, those against the baseline first.
 
     Each row: `method`, `other`, `task`, `metric`, `difference` with `low` and `high`, `p` (two-sided, from the draws, not corrected for the
-    number of comparisons), `wins` and `ties` (shares of examples on which `method` is better, or equal) and `n`.
+    number of comparisons), `wins` and `ties` (shares of examples on which `method` is better, or equal) and `n`. Where all examples are about
+    one item, `low`, `high` and `p` are None.
     """
     columns = {name: place for place, name in enumerate(estimate.names)}
     methods = list(dict.fromkeys(name[0] for name in estimate.names))
@@ -135,18 +141,18 @@ def compare(values: pd.DataFrame, estimate: Estimate, baseline: str) -> list[dic
     return rows
 
 
-def _difference(values: pd.DataFrame, estimate: Estimate, left: int, right: int, metric: str) -> dict[str, float | int]:
+def _difference(values: pd.DataFrame, estimate: Estimate, left: int, right: int, metric: str) -> dict[str, float | int | None]:
     draws = estimate.draws[:, left] - estimate.draws[:, right]
     low, high = estimate.interval(draws)
     per_example = (values.iloc[:, left] - values.iloc[:, right]).dropna().to_numpy()
     better = per_example < 0 if metric in LOWER_IS_BETTER else per_example > 0
     drawn = draws[~np.isnan(draws)]
-    one_sided = min((drawn <= 0).mean(), (drawn >= 0).mean())
+    p = min(1.0, max(2 * min((drawn <= 0).mean(), (drawn >= 0).mean()), 1 / len(drawn))) if drawn.size else None
     return {
         "difference": _rounded(estimate.value[left] - estimate.value[right]),
-        "low": _rounded(low),
-        "high": _rounded(high),
-        "p": _rounded(min(1.0, max(2 * one_sided, 1 / len(drawn)))),
+        "low": low,
+        "high": high,
+        "p": None if p is None else _rounded(p),
         "wins": _rounded(better.mean()),
         "ties": _rounded((per_example == 0).mean()),
         "n": len(per_example),

@@ -50,6 +50,17 @@ def test_examples_of_one_item_count_as_one_piece_of_evidence() -> None:
     assert independent < 0.5 * alone
 
 
+def test_one_item_gives_no_interval() -> None:
+    """Drawing the only item again and again would feign certainty; among others, a group of one item has none either."""
+    better = columns(one__rouge1=np.array([0.1, 0.2, 0.4]), two__rouge1=np.array([0.2, 0.3, 0.5]))
+    estimate = Bootstrap(["x"] * 3).estimate(better)
+    assert summarize(estimate)["two"]["long"]["rouge1"] == {"value": pytest.approx(1 / 3, abs=1e-6), "low": None, "high": None, "n": 3}
+    (row,) = compare(better, estimate, "one")
+    assert (row["difference"], row["low"], row["high"], row["p"], row["wins"]) == (pytest.approx(0.1), None, None, None, 1)
+    group = Bootstrap(["x", "x", "y"]).estimate(better, where=np.array([True, True, False]))
+    assert summarize(group)["one"]["long"]["rouge1"]["low"] is None
+
+
 def test_the_mean_equals_the_naive_one_and_skips_missing_numbers() -> None:
     """Value and count are those of the numbers that are there; a column without any is left out."""
     frame = columns(a__rouge1=np.array([0.2, np.nan, 0.4]), b__rouge1=np.full(3, np.nan))
