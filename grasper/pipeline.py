@@ -175,7 +175,7 @@ class Pipeline:
                 for step in self._before(only):
                     self.run.require(step.folder)
                     if step.state() == "changed":
-                        raise RunMismatchError(_explain_stale([step]))
+                        raise RunMismatchError(_explain_stale([step], f"`grasper {step.stage} --overwrite`"))
             write_text(self.run.root / "config.yaml", dump_config(self.config))
             for step in chosen:
                 self._carry_out_step(step, say)
@@ -200,6 +200,8 @@ class Pipeline:
             say(f"{step.name}: finished earlier ({step.folder})")
             return
         if state == "changed":
+            if step.key.get("model"):
+                self.work.require_model()  # before anything is given up for it
             shutil.rmtree(step.folder)
         step.folder.mkdir(parents=True, exist_ok=True)
         elapsed_path = step.folder / "started.json"
@@ -234,7 +236,7 @@ def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _explain_stale(steps: Sequence[Step]) -> str:
+def _explain_stale(steps: Sequence[Step], remedy: str = "--overwrite") -> str:
     step = steps[0]
     differences = "; ".join(step.differences()[:4])
-    return f"{step.folder} was written by another configuration ({differences}); choose another --run, or redo it with --overwrite"
+    return f"{step.folder} was written by another configuration ({differences}); choose another --run, or redo it with {remedy}"

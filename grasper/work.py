@@ -88,6 +88,14 @@ class Work:
             self._models[adapter] = open_model(self.config.model, adapter)
         return self._models[adapter]
 
+    def require_model(self) -> None:
+        """Open the language model.
+
+        Raises:
+            ModelNotFoundError: It is not there.
+        """
+        self._model()
+
     def align(self, method: Method, folder: Path) -> dict[str, Any]:
         from grasper.align import align, select_pairs
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from grasper.config import Config, load_config
-from grasper.errors import ConfigError, DataFormatError, MissingFileError, RunMismatchError, UnknownMethodError
+from grasper.errors import ConfigError, DataFormatError, MissingFileError, ModelNotFoundError, RunMismatchError, UnknownMethodError
 from grasper.pipeline import Pipeline
 from grasper.runs import Run
 
@@ -71,11 +71,22 @@ def test_another_configuration_is_refused_and_overwrite_redoes_it(tmp_path: Path
     assert {step.state() for step in other.steps} == {"done"}
 
 
+def test_nothing_is_given_up_for_a_model_that_is_not_there(tmp_path: Path) -> None:
+    """Redoing a step with a mistyped model leaves what the step had written."""
+    carry_out(plan(tmp_path, methods=("none",)))
+    written = (tmp_path / "run/generate/none/outputs.jsonl").read_bytes()
+    with pytest.raises(ModelNotFoundError):
+        carry_out(plan(tmp_path, "model.name=no/such-model", methods=("none",)), overwrite=True)
+    assert (tmp_path / "run/generate/none/outputs.jsonl").read_bytes() == written
+
+
 def test_a_single_stage_needs_its_inputs(tmp_path: Path) -> None:
     """`grasper evaluate` before `grasper generate` says what to run first."""
     with pytest.raises(MissingFileError, match="grasper prepare"):
         carry_out(plan(tmp_path), only="generate")
     carry_out(plan(tmp_path), only="prepare")
+    with pytest.raises(RunMismatchError, match="redo it with `grasper prepare --overwrite`"):
+        carry_out(plan(tmp_path, "prepare.history_limit=1"), only="generate", overwrite=True)
     carry_out(plan(tmp_path), only="generate")
     carry_out(plan(tmp_path), only="evaluate")
     assert (tmp_path / "run/evaluate/report.html").exists()
