@@ -3,7 +3,8 @@
     python experiments/bench/link_prediction.py --data ../shared/data
 
 Every user's last item (by time, by row where there is no time) is withheld; users are capped at their last 50 training edges for every model. All
-choices are made on *validation* edges, the last training edge of every user; no test edge is looked at before the table is written. Each
+choices are made on *validation* edges, the last training edge of every user; no test edge is looked at before the table is written, which then names
+the best baseline by test edges and by validation edges. Each
 (set, model, seed) runs in a process of its own and is kept in the cache folder, so that a killed run resumes.
 """
 
@@ -163,9 +164,9 @@ OWN = ("hybrid", "lightgcn", "sage")
 
 
 def tune(dataset: Dataset, model: str) -> dict[str, Any]:
-    """The setting of a model's grid with the best NDCG@10 on validation edges."""
+    """The setting of a baseline's grid with the best NDCG@10 on validation edges; this package's encoders have one each."""
     entry = MODELS[model]
-    if len(entry.grid) == 1:
+    if model in OWN:
         return {"setting": next(iter(entry.grid)), "validation": {}}
     graph = train_edges(dataset, entry.words)
     values = {setting: validation_ndcg(validate(make(dataset), graph, seed=0)) for setting, make in entry.grid.items()}
@@ -305,7 +306,9 @@ def summarise(cache: Path, names: list[str], models: list[str], seeds: tuple[int
         entry["difference"] = difference
         entry["fit_seconds"] = {model: float(np.mean([part["seconds"] for part in parts])) for model, parts in runs.items()}
         entry["peak_mib"] = {model: float(np.mean([part["peak_mib"] for part in parts])) for model, parts in runs.items()}
-        entry["tuned"] = {model: json.loads((cache / f"{name}.{model}.json").read_text())["setting"] for model in models}
+        tuned = {model: json.loads((cache / f"{name}.{model}.json").read_text()) for model in models}
+        entry["tuned"] = {model: found["setting"] for model, found in tuned.items()}
+        entry["validation_ndcg@10"] = {model: max(found["validation"].values()) for model, found in tuned.items() if model not in OWN}
         if "report" in runs["pyg-lightgcn"][0]:
             entry["pyg_lightgcn_curve"] = [json.loads(str(part["report"])).get("curve") for part in runs["pyg-lightgcn"]]
         datasets[name] = entry
@@ -335,22 +338,38 @@ def interval(values: np.ndarray | float, resamples: np.ndarray) -> dict[str, flo
 
 
 def overall(datasets: dict[str, Any]) -> dict[str, Any]:
-    """How the default stands against the best baseline of each set, chosen by its test NDCG@10, and whether any baseline is significantly ahead."""
-    gains: dict[str, dict[str, dict[str, Any]]] = {}
+    """How the default stands against the best baseline of each set, and whether any baseline is significantly ahead.
+
+    The best is chosen twice: by the test edges themselves, a knowledge that nobody has beforehand, and by the validation edges, like all else.
+    """
+    by_test: dict[str, dict[str, dict[str, Any]]] = {}
+    by_validation: dict[str, dict[str, dict[str, Any]]] = {}
     behind: list[Any] = []
     for name, entry in datasets.items():
         for group, table in entry["difference"].items():
             baselines = {model: entry[group][model]["ndcg@10"]["value"] for model in table if model not in OWN}
-            best = max(baselines, key=lambda model: baselines[model])
-            gains.setdefault(group, {})[name] = {
-                "best_baseline": best,
-                "baseline": baselines[best],
-                "default": entry[group][DEFAULT]["ndcg@10"]["value"],
-                "gain": entry[group][DEFAULT]["ndcg@10"]["value"] / max(baselines[best], 1e-9) - 1,
-            }
+            validation = {model: entry["validation_ndcg@10"][model] for model in baselines}
+            by_test.setdefault(group, {})[name] = gain_over(baselines, max(baselines, key=baselines.__getitem__), entry[group])
+            by_validation.setdefault(group, {})[name] = gain_over(baselines, max(validation, key=validation.__getitem__), entry[group])
             behind += [f"{name} {group} {model}" for model, value in table.items() if model not in OWN and value["high"] < 0]
-    mean = {group: float(np.mean([value["gain"] for value in table.values()])) for group, table in gains.items()}
-    return {"gain_over_best_baseline": gains, "mean_gain": mean, "significantly_behind": behind}
+    return {
+        "gain_over_best_baseline": by_test,
+        "mean_gain": mean_gain(by_test),
+        "gain_over_validated_baseline": by_validation,
+        "mean_gain_over_validated_baseline": mean_gain(by_validation),
+        "significantly_behind": behind,
+    }
+
+
+def gain_over(baselines: dict[str, float], chosen: str, group: dict[str, Any]) -> dict[str, Any]:
+    """The default's NDCG@10 beside that of the chosen baseline, and by what share it is higher."""
+    default = group[DEFAULT]["ndcg@10"]["value"]
+    return {"best_baseline": chosen, "baseline": baselines[chosen], "default": default, "gain": default / max(baselines[chosen], 1e-9) - 1}
+
+
+def mean_gain(gains: dict[str, dict[str, dict[str, Any]]]) -> dict[str, float]:
+    """The mean over the sets of each group."""
+    return {group: float(np.mean([value["gain"] for value in table.values()])) for group, table in gains.items()}
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -370,17 +389,22 @@ def markdown(result: dict[str, Any]) -> str:
     lines += [
         "### Against the best baseline of each set",
         "",
-        "| set | group | best baseline | its NDCG@10 | hybrid | gain | paired difference (95 %) |",
-        "|---|---|---|--:|--:|--:|---|",
+        "Best by the test edges themselves, which nobody knows beforehand; last column: the gain over the baseline that validation edges choose.",
+        "",
+        "| set | group | best baseline | its NDCG@10 | hybrid | gain | paired difference (95 %) | over the one chosen by validation |",
+        "|---|---|---|--:|--:|--:|---|---|",
     ]
-    for group, table in result["summary"]["gain_over_best_baseline"].items():
+    summary = result["summary"]
+    for group, table in summary["gain_over_best_baseline"].items():
         for name, row in table.items():
             d = result["datasets"][name]["difference"][group][row["best_baseline"]]
-            shown = f"{d['value']:+.4f} ({d['low']:+.4f} … {d['high']:+.4f})"
-            lines.append(
-                f"| {name} | {group} | {row['best_baseline']} | {row['baseline']:.4f} | {row['default']:.4f} | {row['gain']:+.1%} | {shown} |"
-            )
-    lines += ["", "Mean gain: " + ", ".join(f"{group} {value:+.1%}" for group, value in result["summary"]["mean_gain"].items()) + ".", ""]
+            cells = [name, group, row["best_baseline"], f"{row['baseline']:.4f}", f"{row['default']:.4f}", f"{row['gain']:+.1%}"]
+            cells.append(f"{d['value']:+.4f} ({d['low']:+.4f} … {d['high']:+.4f})")
+            validated = summary["gain_over_validated_baseline"][group][name]
+            cells.append(f"{validated['gain']:+.1%} ({validated['best_baseline']})")
+            lines.append(f"| {' | '.join(cells)} |")
+    gains = [", ".join(f"{group} {value:+.2%}" for group, value in summary[f"mean_gain{over}"].items()) for over in ("", "_over_validated_baseline")]
+    lines += ["", f"Mean gain: {gains[0]}; over the baselines chosen by validation: {gains[1]}.", ""]
     lines += ["### Seconds to fit, and MiB that fitting adds", "", "| set | " + " | ".join(MODELS) + " |", "|---|" + "--:|" * len(MODELS)]
     for name, entry in result["datasets"].items():
         lines.append(f"| {name} | " + " | ".join(f"{entry['fit_seconds'][m]:.1f} / {entry['peak_mib'][m]:.0f}" for m in MODELS) + " |")
