@@ -176,6 +176,8 @@ class Pipeline:
                     self.run.require(step.folder)
                     if step.state() == "changed":
                         raise RunMismatchError(_explain_stale([step], f"`grasper {step.stage} --overwrite`"))
+            if any(step.key.get("model") for step in stale):
+                self.work.require_model()  # before anything is given up for it
             write_text(self.run.root / "config.yaml", dump_config(self.config))
             for step in chosen:
                 self._carry_out_step(step, say)
@@ -200,8 +202,6 @@ class Pipeline:
             say(f"{step.name}: finished earlier ({step.folder})")
             return
         if state == "changed":
-            if step.key.get("model"):
-                self.work.require_model()  # before anything is given up for it
             shutil.rmtree(step.folder)
         step.folder.mkdir(parents=True, exist_ok=True)
         elapsed_path = step.folder / "started.json"

@@ -72,12 +72,13 @@ def test_another_configuration_is_refused_and_overwrite_redoes_it(tmp_path: Path
 
 
 def test_nothing_is_given_up_for_a_model_that_is_not_there(tmp_path: Path) -> None:
-    """Redoing a step with a mistyped model leaves what the step had written."""
+    """Redoing a step with a mistyped model leaves what the step had written, and the run's configuration."""
     carry_out(plan(tmp_path, methods=("none",)))
-    written = (tmp_path / "run/generate/none/outputs.jsonl").read_bytes()
+    files = [tmp_path / "run" / name for name in ("generate/none/outputs.jsonl", "config.yaml")]
+    written = [file.read_bytes() for file in files]
     with pytest.raises(ModelNotFoundError):
         carry_out(plan(tmp_path, "model.name=no/such-model", methods=("none",)), overwrite=True)
-    assert (tmp_path / "run/generate/none/outputs.jsonl").read_bytes() == written
+    assert [file.read_bytes() for file in files] == written
 
 
 def test_a_single_stage_needs_its_inputs(tmp_path: Path) -> None:
