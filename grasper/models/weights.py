@@ -165,6 +165,7 @@ def load_adapter(model: PreTrainedModel, adapter_dir: Path) -> PreTrainedModel:
     keys = _read_adapter_keys(adapter_dir)
     try:
         with without_future_warnings():
+            warnings.filterwarnings("ignore", message="Found missing adapter keys")  # an error of ours, below
             adapted = PeftModel.from_pretrained(model, str(adapter_dir))
     except Exception as error:  # wrong shapes and wrong modules raise errors of several kinds
         raise AdapterError(f"adapter {adapter_dir} does not fit model '{model.name_or_path}': {_first_line(error)}") from None
