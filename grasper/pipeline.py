@@ -19,7 +19,7 @@ from typing import Any, Literal
 from grasper.config import Config
 from grasper.errors import RunMismatchError
 from grasper.methods import Method, get_method
-from grasper.models import fingerprint_model
+from grasper.models import fingerprint_model, require_model
 from grasper.prompts.render import PROMPT_VERSION
 from grasper.runs import Run, fingerprint, read_json, write_json, write_text
 from grasper.work import Work
@@ -177,12 +177,12 @@ class Pipeline:
                     if step.state() == "changed":
                         raise RunMismatchError(_explain_stale([step], f"`grasper {step.stage} --overwrite`"))
             if any(step.key.get("model") for step in stale):
-                self.work.require_model()  # before anything is given up for it
+                require_model(self.config.model)  # before anything is given up for it
             write_text(self.run.root / "config.yaml", dump_config(self.config))
             for step in chosen:
                 self._carry_out_step(step, say)
-                if step.stage == "prepare" and not only:
-                    self.work.check_targets()
+                if step.stage == "prepare" and any(later.state() != "done" for later in chosen):
+                    self.work.require_targets()  # before hours are spent on what leads to them
 
     def _before(self, stage: str) -> Iterator[Step]:
         """The steps that a stage reads from."""

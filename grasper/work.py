@@ -42,13 +42,9 @@ class Work:
             raise ConfigError(f"split '{self.config.split}' has no targets in this data set (splits with targets: {splits}); choose another --split")
         return targets
 
-    def check_targets(self) -> None:
-        """Tell of a split without targets before hours are spent.
-
-        Raises:
-            ConfigError: The split has none.
-        """
-        len(self.targets)
+    def require_targets(self) -> None:
+        """Raise ConfigError for a split without targets."""
+        _ = self.targets
 
     def _seed(self, *names: str) -> int:
         return derive_seed(self.config.seed, *names)
@@ -87,14 +83,6 @@ class Work:
             self._models.clear()  # one model in memory at a time
             self._models[adapter] = open_model(self.config.model, adapter)
         return self._models[adapter]
-
-    def require_model(self) -> None:
-        """Open the language model.
-
-        Raises:
-            ModelNotFoundError: It is not there.
-        """
-        self._model()
 
     def align(self, method: Method, folder: Path) -> dict[str, Any]:
         from grasper.align import align, select_pairs

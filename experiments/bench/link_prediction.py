@@ -4,8 +4,8 @@
 
 Every user's last item (by time, by row where there is no time) is withheld; users are capped at their last 50 training edges for every model. All
 choices are made on *validation* edges, the last training edge of every user; no test edge is looked at before the table is written, which then names
-the best baseline by test edges and by validation edges. Each
-(set, model, seed) runs in a process of its own and is kept in the cache folder, so that a killed run resumes.
+the best baseline by test edges and by validation edges. Each (set, model, seed) runs in a process of its own and is kept in the cache folder,
+so that a killed run resumes.
 """
 
 from __future__ import annotations

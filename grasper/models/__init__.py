@@ -12,7 +12,7 @@ from grasper.runs import fingerprint_file
 if TYPE_CHECKING:
     from grasper.config import ModelConfig
 
-__all__ = ["Completion", "Message", "Prompt", "TextModel", "fingerprint_model", "open_model"]
+__all__ = ["Completion", "Message", "Prompt", "TextModel", "fingerprint_model", "open_model", "require_model"]
 
 
 def open_model(config: ModelConfig, adapter: Path | None = None) -> TextModel:
@@ -42,6 +42,20 @@ def open_model(config: ModelConfig, adapter: Path | None = None) -> TextModel:
     from grasper.models.scripted import ScriptedModel
 
     return ScriptedModel(context_tokens=config.context_tokens or 1024)
+
+
+def require_model(config: ModelConfig) -> None:
+    """Look for the model without loading weights.
+
+    Raises:
+        ModelNotFoundError: The model is neither on disk nor reachable.
+    """
+    if config.kind == "local":
+        from grasper.models.weights import find_weights
+
+        find_weights(config.name)
+    else:
+        open_model(config)
 
 
 def fingerprint_model(config: ModelConfig) -> dict[str, Any]:
