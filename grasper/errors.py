@@ -30,8 +30,16 @@ class UnknownIdError(GrasperError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
-class UnknownMethodError(GrasperError, ValueError):
+class UnknownNameError(GrasperError, ValueError):
+    """A name that no registry knows: of a metric, an encoder, a source, …"""
+
+
+class UnknownMethodError(UnknownNameError):
     """A method name that is not registered."""
+
+
+class PluginError(GrasperError, ImportError):
+    """A plugin that cannot be loaded, or whose part has the name of another."""
 
 
 class RunMismatchError(GrasperError, RuntimeError):
