@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from grasper.errors import ShapeError
+from grasper.runs import derive_seed
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -39,6 +42,19 @@ class Completion:
     mean_logprob: float | None = None
 
 
+def prompt_seeds(seed: int | Sequence[int], count: int) -> list[int]:
+    """One seed per prompt, from one for all or from just these.
+
+    Raises:
+        ShapeError: There are not as many seeds as prompts.
+    """
+    if isinstance(seed, int):
+        return [derive_seed(seed, number) for number in range(count)]
+    if len(seed) != count:
+        raise ShapeError(f"{len(seed)} seeds for {count} prompts, expected one for each")
+    return list(seed)
+
+
 @runtime_checkable
 class TextModel(Protocol):
     """Anything that answers prompts. Implementations: `local`, `endpoint`, `scripted`."""
@@ -64,9 +80,13 @@ class TextModel(Protocol):
         temperature: float = 0.7,
         top_p: float = 0.9,
         max_new_tokens: int = 160,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
     ) -> list[list[Completion]]:
-        """`n` completions for each prompt, in the order of the prompts. Temperature 0 is greedy."""
+        """`n` completions for each prompt, in the order of the prompts. Temperature 0 is greedy.
+
+        Args:
+            seed: One for all prompts, or one for each; then what is drawn for a prompt does not depend on the others.
+        """
         ...
 
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> np.ndarray:

@@ -23,7 +23,7 @@ import httpx
 import numpy as np
 
 from grasper.errors import ConfigError, GrasperError, ModelError, ModelNotFoundError
-from grasper.models.base import Completion, Prompt
+from grasper.models.base import Completion, Prompt, prompt_seeds
 from grasper.models.chat import (
     error_message,
     finish_reason,
@@ -118,7 +118,7 @@ class EndpointModel:
         temperature: float = 0.7,
         top_p: float = 0.9,
         max_new_tokens: int = 160,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
     ) -> list[list[Completion]]:
         """`n` completions for each prompt, in the order of the prompts.
 
@@ -127,9 +127,11 @@ class EndpointModel:
             ModelError: The key is refused, or the answer is not one of chat completions.
         """
 
+        seeds = prompt_seeds(seed, len(prompts))
+
         async def sample(index: int, prompt: Prompt, client: _Client) -> list[Completion]:
             settings = {"temperature": temperature, "top_p": top_p, self._limit_key: max_new_tokens}
-            return await self._sample(client, prompt, settings, n, [derive_seed(seed, index, number) for number in range(n)])
+            return await self._sample(client, prompt, settings, n, [derive_seed(seeds[index], number) for number in range(n)])
 
         return self._for_each(prompts, sample)
 

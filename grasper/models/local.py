@@ -14,7 +14,7 @@ import torch
 from transformers import AddedToken
 
 from grasper.errors import ModelError, PromptTooLongError
-from grasper.models.base import Completion, Message, Prompt
+from grasper.models.base import Completion, Message, Prompt, prompt_seeds
 from grasper.models.decoding import Continuation, Row, decode, prefill
 from grasper.models.sampling import Sampling
 from grasper.models.weights import choose_device, choose_dtype, find_weights, load_adapter, load_model, load_tokenizer
@@ -167,17 +167,17 @@ class LocalModel:
         temperature: float = 0.7,
         top_p: float = 0.9,
         max_new_tokens: int = 160,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
     ) -> list[list[Completion]]:
         """`n` completions for each prompt, in the order of the prompts. Temperature 0 is greedy.
 
-        Equal prompts and the samples of one prompt share one prefill. Sample `j` of prompt `i` draws from a stream of its own, seeded by
-        (seed, i, j). The answer is cut short where prompt and answer would exceed `context_tokens`.
+        Equal prompts and the samples of one prompt share one prefill. Sample `j` of a prompt draws from a stream of its own, seeded by
+        the prompt's seed and j. The answer is cut short where prompt and answer would exceed `context_tokens`.
 
         Raises:
             PromptTooLongError: A prompt leaves no room for an answer.
         """
-        encoded = [tuple(self.encode(prompt)) for prompt in prompts]
+        encoded, seeds = [tuple(self.encode(prompt)) for prompt in prompts], prompt_seeds(seed, len(prompts))
         rows_of: dict[tuple[int, ...], list[tuple[int, int]]] = {}
         for index, ids in enumerate(encoded):
             self._require_room(ids)
@@ -186,7 +186,7 @@ class LocalModel:
         for batch in self._batches(rows_of, max_new_tokens):
             places = [(ids, place) for ids, places in batch for place in places]
             number_of = {ids: number for number, (ids, _) in enumerate(batch)}
-            rows = [Row(number_of[ids], derive_seed(seed, *place), min(max_new_tokens, self.context_tokens - len(ids))) for ids, place in places]
+            rows = [Row(number_of[ids], derive_seed(seeds[place[0]], place[1]), min(max_new_tokens, self.context_tokens - len(ids))) for ids, place in places]
             continuations = decode(
                 self.model,
                 list(number_of),

@@ -63,7 +63,7 @@ class ScriptedModel:
         temperature: float = 0.7,
         top_p: float = 0.9,
         max_new_tokens: int = 160,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
     ) -> list[list[Completion]]:
         """The scripted answers, cut off at `max_new_tokens`; temperature and seed change nothing."""
         completions = []
