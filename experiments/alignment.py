@@ -20,7 +20,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,12 @@ import torch
 from scipy.stats import pearsonr
 
 from grasper.align import align, select_pairs
+from grasper.align.lesson import Lesson
 from grasper.align.pairs import make_pairs
 from grasper.align.sft import TrainingSequence, finetune, pair_sequence
-from grasper.align.stage import evaluation_sequence
 from grasper.align.trainer import collate, summed_nll
 from grasper.config import AlignConfig, Config, load_config
+from grasper.desk import Desk
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.methods import get_method
 from grasper.models import open_model
@@ -44,6 +45,7 @@ from grasper.reason.gold import selection_gain
 from grasper.reason.reward import make_reward
 from grasper.reason.traces import Source, Trace, TrainingPair, sample_traces
 from grasper.records import TASKS, Example, Tables
+from grasper.retrieve.store import ReviewStore
 from grasper.runs import BatchLog, commit, derive_seed, read_json, read_jsonl, versions, write_json
 
 ROOT = Path(__file__).parents[1]
@@ -61,6 +63,7 @@ class Work:
 
     config: Config
     tables: Tables
+    desk: Desk
     model: LocalModel
     pairs: list[Example]
     tuning: list[Example]
@@ -72,8 +75,12 @@ class Work:
         """Every example with every task, the whole review included."""
         pairs = []
         for tasks in (*((task,) for task in TASKS), ()):
-            pairs += make_pairs(METHOD, self.tables, examples, [], self.config.prompts, tasks=tasks, with_reviews=not tasks, seed=self.seed)
+            pairs += make_pairs(self.desk, examples, tasks=tasks, with_reviews=not tasks)
         return pairs
+
+    def lesson(self, held_out: Sequence[TrainingPair]) -> Lesson:
+        """How these pairs are evaluated."""
+        return Lesson(self.config.align, self.desk, (), held_out, make_reward(self.config.align.reward), self.folder, self.seed)
 
     def sample(self, model: LocalModel, pairs: Sequence[TrainingPair], name: str, sources: Sequence[Source], num_samples: int) -> list[Trace]:
         """Traces with the pairs' seeds, kept under a name."""
@@ -120,7 +127,7 @@ def aligned_folder(work: Work) -> Path:
     config, folder = work.config.align, work.folder / "align"
     if not (folder / "counts.json").exists():
         started = time.process_time()
-        counts = align(config, work.config.prompts, METHOD, work.tables, work.pairs, work.tuning, [], work.model, folder, seed=work.seed)
+        counts = align(config, work.desk, work.pairs, work.tuning, [], folder, seed=work.seed)
         write_json(folder / "counts.json", counts | {"cpu_seconds": round(time.process_time() - started, 1)})
     return folder
 
@@ -154,7 +161,7 @@ def compare_models(work: Work) -> dict[str, Any]:
     pairs = work.asked(work.reported)
     written = write_held_out(work, pairs)
     answers = {name: traces for name, (_, traces) in written.items()}
-    sequences = [evaluation_sequence(pair, METHOD, work.config.prompts, work.model) for pair in pairs]
+    sequences = work.lesson(pairs).evaluation
     losses = {name: real_nll(model, sequences) for name, (model, _) in written.items()}
     columns: dict[tuple[str, str, str], np.ndarray] = {}
     for task in dict.fromkeys(pair.task for pair in pairs):
@@ -225,8 +232,7 @@ def compare_rounds(work: Work) -> list[dict[str, Any]]:
     """REST-PG's rounds: mean rewards on held-out requests, and the paired difference to its SFT start."""
     method, folder = get_method("rest_pg"), work.folder / "rounds"
     if not (folder / "rounds.json").exists():
-        config, prompts = work.config.align, work.config.prompts
-        align(config, prompts, method, work.tables, work.pairs, work.reported, [], work.model, folder, seed=work.seed)
+        align(work.config.align, replace(work.desk, method=method), work.pairs, work.reported, [], folder, seed=work.seed)
     items = {example.example_id: example.item_id for example in work.reported}
     result, start = [], None
     for entry in read_json(folder / "rounds.json"):
@@ -247,10 +253,10 @@ def compare_rounds(work: Work) -> list[dict[str, Any]]:
 def tune(work: Work, settings: Sequence[str]) -> list[dict[str, Any]]:
     """NLL of the real texts of the tuning half for several training settings, all on the same analysed paths: no sampling is needed."""
     prompts = work.config.prompts
-    pairs = make_pairs(METHOD, work.tables, work.pairs, [], prompts, with_reviews=True, seed=work.seed)
+    pairs = make_pairs(work.desk, work.pairs, with_reviews=True)
     solved = [(pair, pair.analysed_path(sees_answer=True).render()) for pair in pairs]
     unseen = work.asked(work.tuning)
-    evaluation = [evaluation_sequence(pair, METHOD, prompts, work.model) for pair in unseen]
+    evaluation = work.lesson(unseen).evaluation
     before = real_nll(work.model, evaluation)
     result = []
     for setting in settings:
@@ -303,6 +309,7 @@ def open_work(options: argparse.Namespace) -> Work:
     return Work(
         config,
         tables,
+        Desk(METHOD, ReviewStore(tables), config.prompts, lambda: model, options.seed),
         model,
         select_pairs(tables, "align", config.align.num_pairs, seed=options.seed),
         held_out[: options.tuning],

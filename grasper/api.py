@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from grasper.asking import Asker, History, as_reviews
 from grasper.config import Config, load_config
-from grasper.errors import ConfigError, DataFormatError, MissingFileError, UnknownIdError
-from grasper.records import REVIEW_COLUMNS, Example, Output, Profile, Review, SyntheticReview, Tables, Task
-from grasper.runs import Run, derive_seed
+from grasper.errors import ConfigError, MissingFileError
+from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task
+from grasper.runs import Run
+from grasper.system import Personalized, System, by_example
+from grasper.workshop import Workshop
 
 if TYPE_CHECKING:
-    from grasper.methods import Method
-    from grasper.models.base import TextModel
     from grasper.predict import Predictor
 
-History = Sequence[Review] | Sequence[Mapping[str, Any]] | pd.DataFrame
-REQUEST_ID = "request"
+__all__ = ["History", "LoadedRun", "PersonalizedText", "as_reviews", "load_run", "newest_run", "personalize", "predict_items"]
 
 
 @dataclass(frozen=True)
@@ -36,44 +35,51 @@ class PersonalizedText:
     own: tuple[Review, ...]
     neighbours: tuple[Review, ...]
     predicted_items: pd.DataFrame
+    """Columns `item_id`, `name`, `rank`, `score`: the items that synthetic reviews were written for."""
     synthetic: tuple[SyntheticReview, ...]
     """Synthetic reviews that passed the quality gate."""
+    output: Output
+    """The record as a run keeps it."""
 
     def __str__(self) -> str:
-        return self.text if self.text is not None else str(self.rating)
+        return self.text if self.text is not None else f"{self.rating:g}"
 
 
 class LoadedRun:
-    """A finished run folder: its data, its predictor and its texts, each read on first use."""
+    """A finished run folder: its data, its predictor and its systems, each opened on first use and kept. Safe to ask from several threads.
+
+    Raises:
+        MissingFileError: The folder is not a run whose data are prepared.
+    """
 
     def __init__(self, path: Path) -> None:
         self.run = Run(path)
         self.run.require(self.run.folder("prepare"))
+        self.config: Config = load_config(self.run.root / "config.yaml")
+        self.workshop = Workshop(self.config, self.run)
+        self._answers: dict[str, tuple[str, dict[tuple[Task, str], Output], dict[str, list[SyntheticReview]]]] = {}
 
-    @cached_property
-    def config(self) -> Config:
-        return load_config(self.run.root / "config.yaml")
-
-    @cached_property
+    @property
     def tables(self) -> Tables:
-        return Tables.load(self.run.folder("prepare"))
+        return self.workshop.tables
 
-    @cached_property
+    @property
     def predictor(self) -> Predictor:
-        from grasper.predict import load
-
-        self.run.require(self.run.folder("predict"))
-        return load(self.run.folder("predict"), self.tables)
+        return self.workshop.predictor
 
     @cached_property
     def names(self) -> pd.Series:
         """Item names by item id."""
-        return self.tables.items.set_index("item_id")["name"]
+        return self.tables.items.drop_duplicates("item_id").set_index("item_id")["name"]
+
+    @cached_property
+    def asker(self) -> Asker:
+        """Turns what people ask with into examples of this run."""
+        return Asker(self.tables, str(self.run.root))
 
     def candidates(self) -> pd.DataFrame:
         """The predicted items of all examples (CANDIDATE_COLUMNS)."""
-        self.run.require(self.run.folder("predict"))
-        return pd.read_parquet(self.run.folder("predict") / "candidates.parquet")
+        return self.workshop.candidates.reset_index(drop=True)
 
     def methods(self) -> list[str]:
         """Methods whose texts are complete."""
@@ -102,224 +108,131 @@ class LoadedRun:
         self.run.require(self.run.folder("evaluate"))
         return dict(read_json(self.run.folder("evaluate") / "metrics.json"))
 
-    def require_user(self, user_id: str) -> None:
-        """Raise UnknownIdError for a user without any review in the run."""
-        if user_id not in self._users:
-            examples = ", ".join(list(self._users)[:3])
-            raise UnknownIdError(
-                f"user {user_id!r} is not in {self.run.root} ({len(self._users)} users, e.g. {examples}); pass a new user's reviews instead"
-            )
-
-    @cached_property
-    def _users(self) -> dict[str, None]:
-        return dict.fromkeys(self.tables.reviews["user_id"])
-
-    def predict_items(self, user_or_history: str | Sequence[str] | History, k: int = 10) -> pd.DataFrame:
+    def predict_items(self, users: Any, k: int = 10, *, near: Hashable | None = None) -> pd.DataFrame:
         """See `grasper.predict_items`."""
-        if k < 1:
-            raise ConfigError(f"k is {k}, expected at least 1")
-        if isinstance(user_or_history, str):
-            user_or_history = [user_or_history]
-        if not isinstance(user_or_history, pd.DataFrame) and all(isinstance(entry, str) for entry in user_or_history):
-            users = [str(user) for user in user_or_history]
-            for user in users:
-                self.require_user(user)
-            table = self.predictor.predict_users(users, k)
-        else:
-            table = self.predictor.predict_history(as_reviews(user_or_history), k)  # type: ignore[arg-type]
-        return table.assign(name=table["item_id"].map(self.names))
+        if isinstance(k, bool) or k != int(k) or k < 1:
+            raise ConfigError(f"k is {k}, expected a whole number, at least 1")
+        examples = [self.asker.wondering(who, near) for who in self.asker.people(users)]
+        table = self.predictor.predict_requests(examples, int(k))
+        return table.drop(columns="example_id").assign(name=table["item_id"].map(self.names)).reset_index(drop=True)
 
     def personalize(
         self,
-        user_or_history: str | History,
-        item_id: str,
+        user_or_history: Any,
+        item_id: Hashable,
         *,
         task: Task = "long",
         title: str | None = None,
         text: str | None = None,
         rating: float | None = None,
         method: str = "grasper",
-        seed: int = 0,
+        seed: int | None = None,
     ) -> PersonalizedText:
         """See `grasper.personalize`."""
         from grasper.methods import get_method
 
-        system = get_method(method)
-        tables, example = self._request(user_or_history, Review(REQUEST_ID, "", item_id, text or "", title, rating))
-        model = self._model(system) if system.uses_model else None
-        table = self._predicted_items(user_or_history, example) if system.uses_predictor else pd.DataFrame()
-        config = self.config
-        with tempfile.TemporaryDirectory(prefix="grasper-") as scratch:
-            synthetic: list[SyntheticReview] = []
-            if system.predicted != "none" and model is not None:
-                from grasper.synthesize import load_synthetic, synthesize
-
-                folder = Path(scratch) / "synthesize"
-                table_or_none = table if len(table.columns) else None
-                synthesize(
-                    config.synthesize,
-                    config.prompts,
-                    system,
-                    tables,
-                    [example],
-                    table_or_none,
-                    model,
-                    folder,
-                    ranker=config.generate.ranker,
-                    seed=derive_seed(seed, "synthesize"),
-                )
-                synthetic = load_synthetic(folder / "synthetic.jsonl")
-            from grasper.generate import generate, load_outputs
-
-            folder = Path(scratch) / "generate"
-            generate(
-                config.generate,
-                config.prompts,
-                system,
-                tables,
-                [example],
-                (task,),
-                synthetic,
-                model,
-                folder,
-                seed=derive_seed(seed, "generate"),
-                needs_reference=False,
-            )
-            output = load_outputs(folder / "outputs.jsonl")[0]
-        shown = [tables.reviews_by_id[review_id] for review_id in output.evidence if review_id in tables.reviews_by_id]
-        profile = Profile(
+        system = self.workshop.system(get_method(method), seed=seed)
+        example = self.asker.request(user_or_history, item_id, task, title=title, text=text, rating=rating)
+        answer = None if seed is not None or example.is_request else self._written(system, task, example)
+        if answer is None:
+            answer = system.personalize(task, [example])[0]
+        output = answer.output
+        shown = self._shown(output, example.history or ())
+        rows = [(one.item_id, self.names.get(one.item_id), one.rank, one.score) for one in answer.candidates]
+        return PersonalizedText(
+            text=output.text,
+            rating=output.rating,
+            path=output.path,
             own=tuple(review for review in shown if review.user_id == example.user_id),
             neighbours=tuple(review for review in shown if review.user_id != example.user_id),
-            predicted=tuple(review for review in synthetic if review.rejected is None),
+            predicted_items=pd.DataFrame(rows, columns=["item_id", "name", "rank", "score"]),
+            synthetic=tuple(review for review in answer.synthetic if review.rejected is None),
+            output=output,
         )
-        items = table.drop(columns="example_id").assign(name=table["item_id"].map(self.names)) if len(table.columns) else table
-        return PersonalizedText(output.text, output.rating, output.path, profile.own, profile.neighbours, items, profile.predicted)
 
-    def _model(self, method: Method) -> TextModel:
-        adapter = self.run.folder("align", method.aligned_as) / "adapter"
-        return _open_model(self.config.model.model_dump_json(), adapter if adapter.is_dir() else None)
+    def _written(self, system: System, task: Task, example: Example) -> Personalized | None:
+        """What the run itself answered to one of its targets; None where it has not."""
+        method = system.desk.method.name
+        manifest = self.run.manifest(self.run.folder("generate", method))
+        if manifest is None:
+            return None
+        if self._answers.get(method, ("",))[0] != manifest["finished"]:
+            outputs = {(output.task, output.example_id): output for output in self.outputs(method)}
+            self._answers[method] = manifest["finished"], outputs, by_example(self.synthetic(method))
+        _, outputs, synthetic = self._answers[method]
+        output = outputs.get((task, example.example_id))
+        if output is None:
+            return None
+        return Personalized(output, system.items_of(example), tuple(synthetic.get(example.example_id, ())))
 
-    def _request(self, user_or_history: str | History, target: Review) -> tuple[Tables, Example]:
-        """The run's tables with the requester's reviews, and the request as an example."""
-        if isinstance(user_or_history, str):
-            self.require_user(user_or_history)
-            reviews = self.tables.reviews
-            pool = str(reviews.loc[reviews["user_id"] == user_or_history, "split"].iloc[0])
-            user_id = user_or_history
-        else:
-            history = as_reviews(user_or_history)
-            user_id, pool = history[0].user_id if history else "new user", "train"
-            rows = pd.DataFrame([{name: getattr(review, name) for name in REVIEW_COLUMNS} for review in history], columns=list(REVIEW_COLUMNS))
-            reviews = (
-                pd.concat([self.tables.reviews, rows.astype(self.tables.reviews.dtypes.to_dict())], ignore_index=True)
-                if history
-                else self.tables.reviews
-            )
-        known = target.item_id in set(self.tables.items["item_id"]) or target.item_id in set(reviews["item_id"])
-        if not known:
-            raise UnknownIdError(
-                f"item {target.item_id!r} is not in {self.run.root}; item ids are listed in {self.run.folder('prepare') / 'items.parquet'}"
-            )
-        split = "test" if pool == "test" else "dev"
-        target = replace(target, user_id=user_id, split=pool)
-        return Tables(reviews, self.tables.items, self.tables.examples), Example(REQUEST_ID, target, split)  # type: ignore[arg-type]
+    def _shown(self, output: Output, history: Iterable[Review]) -> list[Review]:
+        """The real reviews that stood in the prompt."""
+        brought = {review.review_id: review for review in history}
+        return [brought[name] if name in brought else self.tables.reviews_by_id[name] for name in output.evidence]
 
-    def _predicted_items(self, user_or_history: str | History, example: Example) -> pd.DataFrame:
-        """Candidates for an ad-hoc request, without the requested item."""
-        k = max(self.config.predict.top_k, self.config.synthesize.num_items) + 1
-        table = self.predict_items(user_or_history, k).drop(columns="name")
-        table = table[table["item_id"] != example.item_id].head(k - 1)
-        return table.assign(example_id=REQUEST_ID, rank=range(1, len(table) + 1))
-
-    def draw_neighbourhood(self, user_id: str) -> str:
+    def draw_neighbourhood(self, user_id: Hashable) -> str:
         """The user's neighbourhood with predicted edges, as SVG."""
         from grasper.predict.draw import draw, neighbourhood
 
-        self.require_user(user_id)
+        known = self.asker.known_user(user_id)
         candidates = self.candidates()
-        return draw(neighbourhood(self.tables, user_id, candidates[candidates["user_id"] == user_id]))
-
-
-@lru_cache(maxsize=1)
-def _open_model(config_json: str, adapter: Path | None) -> TextModel:
-    from grasper.config import ModelConfig
-    from grasper.models import open_model
-
-    return open_model(ModelConfig.model_validate_json(config_json), adapter)
-
-
-def as_reviews(history: History) -> list[Review]:
-    """Reviews from records, mappings or a table; only `item_id` is needed, title and text count where they are given.
-
-    Raises:
-        DataFormatError: An entry without `item_id`; the message names its position.
-    """
-    if isinstance(history, pd.DataFrame):
-        history = history.to_dict("records")  # type: ignore[assignment]
-    reviews = []
-    for position, entry in enumerate(history):
-        if isinstance(entry, Review):
-            reviews.append(entry)
-            continue
-        if not isinstance(entry, Mapping) or not entry.get("item_id"):
-            raise DataFormatError(f"history entry {position} is {entry!r}, expected a Review or a mapping with at least 'item_id'")
-        fields = {name: entry[name] for name in ("user_id", "text", "title", "rating", "timestamp") if name in entry and pd.notna(entry[name])}
-        reviews.append(Review(f"history-{position}", fields.pop("user_id", "new user"), str(entry["item_id"]), fields.pop("text", ""), **fields))
-    return reviews
+        return draw(neighbourhood(self.tables, known, candidates[candidates["user_id"] == known]))
 
 
 def newest_run(runs_dir: Path = Path("runs")) -> Path:
-    """The run whose link predictor was finished last.
+    """The run that was finished last: its evaluation, or where no run was evaluated, its link predictor.
 
     Raises:
         MissingFileError: There is none yet.
     """
-    manifests = sorted(runs_dir.glob("*/predict/manifest.json"), key=lambda path: path.stat().st_mtime)
-    if not manifests:
-        raise MissingFileError(f"no finished run in {runs_dir.resolve()}; run `make pipeline` first, or pass run=PATH")
-    return manifests[-1].parent.parent
+    for stage in ("evaluate", "predict"):
+        manifests = sorted(runs_dir.glob(f"*/{stage}/manifest.json"), key=lambda path: path.stat().st_mtime)
+        if manifests:
+            return manifests[-1].parent.parent
+    raise MissingFileError(f"no finished run in {runs_dir.resolve()}; run `make pipeline` first, or pass run=PATH")
 
 
 def load_run(path: str | Path | None = None) -> LoadedRun:
-    """A run folder as an object; None takes the newest complete run.
+    """A run folder as an object; None takes the newest finished run. The same folder gives the same object until its data change.
 
     Raises:
         MissingFileError: The folder is not a run whose data are prepared.
     """
-    return _cached_run(Path(path) if path is not None else newest_run())
-
-
-def _cached_run(path: Path) -> LoadedRun:
-    manifest = path / "predict" / "manifest.json"
-    return _load_run(path.resolve(), manifest.stat().st_mtime_ns if manifest.exists() else None)
+    root = Path(path).expanduser() if path is not None else newest_run()
+    stamps = tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in (root / f"{name}/manifest.json" for name in ("prepare", "predict")))
+    config = root / "config.yaml"
+    return _load_run(root.resolve(), (*stamps, config.stat().st_mtime_ns if config.exists() else 0))
 
 
 @lru_cache(maxsize=4)
-def _load_run(path: Path, modified: int | None) -> LoadedRun:
+def _load_run(path: Path, stamps: tuple[int, ...]) -> LoadedRun:
     return LoadedRun(path)
 
 
-def predict_items(user_or_history: str | Sequence[str] | History, k: int = 10, run: str | Path | None = None) -> pd.DataFrame:
+def predict_items(users: Any, k: int = 10, run: str | Path | None = None, *, near: Hashable | None = None) -> pd.DataFrame:
     """The items that a user will most likely interact with next (GraSPer, Sec. 3.1).
 
     Args:
-        user_or_history: A known user id, a list of them, or the reviews of someone never seen (records, mappings or a table).
-        k: Items per user; items of the history are never among them.
-        run: A run folder; None takes the newest complete run.
+        users: A known user's id, several of them, or the reviews of someone never seen (records, mappings, a table); an empty list is someone
+            without any history.
+        k: Items per user; items of the history are never among them, nor is `near`.
+        run: A run folder; None takes the newest finished run.
+        near: An item that the user has in mind: it counts as one they will meet, and decides alone where there is no history.
 
     Returns:
         Columns `user_id`, `item_id`, `rank` (from 1), `score` (0–1), `name` (may be missing), best first.
 
     Raises:
-        MissingFileError: There is no complete run; the message says to run `make pipeline`.
-        UnknownIdError: A user id without any review in the run.
+        MissingFileError: There is no finished run; the message says to run `make pipeline`.
+        UnknownIdError: A user or an item that the run does not hold; the message names similar ones.
+        DataFormatError: A history that cannot be read.
     """
-    return load_run(run).predict_items(user_or_history, k)
+    return load_run(run).predict_items(users, k, near=near)
 
 
 def personalize(
-    user_or_history: str | History,
-    item_id: str,
+    user_or_history: Any,
+    item_id: Hashable,
     *,
     task: Task = "long",
     title: str | None = None,
@@ -327,22 +240,25 @@ def personalize(
     rating: float | None = None,
     method: str = "grasper",
     run: str | Path | None = None,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> PersonalizedText:
     """The text that a user would write about an item, with the evidence it rests on.
+
+    For a target of the run, asked with the fields that its task gives, this is the run's own output. What the user really wrote about the item
+    is never shown.
 
     Args:
         user_or_history: A known user id, or the reviews of someone never seen; an empty list is someone without any history.
         item_id: An item of the run.
         task: `long` writes a review (from `title`, or `rating`, if given), `title` a title for `text`, `rating` a rating for `title` and `text`.
-        method: The system that writes; its adapter is used if the run has aligned one.
-        run: A run folder; None takes the newest complete run.
-        seed: Same seed, same text.
+        method: The system that writes; where it is trained, the run must have aligned it.
+        run: A run folder; None takes the newest finished run.
+        seed: Same seed, same text; None takes the run's own.
 
     Raises:
-        MissingFileError: There is no complete run.
-        UnknownIdError: An unknown user or item.
+        MissingFileError: There is no finished run, or it has not aligned the method.
+        UnknownIdError: An unknown user or item; the message names similar ones.
         UnknownMethodError: An unknown method.
+        ConfigError: A field that the task does not take, or of the wrong type or range.
     """
-    loaded = load_run(run)
-    return loaded.personalize(user_or_history, item_id, task=task, title=title, text=text, rating=rating, method=method, seed=seed)
+    return load_run(run).personalize(user_or_history, item_id, task=task, title=title, text=text, rating=rating, method=method, seed=seed)

@@ -76,6 +76,8 @@ def _pipeline(
     methods: str | None,
     limit: int | None,
     split: str | None,
+    *,
+    only: str | None = None,
 ) -> Pipeline:
     """The plan that the common options describe."""
     from grasper.config import load_config
@@ -93,7 +95,7 @@ def _pipeline(
     resolved = load_config(config, overrides, methods=names, limit=limit, split=split)
     from grasper.pipeline import Pipeline
 
-    return Pipeline(resolved, Run(root or run_folder(resolved.prepare.name)))
+    return Pipeline(resolved, Run(root or run_folder(resolved.prepare.name)), only=only)
 
 
 def run_folder(name: str) -> Path:
@@ -102,8 +104,8 @@ def run_folder(name: str) -> Path:
 
 
 def _run_stage(stage: str, options: dict[str, Any], overwrite: bool) -> None:
-    pipeline = _pipeline(**options)
-    pipeline.carry_out(only=stage, overwrite=overwrite, say=_say)
+    pipeline = _pipeline(**options, only=stage)
+    pipeline.carry_out(overwrite=overwrite, say=_say)
     _print_result(pipeline, stage)
 
 

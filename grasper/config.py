@@ -105,6 +105,7 @@ class PromptConfig(Section):
     path_tokens: int = Field(64, ge=8, description="Tokens of a reasoning path.")
     answer_tokens: int = Field(160, ge=8, description="Tokens of the answer.")
     given_tokens: int = Field(256, ge=8, description="Tokens of the given text (tasks title and rating).")
+    ranker: Literal["bm25", "embedding", "recency"] = Field("bm25", description="How own reviews and neighbours are ranked.")
     item_name: bool = Field(True, description="Whether prompts name the item; PGraphRAG does so only where a review has no title.")
 
 
@@ -158,7 +159,6 @@ class GenerateConfig(Section):
     top_p: float = Field(0.9, gt=0, le=1, description="Nucleus of the sampling.")
     consensus_samples: int = Field(1, ge=1, description="Samples per request; above 1 the minimum-Bayes-risk choice is kept.")
     rating: Literal["expectation", "median", "argmax"] = Field("median", description="How digit probabilities become a rating.")
-    ranker: Literal["bm25", "embedding", "recency"] = Field("bm25", description="How profile entries are ranked.")
 
 
 class EvaluateConfig(Section):

@@ -1,8 +1,9 @@
-"""The stages in order for the chosen methods: skips what is finished, resumes what was cut off, stops at what fails.
+"""The stages in order for the chosen methods: skips what is finished, resumes what was cut off, adds what is missing, stops at what fails.
 
-A step is one stage folder (for per-method stages, of one method). Its key holds everything that decides its content: its sections of the
-configuration, the seed, and the fingerprints of the steps it reads. Keys follow from the configuration and the input data alone, so the whole
-plan is known before any work starts.
+A step is one stage folder (for per-method stages, of one method). It names the steps that it reads; its key holds all that decides its content:
+its settings, the seed, and the keys of the steps it reads. Which targets are asked is no part of the key of a step that keeps its answers by
+example: a larger limit adds to what is there. Keys follow from the configuration and the input data alone, so the whole plan is known before any
+work starts.
 """
 
 from __future__ import annotations
@@ -10,63 +11,97 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from grasper.config import Config
-from grasper.errors import RunMismatchError
+from grasper.config import Config, load_config
+from grasper.errors import GrasperError, RunMismatchError
 from grasper.methods import Method, get_method
 from grasper.models import fingerprint_model, require_model
 from grasper.prompts.render import PROMPT_VERSION
-from grasper.runs import Run, fingerprint, read_json, write_json, write_text
+from grasper.runs import Run, find_damage, fingerprint, read_json, read_manifest, write_json, write_text
 from grasper.work import Work
 
-State = Literal["done", "cut off", "changed", "to do"]
+State = Literal["done", "more to do", "damaged", "cut off", "changed", "to do"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """One stage folder to be filled. `work` writes its files and returns the counts of its manifest."""
 
     stage: str
     method: str | None
     folder: Path
-    key: dict[str, Any]
+    settings: Mapping[str, Any]
+    """All but the inputs that decides the content."""
+    reads: tuple[Step, ...] = field(repr=False)
     work: Callable[[Path], dict[str, Any]] = field(repr=False)
+    scope: Mapping[str, Any] = field(default_factory=dict)
+    """Which targets are asked; a folder that holds more is complete, too."""
+    sections: tuple[str, ...] = ()
+    """Sections of the configuration that it is made with."""
 
     @property
     def name(self) -> str:
         return f"{self.stage}/{self.method}" if self.method else self.stage
 
-    @property
+    @cached_property
+    def key(self) -> dict[str, Any]:
+        """What a later run compares."""
+        inputs = {step.name: step.fingerprint for step in self.reads}
+        return dict(json.loads(json.dumps({**self.settings, "inputs": inputs}, default=str)))
+
+    @cached_property
     def fingerprint(self) -> str:
         return fingerprint(self.key)
 
     def state(self) -> State:
         """What the folder holds now, seen from this step's key; a start that left nothing behind counts as none."""
-        for file, state in (("manifest.json", "done"), ("started.json", "cut off")):
-            path = self.folder / file
-            if path.exists():
-                if read_json(path)["fingerprint"] == self.fingerprint:
-                    return state  # type: ignore[return-value]
-                return "to do" if [*self.folder.iterdir()] == [self.folder / "started.json"] else "changed"
-        return "to do"
+        try:
+            manifest = read_manifest(self.folder)
+            started = self._started()
+        except GrasperError:
+            return "changed"
+        if manifest is not None:
+            if manifest["fingerprint"] != self.fingerprint:
+                return "changed"
+            if find_damage(self.folder, manifest):
+                return "damaged"
+            return "done" if _covers(manifest.get("scope", {}), self.scope) else "more to do"
+        if started is not None and started["fingerprint"] == self.fingerprint:
+            return "cut off"
+        return "changed" if self.folder.exists() and any(path.name != "started.json" for path in self.folder.iterdir()) else "to do"
 
     def differences(self) -> list[str]:
         """The entries of the key that differ from those that the folder was written with, as `name: then → now`."""
-        path = next(path for file in ("manifest.json", "started.json") if (path := self.folder / file).exists())
-        then, now = _flat(read_json(path)["key"]), _flat(json.loads(json.dumps(self.key, default=str)))
+        try:
+            origin = read_manifest(self.folder) or self._started()
+        except GrasperError as error:
+            return [str(error)]
+        if origin is None:
+            return ["it has files but no manifest, so nothing tells what they were made with"]
+        then, now = _flat(origin["key"]), _flat(self.key)
         return [f"{name}: {then.get(name)} → {now.get(name)}" for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+
+    def _started(self) -> dict[str, Any] | None:
+        path = self.folder / "started.json"
+        started = read_json(path) if path.exists() else None
+        return started if isinstance(started, dict) and {"fingerprint", "key", "seconds"} <= started.keys() else None
 
 
 class Pipeline:
-    """The plan of one run and the means to carry it out."""
+    """The plan of one run and the means to carry it out.
 
-    def __init__(self, config: Config, run: Run) -> None:
-        self.config, self.run = config, run
+    Args:
+        only: Run just this stage; the earlier ones must be finished, and are taken as they are: neither the input data nor, for `evaluate`, the
+            model is looked at again.
+    """
+
+    def __init__(self, config: Config, run: Run, *, only: str | None = None) -> None:
+        self.config, self.run, self.only = config, run, only
         self.methods: list[Method] = [get_method(name) for name in config.methods]
         self.work = Work(config, run, self.methods)
 
@@ -75,90 +110,94 @@ class Pipeline:
     @cached_property
     def steps(self) -> list[Step]:
         """All steps in order; later ones read earlier ones."""
-        steps = [self._prepare_step()]
-        prepare = steps[0].fingerprint
-        predict = None
-        aligning = {method.aligned_as: get_method(method.aligned_as) for method in self.methods}
-        if any(method.uses_predictor for method in (*self.methods, *aligning.values())):
-            steps.append(self._predict_step(prepare))
-            predict = steps[-1].fingerprint
-        aligned: dict[str, dict[str, str]] = {}
-        written: dict[str, str] = {}
+        prepare = self._prepare_step()
+        steps, written = [prepare], []
+        owners = {method.aligned_as: get_method(method.aligned_as) for method in self.methods}
+        predict = self._predict_step(prepare) if any(method.uses_predictor for method in (*self.methods, *owners.values())) else None
+        steps += [predict] if predict else []
+        aligned: dict[str, Step] = {}
         for method in self.methods:
-            owner = aligning[method.aligned_as]
-            if owner.name not in aligned:
-                step = self._align_step(owner, {"prepare": prepare, "predict": predict if owner.uses_predictor else None})
-                steps += [step] if step else []
-                aligned[owner.name] = {"align": step.fingerprint} if step else {}
-            upstream = {"prepare": prepare, "predict": predict if method.uses_predictor else None} | aligned[owner.name]
-            for make in (self._synthesize_step, self._generate_step):
-                if step := make(method, upstream):
-                    steps.append(step)
-                    upstream = upstream | {step.stage: step.fingerprint}
-            written[method.name] = upstream["generate"] or ""
-        steps.append(self._evaluate_step(prepare, written))
-        return steps
-
-    def _step(self, stage: str, work: Callable[[Path], dict[str, Any]], key: dict[str, Any], method: Method | None = None) -> Step:
-        plain = json.loads(json.dumps({"seed": self.config.seed, **key}, default=str))
-        name = method.name if method else None
-        return Step(stage, name, self.run.folder(stage, name), plain, work)
+            owner = owners[method.aligned_as]
+            if owner.training != "none" and owner.name not in aligned:
+                aligned[owner.name] = self._align_step(owner, _present(prepare, predict if owner.uses_predictor else None))
+                steps.append(aligned[owner.name])
+            upstream = _present(prepare, predict if method.uses_predictor else None, aligned.get(owner.name))
+            if method.predicted != "none":
+                steps.append(self._synthesize_step(method, upstream))
+                upstream = (*upstream, steps[-1])
+            steps.append(self._generate_step(method, upstream))
+            written.append(steps[-1])
+        return [*steps, self._evaluate_step((prepare, *written))]
 
     def _prepare_step(self) -> Step:
         from grasper.prepare import fingerprint_data
 
         config = self.config.prepare
-        key = {"prepare": config.model_dump(mode="json"), "data": fingerprint_data(config)}
-        return self._step("prepare", self.work.prepare, key)
+        recorded = self._recorded("prepare").get("data") if self.only not in (None, "prepare") else None
+        settings = {"prepare": config.model_dump(mode="json"), "data": recorded or fingerprint_data(config)}
+        return self._step("prepare", None, settings, (), self.work.prepare, sections=("prepare",))
 
-    def _predict_step(self, prepare: str) -> Step:
-        key = {"predict": self.config.predict.model_dump(mode="json"), "inputs": {"prepare": prepare}}
-        return self._step("predict", self.work.predict, key)
+    def _predict_step(self, prepare: Step) -> Step:
+        return self._step("predict", None, self._sections("predict"), (prepare,), self.work.predict, sections=("predict",))
 
-    def _writing_key(self, method: Method, upstream: dict[str, str | None]) -> dict[str, Any]:
+    def _align_step(self, method: Method, reads: tuple[Step, ...]) -> Step:
+        names = ("align", "synthesize") if method.predicted != "none" else ("align",)
+        settings = self._writing("align", method) | self._sections(*names)
+        return self._step("align", method, settings, reads, lambda folder: self.work.align(method, folder), sections=(*names, "model", "prompts"))
+
+    def _synthesize_step(self, method: Method, reads: tuple[Step, ...]) -> Step:
+        settings = self._writing("synthesize", method) | self._sections("synthesize")
+        scope, sections = self._targets(), ("synthesize", "model", "prompts")
+        return self._step("synthesize", method, settings, reads, lambda folder: self.work.synthesize(method, folder), scope, sections)
+
+    def _generate_step(self, method: Method, reads: tuple[Step, ...]) -> Step:
+        settings = self._writing("generate", method) | self._sections("generate")
+        scope = self._targets() | {"tasks": list(self.config.tasks)}
+        sections = ("generate", "model", "prompts")
+        return self._step("generate", method, settings, reads, lambda folder: self.work.generate(method, folder), scope, sections)
+
+    def _evaluate_step(self, reads: tuple[Step, ...]) -> Step:
+        settings = self._sections("evaluate") | self._targets() | {"tasks": self.config.tasks}
+        return self._step("evaluate", None, settings, reads, self.work.evaluate, sections=("evaluate",))
+
+    def _step(
+        self,
+        stage: str,
+        method: Method | None,
+        settings: dict[str, Any],
+        reads: tuple[Step, ...],
+        work: Callable[[Path], dict[str, Any]],
+        scope: dict[str, Any] | None = None,
+        sections: tuple[str, ...] = (),
+    ) -> Step:
+        name = method.name if method else None
+        return Step(stage, name, self.run.folder(stage, name), {"seed": self.config.seed, **settings}, reads, work, scope or {}, sections)
+
+    def _sections(self, *names: str) -> dict[str, Any]:
+        return {name: getattr(self.config, name).model_dump(mode="json") for name in names}
+
+    def _writing(self, stage: str, method: Method) -> dict[str, Any]:
         """What decides the texts of any stage that asks the language model."""
-        return {
-            "method": asdict(method),
-            "model": fingerprint_model(self.config.model) if method.uses_model else None,
-            "prompts": self.config.prompts.model_dump(mode="json") | {"version": PROMPT_VERSION} if method.uses_model else None,
-            "ranker": self.config.generate.ranker,
-            "inputs": upstream,
-        }
+        if not method.uses_model:
+            return {"method": asdict(method), "model": None, "prompts": None}
+        recorded = self._recorded(stage, method.name).get("model") if self.only == "evaluate" else None
+        prompts = self.config.prompts.model_dump(mode="json") | {"version": PROMPT_VERSION}
+        return {"method": asdict(method), "model": recorded or fingerprint_model(self.config.model), "prompts": prompts}
 
-    def _align_step(self, method: Method, upstream: dict[str, str | None]) -> Step | None:
-        if method.training == "none":
-            return None
-        key = self._writing_key(method, upstream) | {"align": self.config.align.model_dump(mode="json")}
-        if method.predicted != "none":
-            key["synthesize"] = self.config.synthesize.model_dump(mode="json")
-        return self._step("align", lambda folder: self.work.align(method, folder), key, method)
-
-    def _synthesize_step(self, method: Method, upstream: dict[str, str | None]) -> Step | None:
-        if method.predicted == "none":
-            return None
-        key = self._writing_key(method, upstream) | self._targets_key() | {"synthesize": self.config.synthesize.model_dump(mode="json")}
-        return self._step("synthesize", lambda folder: self.work.synthesize(method, folder), key, method)
-
-    def _generate_step(self, method: Method, upstream: dict[str, str | None]) -> Step:
-        key = self._writing_key(method, upstream) | self._targets_key()
-        key |= {"tasks": self.config.tasks, "generate": self.config.generate.model_dump(mode="json")}
-        return self._step("generate", lambda folder: self.work.generate(method, folder), key, method)
-
-    def _targets_key(self) -> dict[str, Any]:
+    def _targets(self) -> dict[str, Any]:
         return {"split": self.config.split, "limit": self.config.limit}
 
-    def _evaluate_step(self, prepare: str, written: dict[str, str]) -> Step:
-        inputs = {"prepare": prepare, **written}
-        key = {"evaluate": self.config.evaluate.model_dump(mode="json"), "tasks": self.config.tasks, "inputs": inputs, **self._targets_key()}
-        return self._step("evaluate", self.work.evaluate, key)
+    def _recorded(self, stage: str, method: str | None = None) -> dict[str, Any]:
+        """The key that a finished folder was written with; empty where there is none."""
+        manifest = read_manifest(self.run.folder(stage, method))
+        return dict(manifest["key"]) if manifest else {}
 
     # -- carrying it out -----------------------------------------------------------------------------------------------------------
 
-    def carry_out(self, *, only: str | None = None, overwrite: bool = False, say: Callable[[str], None] = print) -> None:
+    def carry_out(self, *, overwrite: bool = False, say: Callable[[str], None] = print) -> None:
         """Run every unfinished step, in order, under the run's lock.
 
         Args:
-            only: Run just this stage; the earlier ones must be finished.
             overwrite: Redo steps whose configuration changed, instead of refusing.
             say: Receives one line per step.
 
@@ -167,59 +206,78 @@ class Pipeline:
             MissingFileError: With `only`, an earlier stage is not finished.
         """
         with self.run.lock():
-            chosen = [step for step in self.steps if only in (None, step.stage)]
-            stale = [step for step in chosen if step.state() == "changed" and step.stage != "evaluate"]
+            chosen = [step for step in self.steps if self.only in (None, step.stage)]
+            states = {step.name: step.state() for step in chosen}
+            stale = [step for step in chosen if states[step.name] == "changed" and step.stage != "evaluate"]
             if stale and not overwrite:
-                raise RunMismatchError(_explain_stale(stale))
-            if only:
-                for step in self._before(only):
-                    self.run.require(step.folder)
-                    if step.state() == "changed":
-                        raise RunMismatchError(_explain_stale([step], f"`grasper {step.stage} --overwrite`"))
-            if any(step.key.get("model") for step in stale):
+                raise RunMismatchError(_explain_stale(stale[0]))
+            self._require_inputs(chosen)
+            unfinished = [step for step in chosen if states[step.name] != "done" or step.stage == self.only == "evaluate"]
+            if any(step.settings.get("model") for step in unfinished):
                 require_model(self.config.model)  # before anything is given up for it
-            write_text(self.run.root / "config.yaml", dump_config(self.config))
+            self._record_config(unfinished)
             for step in chosen:
-                self._carry_out_step(step, say)
-                if step.stage == "prepare" and any(later.state() != "done" for later in chosen):
+                if step in unfinished:
+                    self._carry_out_step(step, states[step.name], say)
+                else:
+                    say(f"{step.name}: finished earlier ({step.folder})")
+                if step.stage == "prepare" and len(unfinished) > (step in unfinished):
                     self.work.require_targets()  # before hours are spent on what leads to them
 
-    def _before(self, stage: str) -> Iterator[Step]:
-        """The steps that a stage reads from."""
-        reads = {
-            "prepare": (),
-            "predict": ("prepare",),
-            "align": ("prepare", "predict"),
-            "synthesize": ("prepare", "predict", "align"),
-            "generate": ("prepare", "predict", "align", "synthesize"),
-            "evaluate": ("prepare", "generate"),
-        }[stage]
-        return (step for step in self.steps if step.stage in reads)
+    def _require_inputs(self, chosen: Sequence[Step]) -> None:
+        """Raise where a step that is read, and not itself to be done, is unfinished, damaged or of another configuration."""
+        for step in {read.name: read for reader in chosen for read in reader.reads if read not in chosen}.values():
+            state = step.state()
+            if state == "changed" and (step.folder / "manifest.json").exists():
+                raise RunMismatchError(_explain_stale(step, f"`grasper {step.stage} --overwrite`"))
+            self.run.require(step.folder)
+            if state == "more to do":
+                raise RunMismatchError(f"{step.folder} does not hold all targets that are asked for; run `grasper {step.stage}` with them first")
 
-    def _carry_out_step(self, step: Step, say: Callable[[str], None]) -> None:
-        state = step.state()
-        if state == "done":
-            say(f"{step.name}: finished earlier ({step.folder})")
-            return
+    def _record_config(self, steps: Iterable[Step]) -> None:
+        """Keep in `config.yaml` what the folders are made with: of the present configuration only what these steps read."""
+        path, now, steps = self.run.root / "config.yaml", self.config, list(steps)
+        if not path.exists():
+            write_text(path, dump_config(now))
+        elif steps:
+            kept = load_config(path)
+            names = ["seed", *(section for step in steps for section in step.sections)]
+            if any(step.scope for step in steps):
+                names += ["split", "limit", "tasks"]
+            changes = {name: getattr(now, name) for name in names}
+            methods = tuple(dict.fromkeys([*kept.methods, *now.methods]))
+            write_text(path, dump_config(kept.model_copy(update={**changes, "methods": methods})))
+
+    def _carry_out_step(self, step: Step, state: State, say: Callable[[str], None]) -> None:
         if state == "changed":
             shutil.rmtree(step.folder)
         step.folder.mkdir(parents=True, exist_ok=True)
-        elapsed_path = step.folder / "started.json"
-        if state != "cut off":
-            write_json(elapsed_path, {"fingerprint": step.fingerprint, "key": step.key, "seconds": 0.0})
-        say(f"{step.name}: {'resuming' if state == 'cut off' else 'running'}")
-        earlier = read_json(elapsed_path)["seconds"]
+        started_path, manifest = step.folder / "started.json", read_manifest(step.folder)
+        earlier = read_json(started_path)["seconds"] if state == "cut off" else manifest["seconds"] if manifest else 0.0
+
+        def note(seconds: float) -> None:
+            write_json(started_path, {"fingerprint": step.fingerprint, "key": step.key, "seconds": seconds})
+
+        note(earlier)
+        (step.folder / "manifest.json").unlink(missing_ok=True)
+        say(f"{step.name}: {_WORDS.get(state, 'running')}")
         started = time.monotonic()
         try:
             counts = step.work(step.folder)
         except BaseException:
-            seconds = earlier + time.monotonic() - started
-            write_json(elapsed_path, {"fingerprint": step.fingerprint, "key": step.key, "seconds": seconds})
+            note(earlier + time.monotonic() - started)
             raise
         seconds = earlier + time.monotonic() - started
-        self.run.finish(step.folder, key=step.key, seed=self.config.seed, counts=counts, seconds=seconds)
-        elapsed_path.unlink()
+        self.run.finish(step.folder, key=step.key, seed=self.config.seed, counts=counts, seconds=seconds, scope=step.scope)
+        started_path.unlink()
         say(f"{step.name}: done in {seconds:.1f} s ({step.folder})")
+
+
+_WORDS = {
+    "cut off": "resuming",
+    "more to do": "writing what is missing",
+    "damaged": "a file was damaged or lost; keeping what is whole, writing the rest",
+}
 
 
 def dump_config(config: Config) -> str:
@@ -229,14 +287,25 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _covers(have: Mapping[str, Any], want: Mapping[str, Any]) -> bool:
+    """Whether a folder that is complete for some targets and tasks holds all that are asked."""
+    if not want:
+        return True
+    enough = have.get("limit") is None or (want["limit"] is not None and want["limit"] <= have["limit"])
+    return have.get("split") == want["split"] and enough and set(want.get("tasks", ())) <= set(have.get("tasks", ()))
+
+
+def _present(*steps: Step | None) -> tuple[Step, ...]:
+    return tuple(step for step in steps if step is not None)
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, entry in value.items():
-        flat |= _flat(entry, f"{prefix}{name}.") if isinstance(entry, dict) else {f"{prefix}{name}": entry}
+        flat |= _flat(entry, f"{prefix}{name}.") if isinstance(entry, Mapping) else {f"{prefix}{name}": entry}
     return flat
 
 
-def _explain_stale(steps: Sequence[Step], remedy: str = "--overwrite") -> str:
-    step = steps[0]
+def _explain_stale(step: Step, remedy: str = "--overwrite") -> str:
     differences = "; ".join(step.differences()[:4])
     return f"{step.folder} was written by another configuration ({differences}); choose another --run, or redo it with {remedy}"

@@ -5,7 +5,7 @@ A record is identified by `review_id`; leakage is a matter of record identity, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -65,6 +65,10 @@ class Example:
     split: Split
     cutoff: int | None = None
     is_repeated: bool = False
+    is_request: bool = False
+    """Asked by user and item, outside the benchmark: `target` holds the given fields only, and any review of this user about this item is hidden."""
+    history: tuple[Review, ...] | None = None
+    """The reviews that somebody brings along who is not in the tables; None for known users."""
 
     @property
     def user_id(self) -> str:
@@ -91,7 +95,8 @@ class Request:
 def request_for(example: Example, task: Task, item: Item) -> Request:
     """The request of one task; the single place where a target's fields become visible (PGraphRAG, Sec. 3).
 
-    `long` sees the title, or rating and item name where the target has no title; `title` sees the text; `rating` sees both.
+    `long` sees the title, or rating and item name where the target has no title; `title` sees the text; `rating` sees both. A request outside
+    the benchmark holds nothing but what was given, so it is seen whole.
     """
     target = example.target
     has_title = bool(target.title)
@@ -102,7 +107,7 @@ def request_for(example: Example, task: Task, item: Item) -> Request:
         item=item,
         title=target.title if task in ("long", "rating") and has_title else None,
         text=target.text if task in ("title", "rating") else None,
-        rating=target.rating if task == "long" and not has_title else None,
+        rating=target.rating if task == "long" and (not has_title or example.is_request) else None,
     )
 
 
@@ -142,6 +147,11 @@ class SyntheticReview:
     tokens_in: int = 0
     tokens_out: int = 0
 
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> SyntheticReview:
+        """The review that `asdict` turned into a mapping."""
+        return cls(**{**record, "item": Item(**record["item"])})
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -176,11 +186,18 @@ class Output:
     """Of the ratings 1–5; empty for texts, and where the model gives none."""
     evidence: tuple[str, ...] = ()
     """Ids of the real reviews in the prompt."""
+    notes: tuple[dict[str, str], ...] = ()
+    """What the reasoners of a method with trajectories wrote, step by step, and the draft of each step."""
     tokens_in: int = 0
     tokens_out: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Output:
+        """The output that `to_json` turned into a mapping."""
+        return cls(**{**record, **{name: tuple(record.get(name, ())) for name in ("samples", "probabilities", "evidence", "notes")}})
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,11 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
@@ -41,12 +43,8 @@ def fingerprint(value: Any) -> str:
 
 
 def fingerprint_file(path: Path) -> str:
-    """A short hash of a file's content."""
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        while chunk := handle.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()[:16]
+    """A short hash of a file's content; a file that has not changed is read once."""
+    return _sha256(path)[:16]
 
 
 @contextmanager
@@ -72,6 +70,11 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write a JSONL file at once or not at all."""
+    write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
@@ -84,7 +87,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise MissingFileError(f"{path} does not exist") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RunMismatchError(f"{path} is not valid JSON ({error}); delete it and run the stage again") from None
+        raise RunMismatchError(f"{path} is not valid JSON ({error}); redo the stage with --overwrite") from None
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -102,50 +105,99 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return records
 
 
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The records of a `BatchLog`, in the order they were written; those of a batch that was cut off are left out.
+
+    Raises:
+        MissingFileError: The file does not exist.
+        RunMismatchError: A line is damaged.
+    """
+    if not path.exists():
+        raise MissingFileError(f"{path} does not exist; run `grasper {path.parent.parent.name}` first")
+    batches, _, damage = _read_batches(path.read_bytes())
+    if damage:
+        raise RunMismatchError(f"{path} {damage}; run `grasper {path.parent.parent.name}` again: it keeps what is whole and writes the rest")
+    return [record for batch in batches for record in batch.records]
+
+
 class BatchLog:
     """A JSONL file that grows by whole batches and resumes after a kill.
 
-    Each batch ends with a line `{"batch": i}`; records after the last such line belong to a batch that was cut off and are dropped on opening.
+    Each batch ends with a line `{"batch": number, "done": keys, "crc32": checksum}`; records after the last such line belong to a batch that was cut
+    off and are dropped on opening. So is a batch whose checksum is wrong; where batches name what they hold (`done`), those behind it stay.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.records: list[dict[str, Any]] = []
         """Records of all finished batches."""
+        self.done: set[str] = set()
+        """What the finished batches hold, where they say so."""
         self.num_batches = 0
-        """Finished batches; work goes on with this one."""
-        self._open()
-
-    def _open(self) -> None:
+        """Finished batches; work that follows a fixed plan goes on with this one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        content = self.path.read_bytes() if self.path.exists() else b""
-        kept, position = 0, 0
-        batch: list[dict[str, Any]] = []
-        for line in content.splitlines(keepends=True):
-            position += len(line)
-            if not line.endswith(b"\n"):
-                break
-            record = json.loads(line)
-            if set(record) == {"batch"}:
-                self.records.extend(batch)
-                self.num_batches, kept, batch = record["batch"] + 1, position, []
-            else:
-                batch.append(record)
-        if kept < len(content):
-            with self.path.open("r+b") as handle:
-                handle.truncate(kept)
+        content = path.read_bytes() if path.exists() else b""
+        batches, kept, _ = _read_batches(content)
+        for batch in batches:
+            self.records += batch.records
+            self.done.update(batch.done)
+        self.num_batches = len(batches)
+        if kept != content:
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(kept)
 
-    def append(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Write one finished batch and force it to disk."""
+    def append(self, records: Iterable[Mapping[str, Any]], *, done: Sequence[str] | None = None) -> None:
+        """Write one finished batch and force it to disk.
+
+        Args:
+            done: Keys of the work that the batch holds, which may yield no record at all; None where work follows a fixed plan.
+        """
         batch = [dict(record) for record in records]
-        lines = [json.dumps(record, ensure_ascii=False) for record in batch]
-        lines.append(json.dumps({"batch": self.num_batches}))
-        with self.path.open("a", encoding="utf-8") as handle:
-            handle.write("\n".join(lines) + "\n")
+        lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in batch).encode("utf-8")
+        marker = {"batch": self.num_batches, **({} if done is None else {"done": list(done)}), "crc32": zlib.crc32(lines)}
+        with self.path.open("ab") as handle:
+            handle.write(lines + json.dumps(marker, ensure_ascii=False).encode("utf-8") + b"\n")
             handle.flush()
             os.fsync(handle.fileno())
         self.records.extend(batch)
+        self.done.update(done or ())
         self.num_batches += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    records: list[dict[str, Any]]
+    done: list[str]
+
+
+def _read_batches(content: bytes) -> tuple[list[_Batch], bytes, str]:
+    """The whole batches of a log, the bytes that hold them, and the first damage (empty: none). An unfinished end is no damage."""
+    batches: list[_Batch] = []
+    kept, lines, damage = b"", b"", ""
+    for number, line in enumerate(content.splitlines(keepends=True), start=1):
+        if not line.endswith(b"\n"):
+            break
+        marker = _parsed(line) if line.startswith(b'{"batch": ') else None
+        if marker is None or not isinstance(marker.get("batch"), int):
+            lines += line
+            continue
+        records = [_parsed(entry) for entry in lines.splitlines()]
+        is_whole = None not in records and marker.get("crc32", zlib.crc32(lines)) == zlib.crc32(lines)
+        if is_whole and (not damage or "done" in marker):
+            batches.append(_Batch([record for record in records if record is not None], marker.get("done", [])))
+            kept += lines + line
+        elif not is_whole:
+            damage = damage or f"is damaged before line {number}"
+        lines = b""
+    return batches, kept, damage
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 @dataclass(frozen=True)
@@ -160,22 +212,39 @@ class Run:
 
     def manifest(self, folder: Path) -> dict[str, Any] | None:
         """The manifest of a finished stage folder, or None while it is unfinished."""
-        path = folder / "manifest.json"
-        return read_json(path) if path.exists() else None
+        return read_manifest(folder)
 
     def require(self, folder: Path) -> dict[str, Any]:
-        """The manifest of a stage that must be finished.
+        """The manifest of a stage that must be finished and whole.
 
         Raises:
             MissingFileError: The stage has not been run to its end.
+            RunMismatchError: One of its files is missing or is not the one that was written.
         """
         manifest = self.manifest(folder)
+        stage = folder.relative_to(self.root).parts[0]
         if manifest is None:
-            raise MissingFileError(f"{folder} is not complete; run `grasper {folder.relative_to(self.root).parts[0]}` or `grasper pipeline` first")
+            raise MissingFileError(f"{folder} is not complete; run `grasper {stage}` or `grasper pipeline` first")
+        if damage := find_damage(folder, manifest):
+            raise RunMismatchError(f"{damage}; run `grasper {stage}` again")
         return manifest
 
-    def finish(self, folder: Path, *, key: Mapping[str, Any], seed: int, counts: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """Write the manifest that marks `folder` as complete, and return it. `key` is what a later run compares to skip the stage."""
+    def finish(
+        self,
+        folder: Path,
+        *,
+        key: Mapping[str, Any],
+        seed: int,
+        counts: Mapping[str, Any],
+        seconds: float,
+        scope: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Write the manifest that marks `folder` as complete, and return it.
+
+        Args:
+            key: What decides the content; a later run compares it to skip the stage.
+            scope: For which targets the folder is complete.
+        """
         manifest = {
             "stage": folder.relative_to(self.root).as_posix(),
             "fingerprint": fingerprint(key),
@@ -183,7 +252,9 @@ class Run:
             "seed": seed,
             "versions": versions(),
             "commit": commit(),
+            "scope": dict(scope or {}),
             "counts": dict(counts),
+            "files": describe_files(folder),
             "seconds": round(seconds, 3),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
@@ -215,6 +286,55 @@ class Run:
         handle.truncate(0)
         handle.write(str(os.getpid()))
         handle.flush()
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a finished stage folder, or None where there is none.
+
+    Raises:
+        RunMismatchError: It is not one.
+    """
+    path = folder / "manifest.json"
+    if not path.exists():
+        return None
+    manifest = read_json(path)
+    if not isinstance(manifest, dict) or not {"fingerprint", "key", "counts", "seconds"} <= manifest.keys():
+        raise RunMismatchError(f"{path} is damaged, it holds no manifest; redo the stage with --overwrite")
+    return manifest
+
+
+_UNLISTED = ("manifest.json", "started.json")
+
+
+def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size in bytes and SHA-256 of every file of a stage folder, by relative path; checkpoints of a training are left out."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in _UNLISTED and "checkpoints" not in path.parts)
+    return {path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files}
+
+
+def find_damage(folder: Path, manifest: Mapping[str, Any]) -> str:
+    """The first file of a finished folder that is missing or not as it was written, in words; empty where all are whole."""
+    for name, facts in manifest.get("files", {}).items():
+        path = folder / name
+        if not path.is_file():
+            return f"{path} is missing"
+        size = path.stat().st_size
+        if size != facts["bytes"]:
+            return f"{path} is damaged: {size:,} bytes, expected {facts['bytes']:,}"
+        if _sha256(path) != facts["sha256"]:
+            return f"{path} is damaged: its content is not what was written"
+    return ""
+
+
+def _sha256(path: Path) -> str:
+    status = path.stat()
+    return _sha256_of(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _sha256_of(path: Path, size: int, modified: int) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def versions() -> dict[str, str]:

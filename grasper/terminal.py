@@ -69,7 +69,7 @@ def _cell(entry: dict[str, float | None] | None) -> str:
 
 def print_user(loaded: LoadedRun, user_id: str) -> None:
     """A user's history, predicted items, synthetic reviews and texts of every method, then the references."""
-    loaded.require_user(user_id)
+    user_id = loaded.asker.known_user(user_id)
     console, tables = _console(), loaded.tables
     examples = tables.examples
     targets = examples[(examples["user_id"] == user_id) & ~examples["split"].isin(["align", "held-out"])]

@@ -1,53 +1,45 @@
-"""What each step of a run does: reads the files of earlier stages, calls one stage, and hands it what it needs."""
+"""What each step of a run does: asks a system for what a stage's folder is to hold."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from grasper.config import Config
 from grasper.errors import ConfigError
 from grasper.methods import Method, get_method
+from grasper.records import Example
 from grasper.runs import Run, derive_seed
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from grasper.models.base import TextModel
-    from grasper.records import Example, SyntheticReview, Tables
+from grasper.system import by_example
+from grasper.workshop import Workshop
 
 
 class Work:
-    """The stages of one run, bound to its configuration; data and models are loaded when the first step needs them."""
+    """The stages of one run, bound to its configuration."""
 
     def __init__(self, config: Config, run: Run, methods: Sequence[Method]) -> None:
         self.config, self.run, self.methods = config, run, methods
-        self._models: dict[Path | None, TextModel] = {}
-
-    @cached_property
-    def tables(self) -> Tables:
-        from grasper.records import Tables
-
-        self.run.require(self.run.folder("prepare"))
-        return Tables.load(self.run.folder("prepare"))
+        self.workshop = Workshop(config, run)
 
     @cached_property
     def targets(self) -> list[Example]:
-        """The examples to be written, the same for every method."""
-        targets = self.tables.select(self.config.split, self.config.limit)
+        """The examples to be written, the same for every method.
+
+        Raises:
+            ConfigError: The split has none.
+        """
+        tables = self.workshop.tables
+        targets = tables.select(self.config.split, self.config.limit)
         if not targets:
-            splits = ", ".join(sorted(set(self.tables.examples["split"]))) or "none"
+            splits = ", ".join(sorted(set(tables.examples["split"]))) or "none"
             raise ConfigError(f"split '{self.config.split}' has no targets in this data set (splits with targets: {splits}); choose another --split")
         return targets
 
     def require_targets(self) -> None:
         """Raise ConfigError for a split without targets."""
         _ = self.targets
-
-    def _seed(self, *names: str) -> int:
-        return derive_seed(self.config.seed, *names)
 
     def prepare(self, folder: Path) -> dict[str, Any]:
         from grasper.prepare import prepare
@@ -57,111 +49,38 @@ class Work:
     def predict(self, folder: Path) -> dict[str, Any]:
         from grasper.predict import fit
 
-        return fit(self.config.predict, self.tables, folder, seed=self._seed("predict"))
-
-    def _candidates(self, method: Method) -> pd.DataFrame | None:
-        if not method.uses_predictor:
-            return None
-        import pandas as pd
-
-        folder = self.run.folder("predict")
-        self.run.require(folder)
-        return pd.read_parquet(folder / "candidates.parquet")
-
-    def _adapter(self, method: Method) -> Path | None:
-        if method.training == "none":
-            return None
-        folder = self.run.folder("align", method.aligned_as)
-        self.run.require(folder)
-        adapter = folder / "adapter"
-        return adapter if adapter.is_dir() else None
-
-    def _model(self, adapter: Path | None = None) -> TextModel:
-        if adapter not in self._models:
-            from grasper.models import open_model
-
-            self._models.clear()  # one model in memory at a time
-            self._models[adapter] = open_model(self.config.model, adapter)
-        return self._models[adapter]
+        return fit(self.config.predict, self.workshop.tables, folder, seed=self._seed("predict"))
 
     def align(self, method: Method, folder: Path) -> dict[str, Any]:
         from grasper.align import align, select_pairs
+        from grasper.align.stage import is_trainable
+        from grasper.synthesize import load_synthetic, synthesize
 
-        config, model = self.config, self._model()
-        pairs = select_pairs(self.tables, "align", config.align.num_pairs, seed=self._seed("align"))
-        held_out = select_pairs(self.tables, "held-out", config.align.num_held_out, seed=self._seed("align"))
-        context: list[SyntheticReview] = []
+        config, tables = self.config.align, self.workshop.tables
+        system = self.workshop.system(method, is_aligned=False)
+        pairs = select_pairs(tables, "align", config.num_pairs, seed=self._seed("align"))
+        # Held-out pairs are for losses and rounds, which a backbone that cannot be trained has none of.
+        held_out = select_pairs(tables, "held-out", config.num_held_out, seed=self._seed("align")) if is_trainable(system.desk.model) else []
         counts: dict[str, Any] = {}
+        context = []
         if method.predicted != "none":
             # The pairs see synthetic reviews as the targets will; the unaligned model writes them.
-            counts["context"] = self._write_synthetic(method, [*pairs, *held_out], model, folder / "context")
-            context = read_synthetic(folder / "context")
-        return counts | align(
-            config.align,
-            config.prompts,
-            method,
-            self.tables,
-            pairs,
-            held_out,
-            context,
-            model,
-            folder,
-            ranker=config.generate.ranker,
-            seed=self._seed("align", method.name),
-        )
-
-    def _write_synthetic(self, method: Method, examples: Sequence[Example], model: TextModel, folder: Path) -> dict[str, Any]:
-        from grasper.synthesize import synthesize
-
-        config = self.config
-        candidates = self._candidates(method)
-        seed = self._seed("synthesize")
-        return synthesize(
-            config.synthesize,
-            config.prompts,
-            method,
-            self.tables,
-            list(examples),
-            candidates,
-            model,
-            folder,
-            ranker=config.generate.ranker,
-            seed=seed,
-            **self._exemplars(method),
-        )
+            counts["context"] = synthesize(system.synthesize, [*pairs, *held_out], folder / "context", name=method.name)
+            context = load_synthetic(folder / "context" / "synthetic.jsonl")
+        return counts | align(config, system.desk, pairs, held_out, context, folder, seed=self._seed("align", method.name))
 
     def synthesize(self, method: Method, folder: Path) -> dict[str, Any]:
-        return self._write_synthetic(method, self.targets, self._model(self._adapter(method)), folder)
+        from grasper.synthesize import synthesize
+
+        return synthesize(self.workshop.system(method).synthesize, self.targets, folder, name=method.name)
 
     def generate(self, method: Method, folder: Path) -> dict[str, Any]:
         from grasper.generate import generate
+        from grasper.synthesize import load_synthetic
 
-        config = self.config
-        synthetic = read_synthetic(self.run.folder("synthesize", method.name)) if method.predicted != "none" else []
-        model = self._model(self._adapter(method)) if method.uses_model else None
-        seed = self._seed("generate")
-        return generate(
-            config.generate,
-            config.prompts,
-            method,
-            self.tables,
-            self.targets,
-            config.tasks,
-            synthetic,
-            model,
-            folder,
-            seed=seed,
-            **self._exemplars(method),
-        )
-
-    def _exemplars(self, method: Method) -> dict[str, Any]:
-        """Gold paths shown in the prompt, for a backbone that cannot be fine-tuned."""
-        folder = self.run.folder("align", method.aligned_as)
-        if method.training == "none" or self.config.model.kind == "local" or not (folder / "manifest.json").exists():
-            return {}
-        from grasper.align.exemplars import ExemplarIndex
-
-        return {"exemplars": ExemplarIndex.load(folder, self.config.align.exemplars)}
+        written = load_synthetic(self.run.folder("synthesize", method.name) / "synthetic.jsonl") if method.predicted != "none" else []
+        write = partial(self.workshop.system(method).write, synthetic=by_example(written))
+        return generate(write, self.targets, self.config.tasks, folder, name=method.name)
 
     def evaluate(self, folder: Path) -> dict[str, Any]:
         from grasper.evaluate import evaluate
@@ -170,11 +89,10 @@ class Work:
         run, names = self.run, [method.name for method in self.methods]
         outputs = {name: run.folder("generate", name) / "outputs.jsonl" for name in names}
         synthetic = {method.name: run.folder("synthesize", method.name) / "synthetic.jsonl" for method in self.methods if method.predicted != "none"}
-        predicting = next((method for method in self.methods if method.uses_predictor), None)
-        candidates = self._candidates(predicting) if predicting else None
+        candidates = self.workshop.candidates if any(method.uses_predictor for method in self.methods) else None
         return evaluate(
             self.config.evaluate,
-            self.tables,
+            self.workshop.tables,
             self.targets,
             outputs,
             folder,
@@ -190,20 +108,15 @@ class Work:
         )
 
     def cost(self, method: str) -> dict[str, float]:
-        """Seconds and tokens of writing with a method (synthesize + generate), and the seconds of its alignment."""
-        cost: dict[str, float] = {"seconds": 0.0, "tokens_in": 0, "tokens_out": 0, "align_seconds": 0.0}
-        for stage in ("synthesize", "generate"):
-            if manifest := self.run.manifest(self.run.folder(stage, method)):
-                cost["seconds"] += manifest["seconds"]
-                for name in ("tokens_in", "tokens_out"):
-                    cost[name] += manifest["counts"].get(name, 0)
-        if manifest := self.run.manifest(self.run.folder("align", get_method(method).aligned_as)):
-            cost["align_seconds"] = manifest["seconds"]
+        """Seconds and tokens of writing with a method (synthesize + generate), and those of its alignment."""
+        cost: dict[str, float] = dict.fromkeys(("seconds", "tokens_in", "tokens_out", "align_seconds", "align_tokens_in", "align_tokens_out"), 0)
+        for stage, name, prefix in (("synthesize", method, ""), ("generate", method, ""), ("align", get_method(method).aligned_as, "align_")):
+            if manifest := self.run.manifest(self.run.folder(stage, name)):
+                cost[f"{prefix}seconds"] += manifest["seconds"]
+                for counts in (manifest["counts"], manifest["counts"].get("context", {})):
+                    for tokens in ("tokens_in", "tokens_out"):
+                        cost[f"{prefix}{tokens}"] += counts.get(tokens, 0)
         return {name: round(value, 3) for name, value in cost.items()}
 
-
-def read_synthetic(folder: Path) -> list[SyntheticReview]:
-    """All synthetic reviews of a finished synthesize folder, rejected ones included."""
-    from grasper.synthesize import load_synthetic
-
-    return load_synthetic(folder / "synthetic.jsonl")
+    def _seed(self, *names: str) -> int:
+        return derive_seed(self.config.seed, *names)

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import grasper
-from grasper.api import as_reviews, load_run, newest_run
+from grasper.api import LoadedRun, as_reviews, load_run, newest_run
 from grasper.errors import ConfigError, DataFormatError, MissingFileError, UnknownIdError
-from grasper.pipeline import Pipeline
-from grasper.records import Review
+from grasper.methods import METHODS, get_method
+from grasper.pipeline import Pipeline, dump_config
+from grasper.records import Review, request_for
 from grasper.runs import Run
 
 
@@ -18,10 +23,32 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with data and a fitted predictor, without any language model."""
     folder = tmp_path_factory.mktemp("api") / "runs" / "small"
     config = grasper.load_config(None, ["predict.max_epochs=2", "methods=[grasper]"])
-    pipeline = Pipeline(config, Run(folder))
     for stage in ("prepare", "predict"):
-        pipeline.carry_out(only=stage, say=lambda line: None)
+        Pipeline(config, Run(folder), only=stage).carry_out(say=lambda line: None)
     return folder
+
+
+def with_scripted_model(run_dir: Path) -> Path:
+    """The same run, as if its texts were written by a model that answers from a list."""
+    copy = run_dir.parent / "scripted"
+    if not copy.exists():
+        shutil.copytree(run_dir, copy)
+        settings = grasper.load_config(run_dir / "config.yaml", ["model.kind=scripted"])
+        (copy / "config.yaml").write_text(dump_config(settings), encoding="utf-8")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def numbered_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run over a table whose users and items are numbers."""
+    folder = tmp_path_factory.mktemp("numbers")
+    rows = [(5000 + number % 40, 10001 + (7 * number) % 9, f"text number {number} about this", 1 + number % 5) for number in range(200)]
+    pd.DataFrame(rows, columns=["user_id", "item_id", "text", "rating"]).to_csv(folder / "reviews.csv", index=False)
+    settings = ["prepare.source=table", f"prepare.data={folder / 'reviews.csv'}", "prepare.split=users", "predict.encoder=popularity"]
+    config = grasper.load_config(None, [*settings, "prepare.columns.title=null", "prepare.columns.timestamp=null"])
+    for stage in ("prepare", "predict"):
+        Pipeline(config, Run(folder / "run"), only=stage).carry_out(say=lambda line: None)
+    return folder / "run"
 
 
 def test_known_users_get_unseen_items_with_falling_scores(run_dir: Path) -> None:
@@ -58,6 +85,8 @@ def test_bad_questions_are_named(run_dir: Path, tmp_path: Path, monkeypatch: pyt
         as_reviews([{"item_id": "a"}, {"text": "no item"}])
     with pytest.raises(ConfigError, match="k is 0"):
         grasper.predict_items([], k=0, run=run_dir)
+    with pytest.raises(DataFormatError, match=r"entry 1 is 'mira'"):
+        grasper.predict_items([{"item_id": load_run(run_dir).tables.items["item_id"].iloc[0]}, "mira"], run=run_dir)
     with pytest.raises(MissingFileError, match="not complete"):
         load_run(tmp_path / "absent").config  # noqa: B018
     monkeypatch.chdir(tmp_path)
@@ -68,6 +97,133 @@ def test_bad_questions_are_named(run_dir: Path, tmp_path: Path, monkeypatch: pyt
 def test_newest_run_wins(run_dir: Path) -> None:
     """Without a name, the run whose predictor was finished last."""
     assert newest_run(run_dir.parent) == run_dir
+
+
+def test_somebody_without_history_gets_items_too(run_dir: Path) -> None:
+    """With an item in mind, which is never predicted itself, and without one; the item changes the answer."""
+    item = load_run(run_dir).tables.items["item_id"].iloc[3]
+    alone, near = grasper.predict_items([], k=5, run=run_dir), grasper.predict_items([], k=5, near=item, run=run_dir)
+    assert len(alone) == len(near) == 5
+    assert item not in set(near["item_id"])
+    assert alone["score"].tolist() != near["score"].tolist()
+    system = load_run(with_scripted_model(run_dir)).workshop.system(get_method("grasper"), is_aligned=False)
+    example = load_run(run_dir).asker.request([], item, "long", title="A quiet stay")
+    assert len(system.items_of(example)) == 3
+
+
+def test_ids_of_any_kind_are_found_as_files_hold_them(numbered_run: Path) -> None:
+    """Whole numbers, numpy's and floats that are whole; a generator of ids; what is not found names similar ids."""
+    for one in (5009, np.int64(5009), 5009.0, "5009"):
+        assert set(grasper.predict_items(one, k=2, run=numbered_run)["user_id"]) == {"5009"}
+    assert len(grasper.predict_items((user for user in (5009, "5010")), k=2, run=numbered_run)) == 4
+    assert str(grasper.personalize(5009, 10001, method="copy", run=numbered_run)) != ""
+    with pytest.raises(UnknownIdError, match=r"user '509' is not in .* e\.g\. 50\d9"):
+        grasper.predict_items(509, run=numbered_run)
+
+
+def test_what_the_user_wrote_about_the_item_is_never_shown(run_dir: Path) -> None:
+    """A request that names user and item, and no record: the user's own review of it is hidden, whatever the method."""
+    loaded = load_run(with_scripted_model(run_dir))
+    reviews = loaded.tables.reviews
+    training = reviews[reviews["split"] == "train"]
+    for user in training["user_id"].value_counts().index[:4]:
+        own = training[training["user_id"] == user].iloc[0]
+        for name in ("lamp", "pgraphrag", "grasper-no-synthetic"):
+            system = loaded.workshop.system(get_method(name), is_aligned=False)
+            example = loaded.asker.request(user, own["item_id"], "long", title="Once more")
+            answer = system.personalize("long", [example])[0]
+            assert answer.output.evidence
+            assert own["review_id"] not in answer.output.evidence
+            assert not any(own["text"] in message.content for prompt in system.desk.model.prompts for message in prompt.messages)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", ["scripted", "local"])
+def test_a_target_of_the_run_gets_the_runs_own_output(tmp_path: Path, kind: str) -> None:
+    """For every method: asked with the fields that the task gives, text, path, evidence, synthetic reviews and costs are those of the run."""
+    methods = METHODS.names() if kind == "scripted" else ["none", "copy", "grasper-random-items"]
+    settings = ["align.num_pairs=3", "align.num_held_out=1", "align.num_samples=1", "predict.max_epochs=1", f"model.kind={kind}", "align.epochs=1"]
+    config = grasper.load_config(None, [*settings, "align.sources=[analysed]", "align.reward_threshold=0"], methods=methods, limit=2)
+    Pipeline(config, Run(tmp_path)).carry_out(say=lambda line: None)
+    loaded = load_run(tmp_path)
+    checked = 0
+    for name in methods:
+        for output in loaded.outputs(name):
+            target = next(example for example in loaded.tables.select("dev-a") if example.example_id == output.example_id)
+            request = request_for(target, output.task, loaded.tables.item(target.item_id))
+            given = {"title": request.title, "text": request.text, "rating": request.rating}
+            result = grasper.personalize(target.user_id, target.item_id, task=output.task, method=name, run=tmp_path, **given)  # type: ignore[arg-type]
+            assert result.output == output
+            assert list(result.synthetic) == [
+                review for review in loaded.synthetic(name) if review.example_id == output.example_id and review.rejected is None
+            ]
+            if kind == "scripted":  # computed anew by the same system, not looked up
+                again = loaded.workshop.system(get_method(name)).personalize(output.task, [target])[0]
+                assert again.output.evidence == output.evidence
+            checked += 1
+    assert checked == 6 * len(methods)
+
+
+def test_an_unaligned_method_is_refused(run_dir: Path) -> None:
+    """The untuned model never writes in the place of the aligned one."""
+    item = load_run(run_dir).tables.items["item_id"].iloc[0]
+    with pytest.raises(MissingFileError, match=r"align/grasper is not complete; run `grasper align`"):
+        grasper.personalize([], item, run=run_dir)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"task": "review"}, "unknown task 'review'; known: long"),
+        ({"rating": 9}, "'rating' is 9, expected a number from 1 to 5"),
+        ({"rating": "many"}, "'rating' is 'many'"),
+        ({"title": ["a", "b"]}, r"title is \['a', 'b'\], expected text"),
+        ({"text": "given"}, "task 'long' is not given a text; it takes title and rating"),
+        ({"task": "title"}, "task 'title' needs the text"),
+        ({"task": "rating"}, "task 'rating' needs the text or the title"),
+    ],
+)
+def test_fields_that_a_task_cannot_take_are_named(run_dir: Path, fields: dict[str, Any], message: str) -> None:
+    item = load_run(run_dir).tables.items["item_id"].iloc[0]
+    with pytest.raises(ConfigError, match=message):
+        grasper.personalize([], item, method="none", run=run_dir, **fields)
+
+
+def test_histories_are_read_as_files_are(run_dir: Path) -> None:
+    """Dates as text, as timestamps of pandas and as seconds, numbers as text, missing values of every kind, halves of characters."""
+    item = load_run(run_dir).tables.items["item_id"].iloc[0]
+    days = pd.to_datetime(["2024-05-01"] * 4)
+    table = pd.DataFrame({"item_id": [item] * 4, "timestamp": days, "rating": [5, None, float("nan"), 4], "title": [None] * 4})
+    assert {review.timestamp for review in as_reviews(table)} == {1714521600}
+    assert [review.rating for review in as_reviews(table)] == [5.0, None, None, 4.0]
+    (review,) = as_reviews({"item_id": item, "timestamp": "2024-05-01", "rating": "5", "text": "half \ud83d of it ", "title": float("nan")})
+    assert (review.timestamp, review.rating, review.text, review.title) == (1714521600, 5.0, "half  of it", None)
+    with pytest.raises(DataFormatError, match=r"entry 1.*'rating' is 7"):
+        as_reviews([{"item_id": item}, {"item_id": item, "rating": 7}])
+    assert len(grasper.predict_items(table, k=3, run=run_dir)) == 3
+
+
+def test_data_and_models_are_opened_once(run_dir: Path) -> None:
+    """A second question finds the same system; all methods share one review store."""
+    loaded = load_run(with_scripted_model(run_dir))
+    systems = [loaded.workshop.system(get_method(name)) for name in ("lamp", "pgraphrag", "lamp")]
+    assert systems[0] is systems[2]
+    assert systems[0].desk.store is systems[1].desk.store
+    assert systems[0].desk.model is systems[2].desk.model
+    assert load_run(run_dir) is load_run(str(run_dir))
+
+
+def test_threads_get_what_one_after_another_get(run_dir: Path) -> None:
+    """A new run object, asked first by eight threads at once: the same answers as in turn."""
+    loaded = load_run(run_dir)
+    item, users = loaded.tables.items["item_id"].iloc[0], list(dict.fromkeys(loaded.tables.reviews["user_id"]))[:8]
+
+    def ask(loaded: LoadedRun, user: str) -> str:
+        return str(loaded.personalize(user, item, title="A quiet stay", method="pgraphrag"))
+
+    fresh = LoadedRun(run_dir)
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(lambda user: ask(fresh, user), users))
+    assert together == [ask(LoadedRun(run_dir), user) for user in users]
 
 
 def test_a_method_without_model_personalizes(run_dir: Path) -> None:

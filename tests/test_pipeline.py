@@ -6,13 +6,14 @@ import pytest
 
 from grasper.config import Config, load_config
 from grasper.errors import ConfigError, DataFormatError, MissingFileError, ModelNotFoundError, RunMismatchError, UnknownMethodError
+from grasper.generate import load_outputs
 from grasper.pipeline import Pipeline
 from grasper.runs import Run
 
 
-def plan(tmp_path: Path, *overrides: str, methods: tuple[str, ...] = ("copy",)) -> Pipeline:
+def plan(tmp_path: Path, *overrides: str, methods: tuple[str, ...] = ("copy",), limit: int = 4, only: str | None = None) -> Pipeline:
     """A plan over the bundled data that needs no language model."""
-    return Pipeline(load_config(None, overrides, methods=methods, limit=4), Run(tmp_path / "run"))
+    return Pipeline(load_config(None, overrides, methods=methods, limit=limit), Run(tmp_path / "run"), only=only)
 
 
 def carry_out(pipeline: Pipeline, **options: object) -> list[str]:
@@ -55,20 +56,96 @@ def test_a_finished_plan_is_skipped_and_new_methods_join(tmp_path: Path) -> None
     assert all("finished earlier" in line for line in carry_out(plan(tmp_path)))
     metrics = tmp_path / "run/evaluate/metrics.json"
     written = metrics.stat().st_mtime_ns
-    more = plan(tmp_path, "tasks=[long]")
-    assert [step.name for step in more.steps if step.state() == "changed"] == ["generate/copy", "evaluate"]
+    fewer = plan(tmp_path, "tasks=[long]")
+    assert [step.name for step in fewer.steps if step.state() == "changed"] == ["evaluate"]
     assert metrics.stat().st_mtime_ns == written
+
+
+def test_more_targets_and_tasks_add_to_what_is_there(tmp_path: Path) -> None:
+    """A larger limit writes the missing texts behind the old ones; a smaller one finds all that it asks for."""
+    carry_out(plan(tmp_path, "tasks=[long]", limit=3))
+    outputs = tmp_path / "run/generate/copy/outputs.jsonl"
+    before = outputs.read_bytes()
+    more = plan(tmp_path, limit=6)
+    assert {step.name: step.state() for step in more.steps} == {"prepare": "done", "generate/copy": "more to do", "evaluate": "changed"}
+    assert "generate/copy: writing what is missing" in carry_out(more)
+    assert outputs.read_bytes().startswith(before)
+    whole = Pipeline(more.config, Run(tmp_path / "whole"))
+    carry_out(whole)
+    grown, undisturbed = (sorted(map(repr, load_outputs(root / "generate/copy/outputs.jsonl"))) for root in (tmp_path / "run", tmp_path / "whole"))
+    assert grown == undisturbed
+    assert plan(tmp_path, "tasks=[rating]", limit=2).steps[1].state() == "done"
 
 
 def test_another_configuration_is_refused_and_overwrite_redoes_it(tmp_path: Path) -> None:
     """The error names the difference; nothing is touched until the user says so."""
     carry_out(plan(tmp_path))
-    other = plan(tmp_path, "tasks=[rating]")
-    with pytest.raises(RunMismatchError, match=r"generate/copy.*tasks"):
+    other = plan(tmp_path, "generate.top_p=0.5")
+    with pytest.raises(RunMismatchError, match=r"generate/copy.*generate\.top_p: 0\.9 → 0\.5"):
         carry_out(other)
     assert plan(tmp_path).steps[1].state() == "done"
     carry_out(other, overwrite=True)
     assert {step.state() for step in other.steps} == {"done"}
+
+
+def test_the_runs_configuration_is_what_its_folders_were_made_with(tmp_path: Path) -> None:
+    """One-off options of a command reach `config.yaml` only where they made something."""
+    path = tmp_path / "run/config.yaml"
+    carry_out(plan(tmp_path))
+    carry_out(plan(tmp_path, "evaluate.bootstrap_samples=200", "model.name=no/such-model", "predict.top_k=3", limit=2, only="evaluate"))
+    kept = load_config(path)
+    assert (kept.evaluate.bootstrap_samples, kept.model.name, kept.predict.top_k, kept.limit, kept.methods) == (200, "nano", 10, 4, ("copy",))
+    carry_out(plan(tmp_path, "predict.max_epochs=1", "predict.top_k=3", methods=("grasper",), only="predict"))
+    assert load_config(path).predict.top_k == 3
+    carry_out(plan(tmp_path, limit=5))
+    assert load_config(path).limit == 5
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "removed"])
+def test_damage_is_told_and_mended_by_running_again(tmp_path: Path, damage: str) -> None:
+    """A file of a finished stage that is not what was written is never read; what is whole of it is kept."""
+    carry_out(plan(tmp_path))
+    outputs = tmp_path / "run/generate/copy/outputs.jsonl"
+    whole = outputs.read_bytes()
+    if damage == "removed":
+        outputs.unlink()
+    else:
+        outputs.write_bytes(whole[:-200] if damage == "cut" else whole.replace(b"the", b"teh", 1))
+    with pytest.raises(RunMismatchError, match=r"outputs\.jsonl.*run `grasper generate` again"):
+        carry_out(plan(tmp_path, only="evaluate"))
+    assert plan(tmp_path).steps[1].state() == "damaged"
+    carry_out(plan(tmp_path, only="generate"))
+    mended, undamaged = (sorted(line for line in content.splitlines() if b'"batch"' not in line) for content in (outputs.read_bytes(), whole))
+    assert mended == undamaged
+    carry_out(plan(tmp_path, only="evaluate"))
+
+
+def test_texts_of_unknown_origin_are_not_adopted(tmp_path: Path) -> None:
+    """Without its manifest nobody knows what a folder was made with: it is redone on demand only."""
+    carry_out(plan(tmp_path))
+    for content in (None, "{}", "[]", "{"):
+        path = tmp_path / "run/generate/copy/manifest.json"
+        path.unlink() if content is None else path.write_text(content)
+        with pytest.raises(RunMismatchError, match=r"manifest.*--overwrite"):
+            carry_out(plan(tmp_path, "generate.top_p=0.5"))
+        with pytest.raises((RunMismatchError, MissingFileError)):
+            carry_out(plan(tmp_path, only="evaluate"))
+        carry_out(plan(tmp_path), overwrite=True)
+
+
+def test_evaluation_needs_the_run_folder_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the raw data nor the model is looked at, and the numbers are made anew each time."""
+    table = tmp_path / "reviews.csv"
+    rows = [f"u{i},i{i % 3},{1 + i % 5},words number {i} of a review,title {i}" for i in range(400)]
+    table.write_text("user_id,item_id,rating,text,title\n" + "\n".join(rows), encoding="utf-8")
+    settings = ("prepare.source=table", f"prepare.data={table}", "prepare.split=users", "prepare.columns.timestamp=null")
+    carry_out(plan(tmp_path, *settings))
+    table.unlink()
+    metrics = tmp_path / "run/evaluate/metrics.json"
+    before = metrics.read_bytes()
+    metrics.write_text("{}")
+    carry_out(Pipeline(load_config(tmp_path / "run/config.yaml"), Run(tmp_path / "run"), only="evaluate"))
+    assert metrics.read_bytes() == before
 
 
 def test_nothing_is_given_up_for_a_model_that_is_not_there(tmp_path: Path) -> None:
@@ -84,12 +161,14 @@ def test_nothing_is_given_up_for_a_model_that_is_not_there(tmp_path: Path) -> No
 def test_a_single_stage_needs_its_inputs(tmp_path: Path) -> None:
     """`grasper evaluate` before `grasper generate` says what to run first."""
     with pytest.raises(MissingFileError, match="grasper prepare"):
-        carry_out(plan(tmp_path), only="generate")
-    carry_out(plan(tmp_path), only="prepare")
+        carry_out(plan(tmp_path, only="generate"))
+    carry_out(plan(tmp_path, only="prepare"))
     with pytest.raises(RunMismatchError, match="redo it with `grasper prepare --overwrite`"):
-        carry_out(plan(tmp_path, "prepare.history_limit=1"), only="generate", overwrite=True)
-    carry_out(plan(tmp_path), only="generate")
-    carry_out(plan(tmp_path), only="evaluate")
+        carry_out(plan(tmp_path, "prepare.history_limit=1", only="generate"), overwrite=True)
+    carry_out(plan(tmp_path, only="generate"))
+    with pytest.raises(RunMismatchError, match="does not hold all targets"):
+        carry_out(plan(tmp_path, limit=9, only="evaluate"))
+    carry_out(plan(tmp_path, only="evaluate"))
     assert (tmp_path / "run/evaluate/report.html").exists()
 
 
@@ -127,10 +206,11 @@ def test_unknown_methods_and_empty_splits_are_named(tmp_path: Path) -> None:
     """The known names are listed; a split without targets lists those that have some, before anything is fitted."""
     with pytest.raises(UnknownMethodError, match="pgraphrag"):
         Pipeline(Config(methods=("magic",)), Run(tmp_path))
-    pipeline = plan(tmp_path)
-    carry_out(pipeline, only="prepare")
+    pipeline = plan(tmp_path, only="prepare")
+    carry_out(pipeline)
     empty = Pipeline(pipeline.config.model_copy(update={"split": "test", "methods": ("grasper",)}), pipeline.run)
-    empty.work.tables.examples.drop(empty.work.tables.examples.index[empty.work.tables.examples["split"] == "test"], inplace=True)
+    examples = empty.work.workshop.tables.examples
+    examples.drop(examples.index[examples["split"] == "test"], inplace=True)
     with pytest.raises(ConfigError, match="dev-a"):
         carry_out(empty)
     assert not (tmp_path / "run/predict").exists()

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from grasper.errors import MissingFileError, RunLockedError, RunMismatchError
-from grasper.runs import BatchLog, Run, atomic_path, derive_seed, fingerprint, read_json, read_jsonl, write_text
+from grasper.runs import BatchLog, Run, atomic_path, derive_seed, fingerprint, read_json, read_jsonl, read_records, write_text
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -56,6 +57,42 @@ def test_broken_lines_are_named(tmp_path: Path) -> None:
     assert read_jsonl(path) == [{"id": 1}]
 
 
+@pytest.mark.parametrize("damage", [lambda content: content.replace(b"two", b"tow"), lambda content: content.replace(b'{"id": "two"}', b"\xff")])
+def test_a_damaged_batch_is_dropped_and_named_ones_behind_it_stay(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    """Checksums tell; work that follows a fixed plan goes on before the damage, work that is named loses the damaged batch alone."""
+    for is_named, kept in ((True, ["one", "three"]), (False, ["one"])):
+        path = tmp_path / f"{is_named}.jsonl"
+        log = BatchLog(path)
+        for name in ("one", "two", "three"):
+            log.append([{"id": name}], done=[name] if is_named else None)
+        assert [record["id"] for record in read_records(path)] == ["one", "two", "three"]
+        path.write_bytes(damage(path.read_bytes()))
+        with pytest.raises(RunMismatchError, match="is damaged before line 4"):
+            read_records(path)
+        log = BatchLog(path)
+        assert [record["id"] for record in log.records] == kept
+        assert log.done == (set(kept) if is_named else set())
+        assert [record["id"] for record in BatchLog(path).records] == kept
+
+
+def test_a_finished_folder_knows_its_files(tmp_path: Path) -> None:
+    """A missing, shorter or altered file is found; checkpoints of a training are no part of what counts."""
+    run, folder = Run(tmp_path), tmp_path / "align/x"
+    (folder / "checkpoints").mkdir(parents=True)
+    for name in ("adapter.bin", "checkpoints/state"):
+        (folder / name).write_text("weights")
+    run.finish(folder, key={}, seed=0, counts={}, seconds=0.0)
+    (folder / "checkpoints/state").unlink()
+    assert run.require(folder)["files"].keys() == {"adapter.bin"}
+    for content in ("weight", "wEights"):
+        (folder / "adapter.bin").write_text(content)
+        with pytest.raises(RunMismatchError, match=r"adapter\.bin is damaged.*grasper align"):
+            run.require(folder)
+    (folder / "adapter.bin").unlink()
+    with pytest.raises(RunMismatchError, match=r"adapter\.bin is missing"):
+        run.require(folder)
+
+
 def test_manifest_marks_completeness(tmp_path: Path) -> None:
     """A folder without a manifest is not complete, whatever else is in it."""
     run = Run(tmp_path / "run")
@@ -102,5 +139,5 @@ def test_reading_a_damaged_manifest_says_what_to_do(tmp_path: Path) -> None:
     """Broken JSON names the file and the way out."""
     path = tmp_path / "manifest.json"
     path.write_text("{")
-    with pytest.raises(RunMismatchError, match=r"manifest\.json is not valid JSON.*delete it"):
+    with pytest.raises(RunMismatchError, match=r"manifest\.json is not valid JSON.*--overwrite"):
         read_json(path)

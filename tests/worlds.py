@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import pandas as pd
 from hypothesis import strategies as st
 
-from grasper.models.base import Completion, Prompt
+from grasper.config import GenerateConfig, PromptConfig, SynthesizeConfig
+from grasper.desk import Desk
+from grasper.methods import Method, get_method
+from grasper.models.base import Completion, Prompt, TextModel, prompt_seeds
 from grasper.models.scripted import ScriptedModel
 from grasper.records import CANDIDATE_COLUMNS, EXAMPLE_COLUMNS, ITEM_COLUMNS, Example, Review, Split, Tables
 from grasper.retrieve.pool import POOLS
+from grasper.retrieve.store import ReviewStore
+from grasper.system import System
 
 WORDS = ("warm", "cold", "bed", "cake", "noisy", "kind", "sea", "late")
 ITEMS = ("i0", "i1", "i2", "i3")
@@ -69,6 +75,30 @@ def with_target(reviews: Sequence[Review], example: Example, **changes: object) 
     return [target if review.review_id == target.review_id else review for review in reviews], replace(example, target=target)
 
 
+def desk_of(method: str | Method, tables: Tables, model: TextModel | None = None, *, seed: int = 0, **settings: Any) -> Desk:
+    """The desk of a method over a world; settings are those of the prompts."""
+    exemplars = settings.pop("exemplars", None)
+    chosen = get_method(method) if isinstance(method, str) else method
+    open_model = None if model is None else lambda: model
+    return Desk(chosen, ReviewStore(tables, seed=seed), PromptConfig(**settings), open_model, seed, exemplars)
+
+
+def system_of(
+    method: str | Method,
+    tables: Tables,
+    model: TextModel | None = None,
+    *,
+    candidates: pd.DataFrame | None = None,
+    synthesis: SynthesizeConfig | None = None,
+    generation: GenerateConfig | None = None,
+    **settings: Any,
+) -> System:
+    """A method over a world, with a link predictor that gives `candidates` to everybody who is in them."""
+    desk = desk_of(method, tables, model, **settings)
+    forecast = None if candidates is None else lambda examples: candidates
+    return System(desk, synthesis or SynthesizeConfig(), generation or GenerateConfig(), forecast)
+
+
 def shown(prompt: Prompt) -> str:
     """All that a model sees of a prompt."""
     return "\n".join([*(message.content for message in prompt.messages), prompt.prefix])
@@ -100,7 +130,8 @@ class SeededModel(ScriptedModel):
             raise KeyboardInterrupt
         self.calls += 1
         return [
-            [Completion(ANSWER.format(number=f"{abs(hash_of(shown(prompt)))} {seed} {sample}"), 7, 3) for sample in range(n)] for prompt in prompts
+            [Completion(ANSWER.format(number=f"{abs(hash_of(shown(prompt)))} {own} {sample}"), 7, 3) for sample in range(n)]
+            for prompt, own in zip(prompts, prompt_seeds(seed, len(prompts)), strict=True)
         ]
 
 

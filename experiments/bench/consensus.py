@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,17 @@ import numpy as np
 import pandas as pd
 
 from grasper.config import load_config
+from grasper.desk import Desk
 from grasper.evaluate.compare import Bootstrap, summarize
-from grasper.generate import generate, load_outputs
 from grasper.generate.consensus import choose
 from grasper.methods import get_method
 from grasper.metrics.text import copied_share, meteor, meteor_name, rouge1, rougeL
 from grasper.models import TextModel, open_model
 from grasper.prepare import build_tables
-from grasper.records import Example, Output, Tables, Task
+from grasper.records import Example, Output, Tables, Task, tasks_of
+from grasper.retrieve.store import ReviewStore
 from grasper.runs import commit, versions, write_json
+from grasper.system import System
 
 ROOT = Path(__file__).parents[2]
 SETS = {"amazon": "amazon", "hotel": "hotel", "stylized": "gap", "multilingual": "b2w"}
@@ -41,10 +42,9 @@ def measure(name: str, method: str, model: TextModel, arguments: argparse.Namesp
     config = load_config(ROOT / "experiments" / f"{name}.yaml", [*overrides, f"generate.temperature={arguments.temperature}"])
     tables, _ = build_tables(config.prepare, seed=0)
     examples = tables.select("dev-b", arguments.limit)
-    with tempfile.TemporaryDirectory() as folder:
-        system = get_method(method)
-        generate(config.generate, config.prompts, system, tables, examples, TEXT_TASKS, [], model, Path(folder), seed=arguments.seed)
-        outputs = load_outputs(Path(folder) / "outputs.jsonl")
+    desk = Desk(get_method(method), ReviewStore(tables), config.prompts, lambda: model, arguments.seed)
+    system = System(desk, config.synthesize, config.generate)
+    outputs = [output for task in TEXT_TASKS for output in system.write(task, [e for e in examples if task in tasks_of(e)], {})]
     by_id = {example.example_id: example for example in examples}
     return {task: compare_choices([output for output in outputs if output.task == task], by_id, tables, task) for task in TEXT_TASKS}
 

@@ -22,6 +22,7 @@ from grasper.metrics.rating import absolute_error, squared_error
 from grasper.metrics.text import meteor, meteor_name, rouge1, rougeL
 from grasper.prepare import build_tables
 from grasper.records import TASKS, Example, Output, Task, tasks_of
+from grasper.retrieve.store import ReviewStore
 from grasper.runs import commit, versions, write_json
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +40,7 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
     config = load_config(ROOT / "experiments" / f"{name}.yaml", [f"prepare.data={folder}"])
     tables, _ = build_tables(config.prepare, seed=0)
     examples = tables.select("dev-b")
-    copier = Copier(tables)
+    copier = Copier(ReviewStore(tables))
     result: dict[str, Any] = {"targets": len(examples), "expected": EXPECTED[name], "tasks": {}}
     for task in TASKS:
         asked = [example for example in examples if task in tasks_of(example)]

@@ -100,9 +100,9 @@ def measure_answers(path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         reviews, run = Path(folder) / "reviews.parquet", Path(folder) / "run"
         write_reviews(graph, reviews)
-        pipeline = Pipeline(load_config(None, ["prepare.source=table", f"prepare.data={reviews}", "prepare.split=last-out"]), Run(run))
+        config = load_config(None, ["prepare.source=table", f"prepare.data={reviews}", "prepare.split=last-out"])
         for stage in ("prepare", "predict"):
-            pipeline.carry_out(only=stage)
+            Pipeline(config, Run(run), only=stage).carry_out()
         users = [str(user) for user in np.unique(graph.user_index)]
         grasper.predict_items(users, run=run)  # loads the run
         single, cpu = [], time.process_time()

@@ -22,11 +22,13 @@ import torch
 from grasper.align import select_pairs
 from grasper.align.pairs import make_pairs
 from grasper.config import load_config
+from grasper.desk import Desk
 from grasper.methods import get_method
 from grasper.models.decoding import Row, decode
 from grasper.models.local import LocalModel
 from grasper.models.sampling import Sampling
 from grasper.prepare import build_tables
+from grasper.retrieve.store import ReviewStore
 from grasper.runs import commit, derive_seed, versions, write_json
 
 OUT = Path(__file__).parents[1] / "results" / "bench" / "shared_prefill.json"
@@ -37,7 +39,8 @@ def pair_prompts(model: LocalModel, count: int, seed: int) -> list[list[int]]:
     """Gives the token ids of the alignment prompts, shortest first."""
     config, method = load_config(), get_method("grasper")
     tables, _ = build_tables(config.prepare, seed=seed)
-    pairs = make_pairs(method, tables, select_pairs(tables, "align", count, seed=seed), [], config.prompts, with_reviews=True, seed=seed)
+    desk = Desk(method, ReviewStore(tables), config.prompts, lambda: model, seed)
+    pairs = make_pairs(desk, select_pairs(tables, "align", count, seed=seed), with_reviews=True)
     return sorted((model.encode(pair.render(reasoning=True, config=config.prompts, model=model)) for pair in pairs), key=len)
 
 

@@ -26,6 +26,7 @@ from grasper.prompts.templates import AnswerTask
 from grasper.reason.format import parse_answer
 from grasper.records import Item, request_for, tasks_of
 from grasper.retrieve.profile import ProfileBuilder
+from grasper.retrieve.store import ReviewStore
 
 TASKS: tuple[AnswerTask, ...] = ("long", "title", "rating", "review")
 SHOWN_TASKS, SHOWN_EACH = ("long", "title"), 5
@@ -47,7 +48,7 @@ def ask(data_dir: Path, set_name: str, count: int, model: LocalModel, prompts: P
     """Gives the first `count` requests of each task on dev-b, with and without a path, with own reviews and neighbours."""
     config = PrepareConfig(source="pgraphrag", name=set_name, data=data_dir / set_name, pooled_user_limit=50, invalid_rating="null")
     tables, _ = build_tables(config, seed=0)
-    profiles = ProfileBuilder(NO_SYNTHETIC, tables.reviews_by_id.values(), prompts)
+    profiles = ProfileBuilder(NO_SYNTHETIC, ReviewStore(tables), prompts)
     asked = []
     for example in tables.select("dev-b", count):
         item = tables.item(example.item_id)

@@ -1,6 +1,6 @@
 """align: training pairs → reasoning paths → adapter (GraSPer, Sec. 3.2; REST-PG, Sec. 3)."""
 
 from grasper.align.pairs import select_pairs
-from grasper.align.stage import align
+from grasper.align.stage import TRAINERS, align
 
-__all__ = ["align", "select_pairs"]
+__all__ = ["TRAINERS", "align", "select_pairs"]

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from grasper.config import PromptConfig
-from grasper.methods.base import Method
+from grasper.desk import Desk
 from grasper.prompts.templates import AnswerTask
 from grasper.reason.traces import TrainingPair
 from grasper.records import TASKS, Example, Request, Split, SyntheticReview, Tables, Task, request_for, tasks_of
-from grasper.retrieve.profile import ProfileBuilder
-from grasper.retrieve.rank import RankerName
-from grasper.runs import derive_seed, stable_hash
+from grasper.runs import stable_hash
 
 
 def select_pairs(tables: Tables, split: Split, limit: int | None, *, seed: int) -> list[Example]:
@@ -22,16 +19,7 @@ def select_pairs(tables: Tables, split: Split, limit: int | None, *, seed: int) 
 
 
 def make_pairs(
-    method: Method,
-    tables: Tables,
-    examples: Sequence[Example],
-    synthetic: Sequence[SyntheticReview],
-    prompts: PromptConfig,
-    *,
-    tasks: Sequence[Task] = TASKS,
-    with_reviews: bool = False,
-    ranker: RankerName = "bm25",
-    seed: int,
+    desk: Desk, examples: Sequence[Example], synthetic: Sequence[SyntheticReview] = (), *, tasks: Sequence[Task] = TASKS, with_reviews: bool = False
 ) -> list[TrainingPair]:
     """One pair per example: the tasks take turns, so that every task is aligned and no user counts more than another.
 
@@ -42,13 +30,12 @@ def make_pairs(
         with_reviews: Whether the whole review, as synthesis asks for it, takes its turn too: GraSPer's t_{u,j} is the review of a predicted item,
             so the prompt that writes it is aligned as well. Its evidence is that of synthesis, without synthetic reviews.
     """
-    builder = ProfileBuilder(method, tables.reviews_by_id.values(), prompts, ranker=ranker, seed=derive_seed(seed, "profiles"))
     written: dict[str, list[SyntheticReview]] = defaultdict(list)
     for review in synthetic:
         written[review.example_id].append(review)
     pairs = []
     for number, example in enumerate(examples):
-        item = tables.item(example.item_id)
+        item = desk.store.tables.item(example.item_id)
         possible: list[AnswerTask] = [task for task in tasks if task in tasks_of(example)]
         if with_reviews and example.target.text:
             possible.append("review")
@@ -57,8 +44,8 @@ def make_pairs(
         task = possible[number % len(possible)]
         if task == "review":
             request = Request(example.example_id, "long", example.user_id, item)
-            pairs.append(TrainingPair(example, request, builder.for_item(item, example), is_review=True))
+            pairs.append(TrainingPair(example, request, desk.profiles.for_item(item, example), is_review=True))
         else:
             request = request_for(example, task, item)
-            pairs.append(TrainingPair(example, request, builder.for_request(request, example, written[example.example_id])))
+            pairs.append(TrainingPair(example, request, desk.profiles.for_request(request, example, written[example.example_id])))
     return pairs

@@ -35,7 +35,7 @@ def read_synthetic(path: Path) -> dict[str, list[SyntheticReview]]:
         raise MissingFileError(f"{path} does not exist; run `grasper synthesize` first")
     reviews: dict[str, list[SyntheticReview]] = {}
     for record in read_jsonl(path):
-        if set(record) != {"batch"}:
+        if "batch" not in record:
             item = record["item"]
             review = SyntheticReview(**record | {"item": Item(**item) if isinstance(item, dict) else Item(item)})
             reviews.setdefault(review.example_id, []).append(review)

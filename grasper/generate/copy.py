@@ -11,7 +11,7 @@ Ours, not of a paper. It reads the same fields as any method: `Request` and what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -20,8 +20,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from grasper.generate.overlap import pairwise_f1
 from grasper.metrics.text import meteor, rouge1, rougeL, unicode_tokens
-from grasper.records import Example, Output, Request, Review, Tables, Task, request_for
-from grasper.retrieve.pool import ReviewPool, is_visible
+from grasper.records import Example, Output, Request, Review, SyntheticReview, Task, request_for
+from grasper.retrieve.pool import is_visible
+from grasper.retrieve.store import ReviewStore
 from grasper.runs import stable_hash
 
 MAX_NEIGHBOURS = 60
@@ -39,16 +40,15 @@ class Copier:
     """Answers requests over one data set by consensus.
 
     Args:
-        tables: The prepared data.
+        store: The reviews of the run.
         name: Method name in the outputs.
     """
 
-    def __init__(self, tables: Tables, name: str = "copy") -> None:
-        self._tables, self._name = tables, name
-        self._reviews = list(tables.reviews_by_id.values())
-        self._pool = ReviewPool(self._reviews)
+    def __init__(self, store: ReviewStore, name: str = "copy") -> None:
+        self._tables, self._pool, self._name = store.tables, store.pool, name
+        self._reviews = list(self._tables.reviews_by_id.values())
 
-    def write(self, task: Task, examples: Sequence[Example], *, seed: int = 0) -> list[Output]:
+    def write(self, task: Task, examples: Sequence[Example], synthetic: Mapping[str, Sequence[SyntheticReview]] | None = None) -> list[Output]:
         """One output per example, in their order; nothing here is random."""
         requests = [request_for(example, task, self._tables.item(example.item_id)) for example in examples]
         if task == "title":

@@ -8,19 +8,16 @@ from itertools import chain, pairwise
 
 import numpy as np
 
-from grasper.config import GenerateConfig, PromptConfig
+from grasper.config import GenerateConfig
+from grasper.desk import Desk
 from grasper.generate.consensus import choose, evidence_for
-from grasper.methods.base import Method
 from grasper.metrics.rating import rating_from_probabilities
 from grasper.models.base import Completion, Prompt, TextModel
 from grasper.prompts.budget import max_new_tokens
-from grasper.prompts.exemplars import ExemplarSource
-from grasper.prompts.render import after_path, render
+from grasper.prompts.render import after_path
 from grasper.prompts.templates import RATING_CHOICES
 from grasper.reason.format import Answer, parse_answer, parse_path
-from grasper.records import Example, Output, Profile, Request, SyntheticReview, Tables, Task, request_for
-from grasper.retrieve.profile import ProfileBuilder
-from grasper.runs import derive_seed
+from grasper.records import Example, Output, Profile, Request, SyntheticReview, Task, request_for
 
 TITLE_WORDS = 10
 """Longer titles are cut: the task asks for at most ten words."""
@@ -28,58 +25,59 @@ TITLE_WORDS = 10
 
 @dataclass(frozen=True)
 class Writer:
-    """Writes as one method. `synthetic` holds the synthetic reviews by example."""
+    """Writes at the desk of one method."""
 
+    desk: Desk
     config: GenerateConfig
-    prompts: PromptConfig
-    method: Method
-    tables: Tables
-    profiles: ProfileBuilder
-    synthetic: Mapping[str, Sequence[SyntheticReview]]
-    model: TextModel
-    exemplars: ExemplarSource | None = None
 
-    def write(self, task: Task, examples: Sequence[Example], *, seed: int) -> list[Output]:
-        """One output per example, in their order; all of one task, so that they share a length limit."""
-        requests = [request_for(example, task, self.tables.item(example.item_id)) for example in examples]
+    def write(self, task: Task, examples: Sequence[Example], synthetic: Mapping[str, Sequence[SyntheticReview]]) -> list[Output]:
+        """One output per example, in their order; all of one task, so that they share a length limit.
+
+        Args:
+            synthetic: The synthetic reviews by example id.
+        """
+        requests = [request_for(example, task, self.desk.store.tables.item(example.item_id)) for example in examples]
         profiles = [
-            self.profiles.for_request(request, example, self.synthetic.get(example.example_id, ()))
+            self.desk.profiles.for_request(request, example, synthetic.get(example.example_id, ()))
             for request, example in zip(requests, examples, strict=True)
         ]
-        rendered = [self._render(request, profile) for request, profile in zip(requests, profiles, strict=True)]
+        prompts = [self.desk.prompt(request, profile) for request, profile in zip(requests, profiles, strict=True)]
         if task == "rating":
-            return self._rate(requests, profiles, rendered, seed)
-        samples = self._sample(task, rendered, seed)
+            return self._rate(requests, profiles, prompts)
+        samples = self._sample(requests, prompts)
         return [self._output(*parts) for parts in zip(requests, profiles, samples, strict=True)]
 
-    def _render(self, request: Request, profile: Profile) -> Prompt:
-        shown = self.exemplars.nearest(request, request.task) if self.exemplars else ()
-        return render(request, profile, reasoning=self.method.reasoning, config=self.prompts, model=self.model, exemplars=shown)
-
-    def _sample(self, task: Task, rendered: Sequence[Prompt], seed: int) -> list[list[Completion]]:
+    def _sample(self, requests: Sequence[Request], prompts: Sequence[Prompt]) -> list[list[Completion]]:
         """`consensus_samples` completions of each prompt, path and answer."""
-        if self.method.reasoning and self.config.path_temperature is not None:
-            paths = self._generate(rendered, self.config.consensus_samples, self.config.path_temperature, self.prompts.path_tokens, seed)
-            return paths if task == "rating" else self._answer_behind(task, rendered, paths, seed)
-        room = max_new_tokens(task, self.prompts, reasoning=self.method.reasoning)
-        return self._generate(rendered, self.config.consensus_samples, self.config.temperature, room, seed)
+        config, task = self.config, requests[0].task if requests else "long"
+        seeds = [self.desk.seed_of("generate", task, request.example_id) for request in requests]
+        if self.desk.method.reasoning and config.path_temperature is not None:
+            paths = self._complete(prompts, seeds, config.consensus_samples, config.path_temperature, self.desk.prompts.path_tokens)
+            return paths if task == "rating" else self._answer_behind(requests, prompts, paths)
+        room = max_new_tokens(task, self.desk.prompts, reasoning=self.desk.method.reasoning)
+        return self._complete(prompts, seeds, config.consensus_samples, config.temperature, room)
 
-    def _answer_behind(self, task: Task, rendered: Sequence[Prompt], paths: Sequence[Sequence[Completion]], seed: int) -> list[list[Completion]]:
+    def _answer_behind(self, requests: Sequence[Request], prompts: Sequence[Prompt], paths: Sequence[Sequence[Completion]]) -> list[list[Completion]]:
         """The completions with the answer written anew behind each path, at the temperature of the answers."""
-        asked = [after_path(prompt, _path(path), task) for prompt, group in zip(rendered, paths, strict=True) for path in group]
-        room = max_new_tokens(task, self.prompts, reasoning=False)
-        answers = self._generate(asked, 1, self.config.temperature, room, derive_seed(seed, "answer"))
+        task = requests[0].task
+        asked = [after_path(prompt, _path(path), task) for prompt, group in zip(prompts, paths, strict=True) for path in group]
+        seeds = [
+            self.desk.seed_of("answer", task, request.example_id, number)
+            for request, group in zip(requests, paths, strict=True)
+            for number in range(len(group))
+        ]
+        answers = self._complete(asked, seeds, 1, self.config.temperature, max_new_tokens(task, self.desk.prompts, reasoning=False))
         joined = [_joined(prompt.prefix, path, answer) for prompt, path, [answer] in zip(asked, chain.from_iterable(paths), answers, strict=True)]
         size = self.config.consensus_samples
         return [joined[start : start + size] for start in range(0, len(joined), size)]
 
-    def _generate(self, prompts: Sequence[Prompt], n: int, temperature: float, room: int, seed: int) -> list[list[Completion]]:
-        return self.model.generate(prompts, n=n, temperature=temperature, top_p=self.config.top_p, max_new_tokens=room, seed=seed)
+    def _complete(self, prompts: Sequence[Prompt], seeds: Sequence[int], n: int, temperature: float, room: int) -> list[list[Completion]]:
+        return self.desk.complete(prompts, seeds, n=n, temperature=temperature, top_p=self.config.top_p, max_new_tokens=room)
 
     # -- text and title ------------------------------------------------------------------------------------------------------------
 
     def _output(self, request: Request, profile: Profile, completions: Sequence[Completion]) -> Output:
-        answers = [parse_answer(completion.text, request.task, expects_path=self.method.reasoning) for completion in completions]
+        answers = [parse_answer(completion.text, request.task, expects_path=self.desk.method.reasoning) for completion in completions]
         texts = [_text(answer, request.task) for answer in answers]
         usable = [number for number, answer in enumerate(answers) if answer.is_parsed] or list(range(len(answers)))
         chosen = usable[choose([texts[number] for number in usable], evidence_for(request.task, profile))]
@@ -87,7 +85,7 @@ class Writer:
         return Output(
             example_id=request.example_id,
             task=request.task,
-            method=self.method.name,
+            method=self.desk.method.name,
             text=texts[chosen],
             path=answer.path.render() if answer.path else None,
             raw=completions[chosen].text,
@@ -100,14 +98,14 @@ class Writer:
 
     # -- rating --------------------------------------------------------------------------------------------------------------------
 
-    def _rate(self, requests: Sequence[Request], profiles: Sequence[Profile], rendered: Sequence[Prompt], seed: int) -> list[Output]:
+    def _rate(self, requests: Sequence[Request], profiles: Sequence[Profile], rendered: Sequence[Prompt]) -> list[Output]:
         """Ratings from digit probabilities: behind the written path where the method reasons, averaged over the sampled paths."""
-        samples = self._sample("rating", rendered, seed) if self.method.reasoning else [[] for _ in rendered]
+        samples = self._sample(requests, rendered) if self.desk.method.reasoning else [[] for _ in rendered]
         paths = [[_path(completion) for completion in completions] or [""] for completions in samples]
         asked = [after_path(prompt, path, "rating") for prompt, group in zip(rendered, paths, strict=True) for path in group]
-        scored = self.model.score_choices(asked, RATING_CHOICES)
+        scored = self.desk.model.score_choices(asked, RATING_CHOICES)
         # Known only after asking: a server that gives no log-probabilities is taken at its word.
-        is_measured = getattr(self.model, "has_choice_probabilities", True)
+        is_measured = getattr(self.desk.model, "has_choice_probabilities", True)
         ends = np.cumsum([len(group) for group in paths])[:-1]
         outputs = []
         for request, profile, completions, group, probabilities, prompts in zip(
@@ -118,15 +116,15 @@ class Writer:
                 Output(
                     example_id=request.example_id,
                     task="rating",
-                    method=self.method.name,
+                    method=self.desk.method.name,
                     rating=float(rating_from_probabilities(mean[None], self.config.rating)[0]),
                     path=group[0] or None,
                     raw=completions[0].text if completions else "",
-                    is_parsed=not self.method.reasoning or any(group),
+                    is_parsed=not self.desk.method.reasoning or any(group),
                     samples=tuple(f"{rating:g}" for rating in rating_from_probabilities(probabilities, self.config.rating)) if len(group) > 1 else (),
                     probabilities=tuple(round(float(value), 6) for value in mean) if is_measured else (),
                     evidence=profile.review_ids(),
-                    tokens_in=completions[0].tokens_in if completions else _count(self.model, prompts[0]),
+                    tokens_in=completions[0].tokens_in if completions else _count(self.desk.model, prompts[0]),
                     tokens_out=sum(completion.tokens_out for completion in completions) + 1,
                 )
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grasper.errors import UnknownMethodError
-from grasper.methods.base import Method
+from grasper.methods.base import Method, Trajectory
 from grasper.methods.copy import COPY
 from grasper.methods.grasper import ABLATIONS, GRASPER
 from grasper.methods.lamp import LAMP
@@ -11,18 +11,20 @@ from grasper.methods.none import NONE
 from grasper.methods.pgraphrag import PGRAPHRAG
 from grasper.methods.random import RANDOM
 from grasper.methods.rest_pg import REST_PG
+from grasper.registry import Registry
 
-__all__ = ["METHODS", "Method", "get_method"]
+__all__ = ["METHODS", "Method", "Trajectory", "get_method"]
 
-METHODS: dict[str, Method] = {method.name: method for method in (NONE, RANDOM, COPY, LAMP, PGRAPHRAG, REST_PG, GRASPER, *ABLATIONS)}
+METHODS: Registry[Method] = Registry("method", UnknownMethodError)
+"""All methods by name; `METHODS.register(method.name, method)` adds one."""
+for _method in (NONE, RANDOM, COPY, LAMP, PGRAPHRAG, REST_PG, GRASPER, *ABLATIONS):
+    METHODS.register(_method.name, _method)
 
 
 def get_method(name: str) -> Method:
     """The method of a name.
 
     Raises:
-        UnknownMethodError: There is none of that name; the message lists the known ones.
+        UnknownMethodError: There is none of that name; the message lists the known ones, the nearest first.
     """
-    if name not in METHODS:
-        raise UnknownMethodError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
-    return METHODS[name]
+    return METHODS.get(name)

@@ -1,6 +1,7 @@
-"""What a method is: a declaration of which evidence its prompt shows, whether it reasons, and how its model is trained.
+"""What a method is: a declaration of which evidence its prompt shows, how it reasons, and how its model is trained.
 
-The stages read these fields; no method has code of its own outside them.
+The system and the stages read these fields; no method has code of its own outside them. Names of retrievers, writers and trainers are looked up in
+their registries, so a method of somebody else's may bring parts of its own (docs/extending.md).
 """
 
 from __future__ import annotations
@@ -12,8 +13,15 @@ Predicted = Literal["none", "graph", "popular", "random", "oracle"]
 """Which items synthetic reviews are written for. `graph`: the link predictor's; `popular` and `random` need no predictor; `oracle`: the items
 that the user really reviewed elsewhere, filled up by the link predictor's."""
 
-Training = Literal["none", "gold", "em", "dpo"]
-"""`gold`: SFT on chosen paths and real texts (GraSPer); `em`: self-training on sampled ones (REST-PG); `dpo`: differential reward (PAT)."""
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """A reasoner of its own (PAT): it reads the user's own reviews and those of one retriever, and writes notes for the writer."""
+
+    role: Literal["style", "topic"]
+    """Its role in the prompts."""
+    retriever: str
+    """Name in `retrieve.RETRIEVERS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +32,21 @@ class Method:
     description: str
     own: bool = False
     """Shows the user's other reviews."""
-    neighbours: bool = False
-    """Shows other users' reviews of the item."""
-    random_reviews: int = 0
-    """Shows so many random reviews of anybody, in the place of the neighbours."""
+    others: str = ""
+    """Which reviews of other people it shows: a name in `retrieve.RETRIEVERS` (`neighbours`, `random`, …); empty: none."""
     predicted: Predicted = "none"
     reasoning: bool = False
     """Writes a reasoning path before the text."""
-    training: Training = "none"
+    trajectories: tuple[Trajectory, ...] = ()
+    """Reasoners that take turns and leave notes for the writer."""
+    steps: int = 1
+    """How often the reasoners see each other's notes and the draft, and revise."""
+    training: str = "none"
+    """A name in `align.TRAINERS`: `gold` is SFT on chosen paths and real texts (GraSPer), `em` self-training on sampled ones (REST-PG)."""
     adapter_of: str = ""
     """The method whose adapter writes, where this one differs in what its prompts show alone; empty: its own."""
-    writer: Literal["model", "copy"] = "model"
-    """Who writes: the language model, or a neighbour's text is copied."""
+    writer: str = "model"
+    """Who writes, a name in `generate.WRITERS`: `model`, or `copy` (a neighbour's text, no model)."""
 
     @property
     def aligned_as(self) -> str:
@@ -45,7 +56,7 @@ class Method:
     @property
     def uses_model(self) -> bool:
         """Whether a language model is asked at all."""
-        return self.writer == "model"
+        return self.writer != "copy"
 
     @property
     def uses_predictor(self) -> bool:

@@ -21,12 +21,12 @@ GRASPER = Method(
     "grasper",
     "own reviews, neighbours, synthetic reviews of predicted items, reasoning alignment",
     own=True,
-    neighbours=True,
+    others="neighbours",
     predicted="graph",
     reasoning=True,
     training="gold",
 )
-NO_GRAPH = replace(GRASPER, name="grasper-no-graph", description="without neighbours and predicted items", neighbours=False, predicted="none")
+NO_GRAPH = replace(GRASPER, name="grasper-no-graph", description="without neighbours and predicted items", others="", predicted="none")
 NO_REASONING = replace(GRASPER, name="grasper-no-reasoning", description="without reasoning paths", reasoning=False)
 NO_SYNTHETIC = replace(GRASPER, name="grasper-no-synthetic", description="without predicted items", predicted="none")
 RANDOM_ITEMS = replace(GRASPER, name="grasper-random-items", description="random items for predicted ones", predicted="random", adapter_of="grasper")

@@ -2,4 +2,4 @@
 
 from grasper.methods.base import Method
 
-PGRAPHRAG = Method("pgraphrag", "own reviews and neighbours", own=True, neighbours=True)
+PGRAPHRAG = Method("pgraphrag", "own reviews and neighbours", own=True, others="neighbours")

@@ -2,4 +2,4 @@
 
 from grasper.methods.base import Method
 
-RANDOM = Method("random", "one random review of anybody about anything", random_reviews=1)
+RANDOM = Method("random", "one random review of anybody about anything", others="random")

@@ -186,7 +186,10 @@ class LocalModel:
         for batch in self._batches(rows_of, max_new_tokens):
             places = [(ids, place) for ids, places in batch for place in places]
             number_of = {ids: number for number, (ids, _) in enumerate(batch)}
-            rows = [Row(number_of[ids], derive_seed(seeds[place[0]], place[1]), min(max_new_tokens, self.context_tokens - len(ids))) for ids, place in places]
+            rows = [
+                Row(number_of[ids], derive_seed(seeds[index], sample), min(max_new_tokens, self.context_tokens - len(ids)))
+                for ids, (index, sample) in places
+            ]
             continuations = decode(
                 self.model,
                 list(number_of),

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from grasper.errors import DataFormatError, UnknownIdError
 from grasper.predict.baselines import ItemPredictor
@@ -16,7 +17,7 @@ from grasper.predict.calibrate import log_softmax
 from grasper.predict.catalogue import Catalogue, Pool, first_days, histories_until
 from grasper.predict.graph import SECONDS_PER_DAY, FloatArray, IndexArray, Interactions
 from grasper.predict.topk import BLOCK_SCORES, hide, top_k
-from grasper.records import CANDIDATE_COLUMNS, Review
+from grasper.records import CANDIDATE_COLUMNS, Example, Review
 from grasper.retrieve.pool import POOLS
 
 EXAMPLES_AT_ONCE = 1024
@@ -49,6 +50,39 @@ class Predictor:
             model, graph = self._bind(pool)
             items[positions], scores[positions] = self._top_k(model, graph, graph.of_users(index[positions]), k)
         return self._table(items, scores, {"user_id": np.asarray(user_ids, dtype=object)})
+
+    def predict_requests(self, examples: Sequence[Example], k: int) -> pd.DataFrame:
+        """Candidates for requests from outside the benchmark (CANDIDATE_COLUMNS): known users or newcomers, with or without an item in mind.
+
+        The requested item counts as one that the user will meet; neither it nor anything in the history is among the candidates.
+
+        Args:
+            examples: Requests by user and item; an empty `item_id` is no item in mind, `history` holds a newcomer's reviews.
+
+        Raises:
+            UnknownIdError: A user or item that the run does not hold.
+        """
+        tables = [self._predict_request(example, k) for example in examples]
+        columns = list(CANDIDATE_COLUMNS)
+        return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+
+    def _predict_request(self, example: Example, k: int) -> pd.DataFrame:
+        model, graph = self._bind(POOLS[example.split])
+        names = {"example_id": np.array([example.example_id], dtype=object), "user_id": np.array([example.user_id], dtype=object)}
+        if example.history is None:
+            history = graph.of_users(self.catalogue.users.index([example.user_id], "user"))
+        else:
+            reviews = example.history
+            items = self.catalogue.items.index([review.item_id for review in reviews], "item")
+            days = np.array([np.nan if review.timestamp is None else review.timestamp / SECONDS_PER_DAY for review in reviews])
+            rows = np.zeros(len(reviews), np.int64)
+            history = Interactions.build(rows, items, 1, graph.num_items, days, self.catalogue.encode(reviews) if reviews else None)
+            history = replace(history, words_in_graph=False)
+        if example.item_id:
+            requested = int(self.catalogue.items.index([example.item_id], "item")[0])
+            history = _with_edge(history, requested)
+        found, scores = self._top_k(model, graph, history, k)
+        return self._table(found, scores, names)
 
     def predict_history(self, reviews: Sequence[Review], k: int) -> pd.DataFrame:
         """The k likeliest next items of newcomers, given their reviews, oldest first (user_id, item_id, rank, score). Their words count.
@@ -123,3 +157,21 @@ class Predictor:
         table = {name: values[rows] for name, values in names.items()}
         found = self.catalogue.items.ids.to_numpy()[items[rows, ranks]]
         return pd.DataFrame({**table, "item_id": found, "rank": ranks + 1, "score": scores[rows, ranks].astype(float)})
+
+
+def _with_edge(history: Interactions, item: int) -> Interactions:
+    """One user's history with the requested item as its latest edge, known as a fact without words; an item that is there already stays as it is."""
+    if item in history.item_index:
+        return history
+    text = history.text
+    if text is not None:
+        empty = sp.csr_matrix((1, text.shape[1]), dtype=np.float32)
+        text = sp.vstack([text, empty]).tocsr() if sp.issparse(text) else np.vstack([text, empty.toarray()])
+    return replace(
+        history,
+        user_index=np.append(history.user_index, 0),
+        item_index=np.append(history.item_index, item),
+        day=None if history.day is None else np.append(history.day, np.nan),
+        text=text,
+        is_target=None if history.is_target is None else np.append(history.is_target, True),
+    )

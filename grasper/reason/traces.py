@@ -5,11 +5,12 @@ written already (its plan may name key phrases of the real answer: the warm star
 writes the path with the real answer in view, and then an answer after it without seeing the real one. Of the last two, paths that leak are
 counted and never continued. A fourth source, `direct`, has no path: the answers of methods that do not reason.
 
-The plan of batches is fixed by the list of pairs, and each batch has a seed of its own, so a resumed run equals an undisturbed one.
+The plan of batches is fixed by the list of pairs, and each pair has a seed of its own, so a resumed run equals an undisturbed one.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
@@ -152,7 +153,7 @@ def sample_traces(
     with Progress("sampling paths", len(pairs), done=min(log.num_batches * batch_size, len(pairs))) as progress:
         for number in range(log.num_batches, len(starts)):
             batch = pairs[starts[number] : starts[number] + batch_size]
-            sampler = _Sampler(model, prompts, num_samples, temperature, top_p, derive_seed(seed, "traces", number), exemplars)
+            sampler = _Sampler(model, prompts, num_samples, temperature, top_p, derive_seed(seed, "traces"), exemplars)
             drafts = [draft for source in dict.fromkeys(sources) for draft in sampler.draw(source, batch)]
             log.append(asdict(trace) for trace in _rewarded(batch, drafts, reward))
             progress.advance(len(batch))
@@ -249,14 +250,12 @@ class _Sampler:
         if not asked:
             return []
         longest = max(max_new_tokens(pair.task, self.prompts, reasoning=reasoning) for pair in pairs)
-        return self.model.generate(
-            asked,
-            n=num_samples,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            max_new_tokens=longest,
-            seed=derive_seed(self.seed, purpose),
-        )
+        numbers: Counter[str] = Counter()
+        seeds = []
+        for pair in pairs:  # a pair may be asked several times, behind different paths
+            seeds.append(derive_seed(self.seed, purpose, pair.pair_id, numbers[pair.pair_id]))
+            numbers[pair.pair_id] += 1
+        return self.model.generate(asked, n=num_samples, temperature=self.temperature, top_p=self.top_p, max_new_tokens=longest, seed=seeds)
 
 
 def _read(pair: TrainingPair, source: Source, prefix: str, completion: Completion) -> Trace:

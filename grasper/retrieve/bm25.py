@@ -8,6 +8,7 @@ Deviation from PGraphRAG: tokens are lower-cased words of any script instead of 
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ class Bm25Ranker:
 
     def __init__(self) -> None:
         self._vocabulary: dict[str, int] = {}
-        self._documents: dict[str, _Document] = {}
+        self._documents: dict[tuple[str | None, str], _Document] = {}
+        self._lock = threading.Lock()
 
     def scores(self, query: str, reviews: Sequence[Review]) -> np.ndarray:
         """BM25 of each review's title and text, `[len(reviews)]`; a term that the query repeats counts as often."""
@@ -70,10 +72,12 @@ class Bm25Ranker:
         return idf
 
     def _document(self, review: Review) -> _Document:
-        document = self._documents.get(review.review_id)
+        key = review.title, review.text
+        document = self._documents.get(key)
         if document is None:
             tokens = unicode_tokens(document_of(review))
-            counts = Counter(self._vocabulary.setdefault(token, len(self._vocabulary)) for token in tokens)
+            with self._lock:  # two threads must not give two words the same number
+                counts = Counter(self._vocabulary.setdefault(token, len(self._vocabulary)) for token in tokens)
             document = _Document(np.array(list(counts), dtype=np.int64), np.array(list(counts.values()), dtype=float), len(tokens))
-            self._documents[review.review_id] = document
+            self._documents[key] = document
         return document

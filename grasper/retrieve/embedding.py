@@ -29,11 +29,11 @@ class EmbeddingRanker:
         """Cosine of each review's title and text with the query, `[len(reviews)]`, −1 … 1."""
         if not reviews:
             return np.zeros(0)
-        new = [review for review in reviews if review.review_id not in self._vectors]
+        documents = [document_of(review) for review in reviews]
+        new = [document for document in dict.fromkeys(documents) if document not in self._vectors]
         if new:
-            vectors = self._encode([document_of(review) for review in new])
-            self._vectors.update((review.review_id, vector) for review, vector in zip(new, vectors, strict=True))
-        return np.stack([self._vectors[review.review_id] for review in reviews]) @ self._encode([query])[0]
+            self._vectors.update(zip(new, self._encode(new), strict=True))
+        return np.stack([self._vectors[document] for document in documents]) @ self._encode([query])[0]
 
     def _encode(self, texts: Sequence[str]) -> np.ndarray:
         return np.asarray(self._encoder.encode(list(texts), normalize_embeddings=True))
@@ -47,4 +47,4 @@ def _load(name: str) -> Any:
     try:
         return SentenceTransformer(name)
     except OSError as error:
-        raise ModelNotFoundError(f"{name} is neither on disk nor reachable ({error}); use generate.ranker=bm25") from None
+        raise ModelNotFoundError(f"{name} is neither on disk nor reachable ({error}); use prompts.ranker=bm25") from None

@@ -32,8 +32,9 @@ class ReviewPool:
             self.by_item[review.item_id].append(review)
 
     def own(self, example: Example) -> list[Review]:
-        """The user's other reviews, oldest first; undated ones come before, as in the table."""
-        visible = [review for review in self.by_user.get(example.user_id, ()) if is_visible(review, example)]
+        """The user's other reviews, or those that a newcomer brings along, oldest first; undated ones come before, as in the table."""
+        reviews = self.by_user.get(example.user_id, ()) if example.history is None else example.history
+        visible = [review for review in reviews if is_visible(review, example)]
         return sorted(visible, key=lambda review: float("-inf") if review.timestamp is None else review.timestamp)
 
     def neighbours(self, example: Example) -> list[Review]:
@@ -50,9 +51,12 @@ def is_visible(review: Review, example: Example) -> bool:
     """Whether a request for `example` may see `review`: never the target record, only its pools, nothing after the cut-off.
 
     A training pair also never sees a record that repeats its own text; evaluation keeps such records, as the benchmark does, and flags the target.
+    A request that names user and item, and no record, sees nothing that the user wrote about the item.
     """
     target = example.target
     if review.review_id == target.review_id or review.split not in POOLS[example.split]:
+        return False
+    if example.is_request and review.user_id == target.user_id and review.item_id == target.item_id:
         return False
     if example.split in ("align", "held-out") and is_same_text(review.text, target.text):
         return False

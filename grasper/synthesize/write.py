@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from grasper.config import PromptConfig, SynthesizeConfig
-from grasper.methods.base import Method
-from grasper.models.base import Completion, Prompt, TextModel
+from grasper.config import SynthesizeConfig
+from grasper.desk import Desk
+from grasper.models.base import Completion, Prompt
 from grasper.prompts.budget import max_new_tokens
-from grasper.prompts.exemplars import ExemplarSource
-from grasper.prompts.render import render_review
 from grasper.reason.format import parse_answer
-from grasper.records import Candidate, Example, Item, Profile, Request, SyntheticReview, Tables
-from grasper.retrieve.profile import ProfileBuilder
-from grasper.runs import derive_seed
+from grasper.records import Candidate, Example, Item, Profile, Request, SyntheticReview
 from grasper.synthesize.select import fault_of
 
 
@@ -31,23 +27,15 @@ class _Job:
 
 @dataclass(frozen=True)
 class SyntheticWriter:
-    """Writes reviews in a user's stead as one method. `items` holds the predicted items by example."""
+    """Writes reviews in a user's stead at the desk of one method."""
 
+    desk: Desk
     config: SynthesizeConfig
-    prompts: PromptConfig
-    method: Method
-    tables: Tables
-    profiles: ProfileBuilder
-    items: Mapping[str, Sequence[Candidate]]
-    model: TextModel
-    exemplars: ExemplarSource | None = None
 
-    def write(self, examples: Sequence[Example], *, seed: int) -> list[SyntheticReview]:
-        """The reviews of some examples' predicted items, rejected ones included, by example and rank."""
-        jobs = [self._job(example, candidate) for example in examples for candidate in self.items[example.example_id]]
-        if not jobs:
-            return []
-        reviews = self._judge(jobs, self._complete(jobs, seed), {})
+    def write(self, examples: Sequence[Example], items: Mapping[str, Sequence[Candidate]]) -> list[SyntheticReview]:
+        """The reviews of some examples' predicted items (by example id), rejected ones included, by example and rank."""
+        jobs = [self._job(example, candidate) for example in examples for candidate in items[example.example_id]]
+        reviews = self._judge(jobs, self._complete(jobs, "first"), {})
         again = [number for number, review in enumerate(reviews) if review.rejected]
         if again:
             accepted: dict[str, list[str]] = {}
@@ -55,27 +43,24 @@ class SyntheticWriter:
                 if review.rejected is None:
                     accepted.setdefault(review.example_id, []).append(review.text)
             retried = [jobs[number] for number in again]
-            second = self._judge(retried, self._complete(retried, derive_seed(seed, "again")), accepted)
+            second = self._judge(retried, self._complete(retried, "again"), accepted)
             for number, review in zip(again, second, strict=True):
                 reviews[number] = _with_cost(review if review.rejected is None else reviews[number], reviews[number], review)
         return reviews
 
     def _job(self, example: Example, candidate: Candidate) -> _Job:
-        item = self.tables.item(candidate.item_id)
-        profile = self.profiles.for_item(item, example)
+        item = self.desk.store.tables.item(candidate.item_id)
+        profile = self.desk.profiles.for_item(item, example)
         request = Request(example.example_id, "long", example.user_id, item)
-        shown = self.exemplars.nearest(request, "review") if self.exemplars else ()
-        prompt = render_review(item, profile, reasoning=self.method.reasoning, config=self.prompts, model=self.model, exemplars=shown)
-        return _Job(example, candidate, item, profile, prompt)
+        return _Job(example, candidate, item, profile, self.desk.review_prompt(request, item, profile))
 
-    def _complete(self, jobs: Sequence[_Job], seed: int) -> list[Completion]:
-        completions = self.model.generate(
+    def _complete(self, jobs: Sequence[_Job], attempt: str) -> list[Completion]:
+        completions = self.desk.complete(
             [job.prompt for job in jobs],
-            n=1,
+            [self.desk.seed_of("synthesize", job.example.example_id, job.item.item_id, attempt) for job in jobs],
             temperature=self.config.temperature,
             top_p=self.config.top_p,
-            max_new_tokens=max_new_tokens("review", self.prompts, reasoning=self.method.reasoning),
-            seed=seed,
+            max_new_tokens=max_new_tokens("review", self.desk.prompts, reasoning=self.desk.method.reasoning),
         )
         return [samples[0] for samples in completions]
 
@@ -83,7 +68,7 @@ class SyntheticWriter:
         """Parse and gate. `accepted` holds the texts that each example has already, and takes the new ones."""
         reviews = []
         for job, completion in zip(jobs, completions, strict=True):
-            answer = parse_answer(completion.text, "review", expects_path=self.method.reasoning)
+            answer = parse_answer(completion.text, "review", expects_path=self.desk.method.reasoning)
             earlier = accepted.setdefault(job.example.example_id, [])
             sources = [review.text for review in (*job.profile.own, *job.profile.neighbours)]
             fault = fault_of(answer, sources, earlier, self.config)

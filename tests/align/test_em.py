@@ -8,29 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from worlds import desk_of
 
 from grasper.align import em, select_pairs
 from grasper.align.em import self_train
+from grasper.align.lesson import Lesson
 from grasper.align.pairs import make_pairs
-from grasper.align.stage import evaluation_sequence
-from grasper.config import AlignConfig, PromptConfig
+from grasper.config import AlignConfig
 from grasper.errors import ConfigError
-from grasper.methods import get_method
 from grasper.reason.reward import make_reward
 from grasper.reason.traces import Trace
 from grasper.records import Tables
 from grasper.runs import BatchLog
 
-METHOD = get_method("rest_pg")
-PROMPTS = PromptConfig()
 CONFIG = AlignConfig(rounds=2, num_samples=3, reward_threshold=0.0, epochs=1, batch_size=2)
 
 
 def train(tables: Tables, model: Any, out_dir: Path, config: AlignConfig = CONFIG) -> dict[str, Any]:
     """The rounds on lee's pairs, with ann's held out."""
-    align, held_out = (make_pairs(METHOD, tables, select_pairs(tables, split, None, seed=0), [], PROMPTS, seed=0) for split in ("align", "held-out"))
-    evaluation = [evaluation_sequence(pair, METHOD, PROMPTS, model) for pair in held_out]
-    return self_train(config, PROMPTS, align, held_out, evaluation, make_reward(), model, out_dir, seed=5)
+    desk = desk_of("rest_pg", tables, model)
+    align, held_out = (make_pairs(desk, select_pairs(tables, split, None, seed=0)) for split in ("align", "held-out"))
+    return self_train(Lesson(config, desk, align, held_out, make_reward(), out_dir, 5))
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -7,17 +7,15 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import candidates_of, shown, tables_of, worlds
+from worlds import desk_of, shown, tables_of, worlds
 
 from grasper.align.pairs import make_pairs, select_pairs
 from grasper.config import PromptConfig, SynthesizeConfig
-from grasper.methods import METHODS, get_method
+from grasper.methods import METHODS
 from grasper.models.scripted import ScriptedModel
 from grasper.reason.traces import TrainingPair
-from grasper.records import Example, Review, Tables
+from grasper.records import Candidate, Example, Review, Tables
 from grasper.retrieve.pool import is_same_text
-from grasper.retrieve.profile import ProfileBuilder
-from grasper.synthesize.items import choose_items
 from grasper.synthesize.write import SyntheticWriter
 
 PROMPTS = PromptConfig(context_tokens=4096)
@@ -25,7 +23,7 @@ TRAINED = sorted(name for name, method in METHODS.items() if method.training != 
 
 
 def pairs_of(tables: Tables, examples: list[Example], method: str = "grasper", **settings: object) -> list[TrainingPair]:
-    return make_pairs(get_method(method), tables, examples, [], PROMPTS, seed=0, **settings)  # type: ignore[arg-type]
+    return make_pairs(desk_of(method, tables, context_tokens=4096), examples, **settings)  # type: ignore[arg-type]
 
 
 def many(count: int, **changes: object) -> tuple[Tables, list[Example]]:
@@ -70,13 +68,12 @@ def test_only_tasks_that_can_be_answered_are_asked() -> None:
 
 def test_whole_reviews_are_asked_as_synthesis_asks(tables: Tables) -> None:
     """The same prompt that synthesis would send for this item, nothing of the target given."""
-    method, (example, *_) = get_method("grasper"), tables.select("align")
+    (example, *_) = tables.select("align")
     pair = next(pair for pair in pairs_of(tables, [example] * 4, with_reviews=True) if pair.is_review)
-    builder = ProfileBuilder(method, tables.reviews_by_id.values(), PROMPTS)
-    items = choose_items(method, [example], candidates_of([example]), builder.pool, num_items=1, min_score=0, seed=0)
-    items = {example.example_id: [replace(candidate, item_id=example.item_id) for candidate in items[example.example_id]]}
     model = ScriptedModel(context_tokens=4096)
-    SyntheticWriter(SynthesizeConfig(), PROMPTS, method, tables, builder, items, model).write([example], seed=0)
+    desk = desk_of("grasper", tables, model, context_tokens=4096)
+    items = {example.example_id: [Candidate(example.example_id, example.user_id, example.item_id, 1, 1.0)]}
+    SyntheticWriter(desk, SynthesizeConfig()).write([example], items)
     assert pair.render(reasoning=True, config=PROMPTS, model=model) == model.prompts[0]
 
 

@@ -9,17 +9,16 @@ from typing import Any
 
 import pytest
 from tiny_model import save_model
-from worlds import shown
+from worlds import desk_of, shown, system_of
 
-from grasper.align import align, select_pairs
-from grasper.align import stage as stage_module
+from grasper.align import TRAINERS, align, select_pairs
+from grasper.align import gold as gold_module
 from grasper.align.exemplars import ExemplarIndex
 from grasper.align.pairs import make_pairs
 from grasper.align.sft import make_sequence
-from grasper.config import AlignConfig, GenerateConfig, ModelConfig, PromptConfig
-from grasper.errors import AdapterError, ConfigError
-from grasper.generate import generate
-from grasper.methods import get_method
+from grasper.config import AlignConfig, ModelConfig, PromptConfig
+from grasper.errors import AdapterError, ConfigError, UnknownNameError
+from grasper.methods import METHODS, Method
 from grasper.models import open_model
 from grasper.models.scripted import ScriptedModel
 from grasper.prompts.render import after_path
@@ -41,19 +40,19 @@ def scripted() -> ScriptedModel:
 
 def run(tables: Tables, model: Any, out_dir: Path, method: str = "grasper", config: AlignConfig = CONFIG) -> dict[str, Any]:
     align_examples, held_out = (select_pairs(tables, split, None, seed=0) for split in ("align", "held-out"))
-    return align(config, PROMPTS, get_method(method), tables, align_examples, held_out, [], model, out_dir, seed=7)
+    return align(config, desk_of(method, tables, model), align_examples, held_out, [], out_dir, seed=7)
 
 
 def real_answers(tables: Tables, tasks: Sequence[str] = ("long", "title", "rating", "review")) -> set[str]:
     """What lee's pairs should be answered with: the pairs take turns, so each example has one task."""
-    pairs = make_pairs(get_method("grasper"), tables, select_pairs(tables, "align", None, seed=0), [], PROMPTS, with_reviews=True, seed=7)
+    pairs = make_pairs(desk_of("grasper", tables), select_pairs(tables, "align", None, seed=0), with_reviews=True)
     return {pair.answer_lines for pair in pairs if pair.task in tasks}
 
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch, tuned: Any) -> Any:
     """The stage without the training itself."""
-    monkeypatch.setattr(stage_module, "finetune", tuned)
+    monkeypatch.setattr(gold_module, "finetune", tuned)
     return tuned
 
 
@@ -132,9 +131,17 @@ def test_answers_that_never_parse_are_an_error(tables: Tables, tmp_path: Path) -
         run(tables, ScriptedModel(["nonsense"]), tmp_path, config=CONFIG.model_copy(update={"sources": ("sampled",)}))
 
 
+def test_a_training_that_nobody_knows_is_refused(tables: Tables, make_model: Callable[..., Any], tmp_path: Path) -> None:
+    """A declaration with a mistyped trainer never gets another one in silence."""
+    desk = desk_of(Method("odd", "trains as nobody does", training="dpoo"), tables, make_model())
+    with pytest.raises(UnknownNameError, match=r"unknown trainer 'dpoo'; known: .*gold.*em"):
+        align(CONFIG, desk, tables.select("align"), [], [], tmp_path, seed=0)
+    assert {method.training for method in METHODS.values()} - {"none"} <= set(TRAINERS)
+
+
 def test_data_without_reserved_users_are_an_error(tables: Tables, make_model: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no alignment pairs"):
-        align(CONFIG, PROMPTS, get_method("grasper"), tables, [], [], [], make_model(), tmp_path, seed=0)
+        align(CONFIG, desk_of("grasper", tables, make_model()), [], [], [], tmp_path, seed=0)
 
 
 def test_a_whole_stage_writes_adapter_and_model_card(tables: Tables, make_model: Callable[..., Any], model_dir: Path, tmp_path: Path) -> None:
@@ -174,8 +181,7 @@ def test_a_model_that_cannot_be_tuned_gets_exemplars(tables: Tables, tmp_path: P
         assert "Own reviews: none" in record["question"]
     task = records[0]["task"]
     model.prompts.clear()
-    arguments = (GenerateConfig(), PROMPTS, get_method(method), tables, tables.select("dev"), [task], [], model, tmp_path / "out")
-    generate(*arguments, seed=0, exemplars=ExemplarIndex.load(tmp_path, 1))
+    system_of(method, tables, model, exemplars=ExemplarIndex.load(tmp_path, 1)).write(task, tables.select("dev"), {})
     wanted = [record["answer"] for record in records if record["task"] == task]
     assert model.prompts
     assert all(any(answer in shown(prompt) for answer in wanted) for prompt in model.prompts)
@@ -185,7 +191,7 @@ def test_exemplars_serve_synthesis_too(tables: Tables, tmp_path: Path) -> None:
     """Whole reviews are among the pairs of a method that predicts items: their exemplars are found by synthesis' own task."""
     examples = select_pairs(tables, "align", None, seed=0) * 2
     model = scripted()
-    align(CONFIG, PROMPTS, get_method("grasper"), tables, examples, [], [], model, tmp_path, seed=7)
+    align(CONFIG, desk_of("grasper", tables, model), examples, [], [], tmp_path, seed=7)
     example = examples[0]
     (exemplar,) = ExemplarIndex.load(tmp_path, 1).nearest(request_for(example, "long", tables.item(example.item_id)), "review")
     assert "Rating: 1 to 5; Title" in exemplar.question
@@ -198,7 +204,7 @@ def test_what_is_trained_is_what_is_scored(tables: Tables, make_model: Callable[
     """A rating's training tokens are those by which generation compares the choices behind the same path."""
     model = make_model()
     example = next(example for example in tables.select("align") if "rating" in tasks_of(example))
-    pair = make_pairs(get_method("grasper"), tables, [example], [], PROMPTS, tasks=("rating",), seed=0)[0]
+    pair = make_pairs(desk_of("grasper", tables), [example], tasks=("rating",))[0]
     prompt = pair.render(reasoning=bool(path), config=PROMPTS, model=model)
     sequence = make_sequence(model, prompt, path, f"Rating: {rating}", "rating", path_weight=1.0)
     asked = after_path(prompt, path, "rating")
@@ -209,7 +215,7 @@ def test_what_is_trained_is_what_is_scored(tables: Tables, make_model: Callable[
 def test_a_text_that_is_longer_than_the_context_is_cut(tables: Tables, make_model: Callable[..., Any]) -> None:
     """The sequence ends with the context, and nobody learns to stop there."""
     model = make_model()
-    pair = make_pairs(get_method("grasper"), tables, tables.select("align"), [], PROMPTS, seed=0)[0]
+    pair = make_pairs(desk_of("grasper", tables), tables.select("align"))[0]
     prompt = pair.render(reasoning=False, config=PROMPTS, model=model)
     sequence = make_sequence(model, prompt, "", "Text: " + "lovely " * 2000, "long", path_weight=0.0)
     assert len(sequence.ids) == len(sequence.weights) == model.context_tokens

@@ -35,7 +35,8 @@ def make_run(folder: Path, seed: int, *, shift: float = 0.0, targets: int = 6, t
     run = Run(folder)
     run.folder("evaluate").mkdir(parents=True)
     pd.DataFrame(rows).to_parquet(run.folder("evaluate") / "per_example.parquet")
-    write_json(run.folder("evaluate") / "manifest.json", {"stage": "evaluate", "fingerprint": "", "outputs": {}})
+    manifest = {"stage": "evaluate", "fingerprint": "", "key": {}, "counts": {}, "seconds": 0.0}
+    write_json(run.folder("evaluate") / "manifest.json", manifest)
     return run
 
 

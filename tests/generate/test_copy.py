@@ -11,6 +11,7 @@ from grasper.generate.copy import Copier, weighted_median
 from grasper.metrics.text import rouge1, rougeL
 from grasper.prepare import build_tables
 from grasper.records import Example, Review, Tables
+from grasper.retrieve.store import ReviewStore
 
 
 def world(*reviews: tuple, target: tuple = ("the room was clean", "Quiet room", 4.0)) -> tuple[Tables, Example]:
@@ -25,7 +26,7 @@ def world(*reviews: tuple, target: tuple = ("the room was clean", "Quiet room", 
 def test_the_text_that_agrees_most_follows_the_given_title() -> None:
     """Two of three neighbours speak of kind staff; the one with most in common with the others is taken, the first among equals."""
     tables, example = world(("a", "kind staff nice bed", None, 5), ("b", "awful noise", None, 1), ("c", "kind staff", None, 5))
-    (output,) = Copier(tables).write("long", [example])
+    (output,) = Copier(ReviewStore(tables)).write("long", [example])
     assert output.text == "Quiet room. kind staff nice bed"
     assert output.evidence == ("r0",)
 
@@ -34,7 +35,7 @@ def test_neighbours_with_the_given_title_weigh_more() -> None:
     """Two pairs agree equally; the partner's title decides, since a reviewer of the same title counts 1 + 3·(2/2) = 4 times."""
     reviews = [("a", "sea view", "x", 5), ("b", "sea view", "x", 5), ("c", "loud bar", "x", 2), ("d", "loud bar", "Room, quiet!", 2)]
     tables, example = world(*reviews)
-    (output,) = Copier(tables).write("long", [example])
+    (output,) = Copier(ReviewStore(tables)).write("long", [example])
     assert output.text == "Quiet room. loud bar"
     assert output.evidence == ("r2",)
 
@@ -42,7 +43,7 @@ def test_neighbours_with_the_given_title_weigh_more() -> None:
 def test_own_reviews_and_the_training_pool_do_not_count() -> None:
     """Only other users' reviews of the target's own split; without any, the title alone."""
     tables, example = world(("u", "my own text", "Quiet room", 5), ("a", "a training text", "Quiet room", 5, "train"))
-    (output,) = Copier(tables).write("long", [example])
+    (output,) = Copier(ReviewStore(tables)).write("long", [example])
     assert (output.text, output.evidence) == ("Quiet room", ())
 
 
@@ -50,7 +51,7 @@ def test_only_the_first_sixty_neighbours_count() -> None:
     """Sixty different texts and then many equal ones: the equal ones are never seen."""
     reviews = [(f"a{n}", f"word{n}", None, 5) for n in range(60)] + [(f"b{n}", "same text", None, 5) for n in range(20)]
     tables, example = world(*reviews)
-    assert Copier(tables).write("long", [example])[0].text == "Quiet room. word0"
+    assert Copier(ReviewStore(tables)).write("long", [example])[0].text == "Quiet room. word0"
 
 
 def test_the_title_is_the_consensus_of_similar_texts_where_that_does_better() -> None:
@@ -58,7 +59,7 @@ def test_the_title_is_the_consensus_of_similar_texts_where_that_does_better() ->
     training = [(f"a{n}", f"very good cake with cream {n}", "Sweet cake", 5, "train") for n in range(5)]
     training += [(f"b{n}", f"we saw seals from the boat {n}", "Great trip", 5, "train") for n in range(5)]
     tables, example = world(*training, target=("the cake was good", "Sweet cake", 5.0))
-    copier = Copier(tables)
+    copier = Copier(ReviewStore(tables))
     assert copier.prefers_consensus_title
     assert copier.write("title", [example])[0].text == "Sweet cake"
 
@@ -66,7 +67,7 @@ def test_the_title_is_the_consensus_of_similar_texts_where_that_does_better() ->
 def test_the_title_is_the_first_ten_words_where_those_do_better() -> None:
     training = [(f"a{n}", f"fact{n} one two three", f"fact{n} one two three", 5, "train") for n in range(5)]
     tables, example = world(*training, target=("a b c d e f g h i j k l", "whatever", 5.0))
-    copier = Copier(tables)
+    copier = Copier(ReviewStore(tables))
     assert not copier.prefers_consensus_title
     assert copier.write("title", [example])[0].text == "a b c d e f g h i j"
 
@@ -75,7 +76,7 @@ def test_the_rating_is_the_median_weighted_by_similarity() -> None:
     """Only two neighbours share words with the text; of their ratings the nearer one's wins."""
     reviews = [("a", "clean room", None, 2), ("b", "the room was clean", None, 4), ("c", "boat", None, 5), ("d", "seals", None, 5)]
     tables, example = world(*reviews)
-    assert Copier(tables).write("rating", [example])[0].rating == 4
+    assert Copier(ReviewStore(tables)).write("rating", [example])[0].rating == 4
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_weighted_median(values: list[float], weights: list[float], expected: fl
 
 def test_without_neighbours_the_rating_is_the_middle() -> None:
     tables, example = world()
-    assert Copier(tables).write("rating", [example])[0].rating == 3
+    assert Copier(ReviewStore(tables)).write("rating", [example])[0].rating == 3
 
 
 @pytest.mark.slow
@@ -97,7 +98,7 @@ def test_hotel_values_are_reproduced(shared_dir, request: pytest.FixtureRequest)
     config = load_config(request.config.rootpath / "experiments" / "hotel.yaml", [f"prepare.data={shared_dir / 'data' / 'hotel'}"])
     tables, _ = build_tables(config.prepare, seed=0)
     examples = tables.select("dev-b")
-    texts = [output.text for output in Copier(tables).write("long", examples)]
+    texts = [output.text for output in Copier(ReviewStore(tables)).write("long", examples)]
     references = [example.target.text for example in examples]
     assert len(examples) == 1274
     assert np.mean(rouge1(texts, references)) == pytest.approx(0.301, abs=0.001)

@@ -7,16 +7,11 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import RecordingModel, candidates_of, shown, tables_of, with_target, worlds
+from worlds import RecordingModel, candidates_of, shown, system_of, tables_of, with_target, worlds
 
-from grasper.config import GenerateConfig, PromptConfig, SynthesizeConfig
-from grasper.generate.copy import Copier
-from grasper.generate.write import Writer
+from grasper.config import GenerateConfig
 from grasper.methods import METHODS, get_method
 from grasper.records import TASKS, Example, Item, Output, Review, Task, request_for, tasks_of
-from grasper.retrieve.profile import ProfileBuilder
-from grasper.synthesize.items import choose_items
-from grasper.synthesize.write import SyntheticWriter
 
 World = tuple[list[Review], list[Example]]
 FIELDS = ("text", "title", "rating")
@@ -26,18 +21,10 @@ CHANGED = {"text": "othersecret about a warm bed", "title": "othersecret title",
 def asked_and_answered(name: str, reviews: list[Review], examples: list[Example], example: Example, task: Task) -> tuple[list[str], Output]:
     """All prompts for one request, those of its synthetic reviews included, and the answer."""
     method, tables = get_method(name), tables_of(reviews, examples)
-    if not method.uses_model:
-        return [], Copier(tables).write(task, [example])[0]
-    prompts, model = PromptConfig(context_tokens=4096), RecordingModel()
-    profiles = ProfileBuilder(method, reviews, prompts, seed=1)
-    synthetic = []
-    if method.predicted != "none":
-        items = choose_items(method, [example], candidates_of(examples), profiles.pool, num_items=3, min_score=0, seed=1)
-        synthetic = SyntheticWriter(SynthesizeConfig(), prompts, method, tables, profiles, items, model).write([example], seed=2)
-    config = GenerateConfig(consensus_samples=2)
-    writer = Writer(config, prompts, method, tables, profiles, {example.example_id: synthetic}, model)
-    (output,) = writer.write(task, [example], seed=3)
-    return [shown(prompt) for prompt in model.prompts], output
+    model, generation = RecordingModel(), GenerateConfig(consensus_samples=2)
+    system = system_of(method, tables, model, candidates=candidates_of(examples), generation=generation, seed=1, context_tokens=4096)
+    (answer,) = system.personalize(task, [example])
+    return [shown(prompt) for prompt in model.prompts], answer.output
 
 
 def hidden_fields(example: Example, task: Task) -> list[str]:

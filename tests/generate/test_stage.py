@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
-from worlds import SeededModel, shown
+from worlds import SeededModel, shown, system_of
 
-from grasper.config import GenerateConfig, PromptConfig
+from grasper.config import GenerateConfig
 from grasper.errors import ConfigError
 from grasper.generate import generate, load_outputs
 from grasper.generate import stage as stage_module
@@ -22,9 +23,16 @@ PATH = "Style: short\nInterests: rooms\nPlan: praise\n"
 
 
 def written(tables: Tables, out_dir: Path, model, method: str = "pgraphrag", tasks: Sequence[Task] = TASKS, **settings) -> list[Output]:  # type: ignore[no-untyped-def]
-    config = GenerateConfig(**settings)
-    generate(config, PromptConfig(), get_method(method), tables, tables.select("dev"), tasks, [], model, out_dir, seed=3)
+    stage(tables, out_dir, model, method, tasks, **settings)
     return load_outputs(out_dir / "outputs.jsonl")
+
+
+def stage(tables: Tables, out_dir: Path, model, method: str, tasks: Sequence[Task] = TASKS, examples=None, **settings):  # type: ignore[no-untyped-def]
+    """The stage's counts; a method's settings of generation and `needs_reference` are keyword arguments."""
+    options = {name: settings.pop(name) for name in ("needs_reference",) if name in settings}
+    system = system_of(method, tables, model, seed=3, exemplars=settings.pop("exemplars", None), generation=GenerateConfig(**settings))
+    chosen = tables.select("dev") if examples is None else examples
+    return generate(partial(system.write, synthetic={}), chosen, tasks, out_dir, name=method, **options)
 
 
 def test_one_output_per_target_and_task(tables: Tables, tmp_path: Path) -> None:
@@ -42,9 +50,8 @@ def test_tasks_without_reference_are_left_out_unless_asked_for(tables: Tables, t
     """carl's boat review has no title: there is nothing to compare a written one with."""
     carl = next(review for review in tables.reviews_by_id.values() if review.user_id == "carl")
     example = Example("carl", carl, "held-out")
-    arguments = (GenerateConfig(), PromptConfig(), get_method("none"), tables, [example], TASKS, [], ScriptedModel())
-    assert generate(*arguments, tmp_path / "a", seed=0)["requests"] == 2
-    assert generate(*arguments, tmp_path / "b", seed=0, needs_reference=False)["requests"] == 3
+    assert stage(tables, tmp_path / "a", ScriptedModel(), "none", examples=[example])["requests"] == 2
+    assert stage(tables, tmp_path / "b", ScriptedModel(), "none", examples=[example], needs_reference=False)["requests"] == 3
 
 
 def test_titles_are_cut_to_ten_words(tables: Tables, tmp_path: Path) -> None:
@@ -53,9 +60,7 @@ def test_titles_are_cut_to_ten_words(tables: Tables, tmp_path: Path) -> None:
 
 
 def test_unparsable_answers_are_kept_and_counted(tables: Tables, tmp_path: Path) -> None:
-    model = ScriptedModel(["No label here."])
-    arguments = (GenerateConfig(), PromptConfig(), get_method("none"), tables, tables.select("dev"), ["long"], [], model, tmp_path)
-    counts = generate(*arguments, seed=0)
+    counts = stage(tables, tmp_path, ScriptedModel(["No label here."]), "none", ["long"])
     assert (counts["requests"], counts["unparsed"]) == (3, 3)
     (output, *_) = load_outputs(tmp_path / "outputs.jsonl")
     assert (output.text, output.is_parsed, output.raw) == ("No label here.", False, "No label here.")
@@ -135,8 +140,7 @@ def test_ratings_of_models_without_probabilities_are_marked(tables: Tables, tmp_
             return super().score_choices(prompts, choices)
 
     model = Silent(choice=lambda prompt: " 2")
-    arguments = (GenerateConfig(), PromptConfig(), get_method("lamp"), tables, tables.select("dev"), ["rating"], [], model, tmp_path)
-    assert generate(*arguments, seed=0)["ratings_without_probabilities"] == 3
+    assert stage(tables, tmp_path, model, "lamp", ["rating"])["ratings_without_probabilities"] == 3
     assert {(output.rating, output.probabilities) for output in load_outputs(tmp_path / "outputs.jsonl")} == {(2.0, ())}
 
 
@@ -163,8 +167,7 @@ def test_exemplars_stand_in_the_prompt(tables: Tables, tmp_path: Path) -> None:
             return [Exemplar(f"A solved {task} request", "Text: solved")]
 
     model = ScriptedModel()
-    arguments = (GenerateConfig(), PromptConfig(), get_method("grasper-no-graph"), tables, tables.select("dev"), ["long"], [], model, tmp_path)
-    generate(*arguments, seed=0, exemplars=Source())
+    stage(tables, tmp_path, model, "grasper-no-graph", ["long"], exemplars=Source())
     assert all("A solved long request" in shown(prompt) for prompt in model.prompts)
 
 
@@ -192,24 +195,42 @@ def test_a_killed_run_ends_as_an_undisturbed_one(
     assert whole.read_bytes() == cut.read_bytes()
 
 
-def test_batches_have_seeds_of_their_own(tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage_module, "BATCH_SIZE", 1)
-    outputs = written(tables, tmp_path, SeededModel(), tasks=["long"])
-    seeds = {output.raw.split()[-6] for output in outputs}
-    assert len(seeds) == 3
+def test_every_request_has_a_seed_of_its_own(tables: Tables, tmp_path: Path) -> None:
+    outputs = written(tables, tmp_path, SeededModel(), tasks=["long", "title"])
+    assert len({output.raw.split()[-6] for output in outputs}) == len(outputs) == 6
 
 
-def test_the_same_limit_of_targets_gives_the_same_answers_in_any_order(tables: Tables, tmp_path: Path) -> None:
-    """The plan is sorted: the order in which targets are handed in does not matter."""
-    examples = tables.select("dev")
-    for name, order in (("a", examples), ("b", examples[::-1])):
-        generate(GenerateConfig(), PromptConfig(), get_method("lamp"), tables, order, TASKS, [], SeededModel(), tmp_path / name, seed=1)
-    assert (tmp_path / "a" / "outputs.jsonl").read_bytes() == (tmp_path / "b" / "outputs.jsonl").read_bytes()
+@pytest.mark.parametrize("size", [1, 2, 32])
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_is_written_depends_on_nothing_but_the_request(
+    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, order: int
+) -> None:
+    """Another order of targets, another width of batches, a target alone: the same answer to each request."""
+    usual = {(output.task, output.example_id): output for output in written(tables, tmp_path / "usual", SeededModel())}
+    monkeypatch.setattr(stage_module, "BATCH_SIZE", size)
+    examples = tables.select("dev")[::order]
+    stage(tables, tmp_path / "other", SeededModel(), "pgraphrag", examples=examples)
+    stage(tables, tmp_path / "alone", SeededModel(), "pgraphrag", examples=examples[:1])
+    for name in ("other", "alone"):
+        for output in load_outputs(tmp_path / name / "outputs.jsonl"):
+            assert output == usual[output.task, output.example_id]
+
+
+def test_more_targets_keep_what_is_written(tables: Tables, tmp_path: Path) -> None:
+    """First one target, then all: nothing is asked twice, and the end is that of asking for all at once."""
+    first, model = SeededModel(), SeededModel()
+    stage(tables, tmp_path / "grown", first, "pgraphrag", examples=tables.select("dev", 1))
+    before = (tmp_path / "grown/outputs.jsonl").read_bytes()
+    assert stage(tables, tmp_path / "grown", model, "pgraphrag")["requests"] == 9
+    assert (tmp_path / "grown/outputs.jsonl").read_bytes().startswith(before)
+    assert (first.calls, model.calls) == (2, 2)  # texts and titles; ratings are scored
+    whole = written(tables, tmp_path / "whole", SeededModel())
+    assert sorted(map(repr, load_outputs(tmp_path / "grown/outputs.jsonl"))) == sorted(map(repr, whole))
 
 
 def test_thousands_of_prompts_render_in_seconds(tables: Tables, tmp_path: Path) -> None:
     """1,300 targets × 3 tasks, without a model's time."""
     examples = tables.select("dev") * 434
     started = time.perf_counter()
-    generate(GenerateConfig(), PromptConfig(), get_method("pgraphrag"), tables, examples, TASKS, [], ScriptedModel(), tmp_path, seed=0)
+    stage(tables, tmp_path, ScriptedModel(), "pgraphrag", examples=examples)
     assert time.perf_counter() - started < 60

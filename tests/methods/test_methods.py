@@ -16,14 +16,14 @@ def test_every_method_is_found_by_its_name() -> None:
 
 
 def test_an_unknown_method_names_the_known() -> None:
-    with pytest.raises(UnknownMethodError, match=r"'grapser'.*pgraphrag, rest_pg, grasper"):
+    with pytest.raises(UnknownMethodError, match=r"'grapser'; known: grasper, .*rest_pg"):
         get_method("grapser")
 
 
 @pytest.mark.parametrize(
     ("name", "changed"),
     [
-        ("grasper-no-graph", {"neighbours", "predicted"}),
+        ("grasper-no-graph", {"others", "predicted"}),
         ("grasper-no-reasoning", {"reasoning"}),
         ("grasper-no-synthetic", {"predicted"}),
         ("grasper-random-items", {"predicted"}),

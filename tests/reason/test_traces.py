@@ -33,7 +33,7 @@ class SeededModel(ScriptedModel):
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1, seed: int = 0, **options: object) -> list[list[Completion]]:  # type: ignore[override]
         self.prompts += prompts
         begun = [bool(prompt.prefix) for prompt in prompts]
-        answers = [[f" answer {seed % 97} {row} {j}" for j in range(n)] for row in range(len(prompts))]
+        answers = [[f" answer {own % 97} {row} {j}" for j in range(n)] for row, own in enumerate(seed)]
         return [[Completion(text if has else f"{PATH}\nText:{text}", 10, 5) for text in group] for has, group in zip(begun, answers, strict=True)]
 
 

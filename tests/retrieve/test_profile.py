@@ -5,18 +5,16 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import worlds
+from worlds import desk_of, tables_of, worlds
 
-from grasper.config import PromptConfig
-from grasper.methods import METHODS, get_method
+from grasper.methods import METHODS
 from grasper.records import Example, Item, Review, SyntheticReview, Tables, request_for
 from grasper.retrieve.pool import is_visible
-from grasper.retrieve.profile import ProfileBuilder
 
 
 def profile_of(tables: Tables, method: str, **settings: int):  # type: ignore[no-untyped-def]
     (dora,) = tables.select("dev-b")
-    builder = ProfileBuilder(get_method(method), tables.reviews_by_id.values(), PromptConfig(**settings))
+    builder = desk_of(method, tables, **settings).profiles
     entries = [
         SyntheticReview(dora.example_id, "dora", Item("boat"), f"number {rank}", rank=rank, rejected="copied" if rank == 1 else None)
         for rank in (3, 1, 2, 4, 5)
@@ -60,7 +58,7 @@ def test_limits_of_the_prompt_are_kept(tables: Tables) -> None:
 def test_neighbours_are_the_nearest_to_the_given_title(tables: Tables) -> None:
     """Of the inn's reviews only lee's speaks of a quiet room; Dora's title is 'Clean and calm', so none is near and file order decides."""
     (dora,) = tables.select("dev-b")
-    builder = ProfileBuilder(get_method("pgraphrag"), tables.reviews_by_id.values(), PromptConfig())
+    builder = desk_of("pgraphrag", tables).profiles
     request = request_for(dora, "title", tables.item("inn"))
     assert request.text == "Clean and calm, the staff helped with our bags."
     assert [review.user_id for review in builder.for_request(request, dora).neighbours] == ["lee", "ann", "user3"]
@@ -70,7 +68,7 @@ def test_neighbours_are_the_nearest_to_the_given_title(tables: Tables) -> None:
 def test_profiles_hold_only_what_the_request_may_see(world: tuple[list[Review], list[Example]], name: str, seed: int) -> None:
     """For requests and for predicted items: visible records, own ones the user's, others not the user's, none twice."""
     reviews, examples = world
-    builder = ProfileBuilder(get_method(name), reviews, PromptConfig(), seed=seed)
+    builder = desk_of(name, tables_of(reviews, examples), seed=seed).profiles
     for example in examples:
         profiles = [builder.for_request(request_for(example, "long", Item(example.item_id)), example), builder.for_item(Item("i1"), example)]
         for profile in profiles:
@@ -84,7 +82,7 @@ def test_profiles_hold_only_what_the_request_may_see(world: tuple[list[Review], 
 def test_a_random_review_does_not_depend_on_other_requests(world: tuple[list[Review], list[Example]]) -> None:
     """The same example draws the same review whoever is asked before; where anything is visible, one is drawn."""
     reviews, examples = world
-    first, second = (ProfileBuilder(get_method("random"), reviews, PromptConfig(), seed=1) for _ in range(2))
+    first, second = (desk_of("random", tables_of(reviews, examples), seed=1).profiles for _ in range(2))
     forward = {e.example_id: first.for_request(request_for(e, "long", Item(e.item_id)), e).neighbours for e in examples}
     backward = {e.example_id: second.for_request(request_for(e, "long", Item(e.item_id)), e).neighbours for e in reversed(examples)}
     assert forward == backward

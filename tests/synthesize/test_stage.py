@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from worlds import RecordingModel, SeededModel, candidates_of, shown
+from worlds import RecordingModel, SeededModel, candidates_of, shown, system_of
 
-from grasper.config import PromptConfig, SynthesizeConfig
-from grasper.methods import METHODS, get_method
+from grasper.config import SynthesizeConfig
+from grasper.methods import METHODS
 from grasper.models.scripted import ScriptedModel
 from grasper.records import CANDIDATE_COLUMNS, SyntheticReview, Tables
 from grasper.synthesize import load_synthetic, synthesize
@@ -31,8 +31,8 @@ def candidates(tables: Tables):  # type: ignore[no-untyped-def]
 
 
 def written(tables: Tables, out_dir: Path, model, method: str = "grasper", **settings) -> list[SyntheticReview]:  # type: ignore[no-untyped-def]
-    config = SynthesizeConfig(**settings)
-    synthesize(config, PromptConfig(), get_method(method), tables, tables.select("dev"), candidates(tables), model, out_dir, seed=3)
+    system = system_of(method, tables, model, candidates=candidates(tables), synthesis=SynthesizeConfig(**settings), seed=3)
+    synthesize(system.synthesize, tables.select("dev"), out_dir, name=method)
     return load_synthetic(out_dir / "synthetic.jsonl")
 
 
@@ -54,7 +54,7 @@ def test_the_prompt_shows_the_item_its_reviews_and_own_reviews(tables: Tables, t
     """Dora's synthetic review of the boat tour rests on others' reviews of the boat tour and on her own of the café; nothing of the inn."""
     model = RecordingModel()
     (dora,) = tables.select("dev-b")
-    synthesize(SynthesizeConfig(num_items=1), PromptConfig(), get_method("grasper"), tables, [dora], candidates(tables), model, tmp_path, seed=0)
+    system_of("grasper", tables, model, candidates=candidates(tables), synthesis=SynthesizeConfig(num_items=1)).synthesize([dora])
     (prompt,) = model.prompts
     for expected in ("Seal Tours", "great trip, saw two seals", "Windy but fun!", "The captain told stories", "Best cake in town"):
         assert expected in shown(prompt)
@@ -63,10 +63,9 @@ def test_the_prompt_shows_the_item_its_reviews_and_own_reviews(tables: Tables, t
 
 
 def test_rejected_reviews_are_kept_with_their_reason_and_counted(tables: Tables, tmp_path: Path) -> None:
-    answers = [PATH + "Text: Good"]
-    config = SynthesizeConfig(num_items=1)
-    arguments = (config, PromptConfig(), get_method("grasper"), tables, tables.select("dev"), candidates(tables), ScriptedModel(answers), tmp_path)
-    counts = synthesize(*arguments, seed=0)
+    model, config = ScriptedModel([PATH + "Text: Good"]), SynthesizeConfig(num_items=1)
+    system = system_of("grasper", tables, model, candidates=candidates(tables), synthesis=config)
+    counts = synthesize(system.synthesize, tables.select("dev"), tmp_path, name="grasper")
     assert (counts["examples"], counts["written"], counts["kept"], counts["rejected"]) == (3, 3, 0, {"too short": 3})
     assert {review.rejected for review in load_synthetic(tmp_path / "synthetic.jsonl")} == {"too short"}
 
@@ -111,7 +110,6 @@ def test_a_killed_run_ends_as_an_undisturbed_one(tables: Tables, tmp_path: Path,
 def test_training_pairs_get_synthetic_reviews_too(tables: Tables, tmp_path: Path) -> None:
     """The alignment shows its pairs what the targets will see."""
     pairs = tables.select("align")
-    counts = synthesize(
-        SynthesizeConfig(), PromptConfig(), get_method("grasper"), tables, pairs, candidates_of(pairs), RecordingModel(), tmp_path, seed=0
-    )
+    system = system_of("grasper", tables, RecordingModel(), candidates=candidates_of(pairs))
+    counts = synthesize(system.synthesize, pairs, tmp_path, name="grasper")
     assert counts["kept"] == 3 * len(pairs)

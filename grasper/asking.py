@@ -1,0 +1,240 @@
+"""From what people ask with to examples of a run: ids of any kind, histories in any form, given fields checked as files are."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import cached_property
+from numbers import Real
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from grasper.errors import ConfigError, DataFormatError, UnknownIdError
+from grasper.prepare.fields import Place, clean_text, clean_timestamps
+from grasper.records import TASKS, Example, Review, Tables, Task, iterate_rows, none_if_missing, request_for
+from grasper.registry import nearest_first
+from grasper.runs import fingerprint
+
+History: TypeAlias = "Sequence[Review] | Sequence[Mapping[str, Any]] | Review | Mapping[str, Any] | pd.DataFrame"
+Person: TypeAlias = "str | list[Review]"
+"""A known user, or the reviews of a newcomer."""
+
+NEWCOMER = "new user"
+_NO_ITEM = ""
+_GIVEN: dict[Task, tuple[str, ...]] = {"long": ("title", "rating"), "title": ("text",), "rating": ("title", "text")}
+"""The fields that each task may be given."""
+_MAX_COMPARED = 20_000
+"""Ids that a mistyped one is compared with at most."""
+
+
+class Asker:
+    """Answers for whom and about what a request is, over the tables of one run.
+
+    Args:
+        name: Of the run, for messages.
+    """
+
+    def __init__(self, tables: Tables, name: str) -> None:
+        self._tables, self._name = tables, name
+
+    def people(self, users: Any) -> list[Person]:
+        """Who is asked about: known users by their ids, or newcomers by the reviews that they bring, one entry per `user_id`.
+
+        An empty list is one newcomer without any history.
+
+        Raises:
+            UnknownIdError: An id without any review in the run.
+            DataFormatError: A history that cannot be read, or ids and reviews mixed.
+        """
+        if isinstance(users, pd.DataFrame | Review | Mapping):
+            return self._newcomers(as_reviews(users))
+        if isinstance(users, str | bytes) or not isinstance(users, Iterable):
+            return [self.known_user(users)]
+        entries = list(users)
+        are_reviews = [isinstance(entry, Review | Mapping) for entry in entries]
+        if all(are_reviews):
+            return self._newcomers(as_reviews(entries))
+        if any(are_reviews):
+            position = are_reviews.index(not are_reviews[0])
+            raise DataFormatError(f"entry {position} is {_short(entries[position])}, expected all ids of known users or all reviews of a newcomer")
+        return [self.known_user(entry) for entry in entries]
+
+    def known_user(self, user_id: Hashable) -> str:
+        """The id of a user of the run.
+
+        Raises:
+            UnknownIdError: There is none of that id.
+        """
+        return self._known(user_id, "user", self._pools, "pass a new user's reviews instead")
+
+    def wondering(self, who: Person, near: Hashable | None = None) -> Example:
+        """Somebody as an example without a task: what would they meet next, perhaps with an item in mind?"""
+        return self._example(who, _NO_ITEM if near is None else self._known_item(near))
+
+    def request(
+        self, who: Any, item_id: Hashable, task: Task, *, title: str | None = None, text: str | None = None, rating: float | None = None
+    ) -> Example:
+        """A request as an example: the run's own target where user, item and given fields are its, else one that holds the given fields only.
+
+        Raises:
+            UnknownIdError: An unknown user or item.
+            ConfigError: An unknown task, a field that it does not take or needs, or one of the wrong type or range.
+        """
+        people = self.people(who)
+        if len(people) != 1:
+            raise ConfigError(f"{len(people)} people are given, expected one user id or the reviews of one person")
+        given = _given(task, {"title": title, "text": text, "rating": rating})
+        item = self._known_item(item_id)
+        if isinstance(people[0], str):
+            for example in self._targets(people[0], item):
+                request = request_for(example, task, self._tables.item(item))
+                if (request.title, request.text, request.rating) == (given["title"], given["text"], given["rating"]):
+                    return example
+        return self._example(people[0], item, **given)
+
+    def _example(self, who: Person, item_id: str, **given: Any) -> Example:
+        user_id = who if isinstance(who, str) else next((review.user_id for review in who), NEWCOMER)
+        pool = self._pools[who] if isinstance(who, str) else "train"
+        history = None if isinstance(who, str) else tuple(who)
+        name = f"request:{fingerprint([user_id, item_id, [review.review_id for review in history or ()]])}"
+        target = Review(name, user_id, item_id, given.get("text") or "", given.get("title"), given.get("rating"), split=pool)
+        return Example(name, target, "test" if pool == "test" else "dev", is_request=True, history=history)
+
+    def _targets(self, user_id: str, item_id: str) -> list[Example]:
+        """The run's own targets of a user and an item."""
+        table = self._tables.examples
+        rows = table[(table["user_id"] == user_id) & (table["item_id"] == item_id) & ~table["split"].isin(["align", "held-out"])]
+        reviews = self._tables.reviews_by_id
+        return [
+            Example(row.example_id, reviews[row.review_id], row.split, none_if_missing(row.cutoff), bool(row.is_repeated))
+            for row in iterate_rows(rows)
+        ]
+
+    def _newcomers(self, reviews: Sequence[Review]) -> list[Person]:
+        for review in reviews:
+            self._known_item(review.item_id)
+        by_user: dict[str, list[Review]] = {}
+        for review in reviews:
+            by_user.setdefault(review.user_id, []).append(review)
+        return list(by_user.values()) or [[]]
+
+    def _known_item(self, item_id: Hashable) -> str:
+        return self._known(item_id, "item", self._items, "item ids are listed in prepare/items.parquet")
+
+    def _known(self, value: Hashable, kind: str, known: Mapping[str, Any], advice: str) -> str:
+        found = as_id(value)
+        if found not in known:
+            nearest = ", ".join(nearest_first(found, list(known)[:_MAX_COMPARED])[:3])
+            raise UnknownIdError(f"{kind} {found!r} is not in {self._name} ({len(known)} {kind}s, e.g. {nearest}); {advice}")
+        return found
+
+    @cached_property
+    def _pools(self) -> dict[str, str]:
+        """The split of each user, that of their last review."""
+        reviews = self._tables.reviews
+        return dict(zip(reviews["user_id"], reviews["split"], strict=True))
+
+    @cached_property
+    def _items(self) -> dict[str, None]:
+        return dict.fromkeys([*self._tables.items["item_id"], *self._tables.reviews["item_id"]])
+
+
+def as_id(value: Hashable) -> str:
+    """An id of any kind as the text that files hold it as.
+
+    Raises:
+        ConfigError: A missing value, or nothing that can be an id.
+    """
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, bool | list | dict | set) or value != value:
+        raise ConfigError(f"{_short(value)} is no id; expected text or a number")
+    if isinstance(value, Real) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def as_reviews(history: Any) -> list[Review]:
+    """Reviews from records, mappings or a table, read as files are; only `item_id` is needed, title and text count where they are given.
+
+    Raises:
+        DataFormatError: An entry without `item_id`, or a field that cannot be read; the message names its position.
+    """
+    if isinstance(history, pd.DataFrame):
+        entries: list[Any] = history.to_dict("records")
+    else:
+        entries = [history] if isinstance(history, Review | Mapping) else list(history)
+    rows: list[dict[str, Any]] = []
+    for position, entry in enumerate(entries):
+        if isinstance(entry, Review):
+            rows.append({name: getattr(entry, name) for name in ("user_id", "item_id", "text", "title", "rating", "timestamp")})
+        elif isinstance(entry, Mapping) and none_if_missing(entry.get("item_id")) not in (None, ""):
+            rows.append({name: none_if_missing(entry.get(name)) for name in ("user_id", "item_id", "text", "title", "rating", "timestamp")})
+        else:
+            raise DataFormatError(f"history entry {position} is {_short(entry)}, expected a Review or a mapping with at least 'item_id'")
+    if not rows:
+        return []
+    table = pd.DataFrame(rows, dtype=object)
+    place = Place(Path("history"), "entry", np.arange(len(rows)))
+    texts = {name: clean_text(table[name].map(lambda value: None if value is None else _without_halves(str(value)))) for name in ("text", "title")}
+    times = clean_timestamps(table["timestamp"], place)
+    reviews = []
+    for position, row in enumerate(rows):
+        rating = _rating(row["rating"], f"history entry {position}")
+        fields = {
+            "user_id": NEWCOMER if row["user_id"] is None else as_id(row["user_id"]),
+            "item_id": as_id(row["item_id"]),
+            "text": none_if_missing(texts["text"].iloc[position]) or "",
+            "title": none_if_missing(texts["title"].iloc[position]),
+            "rating": rating,
+            "timestamp": None if pd.isna(times.iloc[position]) else int(times.iloc[position]),
+        }
+        reviews.append(Review(f"history:{fingerprint([position, fields])}", **fields))
+    return reviews
+
+
+def _given(task: Task, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The given fields of a request, checked."""
+    if task not in TASKS:
+        raise ConfigError(f"unknown task {task!r}; known: {', '.join(nearest_first(str(task), list(TASKS)))}")
+    given = {name: value for name, value in fields.items() if none_if_missing(value) is not None}
+    for name in given:
+        if name not in _GIVEN[task]:
+            raise ConfigError(f"task '{task}' is not given a {name}; it takes {' and '.join(_GIVEN[task])}")
+        if name != "rating" and not isinstance(given[name], str):
+            raise ConfigError(f"{name} is {_short(given[name])}, expected text")
+    if task == "title" and not given.get("text"):
+        raise ConfigError("task 'title' needs the text that the title is for; pass text=…")
+    if task == "rating" and not given:
+        raise ConfigError("task 'rating' needs the text or the title that the rating is for; pass text=… or title=…")
+    cleaned = {name: clean_text(pd.Series([_without_halves(given[name])], dtype="str")).iloc[0] for name in ("title", "text") if name in given}
+    checked = {name: none_if_missing(value) for name, value in cleaned.items()}
+    try:
+        rating = _rating(given.get("rating"), "the request")
+    except DataFormatError as error:
+        raise ConfigError(str(error)) from None
+    return {"title": checked.get("title"), "text": checked.get("text"), "rating": rating}
+
+
+def _rating(value: Any, where: str) -> float | None:
+    if value is None:
+        return None
+    try:
+        rating = float(value) if not isinstance(value, bool) else float("nan")
+    except (TypeError, ValueError):
+        rating = float("nan")
+    if not 1 <= rating <= 5:
+        raise DataFormatError(f"{where}: 'rating' is {_short(value)}, expected a number from 1 to 5")
+    return rating
+
+
+def _without_halves(text: str) -> str:
+    """Text without halves of surrogate pairs, which no file can hold."""
+    return text.encode("utf-8", "ignore").decode("utf-8")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

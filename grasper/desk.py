@@ -1,0 +1,80 @@
+"""Where a method works: its evidence, its prompts and its model, put together once for alignment, synthesis and generation.
+
+Every request carries a seed of its own, derived from the run's seed, the method, the purpose and the example. What is written for an example
+therefore does not depend on which others are asked, in which order, or how many at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from grasper.config import PromptConfig
+from grasper.errors import ConfigError
+from grasper.methods.base import Method
+from grasper.models.base import Completion, Prompt, TextModel
+from grasper.prompts.exemplars import ExemplarSource
+from grasper.prompts.render import Exemplar, render, render_review
+from grasper.prompts.templates import AnswerTask
+from grasper.records import Item, Profile, Request
+from grasper.retrieve.profile import ProfileBuilder
+from grasper.retrieve.store import ReviewStore
+from grasper.runs import derive_seed
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One method over one store of reviews, with the model that writes for it."""
+
+    method: Method
+    store: ReviewStore
+    prompts: PromptConfig
+    open_model: Callable[[], TextModel] | None = None
+    """Opens the model that writes, once; None for methods that use none."""
+    seed: int = 0
+    """The run's seed."""
+    exemplars: ExemplarSource | None = None
+    """Solved requests to show, for models that cannot be fine-tuned."""
+
+    @cached_property
+    def model(self) -> TextModel:
+        """The model that writes, opened on first use.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        if self.open_model is None:
+            raise ConfigError(f"method '{self.method.name}' writes with a language model, but none was given")
+        return self.open_model()
+
+    @cached_property
+    def profiles(self) -> ProfileBuilder:
+        """What the method's prompts show."""
+        return ProfileBuilder(self.method, self.store, self.prompts)
+
+    def prompt(self, request: Request, profile: Profile, **options: Any) -> Prompt:
+        """The prompt of a request; see `prompts.render`."""
+        shown = self._exemplars(request, request.task)
+        return render(request, profile, reasoning=self.method.reasoning, config=self.prompts, model=self.model, exemplars=shown, **options)
+
+    def review_prompt(self, request: Request, item: Item, profile: Profile) -> Prompt:
+        """The prompt for a whole review of a predicted item."""
+        shown = self._exemplars(request, "review")
+        return render_review(item, profile, reasoning=self.method.reasoning, config=self.prompts, model=self.model, exemplars=shown)
+
+    def complete(
+        self, prompts: Sequence[Prompt], seeds: Sequence[int], *, n: int = 1, temperature: float, top_p: float, max_new_tokens: int
+    ) -> list[list[Completion]]:
+        """`n` completions of each prompt, each prompt with its own seed."""
+        if not prompts:
+            return []
+        return self.model.generate(prompts, n=n, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seeds)
+
+    def seed_of(self, *names: str | int) -> int:
+        """The seed of one named piece of work of this method."""
+        return derive_seed(self.seed, self.method.name, *names)
+
+    def _exemplars(self, request: Request, task: AnswerTask) -> Sequence[Exemplar]:
+        return self.exemplars.nearest(request, task) if self.exemplars else ()

@@ -1,0 +1,51 @@
+"""All real reviews of a run, indexed once for every request: by user, by item, and with what rankers remember of each text."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from grasper.records import Tables
+from grasper.registry import Registry
+from grasper.retrieve import Retriever
+from grasper.retrieve.neighbours import Neighbours
+from grasper.retrieve.own import OwnReviews
+from grasper.retrieve.pool import ReviewPool
+from grasper.retrieve.random_reviews import RandomReviews
+from grasper.retrieve.rank import RankerName, make_ranker
+
+if TYPE_CHECKING:
+    from grasper.predict import Predictor
+
+
+class ReviewStore:
+    """The reviews of a run and the retrievers over them, made once and shared by all methods and threads.
+
+    Args:
+        tables: What `prepare` wrote.
+        ranker: How entries are ranked: `bm25`, `embedding` or `recency`.
+        seed: For random evidence only.
+        predictor: Opens the fitted link predictor, for retrievers that need its embeddings.
+    """
+
+    def __init__(self, tables: Tables, *, ranker: RankerName = "bm25", seed: int = 0, predictor: Callable[[], Predictor] | None = None) -> None:
+        self.tables, self.seed, self.predictor = tables, seed, predictor
+        self.pool = ReviewPool(tables.reviews_by_id.values())
+        self.ranker = make_ranker(ranker)
+        self._retrievers: dict[str, Retriever] = {}
+        self._lock = threading.RLock()
+
+    def retriever(self, name: str) -> Retriever:
+        """The retriever of a name in `RETRIEVERS`, made on first use."""
+        with self._lock:
+            if name not in self._retrievers:
+                self._retrievers[name] = RETRIEVERS.get(name)(self)
+            return self._retrievers[name]
+
+
+RETRIEVERS: Registry[Callable[[ReviewStore], Retriever]] = Registry("retriever")
+"""What makes a retriever over a store, by name: `Method.others` and `Trajectory.retriever` name one."""
+RETRIEVERS.register("own", lambda store: OwnReviews(store.pool, store.ranker))
+RETRIEVERS.register("neighbours", lambda store: Neighbours(store.pool, store.ranker))
+RETRIEVERS.register("random", lambda store: RandomReviews(store.pool, store.seed))

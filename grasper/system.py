@@ -1,0 +1,92 @@
+"""One user through a method: the items they would meet next, the reviews they would write there, and the text that is wanted (GraSPer, Sec. 3).
+
+The stages of a run, the Python API and whatever serves requests all call a `System`. It knows no files and no batches: it answers any examples, and
+what it answers for one does not depend on the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from grasper.config import GenerateConfig, SynthesizeConfig
+from grasper.desk import Desk
+from grasper.generate.writers import WRITERS, TextWriter
+from grasper.records import Candidate, Example, Output, SyntheticReview, Task
+from grasper.synthesize.items import choose_items
+from grasper.synthesize.write import SyntheticWriter
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Forecast = Callable[[Sequence[Example]], "pd.DataFrame"]
+"""What the link predictor expects of examples (CANDIDATE_COLUMNS)."""
+
+
+@dataclass(frozen=True)
+class Personalized:
+    """What a system answered to one request, and what it rests on."""
+
+    output: Output
+    candidates: tuple[Candidate, ...]
+    synthetic: tuple[SyntheticReview, ...]
+    """Rejected ones included."""
+
+
+@dataclass(frozen=True)
+class System:
+    """One method, ready to answer."""
+
+    desk: Desk
+    synthesis: SynthesizeConfig
+    generation: GenerateConfig
+    forecast: Forecast | None = None
+    """None for methods whose items do not come from the link predictor."""
+
+    def predict(self, examples: Sequence[Example]) -> dict[str, list[Candidate]]:
+        """The items that get a synthetic review, best first, by example id (GraSPer, Sec. 3.1)."""
+        method, config = self.desk.method, self.synthesis
+        table = self.forecast(examples) if self.forecast is not None and method.uses_predictor else None
+        pool, seed = self.desk.store.pool, self.desk.seed
+        return choose_items(method, examples, table, pool, num_items=config.num_items, min_score=config.min_score, seed=seed)
+
+    def synthesize(self, examples: Sequence[Example]) -> list[SyntheticReview]:
+        """The reviews that the users would write about their predicted items, rejected ones included (GraSPer, Sec. 3.1)."""
+        if self.desk.method.predicted == "none":
+            return []
+        return SyntheticWriter(self.desk, self.synthesis).write(examples, self.predict(examples))
+
+    def write(self, task: Task, examples: Sequence[Example], synthetic: Mapping[str, Sequence[SyntheticReview]]) -> list[Output]:
+        """The wanted texts, titles or ratings, in the order of the examples.
+
+        Args:
+            synthetic: Synthetic reviews by example id; rejected ones are not shown.
+        """
+        return self._writer.write(task, examples, synthetic)
+
+    def personalize(self, task: Task, examples: Sequence[Example]) -> list[Personalized]:
+        """All three steps for each example."""
+        written = by_example(self.synthesize(examples))
+        outputs = self.write(task, examples, written)
+        return [
+            Personalized(output, self.items_of(example), tuple(written.get(example.example_id, ())))
+            for example, output in zip(examples, outputs, strict=True)
+        ]
+
+    def items_of(self, example: Example) -> tuple[Candidate, ...]:
+        """The predicted items of one example; none for methods that predict none."""
+        return () if self.desk.method.predicted == "none" else tuple(self.predict([example])[example.example_id])
+
+    @cached_property
+    def _writer(self) -> TextWriter:
+        return WRITERS.get(self.desk.method.writer)(self.desk, self.generation)
+
+
+def by_example(reviews: Sequence[SyntheticReview]) -> dict[str, list[SyntheticReview]]:
+    """Synthetic reviews by the example that they were written for."""
+    grouped: dict[str, list[SyntheticReview]] = {}
+    for review in reviews:
+        grouped.setdefault(review.example_id, []).append(review)
+    return grouped

@@ -1,0 +1,141 @@
+"""What the systems of one run share: its tables, review store, link predictor and models, each opened once, on first use, whoever asks first."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grasper.config import Config
+from grasper.desk import Desk
+from grasper.methods import Method
+from grasper.records import CANDIDATE_COLUMNS, Example, Tables
+from grasper.retrieve.store import ReviewStore
+from grasper.runs import Run, derive_seed
+from grasper.system import System
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from grasper.models.base import TextModel
+    from grasper.predict import Predictor
+    from grasper.prompts.exemplars import ExemplarSource
+
+
+class _Shared(cached_property[Any]):
+    """A cached property that is made once, however many threads ask first."""
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        with instance._lock:
+            return super().__get__(instance, owner)
+
+
+class Workshop:
+    """The opened parts of one run, and the systems that are put together from them."""
+
+    def __init__(self, config: Config, run: Run) -> None:
+        self.config, self.run = config, run
+        self._lock = threading.RLock()
+        self._systems: dict[tuple[Method, bool], tuple[tuple[str, ...], System]] = {}
+
+    @_Shared
+    def tables(self) -> Tables:
+        """What `prepare` wrote."""
+        self.run.require(self.run.folder("prepare"))
+        return Tables.load(self.run.folder("prepare"))
+
+    @_Shared
+    def store(self) -> ReviewStore:
+        """All reviews, indexed for every method."""
+        seed = derive_seed(self.config.seed, "profiles")
+        return ReviewStore(self.tables, ranker=self.config.prompts.ranker, seed=seed, predictor=lambda: self.predictor)
+
+    @_Shared
+    def predictor(self) -> Predictor:
+        """The fitted link predictor."""
+        from grasper.predict import load
+
+        self.run.require(self.run.folder("predict"))
+        return load(self.run.folder("predict"), self.tables)
+
+    @_Shared
+    def candidates(self) -> pd.DataFrame:
+        """The predicted items of all examples (CANDIDATE_COLUMNS), by example id."""
+        import pandas as pd
+
+        self.run.require(self.run.folder("predict"))
+        table = pd.read_parquet(self.run.folder("predict") / "candidates.parquet")
+        return table.set_index("example_id", drop=False).rename_axis(None)
+
+    def forecast(self, examples: Sequence[Example]) -> pd.DataFrame:
+        """The predicted items of any examples: those of the run as its predict stage wrote them, others asked of the link predictor."""
+        import pandas as pd
+
+        known = [example.example_id for example in examples if not example.is_request]
+        asked = [example for example in examples if example.is_request]
+        found = self.candidates[self.candidates.index.isin(known)]
+        if not asked:
+            return found
+        k = max(self.config.predict.top_k, self.config.synthesize.num_items)
+        return pd.concat([found, self.predictor.predict_requests(asked, k)], ignore_index=True)[list(CANDIDATE_COLUMNS)]
+
+    def system(self, method: Method, *, is_aligned: bool = True, seed: int | None = None) -> System:
+        """A method ready to answer; the same object until what it was aligned on changes.
+
+        Args:
+            is_aligned: Whether its model is the aligned one; False gives the base, which the alignment starts from.
+            seed: In the place of the run's own.
+
+        Raises:
+            MissingFileError: The run has not aligned the method.
+            RunMismatchError: Its adapter is damaged.
+        """
+        with self._lock:
+            stamp = self._alignment(method) if is_aligned else ()
+            made = self._systems.get((method, is_aligned))
+            if made is None or made[0] != stamp:
+                made = self._systems[method, is_aligned] = stamp, self._make(method, is_aligned)
+        system = made[1]
+        return system if seed in (None, system.desk.seed) else replace(system, desk=replace(system.desk, seed=seed))
+
+    def _make(self, method: Method, is_aligned: bool) -> System:
+        config = self.config
+        trained = is_aligned and method.training != "none"
+        desk = Desk(
+            method,
+            self.store,
+            config.prompts,
+            partial(self._open_model, method, trained) if method.uses_model else None,
+            seed=config.seed,
+            exemplars=self._exemplars(method) if trained else None,
+        )
+        return System(desk, config.synthesize, config.generate, self.forecast if method.uses_predictor else None)
+
+    def _alignment(self, method: Method) -> tuple[str, ...]:
+        """What identifies the finished alignment that a method writes with; empty for methods without training."""
+        if method.training == "none":
+            return ()
+        manifest = self.run.require(self.run.folder("align", method.aligned_as))
+        return manifest["fingerprint"], manifest["finished"]
+
+    def _open_model(self, method: Method, trained: bool) -> TextModel:
+        from grasper.models import open_model
+
+        with self._lock:
+            adapter: Path | None = None
+            if trained and self.config.model.kind == "local":
+                adapter = self.run.folder("align", method.aligned_as) / "adapter"
+            return open_model(self.config.model, adapter)
+
+    def _exemplars(self, method: Method) -> ExemplarSource | None:
+        """Gold paths shown in the prompt, for a backbone that cannot be fine-tuned."""
+        if self.config.model.kind == "local":
+            return None
+        from grasper.align.exemplars import ExemplarIndex
+
+        return ExemplarIndex.load(self.run.folder("align", method.aligned_as), self.config.align.exemplars)
