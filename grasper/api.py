@@ -14,7 +14,7 @@ from grasper.asking import Asker, History, as_reviews
 from grasper.config import Config, load_config
 from grasper.errors import ConfigError, MissingFileError
 from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task
-from grasper.runs import Run
+from grasper.runs import Run, read_json
 from grasper.system import Personalized, System, by_example
 from grasper.workshop import Workshop
 
@@ -60,6 +60,12 @@ class LoadedRun:
         self._answers: dict[str, tuple[str, dict[tuple[Task, str], Output], dict[str, list[SyntheticReview]]]] = {}
 
     @property
+    def stamp(self) -> list[str]:
+        """What identifies the state of the run: its folder, and the finished steps in it."""
+        manifests = sorted(self.run.root.glob("**/manifest.json"))
+        return [str(self.run.root.resolve()), *(str(read_json(path).get("fingerprint")) for path in manifests)]
+
+    @property
     def tables(self) -> Tables:
         return self.workshop.tables
 
@@ -103,8 +109,6 @@ class LoadedRun:
 
     def metrics(self) -> dict[str, Any]:
         """`evaluate/metrics.json`."""
-        from grasper.runs import read_json
-
         self.run.require(self.run.folder("evaluate"))
         return dict(read_json(self.run.folder("evaluate") / "metrics.json"))
 

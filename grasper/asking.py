@@ -69,6 +69,20 @@ class Asker:
         """
         return self._known(user_id, "user", self._pools, "pass a new user's reviews instead")
 
+    def knows_user(self, user_id: Hashable) -> bool:
+        """Whether the run holds a review by this user."""
+        return none_if_missing(user_id) is not None and as_id(user_id) in self._pools
+
+    def given(self, task: Task) -> tuple[str, ...]:
+        """The fields that a task may be given.
+
+        Raises:
+            ConfigError: An unknown task.
+        """
+        if task not in TASKS:
+            raise ConfigError(f"unknown task {task!r}; known: {', '.join(nearest_first(str(task), list(TASKS)))}")
+        return _GIVEN[task]
+
     def wondering(self, who: Person, near: Hashable | None = None) -> Example:
         """Somebody as an example without a task: what would they meet next, perhaps with an item in mind?"""
         return self._example(who, _NO_ITEM if near is None else self._known_item(near))
@@ -85,7 +99,7 @@ class Asker:
         people = self.people(who)
         if len(people) != 1:
             raise ConfigError(f"{len(people)} people are given, expected one user id or the reviews of one person")
-        given = _given(task, {"title": title, "text": text, "rating": rating})
+        given = _checked(task, self.given(task), {"title": title, "text": text, "rating": rating})
         item = self._known_item(item_id)
         if isinstance(people[0], str):
             for example in self._targets(people[0], item):
@@ -195,14 +209,12 @@ def as_reviews(history: Any) -> list[Review]:
     return reviews
 
 
-def _given(task: Task, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The given fields of a request, checked."""
-    if task not in TASKS:
-        raise ConfigError(f"unknown task {task!r}; known: {', '.join(nearest_first(str(task), list(TASKS)))}")
+def _checked(task: Task, takes: tuple[str, ...], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The given fields of a request, cleaned as those of files are."""
     given = {name: value for name, value in fields.items() if none_if_missing(value) is not None}
     for name in given:
-        if name not in _GIVEN[task]:
-            raise ConfigError(f"task '{task}' is not given a {name}; it takes {' and '.join(_GIVEN[task])}")
+        if name not in takes:
+            raise ConfigError(f"task '{task}' is not given a {name}; it takes {' and '.join(takes)}")
         if name != "rating" and not isinstance(given[name], str):
             raise ConfigError(f"{name} is {_short(given[name])}, expected text")
     if task == "title" and not given.get("text"):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from grasper.commands.runs import runs
+from grasper.commands.use import rate, recommend, write
 from grasper.errors import ConfigError, GrasperError, MissingFileError
 
 if TYPE_CHECKING:
@@ -202,12 +204,31 @@ def doctor(config: ConfigOption = None, data: DataOption = None, settings: SetOp
         raise MissingFileError("some checks failed; each line above says what to do")
 
 
-@app.command()
-def version() -> None:
-    """Print the version."""
-    from grasper import __version__
+app.command()(recommend)
+app.command()(write)
+app.command()(rate)
+app.command()(runs)
 
-    print(__version__)
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        from grasper import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _before(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
+    plugins: Annotated[
+        list[Path] | None, typer.Option("--plugin", help="A Python file that registers methods, metrics, … of your own; may be given several times.")
+    ] = None,
+) -> None:
+    for path in plugins or ():
+        from grasper.registry import load_plugin
+
+        load_plugin(path)
 
 
 if __name__ == "__main__":

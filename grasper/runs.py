@@ -303,6 +303,25 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     return manifest
 
 
+def describe_run(root: Path) -> dict[str, Any]:
+    """How far a run is, in words, and with what it was made last: `state`, `finished`, `commit`, `model`; None where nothing tells."""
+    state: list[str] = []
+    newest: dict[str, Any] = dict.fromkeys(("finished", "commit", "model"))
+    for stage in STAGES:
+        folders = {
+            path.parent for name in ("manifest.json", "started.json") for path in (*(root / stage).glob(f"*/{name}"), *root.glob(f"{stage}/{name}"))
+        }
+        manifests = [manifest for folder in sorted(folders) if (manifest := read_manifest(folder))]
+        if folders:
+            state.append(stage if len(manifests) == len(folders) else f"{stage} {len(manifests)} of {len(folders)}")
+        for manifest in manifests:
+            if manifest["finished"] >= (newest["finished"] or ""):
+                newest |= {"finished": manifest["finished"], "commit": manifest.get("commit")}
+            if model := manifest["key"].get("model"):
+                newest["model"] = model.get("name")
+    return {"state": ", ".join(state) or "begun", **newest}
+
+
 _UNLISTED = ("manifest.json", "started.json")
 
 

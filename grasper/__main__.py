@@ -1,0 +1,5 @@
+"""`python -m grasper`: the command line."""
+
+from grasper.cli import main
+
+main()

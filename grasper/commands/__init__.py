@@ -1,0 +1,1 @@
+"""Commands beside the stages, one file per group; `cli.py` registers them."""

@@ -1,0 +1,140 @@
+"""Something to use: `recommend` items, `write` texts and titles, `rate`; for one user or a whole file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from grasper.api import LoadedRun
+    from grasper.batch import Asked
+    from grasper.system import Personalized
+
+RunOption = Annotated[str | None, typer.Option("--run", help="Name or path of the run. Default: the newest finished one.")]
+UserOption = Annotated[str | None, typer.Option("--user", help="A user id; one that the run does not know is somebody without history.")]
+ItemOption = Annotated[str | None, typer.Option("--item", help="The item that the text is about.")]
+TitleOption = Annotated[str | None, typer.Option("--title", help="The title that the text is written for.")]
+TextOption = Annotated[str | None, typer.Option("--text", help="The text that the title or the rating is for.")]
+RatingOption = Annotated[float | None, typer.Option("--rating", help="The rating that the text is written for, 1 to 5.")]
+MethodOption = Annotated[str, typer.Option("--method", help="The system that writes; a trained one must be aligned in the run.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="A .csv, .jsonl or .parquet file; without it the answers are printed.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the file, or start it anew.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Same seed, same text. Default: the run's own.")]
+
+
+def recommend(
+    users: Annotated[list[str] | None, typer.Argument(help="User ids; none asks for somebody without history.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="A .csv, .jsonl or .parquet file with a column user_id.")] = None,
+    run: RunOption = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Items per user.")] = 10,
+    near: Annotated[str | None, typer.Option("--near", help="An item that the user has in mind.")] = None,
+    out: OutOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """The items that users will most likely meet next."""
+    from grasper.batch import read_rows, write_rows
+    from grasper.errors import ConfigError, DataFormatError
+    from grasper.records import none_if_missing
+
+    loaded = _load(run)
+    names: list[Any] = list(users or [])
+    if file is not None:
+        rows = read_rows(file)
+        if "user_id" not in rows[0]:
+            raise DataFormatError(f"{file} has no column 'user_id'; it has: {', '.join(rows[0])}")
+        names += [row["user_id"] for row in rows]
+    if out is not None and out.exists() and not overwrite:
+        raise ConfigError(f"{out} exists already; choose another --out, or replace it with --overwrite")
+    known = [name for name in names if loaded.asker.knows_user(name)]
+    strangers = [str(name) for name in names if not loaded.asker.knows_user(name)]
+    table = loaded.predict_items(known if names and known else [], k, near=near)
+    answers = table.to_dict("records") if known or not names else []
+    if strangers:
+        popular = table if not known else loaded.predict_items([], k, near=near)
+        answers += [{**row, "user_id": stranger} for stranger in strangers for row in popular.to_dict("records")]
+        typer.echo(f"{len(strangers)} of {len(names)} users are not in {loaded.run.root}: they get what people without history get", err=True)
+    if out is not None:
+        write_rows(out, [{str(name): none_if_missing(value) for name, value in row.items()} for row in answers])
+        typer.echo(f"{len(answers)} rows: {out}")
+        return
+    for row in answers:
+        typer.echo(f"{row['user_id']}\t{row['rank']}\t{row['item_id']}\t{row['score']:.4f}\t{row['name'] if isinstance(row['name'], str) else ''}")
+
+
+def write(
+    user: UserOption = None,
+    item: ItemOption = None,
+    title: TitleOption = None,
+    text: TextOption = None,
+    rating: RatingOption = None,
+    file: Annotated[Path | None, typer.Option("--file", help="Requests: columns user_id or history, item_id, and title, text or rating.")] = None,
+    task: Annotated[str, typer.Option("--task", help="long (a review), title or rating.")] = "long",
+    method: MethodOption = "grasper",
+    run: RunOption = None,
+    out: OutOption = None,
+    seed: SeedOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """The reviews or titles that users would write, for one request or a file of them; a file that was cut off is continued."""
+    _answer(task, method, run, file, out, seed, overwrite, user_id=user, item_id=item, title=title, text=text, rating=rating)
+
+
+def rate(
+    user: UserOption = None,
+    item: ItemOption = None,
+    title: TitleOption = None,
+    text: TextOption = None,
+    file: Annotated[Path | None, typer.Option("--file", help="Requests: columns user_id or history, item_id, text, title.")] = None,
+    method: MethodOption = "grasper",
+    run: RunOption = None,
+    out: OutOption = None,
+    seed: SeedOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """The ratings that users would give with their texts."""
+    _answer("rating", method, run, file, out, seed, overwrite, user_id=user, item_id=item, title=title, text=text)
+
+
+def _answer(task: Any, method: str, run: str | None, file: Path | None, out: Path | None, seed: int | None, overwrite: bool, **request: Any) -> None:
+    from grasper.batch import answer_all, ask_all, origin_of, read_rows
+    from grasper.errors import ConfigError
+    from grasper.methods import get_method
+
+    if (file is None) == (request["item_id"] is None):
+        raise ConfigError("give either --item (and --user) for one request, or --file for many")
+    loaded, chosen = _load(run), get_method(method)
+    asked = ask_all(loaded.asker, [request] if file is None else read_rows(file), task)
+    if newcomers := sum(one.is_newcomer for one in asked):
+        typer.echo(f"{newcomers} of {len(asked)} requests are by people without a history in {loaded.run.root}", err=True)
+    if out is None:
+        system = loaded.workshop.system(chosen, seed=seed)
+        for one, answer in zip(asked, system.personalize(task, [one.example for one in asked]), strict=True):
+            typer.echo(_row(one, answer)["answer"])
+        return
+    origin = origin_of(file, request=request, task=task, method=method, seed=seed, run=loaded.stamp)
+    system = loaded.workshop.system(chosen, seed=seed)
+    count = answer_all(system.personalize, asked, task, out, origin=origin, describe=_row, overwrite=overwrite)
+    typer.echo(f"{count} rows: {out}")
+
+
+def _row(one: Asked, answer: Personalized) -> dict[str, Any]:
+    """The request's own columns, the answer, and what it rests on."""
+    output = answer.output
+    kept = {name: value for name, value in one.row.items() if name != "history" and value is not None}
+    value = output.text if output.text is not None else output.rating
+    return kept | {
+        "answer": value,
+        "path": output.path,
+        "predicted_items": [candidate.item_id for candidate in answer.candidates],
+        "evidence": list(output.evidence),
+        "is_parsed": output.is_parsed,
+    }
+
+
+def _load(run: str | None) -> LoadedRun:
+    from grasper.api import load_run
+    from grasper.cli import run_folder
+
+    return load_run(run_folder(run) if run else None)

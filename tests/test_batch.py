@@ -1,0 +1,101 @@
+"""Files of requests: read in any form, answered batch by batch, continued after a kill, never half-written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from worlds import SeededModel, system_of
+
+from grasper import batch
+from grasper.asking import Asker
+from grasper.batch import answer_all, ask_all, read_rows, write_rows
+from grasper.errors import ConfigError, DataFormatError, RunMismatchError
+from grasper.records import Tables
+
+ROWS = [
+    {"user_id": "dora", "item_id": "boat", "title": "Windy"},
+    {"user_id": "nobody", "item_id": "inn", "title": None},
+    {"user_id": None, "item_id": "cafe", "title": "=1+1", "history": [{"item_id": "inn", "text": "Fine."}]},
+]
+
+
+def answer(tables: Tables, out: Path, model: SeededModel | None = None, rows: Sequence[dict[str, Any]] = ROWS, **options: Any) -> int:
+    system = system_of("lamp", tables, model or SeededModel())
+    asked = ask_all(Asker(tables, "run"), rows, "long")
+
+    def describe(one: batch.Asked, answered: Any) -> dict[str, Any]:
+        return {"user_id": one.row["user_id"], "title": one.row["title"], "answer": answered.output.text, "is_newcomer": one.is_newcomer}
+
+    return answer_all(system.personalize, asked, "long", out, origin={"rows": list(rows)}, describe=describe, **options)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_every_format_holds_the_same_answers_in_order(tables: Tables, tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"out{suffix}"
+    assert answer(tables, out) == 3
+    rows = read_rows(out)
+    assert [row["user_id"] for row in rows] == ["dora", "nobody", None]
+    assert all(row["answer"].startswith("It was a fine place") for row in rows)
+    assert rows[2]["title"] == ("'=1+1" if suffix == ".csv" else "=1+1")
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+@pytest.mark.parametrize("fails_at", [0, 1, 2])
+def test_a_file_that_was_cut_off_is_continued(tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: int) -> None:
+    """Killed in any batch: no file yet, nothing is asked twice, and the end is that of an undisturbed call."""
+    monkeypatch.setattr(batch, "BATCH_SIZE", 1)
+    answer(tables, tmp_path / "whole.jsonl")
+    with pytest.raises(KeyboardInterrupt):
+        answer(tables, tmp_path / "cut.jsonl", SeededModel(fails_at))
+    assert not (tmp_path / "cut.jsonl").exists()
+    rest = SeededModel()
+    answer(tables, tmp_path / "cut.jsonl", rest)
+    assert rest.calls == 3 - fails_at
+    assert (tmp_path / "cut.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_other_requests_are_no_continuation(tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "BATCH_SIZE", 1)
+    out = tmp_path / "out.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        answer(tables, out, SeededModel(1))
+    with pytest.raises(RunMismatchError, match=r"begun with other requests.*--overwrite"):
+        answer(tables, out, rows=ROWS[:2])
+    assert answer(tables, out, rows=ROWS[:2], overwrite=True) == 2
+    with pytest.raises(ConfigError, match="exists already"):
+        answer(tables, out)
+    with pytest.raises(ConfigError, match=r"unknown format '\.txt'"):
+        answer(tables, tmp_path / "out.txt")
+
+
+def test_all_faulty_rows_are_told_at_once(tables: Tables) -> None:
+    rows = [{"item_id": "inn"}, {"user_id": "dora"}, {"item_id": "moon"}, {"item_id": "inn", "rating": "nine"}, {"item_id": "inn", "history": "{"}]
+    with pytest.raises(
+        DataFormatError, match=r"4 of 5 requests.*row 2: no 'item_id'; row 3: item 'moon'.*row 4: .*'rating' is 'nine'.*row 5: 'history'"
+    ):
+        ask_all(Asker(tables, "run"), rows, "long")
+
+
+def test_rows_are_read_from_every_format(tmp_path: Path) -> None:
+    """Ids stay what the file holds: leading zeros in CSV, whole numbers beside missing ones in parquet; missing is missing."""
+    (tmp_path / "a.csv").write_text("\ufeffuser_id,item_id,title\n007,9,\n", encoding="utf-8")
+    assert read_rows(tmp_path / "a.csv") == [{"user_id": "007", "item_id": "9", "title": None}]
+    pd.DataFrame({"user_id": pd.array([9007199254740993, None], dtype="Int64")}).to_parquet(tmp_path / "a.parquet")
+    assert read_rows(tmp_path / "a.parquet") == [{"user_id": 9007199254740993}, {"user_id": None}]
+    (tmp_path / "a.jsonl").write_text('{"user_id": 7, "rating": NaN}\n\n', encoding="utf-8")
+    assert read_rows(tmp_path / "a.jsonl") == [{"user_id": 7, "rating": None}]
+    for name, content, message in (("b.jsonl", '{"a": 1}\n{', "line 2: broken JSON"), ("b.csv", "a,b\n", "no rows"), ("b.xyz", "", "unknown format")):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        with pytest.raises(DataFormatError, match=message):
+            read_rows(tmp_path / name)
+
+
+def test_ids_are_never_quoted(tmp_path: Path) -> None:
+    write_rows(tmp_path / "out.csv", [{"user_id": "-3s52", "answer": "-1 star", "items": ["a"]}])
+    assert (tmp_path / "out.csv").read_text().splitlines()[1] == '-3s52,\'-1 star,"[""a""]"'
+    assert json.loads(read_rows(tmp_path / "out.csv")[0]["items"]) == ["a"]
