@@ -117,17 +117,6 @@ def whole_text(title: str | None, text: str) -> str:
     return f"{title or ''}\n{text}"
 
 
-def first_days(graph: Interactions) -> np.ndarray:
-    """The day of each item's first visible edge, `[num_items]`: NaN where an edge has no day, +inf where there is no edge."""
-    first = np.full(graph.num_items, np.inf)
-    if graph.day is not None:
-        with np.errstate(invalid="ignore"):  # minimum keeps NaN: an undated edge makes the item ageless
-            np.minimum.at(first, graph.item_index, graph.day)
-    else:
-        first[graph.item_index] = np.nan
-    return first
-
-
 def histories_until(graph: Interactions, users: IndexArray, items: IndexArray, cutoff_days: np.ndarray) -> Interactions:
     """The users' histories up to their cut-off (NaN for none), the requested items always among them."""
     histories = graph.of_users(users)

@@ -14,14 +14,15 @@ import scipy.sparse as sp
 from grasper.errors import DataFormatError, UnknownIdError
 from grasper.predict.baselines import ItemPredictor
 from grasper.predict.calibrate import log_softmax
-from grasper.predict.catalogue import Catalogue, Pool, first_days, histories_until
+from grasper.predict.catalogue import Catalogue, Pool, histories_until
 from grasper.predict.graph import SECONDS_PER_DAY, FloatArray, IndexArray, Interactions
-from grasper.predict.topk import BLOCK_SCORES, hide, top_k
+from grasper.predict.topk import hide, top_k
 from grasper.records import CANDIDATE_COLUMNS, Example, Review
 from grasper.retrieve.pool import POOLS
 
 EXAMPLES_AT_ONCE = 1024
-"""Examples with a cut-off are scored in one block each of this many."""
+TIME_BLOCKS = 16
+"""Graphs that requests with cut-offs are answered from: more are fresher and take longer."""
 
 
 class Predictor:
@@ -106,50 +107,58 @@ class Predictor:
     def predict_examples(self, examples: pd.DataFrame, k: int) -> pd.DataFrame:
         """Candidates for every row of an examples table (CANDIDATE_COLUMNS): neither the requested item nor anything in the visible history.
 
-        With a cut-off, the history ends there and items without an earlier review are left out.
+        With a cut-off nothing dated later reaches the request: its history ends there, and the graph ends at the first cut-off of a block of
+        requests that are close in time, so that one graph serves the whole block.
         """
         tables = []
         for split, rows in examples.groupby("split", sort=False):
             if split not in POOLS:
                 raise UnknownIdError(f"examples.parquet holds the split {split!r}, expected one of {', '.join(POOLS)}")
             model, graph = self._bind(POOLS[str(split)])
-            first = first_days(graph)
-            for start in range(0, len(rows), EXAMPLES_AT_ONCE):
-                part = rows.iloc[start : start + EXAMPLES_AT_ONCE]
-                users, items = self.catalogue.users.index(part["user_id"], "user"), self.catalogue.items.index(part["item_id"], "item")
-                cutoff = part["cutoff"].astype("float64").to_numpy(na_value=np.nan) / SECONDS_PER_DAY
-                histories = histories_until(graph, users, items, cutoff)
-                too_new = first[None, :] > cutoff[:, None] if not np.isnan(cutoff).all() else None
-                found, scores = self._top_k(model, graph, histories, k, too_new)
-                names = {column: part[column].to_numpy(dtype=object) for column in ("example_id", "user_id")}
-                tables.append(self._table(found, scores, names))
+            cutoff = rows["cutoff"].astype("float64").to_numpy(na_value=np.nan) / SECONDS_PER_DAY
+            for block in time_blocks(cutoff):
+                first = cutoff[block[0]]
+                then = (model, graph) if np.isnan(first) else self._take_in(graph.until(first))
+                for start in range(0, len(block), EXAMPLES_AT_ONCE):
+                    part = block[start : start + EXAMPLES_AT_ONCE]
+                    tables.append(self._of_examples(rows.iloc[part], cutoff[part], graph, *then, k))
         columns = list(CANDIDATE_COLUMNS)
-        table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
-        return table[columns]
+        if not tables:
+            return pd.DataFrame(columns=columns)
+        place = {example_id: number for number, example_id in enumerate(examples["example_id"])}
+        table = pd.concat(tables, ignore_index=True)
+        order = np.lexsort((table["rank"].to_numpy(), table["example_id"].map(place).to_numpy()))
+        return table.iloc[order][columns].reset_index(drop=True)
+
+    def _of_examples(
+        self, rows: pd.DataFrame, cutoff: np.ndarray, graph: Interactions, model: ItemPredictor, then: Interactions, k: int
+    ) -> pd.DataFrame:
+        """Candidates for some examples: their histories out of `graph`, everything else as it was in `then`."""
+        users, items = self.catalogue.users.index(rows["user_id"], "user"), self.catalogue.items.index(rows["item_id"], "item")
+        found, scores = self._top_k(model, then, histories_until(graph, users, items, cutoff), k)
+        return self._table(found, scores, {column: rows[column].to_numpy(dtype=object) for column in ("example_id", "user_id")})
 
     def _bind(self, pool: Pool) -> tuple[ItemPredictor, Interactions]:
         """The model with the edges of a pool taken in; made on first use."""
         if pool not in self._bound:
-            graph = self.catalogue.graph(pool, with_target_words=not self.model.propagates_words)
-            self._bound[pool] = copy.copy(self.model).bind(graph), graph
+            self._bound[pool] = self._take_in(self.catalogue.graph(pool, with_target_words=not self.model.propagates_words))
         return self._bound[pool]
 
-    def _top_k(
-        self, model: ItemPredictor, graph: Interactions, histories: Interactions, k: int, forbidden: np.ndarray | None = None
-    ) -> tuple[IndexArray, FloatArray]:
+    def _take_in(self, graph: Interactions) -> tuple[ItemPredictor, Interactions]:
+        """The model with the edges of a graph taken in, weights unchanged."""
+        return copy.copy(self.model).bind(graph), graph
+
+    def _top_k(self, model: ItemPredictor, graph: Interactions, histories: Interactions, k: int) -> tuple[IndexArray, FloatArray]:
         """Best items and their probabilities among reviewed, unseen items, `[num_users, k]`."""
         reviewed = graph.item_degree > 0
 
         def log_probabilities(block: Interactions) -> FloatArray:
             scores = model.score(block)
             hide(scores, block, reviewed)
-            if forbidden is not None:
-                scores[forbidden] = -np.inf
             scores /= self.temperature
             return log_softmax(scores)
 
-        at_once = BLOCK_SCORES if forbidden is None else max(1, histories.num_users * histories.num_items)  # `forbidden` is for all rows at once
-        items, scores = top_k(log_probabilities, histories, k, block_scores=at_once)
+        items, scores = top_k(log_probabilities, histories, k)
         return items, np.exp(scores)
 
     def _table(self, items: IndexArray, scores: FloatArray, names: dict[str, np.ndarray]) -> pd.DataFrame:
@@ -175,3 +184,17 @@ def _with_edge(history: Interactions, item: int) -> Interactions:
         text=text,
         is_target=None if history.is_target is None else np.append(history.is_target, True),
     )
+
+
+def time_blocks(cutoff: np.ndarray, num_blocks: int = TIME_BLOCKS) -> list[IndexArray]:
+    """Positions of requests in blocks that are close in time, earliest first within each; those without a cut-off (NaN) are a block of their own.
+
+    Requests with equal cut-offs share a block.
+    """
+    blocks = [np.flatnonzero(np.isnan(cutoff))]
+    dated = np.flatnonzero(~np.isnan(cutoff))
+    ordered = dated[np.argsort(cutoff[dated], kind="stable")]
+    if len(ordered):
+        starts = cutoff[ordered[np.linspace(0, len(ordered), num_blocks, endpoint=False).astype(np.int64)]]
+        blocks += np.split(ordered, np.searchsorted(cutoff[ordered], np.unique(starts)[1:]))
+    return [block for block in blocks if len(block)]

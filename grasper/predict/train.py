@@ -2,7 +2,7 @@
 
 Every epoch deals the edges into folds; the edges of a fold are labels while all others carry messages, so an edge to be predicted is never in
 `edge_index`, and every user is seen as at inference: without the item to be found. Catalogues of more than `FULL_SOFTMAX` items are sampled. Under
-`torchrun` each process takes every n-th fold and gradients are averaged. `train_on_batches` is for graphs whose propagation does not fit in memory.
+`torchrun` each process takes every n-th fold and gradients are averaged.
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
-from torch_geometric.loader import LinkLoader
-from torch_geometric.sampler import NegativeSampling
 
-from grasper.predict.encoders import Encoder, HistoryMessages, history_messages, messages_of
+from grasper.predict.encoders import Encoder, history_messages, messages_of
 from grasper.predict.features import ItemText, own_words, words_of
 from grasper.predict.graph import FloatArray, IndexArray, Interactions
-from grasper.predict.sampling import TO_ITEM, NegativeSampler, NeighbourSampler, to_batch_data
+from grasper.predict.sampling import NegativeSampler
 from grasper.predict.validation import Validation, Withheld, validation_ndcg
 
 MIN_FOLDS, MAX_FOLDS = 8, 64
@@ -159,54 +157,6 @@ def _sampled_loss(
     negative = torch.einsum("bd,bnd->bn", asked, items[drawn]) + popularity[drawn]
     correction = float(np.log(items.shape[0] / NUM_NEGATIVES))
     return F.softplus(negative.logsumexp(1) + correction - positive).sum()
-
-
-def train_on_batches(
-    encoder: Encoder,
-    graph: Interactions,
-    settings: TrainSettings,
-    *,
-    seed: int,
-    num_epochs: int,
-    fanout: int = 20,
-    num_negatives: int = NUM_NEGATIVES,
-) -> None:
-    """Train in place on sampled neighbourhoods (torch-geometric's `LinkLoader`): memory is bounded by a batch, whatever the graph.
-
-    Works for encoders with an embedding per item. Several processes share the edges as in `train_encoder`.
-    """
-    sampler = NeighbourSampler(graph, fanout, 2, seed)
-    edges = torch.from_numpy(np.stack([graph.user_index, graph.item_index]))
-    rank, size = process_of()
-    share = edges[:, rank::size][:, : edges.shape[1] // size]
-    loader = LinkLoader(
-        to_batch_data(graph),
-        sampler,
-        edge_label_index=(TO_ITEM, share),
-        neg_sampling=NegativeSampling("triplet", num_negatives),
-        batch_size=settings.batch_size,
-        shuffle=True,
-        generator=torch.Generator().manual_seed(seed),
-    )
-    optimizer = torch.optim.Adam(encoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    correction = float(np.log(graph.num_items / num_negatives))
-    for epoch in range(num_epochs):
-        sampler.epoch = epoch
-        for batch in loader:
-            user, item = (part.numpy() for part in batch[TO_ITEM].edge_index)
-            order = np.lexsort((item, user))
-            local = Interactions(user[order], item[order], batch["user"].num_nodes, batch["item"].num_nodes)
-            messages = messages_of(local)
-            item_id = batch["item"].id
-            items, popularity = encoder.items(messages, item_id), encoder.popularity(messages, item_id)
-            vectors = encoder.users(items, HistoryMessages(messages.to_users))[batch["user"].src_index]
-            positive_index, negative_index = batch["item"].dst_pos_index, batch["item"].dst_neg_index
-            positive = (vectors * items[positive_index]).sum(1) + popularity[positive_index]
-            negative = torch.einsum("bd,bnd->bn", vectors, items[negative_index]) + popularity[negative_index]
-            optimizer.zero_grad()
-            F.softplus(negative.logsumexp(1) + correction - positive).mean().backward()
-            average_gradients(encoder)
-            optimizer.step()
 
 
 def linking_edges(graph: Interactions) -> Interactions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from grasper.config import PredictConfig
 from grasper.errors import DataFormatError, MissingFileError, RunMismatchError, UnknownIdError
 from grasper.predict import fit, load
+from grasper.predict.predictor import time_blocks
 from grasper.records import CANDIDATE_COLUMNS, EXAMPLE_COLUMNS, ITEM_COLUMNS, REVIEW_COLUMNS, Review, Tables
 
 DAY = 86_400
@@ -104,6 +106,38 @@ def test_after_the_cutoff_nothing_is_known(tmp_path: Path) -> None:
     assert (dev["item_id"].map(first) <= 100).all()
     seen_later = dev[(dev["user_id"] == "dev1") & (dev["item_id"] == "b6")]
     assert len(seen_later) == int(first["b6"] <= 100)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_what_others_do_later_reaches_no_earlier_request(encoder: str, tmp_path: Path) -> None:
+    """Reviews that are planted after the cut-offs, with text and rating: the candidates stay the same to the bit."""
+    tables = make_tables(cutoff=100 * DAY)
+    tables.examples.loc[:4, "cutoff"] = [100 * DAY + 40 * DAY * number for number in range(5)]  # several moments
+    fit(PredictConfig(encoder=encoder, max_epochs=3), tables, tmp_path, seed=0)  # type: ignore[arg-type]
+    before = load(tmp_path, tables).predict_examples(tables.examples, 10)
+    columns = {"review_id": "later", "user_id": "user", "item_id": "a"}
+    plants = pd.DataFrame({name: [f"{prefix}{number % 12}" for number in range(40)] for name, prefix in columns.items()})
+    plants["review_id"] += plants.index.astype(str)
+    plants = plants.assign(
+        rating=5.0, title="Later", text="lovely tea later", timestamp=[(300 + number) * DAY for number in range(40)], split="train"
+    )
+    planted = Tables(pd.concat([tables.reviews, plants[list(REVIEW_COLUMNS)]], ignore_index=True), tables.items, tables.examples)
+    after = load(tmp_path, planted).predict_examples(tables.examples, 10)
+    is_dated = before["user_id"].str.startswith("dev")
+    assert is_dated.sum() > 50
+    pd.testing.assert_frame_equal(before[is_dated].reset_index(drop=True), after[after["user_id"].str.startswith("dev")].reset_index(drop=True))
+
+
+def test_time_blocks_hold_every_request_once_and_begin_with_their_earliest() -> None:
+    rng = np.random.default_rng(0)
+    cutoff = np.where(rng.random(300) < 0.2, np.nan, rng.integers(0, 50, 300).astype(float))
+    blocks = time_blocks(cutoff, 8)
+    assert sorted(np.concatenate(blocks)) == list(range(300))
+    assert np.isnan(cutoff[blocks[0]]).all()
+    assert 2 <= len(blocks) <= 9
+    for earlier, later in pairwise(blocks[1:]):
+        assert cutoff[earlier].max() < cutoff[later].min() == cutoff[later[0]]
+    assert time_blocks(np.full(3, np.nan))[0].tolist() == [0, 1, 2]
 
 
 def test_before_everything_nothing_is_predicted(tmp_path: Path) -> None:
