@@ -12,6 +12,7 @@ import typer
 from grasper.commands.runs import runs
 from grasper.commands.use import rate, recommend, write
 from grasper.errors import ConfigError, GrasperError, MissingFileError
+from grasper.streams import tolerate_broken_streams
 
 if TYPE_CHECKING:
     from grasper.pipeline import Pipeline
@@ -40,6 +41,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
 
+@tolerate_broken_streams
 def main() -> None:
     """Entry point: errors meant for the user become one line and exit code 2, Ctrl-C becomes 130."""
     debug = "--debug" in sys.argv
