@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from grasper.commands.export import export
 from grasper.commands.runs import runs
 from grasper.commands.use import rate, recommend, write
 from grasper.errors import ConfigError, GrasperError, MissingFileError
@@ -210,6 +211,7 @@ app.command()(recommend)
 app.command()(write)
 app.command()(rate)
 app.command()(runs)
+app.command()(export)
 
 
 def _print_version(is_asked: bool) -> None:
