@@ -85,8 +85,9 @@ def _cell(metric: Metric, entry: Mapping[str, Any] | None, joint: str, *, is_bes
 
 def _costs(cost: Mapping[str, Mapping[str, Any]]) -> Table:
     table = Table(title="cost", title_justify="left", caption="alignment: tokens sampled for it; methods that share an adapter show them all")
-    for column in ("method", "seconds", "tokens in", "tokens out", "alignment"):
-        table.add_column(column, justify="left" if column == "method" else "right", no_wrap=True)
+    table.add_column("method", overflow="fold")
+    for column in ("seconds", "tokens in", "tokens out", "alignment"):
+        table.add_column(column, justify="right", no_wrap=True)
     for method, spent in cost.items():
         seconds = "–" if spent["seconds"] is None else f"{spent['seconds']:,.1f}"
         aligned = (spent.get("align_tokens_in") or 0) + (spent.get("align_tokens_out") or 0)

@@ -239,8 +239,7 @@ def _beside_chance(found: Mapping[str, float] | None, chance: Mapping[str, float
 
 
 def cost_table(metrics: Mapping[str, Any], series: Mapping[str, int]) -> dict[str, Any]:
-    """Time, tokens and form of the answers, a row for each method."""
-    described = ("reasoned", "copied", "words")
+    """Time and tokens of writing and of what went before it, a row for each method."""
     rows = []
     for method, cost in metrics["cost"].items():
         seconds = cost["seconds"]
@@ -249,13 +248,21 @@ def cost_table(metrics: Mapping[str, Any], series: Mapping[str, int]) -> dict[st
         cells.append(_plain(f"{cost['align_seconds']:,.1f}" if cost.get("align_seconds") else "–"))
         spent = (cost.get("align_tokens_in") or 0) + (cost.get("align_tokens_out") or 0)
         cells += [_plain(f"{spent:,.0f}" if spent else "–"), _plain(f"{spent + cost['tokens_in'] + cost['tokens_out']:,.0f}")]
-        cells.append(_plain(_unparsed_share(metrics["unparsed"].get(method, {}))))
-        long = metrics["methods"][method].get("long", {})
-        cells += [_plain(metric_of(name).format(long[name]["value"]) if name in long else "–") for name in described]
         rows.append({"name": method, "series": series[method], "cells": cells})
-    writing = ["seconds", "per target", "tokens in", "tokens out"]
-    columns = [*writing, "alignment: seconds", "alignment: tokens", "tokens in all", "unparsed", "with reasoning", "copied", "words"]
+    columns = ["seconds", "per target", "tokens in", "tokens out", "alignment: seconds", "alignment: tokens", "tokens in all"]
     return {"caption": "Cost", "first": "method", "columns": columns, "rows": rows}
+
+
+def behaviour_table(metrics: Mapping[str, Any], series: Mapping[str, int]) -> dict[str, Any]:
+    """Form of the answers: unreadable ones of all tasks, and what describes the review texts without judging them."""
+    long = {method: tasks.get("long", {}) for method, tasks in metrics["methods"].items()}
+    described = [metric for metric in metrics_of(long) if not metric.is_compared and metric.name != "parsed"]
+    rows = []
+    for method, row in long.items():
+        cells = [_plain(_unparsed_share(metrics["unparsed"].get(method, {})))]
+        cells += [_plain(metric.format(row[metric.name]["value"]) if metric.name in row else "–") for metric in described]
+        rows.append({"name": method, "series": series[method], "cells": cells})
+    return {"caption": "Behaviour", "first": "method", "columns": ["Unparsed", *(metric.label for metric in described)], "rows": rows}
 
 
 def _plain(value: str) -> dict[str, Any]:

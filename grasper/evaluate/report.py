@@ -18,6 +18,7 @@ import jinja2
 from markupsafe import Markup
 
 from grasper.evaluate.blocks import (
+    behaviour_table,
     cost_table,
     forest,
     full_tables,
@@ -126,6 +127,7 @@ def _view(metrics: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
         "predicted_table": predicted_table(evidence.prediction),
         "synthetic_rows": [synthetic_row(method, entry, series[method]) for method, entry in metrics["synthetic"].items()],
         "cost_table": cost_table(metrics, series),
+        "behaviour_table": behaviour_table(metrics, series),
         "cost_plot": quality_over_cost(metrics, series),
         "levels": LEVELS,
         "terms": [*_terms(metrics), *TERMS],
