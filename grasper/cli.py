@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grasper.commands.export import export
+from grasper.commands.judge import judge
 from grasper.commands.runs import runs
 from grasper.commands.use import rate, recommend, write
 from grasper.errors import ConfigError, GrasperError, MissingFileError
@@ -212,6 +213,7 @@ app.command()(write)
 app.command()(rate)
 app.command()(runs)
 app.command()(export)
+app.command()(judge)
 
 
 def _print_version(is_asked: bool) -> None:

@@ -11,8 +11,7 @@ The evaluation is the one stage that may read targets (DESIGN: leakage rules); n
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from grasper.errors import GrasperError, MissingFileError, RunMismatchError, ShapeError
+from grasper.errors import MissingFileError, RunMismatchError, ShapeError
+from grasper.evaluate.measured import Measured
 from grasper.evaluate.sparsity import level_of
-from grasper.metrics.metric import METRICS, Batch, Metric, Targets, choose_metrics, metric_of
+from grasper.metrics.metric import Batch, Metric, Targets, choose_metrics
 from grasper.records import TASKS, Example, Output, Review, Tables, Task, tasks_of
 from grasper.retrieve.pool import ReviewPool
 from grasper.runs import derive_seed, read_jsonl
@@ -37,8 +37,6 @@ TOKENS = ("tokens_in", "tokens_out")
 """Columns of per-example numbers that no table averages."""
 
 Answers = dict[tuple[str, Task], Output]
-Measured = Mapping[tuple[str, Task, str], float]
-"""Numbers that were measured elsewhere, by example, task and metric."""
 
 
 @dataclass(frozen=True)
@@ -82,31 +80,6 @@ def read_outputs(path: Path) -> Answers:
             raise RunMismatchError(f"{path} answers example {output.example_id!r} ({output.task}) twice; delete it and run `grasper generate` again")
         answers[output.example_id, output.task] = output
     return answers
-
-
-def read_measured(paths: Iterable[Path]) -> dict[tuple[str, Task, str], float]:
-    """Numbers of one method that were measured with a model: JSON lines of `example_id`, `task`, `metric`, `value`.
-
-    Raises:
-        RunMismatchError: A line is of another form, or a value no finite number.
-        UnknownNameError: Nobody registered its metric.
-    """
-    measured: dict[tuple[str, Task, str], float] = {}
-    for path in paths:
-        for record in read_jsonl(path):
-            if set(record) == {"batch"}:
-                continue
-            try:
-                name, value = METRICS.get(metric_of(record["metric"]).name).column, float(record["value"])
-                key = record["example_id"], record["task"], name
-            except (KeyError, TypeError, ValueError) as error:
-                if isinstance(error, GrasperError):
-                    raise
-                raise RunMismatchError(f"{path} holds a line that is no measured number; delete the file and measure again") from None
-            if not math.isfinite(value):
-                raise RunMismatchError(f"{path}: {record['metric']} of example {key[0]!r} ({key[1]}) is {value}; delete the file and measure again")
-            measured[key] = value
-    return measured
 
 
 def score(

@@ -12,10 +12,11 @@ from grasper.config import Config, EvaluateConfig
 from grasper.errors import ConfigError
 from grasper.evaluate.compare import Bootstrap, compare, summarize
 from grasper.evaluate.evidence import Evidence
+from grasper.evaluate.measured import measured_files, read_measured
 from grasper.evaluate.planted import suitability_of_predicted
 from grasper.evaluate.provenance import cost_of, provenance_of
 from grasper.evaluate.report import render_report
-from grasper.evaluate.score import TOKENS, Answers, Scores, read_measured, read_outputs, reference_text, score
+from grasper.evaluate.score import TOKENS, Answers, Scores, answer_text, read_outputs, reference_text, score
 from grasper.evaluate.sparsity import LEVELS, describe_sparsity, score_by_level
 from grasper.evaluate.synthetic import analyse_synthetic, read_synthetic, recall_of_hidden_items
 from grasper.methods import get_method
@@ -23,10 +24,7 @@ from grasper.metrics.metric import choose_metrics
 from grasper.metrics.text import tokenization_of
 from grasper.records import TASKS, Example, SyntheticReview, Tables, Task, tasks_of
 from grasper.retrieve.pool import ReviewPool
-from grasper.runs import Run, atomic_path, derive_seed, read_json, write_json, write_text
-
-MEASURED = "measured-*.jsonl"
-"""Files beside a method's outputs with numbers that need a model: JSON lines of `example_id`, `task`, `metric`, `value`."""
+from grasper.runs import Run, atomic_path, derive_seed, read_json, stable_hash, write_json, write_text
 
 
 def evaluate_run(config: Config, run: Run, methods: Sequence[str], out_dir: Path) -> dict[str, Any]:
@@ -65,7 +63,7 @@ def evaluate_run(config: Config, run: Run, methods: Sequence[str], out_dir: Path
         synthetic=synthetic,
         candidates=pd.read_parquet(candidates) if is_predicted else None,
         costs={name: cost_of(run, name) for name in methods},
-        measured={name: sorted(folder.glob(MEASURED)) for name, folder in folders.items()},
+        measured={name: measured_files(folder) for name, folder in folders.items()},
         predict_metrics=run.folder("predict") / "metrics.json",
         latent_dir=latent_dir,
         provenance=provenance_of(run, config, methods),
@@ -114,7 +112,8 @@ def evaluate(
     answers = {method: read_outputs(path) for method, path in outputs.items()}
     reviews = {method: read_synthetic(path) for method, path in (synthetic or {}).items()}
     chosen = choose_metrics(config.extra_metrics)
-    numbers = {method: read_measured(paths) for method, paths in (measured or {}).items()}
+    hashes = {method: {key: stable_hash(answer_text(output)) for key, output in found.items()} for method, found in answers.items()}
+    numbers = {method: read_measured(paths, hashes.get(method)) for method, paths in (measured or {}).items()}
     scores = score(examples, tables, answers, tasks, seed=seed, metrics=chosen, measured=numbers)
     pool = ReviewPool(tables.reviews_by_id.values())
 

@@ -14,7 +14,7 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
 from grasper.config import EvaluateConfig
 from grasper.errors import ConfigError, PluginError, RunMismatchError, ShapeError, UnknownNameError
-from grasper.evaluate.score import read_measured
+from grasper.evaluate.measured import read_measured
 from grasper.evaluate.stage import evaluate
 from grasper.metrics.metric import METRICS, Metric, choose_metrics, metric_of, register
 from grasper.metrics.standard import bleu, chrf, distinct

@@ -1,0 +1,66 @@
+"""A language model as judge: how well does a text match the real one, by its expected grade? The same judge as the reward `judge`.
+
+An option for those who have a strong model; the evaluation itself never needs one. The judge sees the real text, so its grades compare methods
+and are no measure of what a reader without it would think. Grades are kept per output, so that a judge that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from grasper.errors import RunMismatchError
+from grasper.evaluate.measured import measured_path
+from grasper.evaluate.score import answer_text, read_outputs, reference_text
+from grasper.models.base import TextModel
+from grasper.progress import Progress
+from grasper.reason.reward import JudgeReward
+from grasper.records import Example, Task, tasks_of
+from grasper.runs import BatchLog, stable_hash
+
+BATCH_SIZE = 32
+"""Grades in one batch; a kill loses at most one."""
+
+
+def judge_outputs(model: TextModel, folder: Path, examples: Sequence[Example], tasks: Sequence[Task]) -> int:
+    """Grade a method's texts and titles that have no grade yet, and keep the grades beside them; gives how many were asked for.
+
+    Args:
+        folder: The method's folder with `outputs.jsonl`.
+
+    Raises:
+        MissingFileError: There are no outputs.
+        RunMismatchError: Another model graded here before.
+    """
+    answers = read_outputs(folder / "outputs.jsonl")
+    path = measured_path(folder, "judge")
+    log = BatchLog(path)
+    if others := {record["judge"] for record in log.records} - {model.name}:
+        raise RunMismatchError(f"{path} holds grades by {', '.join(sorted(others))}, not by {model.name}; delete it to let another model judge")
+    known = {(record["example_id"], record["task"], record["output"]) for record in log.records}
+    wanted = []
+    for example in examples:
+        for task in tasks_of(example):
+            if task in tasks and task != "rating" and (output := answers.get((example.example_id, task))):
+                text = answer_text(output)
+                if (example.example_id, task, stable_hash(text)) not in known:
+                    wanted.append((example, task, text))
+    reward = JudgeReward(model)
+    with Progress(f"judge/{folder.name}", len(wanted)) as progress:
+        for start in range(0, len(wanted), BATCH_SIZE):
+            batch = wanted[start : start + BATCH_SIZE]
+            texts, references = [text for _, _, text in batch], [reference_text(example.target, task) for example, task, _ in batch]
+            grades = reward.score("long", texts, references)
+            log.append(
+                {
+                    "example_id": example.example_id,
+                    "task": task,
+                    "metric": "judge",
+                    "value": round(float(grade), 6),
+                    "judge": model.name,
+                    "output": stable_hash(text),
+                }
+                for (example, task, text), grade in zip(batch, grades, strict=True)
+            )
+            progress.advance(len(batch))
+    return len(wanted)
