@@ -68,7 +68,7 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-@pytest.mark.parametrize("arguments", [["--help"], ["version"], ["pipeline", "--dry-run"], ["prepare", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["pipeline", "--dry-run"], ["prepare", "--help"]])
 def test_commands_survive_a_full_disk(arguments: list[str], tmp_path: Path) -> None:
     """No traceback from any way of printing, the option parser's included."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}

@@ -28,6 +28,7 @@ def judge(run: RunArgument, settings: SetOption = None, methods: MethodsOption =
         examples = Tables.load(folder.folder("prepare")).select(config.split, config.limit)
         model = open_model(config.model)
         for name in config.methods:
-            count = judge_outputs(model, folder.folder("generate", name), examples, config.tasks)
+            paths = folder.folder("generate", name) / "outputs.jsonl", folder.folder("measure", name) / "judge.jsonl"
+            count = judge_outputs(model, *paths, examples, config.tasks)
             print(f"judge/{name}: {count} graded by {model.name}")
     print(f"now: grasper evaluate --run {run}")

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grasper.errors import RunMismatchError
-from grasper.evaluate.measured import measured_path
 from grasper.evaluate.score import answer_text, read_outputs, reference_text
 from grasper.models.base import TextModel
 from grasper.progress import Progress
@@ -22,18 +21,18 @@ BATCH_SIZE = 32
 """Grades in one batch; a kill loses at most one."""
 
 
-def judge_outputs(model: TextModel, folder: Path, examples: Sequence[Example], tasks: Sequence[Task]) -> int:
-    """Grade a method's texts and titles that have no grade yet, and keep the grades beside them; gives how many were asked for.
+def judge_outputs(model: TextModel, outputs_path: Path, path: Path, examples: Sequence[Example], tasks: Sequence[Task]) -> int:
+    """Grade a method's texts and titles that have no grade yet; gives how many were asked for.
 
     Args:
-        folder: The method's folder with `outputs.jsonl`.
+        outputs_path: The method's `outputs.jsonl`.
+        path: Where the grades are kept, `measure/<method>/judge.jsonl`.
 
     Raises:
         MissingFileError: There are no outputs.
         RunMismatchError: Another model graded here before.
     """
-    answers = read_outputs(folder / "outputs.jsonl")
-    path = measured_path(folder, "judge")
+    answers = read_outputs(outputs_path)
     log = BatchLog(path)
     if others := {record["judge"] for record in log.records} - {model.name}:
         raise RunMismatchError(f"{path} holds grades by {', '.join(sorted(others))}, not by {model.name}; delete it to let another model judge")
@@ -46,7 +45,7 @@ def judge_outputs(model: TextModel, folder: Path, examples: Sequence[Example], t
                 if (example.example_id, task, stable_hash(text)) not in known:
                     wanted.append((example, task, text))
     reward = JudgeReward(model)
-    with Progress(f"judge/{folder.name}", len(wanted)) as progress:
+    with Progress(f"judge/{path.parent.name}", len(wanted)) as progress:
         for start in range(0, len(wanted), BATCH_SIZE):
             batch = wanted[start : start + BATCH_SIZE]
             texts, references = [text for _, _, text in batch], [reference_text(example.target, task) for example, task, _ in batch]

@@ -1,6 +1,6 @@
-"""Numbers that need a model: measured apart from the evaluation, kept beside the outputs that they belong to, and joined with the others there.
+"""Numbers that need a model: measured apart from the evaluation, kept in a folder of the run, and joined with the others by the evaluation.
 
-`generate/<method>/measured-<metric>.jsonl`: a line `{"example_id", "task", "metric", "value"}` for every number, whole batches at a time; where it
+`measure/<method>/<metric>.jsonl`: a line `{"example_id", "task", "metric", "value"}` for every number, whole batches at a time; where it
 is about the written text, `"output"` holds that text's `stable_hash`, so that a number never outlives its text.
 """
 
@@ -20,13 +20,8 @@ Measured = Mapping[tuple[str, Task, str], float]
 
 
 def measured_files(folder: Path) -> list[Path]:
-    """The files of measured numbers in a method's folder."""
-    return sorted(folder.glob("measured-*.jsonl"))
-
-
-def measured_path(folder: Path, metric: str) -> Path:
-    """Where the numbers of a metric are kept in a method's folder."""
-    return folder / f"measured-{metric}.jsonl"
+    """The files of measured numbers in a method's folder `measure/<method>`."""
+    return sorted(folder.glob("*.jsonl"))
 
 
 def read_measured(paths: Iterable[Path], hashes: Mapping[tuple[str, Task], str] | None = None) -> dict[tuple[str, Task, str], float]:
@@ -42,7 +37,7 @@ def read_measured(paths: Iterable[Path], hashes: Mapping[tuple[str, Task], str] 
     measured: dict[tuple[str, Task, str], float] = {}
     for path in paths:
         for record in read_jsonl(path):
-            if set(record) == {"batch"}:
+            if "batch" in record:
                 continue
             try:
                 name, value = METRICS.get(metric_of(record["metric"]).name).column, float(record["value"])

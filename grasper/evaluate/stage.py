@@ -63,7 +63,7 @@ def evaluate_run(config: Config, run: Run, methods: Sequence[str], out_dir: Path
         synthetic=synthetic,
         candidates=pd.read_parquet(candidates) if is_predicted else None,
         costs={name: cost_of(run, name) for name in methods},
-        measured={name: measured_files(folder) for name, folder in folders.items()},
+        measured={name: measured_files(run.folder("measure", name)) for name in methods},
         predict_metrics=run.folder("predict") / "metrics.json",
         latent_dir=latent_dir,
         provenance=provenance_of(run, config, methods),
