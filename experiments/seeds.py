@@ -18,7 +18,8 @@ import pandas as pd
 from experiments.publish import RESULTS_DIR, provenance
 from grasper.config import load_config
 from grasper.errors import GrasperError, RunMismatchError
-from grasper.evaluate.compare import SUMMARY_NAMES, Bootstrap, compare, summarize
+from grasper.evaluate.compare import Bootstrap, compare, summarize
+from grasper.metrics.metric import metric_of
 from grasper.pipeline import dump_config
 from grasper.runs import Run, write_json
 
@@ -69,8 +70,8 @@ def summarize_seeds(scores: pd.DataFrame, baseline: str) -> dict[str, Any]:
     for seed in seeds:
         means = by_task(scores[seed]).mean()
         for (method, task, metric), value in zip(means.index.tolist(), means.tolist(), strict=True):
-            rooted = value**0.5 if metric == "squared_error" else value
-            own.setdefault(method, {}).setdefault(task, {}).setdefault(SUMMARY_NAMES.get(metric, metric), []).append(round(float(rooted), 6))
+            rooted = value**0.5 if metric_of(metric).is_rooted else value
+            own.setdefault(method, {}).setdefault(task, {}).setdefault(metric_of(metric).name, []).append(round(float(rooted), 6))
     return {
         "seeds": seeds,
         "methods": summarize(estimate),

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from grasper.commands.export import export
+from grasper.commands.judge import judge
 from grasper.commands.runs import runs
 from grasper.commands.use import rate, recommend, write
 from grasper.errors import ConfigError, GrasperError, MissingFileError
+from grasper.streams import tolerate_broken_streams
 
 if TYPE_CHECKING:
     from grasper.pipeline import Pipeline
@@ -40,6 +43,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
 
+@tolerate_broken_streams
 def main() -> None:
     """Entry point: errors meant for the user become one line and exit code 2, Ctrl-C becomes 130."""
     debug = "--debug" in sys.argv
@@ -208,6 +212,8 @@ app.command()(recommend)
 app.command()(write)
 app.command()(rate)
 app.command()(runs)
+app.command()(export)
+app.command()(judge)
 
 
 def _print_version(is_asked: bool) -> None:

@@ -117,7 +117,7 @@ class AlignConfig(Section):
     num_samples: int = Field(4, ge=1, description="Paths and texts sampled per pair and source (m).")
     temperature: float = Field(0.7, ge=0, description="Sampling temperature.")
     top_p: float = Field(0.9, gt=0, le=1, description="Nucleus of the sampling.")
-    reward: Literal["mean", "rouge1", "rougeL", "meteor", "judge"] = Field("mean", description="What chooses the gold path.")
+    reward: str = Field("mean", description="What chooses the gold path: mean, rouge1, rougeL, meteor, judge, or a registered one.")
     reward_threshold: float = Field(0.05, ge=0, le=1, description="Pairs whose best reward is lower are hopeless: counted and left out.")
     top_n: int = Field(1, ge=1, description="Gold paths kept per pair.")
     gold_text: Literal["real", "sampled"] = Field("real", description="What is learned behind a gold path: the real text, or the sampled one.")
@@ -167,6 +167,7 @@ class EvaluateConfig(Section):
     bootstrap_samples: int = Field(1000, ge=100, description="Resamples of the intervals.")
     confidence: float = Field(0.95, gt=0, lt=1, description="Coverage of the intervals.")
     baseline: str = Field("pgraphrag", description="Method that the paired comparison is made against.")
+    extra_metrics: tuple[str, ...] = Field((), description="Metrics besides the usual ones, for example bleu, chrf, bertscore.")
     report_examples: int = Field(20, ge=0, description="Examples in the report's browser.")
 
 

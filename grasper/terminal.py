@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from grasper.config import Config
 from grasper.errors import GrasperError
@@ -18,15 +18,17 @@ from grasper.runs import read_json
 
 if TYPE_CHECKING:
     from grasper.api import LoadedRun
+    from grasper.evaluate.tables import ResultTable
+    from grasper.metrics.metric import Metric
     from grasper.records import Review, SyntheticReview
 
-_METRICS = {"long": ("rouge1", "rougeL", "meteor"), "title": ("rouge1", "rougeL", "meteor"), "rating": ("mae", "rmse")}
+_CELL_PADDING = 3
 
 
 def _console() -> Console:
-    """A console that does not squeeze tables when the output goes into a file."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=140)
+    """A console that takes what it prints literally, and does not squeeze tables when the output goes into a file."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=140)
 
 
 def print_statistics(prepare_dir: Path) -> None:
@@ -37,34 +39,60 @@ def print_statistics(prepare_dir: Path) -> None:
 
 
 def print_metrics(evaluate_dir: Path) -> None:
-    """The results table: one row per method, value and 95 % interval per metric."""
-    metrics = read_json(evaluate_dir / "metrics.json")
+    """The results: a table per task with as many main metrics as the terminal is wide, the cost, and what should be read with care."""
+    from grasper.evaluate.tables import result_tables, unparsed_warnings
+
+    results = read_json(evaluate_dir / "metrics.json")
     console = _console()
-    for task, names in _METRICS.items():
-        rows = {method: tasks[task] for method, tasks in metrics["methods"].items() if task in tasks}
-        if not rows:
-            continue
-        present = [found for name in names for found in (name, f"{name}_no_wordnet") if any(found in row for row in rows.values())]
-        count = max(entry["n"] for row in rows.values() for name, entry in row.items() if name in present)
-        table = Table(title=f"{task} · {metrics['dataset']} · {metrics['split']} · n = {count}", title_justify="left")
-        table.add_column("method")
-        for name in present:
-            table.add_column(name, justify="right")
-        for method, row in rows.items():
-            table.add_row(method, *(_cell(row.get(name)) for name in present))
-        console.print(table)
-    table = Table(title="cost", title_justify="left")
-    for column in ("method", "seconds", "tokens in", "tokens out"):
-        table.add_column(column, justify="left" if column == "method" else "right")
-    for method, cost in metrics["cost"].items():
-        table.add_row(method, f"{cost['seconds']:.1f}", f"{cost['tokens_in']:,.0f}", f"{cost['tokens_out']:,.0f}")
-    console.print(table)
+    for table in result_tables(results):
+        console.print(_results(table, console.width))
+    console.print(_costs(results["cost"]))
+    for warning in unparsed_warnings(results):
+        console.print(f"warning: {warning}", style="yellow")
 
 
-def _cell(entry: dict[str, float | None] | None) -> str:
+def _results(table: ResultTable, width: int) -> Table:
+    """Value and interval in one line where they fit, else the interval below its value; metrics that do not fit at all are named."""
+    names = [*table.rows, *table.failed]
+    room = width - max(map(len, [*names, "method"])) - _CELL_PADDING - 1
+    is_wide = len(table.metrics) * (len("0.000 [0.000, 0.000]") + _CELL_PADDING) <= room
+    joint, cell = (" ", len("0.000 [0.000, 0.000]")) if is_wide else ("\n", len("[0.000, 0.000]"))
+    shown: list[Metric] = []
+    left_out: list[Metric] = []
+    for metric in table.metrics:
+        room -= max(cell, len(metric.label)) + _CELL_PADDING
+        (shown if room >= 0 or not shown else left_out).append(metric)
+    caption = f"not shown here: {', '.join(metric.label for metric in left_out)}" if left_out else None
+    rich = Table(title=f"{table.task} · {table.dataset} · {table.split} · n = {table.count}", title_justify="left", caption=caption)
+    rich.add_column("method", no_wrap=True)
+    for metric in shown:
+        rich.add_column(metric.label, justify="right", no_wrap=True)
+    for method, row in table.rows.items():
+        rich.add_row(method, *(_cell(metric, row.get(metric.name), joint, is_best=(method, metric.name) in table.clearly_best) for metric in shown))
+    for method, reason in table.failed.items():
+        rich.add_row(method, Text(reason.partition(":")[0], style="yellow"))
+    return rich
+
+
+def _cell(metric: Metric, entry: Mapping[str, Any] | None, joint: str, *, is_best: bool) -> Text:
     if entry is None:
-        return "–"
-    return f"{entry['value']:.3f}" if entry["low"] is None else f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
+        return Text("–")
+    text = Text(metric.format(entry["value"]), style="bold" if is_best else "")
+    if entry["low"] is not None:
+        text.append(f"{joint}[{metric.format(entry['low'])}, {metric.format(entry['high'])}]", style="not bold dim")
+    return text
+
+
+def _costs(cost: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = Table(title="cost", title_justify="left", caption="alignment: tokens sampled for it; methods that share an adapter show them all")
+    table.add_column("method", overflow="fold")
+    for column in ("seconds", "tokens in", "tokens out", "alignment"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for method, spent in cost.items():
+        seconds = "–" if spent["seconds"] is None else f"{spent['seconds']:,.1f}"
+        aligned = (spent.get("align_tokens_in") or 0) + (spent.get("align_tokens_out") or 0)
+        table.add_row(method, seconds, f"{spent['tokens_in']:,.0f}", f"{spent['tokens_out']:,.0f}", f"{aligned:,.0f}" if aligned else "–")
+    return table
 
 
 def print_user(loaded: LoadedRun, user_id: str) -> None:
@@ -78,13 +106,13 @@ def print_user(loaded: LoadedRun, user_id: str) -> None:
     names = {item_id: name for item_id, name in loaded.names.items() if isinstance(name, str)}
 
     def say(kind: str, text: str) -> None:
-        console.print(f"  {kind:<10} {escape(text)}")
+        console.print(f"  {kind:<10} {text}")
 
     def review_line(review: Review | SyntheticReview, item_id: str) -> str:
         rating = f"[{review.rating:g}] " if review.rating is not None else ""
         return f"{rating}{review.title or ''} | {review.text}  ({names.get(item_id, item_id)})"
 
-    console.print(f"[bold]{escape(user_id)}[/bold]: {len(own) - len(hidden)} visible reviews, {len(targets)} targets")
+    console.print(f"{user_id}: {len(own) - len(hidden)} visible reviews, {len(targets)} targets", style="bold")
     for review in own:
         if review.review_id not in hidden:
             say("real", review_line(review, review.item_id))
@@ -97,7 +125,7 @@ def print_user(loaded: LoadedRun, user_id: str) -> None:
         written = [output for output in loaded.outputs(method) if output.example_id in wanted]
         if not written:
             continue
-        console.print(f"[bold]{method}[/bold]")
+        console.print(method, style="bold")
         for entry in loaded.synthetic(method):
             if entry.example_id in wanted:
                 gate = f"  — rejected: {entry.rejected}" if entry.rejected else ""
@@ -106,7 +134,7 @@ def print_user(loaded: LoadedRun, user_id: str) -> None:
             if output.path:
                 say("reasoning", " / ".join(output.path.splitlines()))
             say(output.task, output.text if output.text is not None else str(output.rating))
-    console.print("[bold]reference[/bold]")
+    console.print("reference", style="bold")
     for review_id in targets["review_id"]:
         target = tables.reviews_by_id[review_id]
         say("real", review_line(target, target.item_id))
@@ -124,10 +152,10 @@ def print_checks(config: Config) -> bool:
     console, is_fine = _console(), True
     for name, check in checks:
         try:
-            console.print(f"ok    {name}: {escape(check())}")
+            console.print(f"ok    {name}: {check()}")
         except (GrasperError, ImportError) as error:
             is_fine = False
-            console.print(f"FAIL  {name}: {escape(str(error))}")
+            console.print(f"FAIL  {name}: {error}")
     return is_fine
 
 
@@ -140,7 +168,7 @@ def _check_packages() -> str:
 
 
 def _check_wordnet() -> str:
-    from grasper.metrics.text import meteor_name
+    from grasper.metrics.meteor import meteor_name
 
     advice = "not found; METEOR runs without synonyms and is named meteor_no_wordnet (set NLTK_DATA to a folder with corpora/wordnet.zip)"
     return "found" if meteor_name() == "meteor" else advice

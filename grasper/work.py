@@ -9,7 +9,7 @@ from typing import Any
 
 from grasper.config import Config
 from grasper.errors import ConfigError
-from grasper.methods import Method, get_method
+from grasper.methods import Method
 from grasper.records import Example
 from grasper.runs import Run, derive_seed
 from grasper.system import by_example
@@ -83,40 +83,9 @@ class Work:
         return generate(write, self.targets, self.config.tasks, folder, name=method.name)
 
     def evaluate(self, folder: Path) -> dict[str, Any]:
-        from grasper.evaluate import evaluate
-        from grasper.prepare.bundled import harbour_folder
+        from grasper.evaluate.stage import evaluate_run
 
-        run, names = self.run, [method.name for method in self.methods]
-        outputs = {name: run.folder("generate", name) / "outputs.jsonl" for name in names}
-        synthetic = {method.name: run.folder("synthesize", method.name) / "synthetic.jsonl" for method in self.methods if method.predicted != "none"}
-        candidates = self.workshop.candidates if any(method.uses_predictor for method in self.methods) else None
-        return evaluate(
-            self.config.evaluate,
-            self.workshop.tables,
-            self.targets,
-            outputs,
-            folder,
-            synthetic=synthetic,
-            candidates=candidates,
-            dataset=self.config.prepare.name,
-            split=self.config.split,
-            tasks=self.config.tasks,
-            costs={name: self.cost(name) for name in names},
-            predict_metrics=run.folder("predict") / "metrics.json",
-            latent_dir=harbour_folder() if self.config.prepare.is_bundled else None,
-            seed=self._seed("evaluate"),
-        )
-
-    def cost(self, method: str) -> dict[str, float]:
-        """Seconds and tokens of writing with a method (synthesize + generate), and those of its alignment."""
-        cost: dict[str, float] = dict.fromkeys(("seconds", "tokens_in", "tokens_out", "align_seconds", "align_tokens_in", "align_tokens_out"), 0)
-        for stage, name, prefix in (("synthesize", method, ""), ("generate", method, ""), ("align", get_method(method).aligned_as, "align_")):
-            if manifest := self.run.manifest(self.run.folder(stage, name)):
-                cost[f"{prefix}seconds"] += manifest["seconds"]
-                for counts in (manifest["counts"], manifest["counts"].get("context", {})):
-                    for tokens in ("tokens_in", "tokens_out"):
-                        cost[f"{prefix}{tokens}"] += counts.get(tokens, 0)
-        return {name: round(value, 3) for name, value in cost.items()}
+        return evaluate_run(self.config, self.run, [method.name for method in self.methods], folder)
 
     def _seed(self, *names: str) -> int:
         return derive_seed(self.config.seed, *names)

@@ -23,7 +23,8 @@ from grasper.desk import Desk
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.generate.consensus import choose
 from grasper.methods import get_method
-from grasper.metrics.text import copied_share, meteor, meteor_name, rouge1, rougeL
+from grasper.metrics.meteor import meteor, meteor_name
+from grasper.metrics.text import copied_share, rouge1, rougeL
 from grasper.models import TextModel, open_model
 from grasper.prepare import build_tables
 from grasper.records import Example, Output, Tables, Task, tasks_of

@@ -18,8 +18,9 @@ import pandas as pd
 from grasper.config import load_config
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.generate.copy import Copier
+from grasper.metrics.meteor import meteor, meteor_name
 from grasper.metrics.rating import absolute_error, squared_error
-from grasper.metrics.text import meteor, meteor_name, rouge1, rougeL
+from grasper.metrics.text import rouge1, rougeL
 from grasper.prepare import build_tables
 from grasper.records import TASKS, Example, Output, Task, tasks_of
 from grasper.retrieve.store import ReviewStore

@@ -2,91 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from grasper.evaluate.compare import LOWER_IS_BETTER
 from grasper.evaluate.plots import Point, bar_plot, cost_plot, dot_plot, level_plot
 from grasper.evaluate.sparsity import LEVELS
+from grasper.evaluate.tables import failed_methods
+from grasper.metrics.metric import Metric, metric_of
 from grasper.records import Task
 
-LABELS = {
-    "rouge1": "ROUGE-1",
-    "rougeL": "ROUGE-L",
-    "meteor": "METEOR",
-    "meteor_no_wordnet": "METEOR (no WordNet)",
-    "rouge1_unicode": "ROUGE-1 Unicode",
-    "rougeL_unicode": "ROUGE-L Unicode",
-    "personalization": "Personalization",
-    "style_match": "Style match",
-    "copied": "Copied",
-    "words": "Words",
-    "parsed": "Parsed",
-    "reasoned": "With reasoning",
-    "mae": "MAE",
-    "rmse": "RMSE",
-}
 TASK_TITLES: dict[Task, tuple[str, str]] = {
     "long": ("Review text", "written from the given title"),
     "title": ("Title", "written from the given text"),
     "rating": ("Rating", "from title and text, in stars; lower is better"),
 }
-MAIN_METRICS: dict[Task, tuple[str, ...]] = {
-    "long": ("rouge1", "rougeL", "meteor", "meteor_no_wordnet", "personalization", "style_match"),
-    "title": ("rouge1", "rougeL", "meteor", "meteor_no_wordnet", "personalization"),
-    "rating": ("mae", "rmse"),
-}
-PLOTTED: dict[Task, tuple[str, ...]] = {
-    "long": ("rouge1", "meteor", "meteor_no_wordnet", "personalization"),
-    "title": ("rouge1", "meteor", "meteor_no_wordnet"),
-    "rating": ("mae", "rmse"),
-}
-SHARES = frozenset({"parsed", "reasoned", "copied"})
-HIGHER_IS_BETTER = frozenset(LABELS) - LOWER_IS_BETTER - {"copied", "words", "reasoned"}
-CHANCE = {"personalization": 0.5, "style_match": 0.5}
-
-
 # ---- results -----------------------------------------------------------------------------------------------------------------------
 
 
-def task_block(task: Task, methods: Mapping[str, Any], series: Mapping[str, int]) -> dict[str, Any] | None:
+def task_block(task: Task, metrics: Mapping[str, Any], series: Mapping[str, int]) -> dict[str, Any] | None:
     """A task’s results: its main table and a plot for each plotted metric; None where no method did the task."""
-    rows = {method: tasks[task] for method, tasks in methods.items() if task in tasks}
-    if not rows:
+    done = {method: tasks[task] for method, tasks in metrics["methods"].items() if task in tasks}
+    if not done:
         return None
+    failed = failed_methods(metrics, task)
+    rows = {method: row for method, row in done.items() if method not in failed}
     title, hint = TASK_TITLES[task]
-    count = max(entry["n"] for metrics in rows.values() for entry in metrics.values())
-    plots = [_metric_plot(metric, rows, series) for metric in PLOTTED[task] if any(metric in row for row in rows.values())]
-    return {"title": title, "hint": f"{hint} · n = {count}", "table": _table(title, MAIN_METRICS[task], rows, series), "plots": plots}
+    count = max(entry["n"] for row in done.values() for entry in row.values())
+    main = [metric for metric in metrics_of(rows) if metric.shown != "detail"]
+    plots = [_metric_plot(metric, rows, series) for metric in main if metric.shown == "plot"]
+    table = _table(title, main, rows, series)
+    table["rows"] += [{"name": method, "series": series[method], "cells": [], "failed": reason} for method, reason in failed.items()]
+    return {"title": title, "hint": f"{hint} · n = {count}", "table": table, "plots": plots}
 
 
-def _table(caption: str, wanted: Iterable[str], rows: Mapping[str, Mapping[str, Any]], series: Mapping[str, int]) -> dict[str, Any]:
-    """A results table: the chosen metrics that exist, best values marked."""
-    metrics = [metric for metric in wanted if any(metric in row for row in rows.values())]
-    best = {metric: _best(metric, [row[metric]["value"] for row in rows.values() if metric in row]) for metric in metrics}
+def metrics_of(rows: Mapping[str, Mapping[str, Any]]) -> list[Metric]:
+    """The metrics that any row has, in the order of the results file."""
+    return [metric_of(name) for name in dict.fromkeys(name for row in rows.values() for name in row)]
+
+
+def _is_plotted(name: str) -> bool:
+    return metric_of(name).shown == "plot"
+
+
+def _table(caption: str, metrics: Sequence[Metric], rows: Mapping[str, Mapping[str, Any]], series: Mapping[str, int]) -> dict[str, Any]:
+    """A results table, best values marked."""
+    best = {metric.name: metric.best([row[metric.name]["value"] for row in rows.values() if metric.name in row]) for metric in metrics}
     return {
         "caption": caption,
         "first": "method",
-        "columns": [LABELS.get(metric, metric) for metric in metrics],
+        "columns": [metric.label for metric in metrics],
         "rows": [
-            {"name": method, "series": series[method], "cells": [_cell(metric, row.get(metric), best[metric]) for metric in metrics]}
+            {"name": method, "series": series[method], "cells": [_cell(metric, row.get(metric.name), best[metric.name]) for metric in metrics]}
             for method, row in rows.items()
         ],
     }
 
 
-def _best(metric: str, values: Sequence[float]) -> float | None:
-    if len(values) < 2 or metric not in LOWER_IS_BETTER | HIGHER_IS_BETTER:
-        return None
-    return min(values) if metric in LOWER_IS_BETTER else max(values)
-
-
-def _cell(metric: str, entry: Mapping[str, float] | None, best: float | None) -> dict[str, Any]:
+def _cell(metric: Metric, entry: Mapping[str, float] | None, best: float | None) -> dict[str, Any]:
     if entry is None:
         return {"value": "", "range": "", "is_best": False}
-    span = _span(entry, partial(_format, metric), " – ")
-    return {"value": _format(metric, entry["value"]), "range": span, "is_best": best is not None and entry["value"] == best}
+    return {"value": metric.format(entry["value"]), "range": _span(entry, metric.format, " – "), "is_best": entry["value"] == best}
 
 
 def _span(entry: Mapping[str, Any], form: Callable[[float], str], joint: str) -> str:
@@ -94,17 +69,15 @@ def _span(entry: Mapping[str, Any], form: Callable[[float], str], joint: str) ->
     return "" if entry["low"] is None else f"{form(entry['low'])}{joint}{form(entry['high'])}"
 
 
-def _format(metric: str, value: float) -> str:
-    if metric in SHARES:
-        return f"{value:.1%}"
-    return f"{value:.1f}" if metric == "words" else f"{value:.3f}"
+def _metric_plot(metric: Metric, rows: Mapping[str, Mapping[str, Any]], series: Mapping[str, int]) -> dict[str, Any]:
+    name = metric.name
+    best = metric.best([row[name]["value"] for row in rows.values() if name in row])
+    points = [_point(method, row[name], series[method], best) for method, row in rows.items() if name in row]
+    return {"title": metric.label, "hint": _hint(metric), "svg": dot_plot(metric.label, points, reference=metric.chance)}
 
 
-def _metric_plot(metric: str, rows: Mapping[str, Mapping[str, Any]], series: Mapping[str, int]) -> dict[str, Any]:
-    best = _best(metric, [row[metric]["value"] for row in rows.values() if metric in row])
-    points = [_point(method, row[metric], series[method], best) for method, row in rows.items() if metric in row]
-    hint = "lower is better" if metric in LOWER_IS_BETTER else "dashed: chance" if metric in CHANCE else ""
-    return {"title": LABELS[metric], "hint": hint, "svg": dot_plot(LABELS[metric], points, reference=CHANCE.get(metric))}
+def _hint(metric: Metric) -> str:
+    return "lower is better" if metric.higher_is_better is False else "dashed: chance" if metric.chance is not None else ""
 
 
 def _point(label: str, entry: Mapping[str, float], colour: int, best: float | None = None) -> Point:
@@ -122,7 +95,7 @@ def full_tables(metrics: Mapping[str, Any], tasks: Sequence[Task], series: Mappi
     for task in tasks:
         for part, methods in (("all targets", metrics["methods"]), ("without repeated targets", metrics["without_repeated"]["methods"])):
             if rows := {method: entries[task] for method, entries in methods.items() if task in entries}:
-                tables.append(_table(f"{TASK_TITLES[task][0]}, {part}", LABELS, rows, series))
+                tables.append(_table(f"{TASK_TITLES[task][0]}, {part}", metrics_of(rows), rows, series))
     return tables
 
 
@@ -134,13 +107,14 @@ def forest(metrics: Mapping[str, Any], series: Mapping[str, int]) -> list[dict[s
     baseline = metrics["comparison"]["baseline"]
     groups: dict[tuple[Task, str], list[Point]] = {}
     for pair in metrics["comparison"]["pairs"]:
-        if pair["other"] == baseline and pair["metric"] in PLOTTED[pair["task"]]:
+        failed = failed_methods(metrics, pair["task"])
+        if pair["other"] == baseline and _is_plotted(pair["metric"]) and failed.keys().isdisjoint((pair["method"], baseline)):
             point = Point(pair["method"], pair["difference"], *_bounds(pair, pair["difference"]), series[pair["method"]])
             groups.setdefault((pair["task"], pair["metric"]), []).append(point)
     plots = []
-    for (task, metric), points in groups.items():
-        title = f"{LABELS[metric]} · {TASK_TITLES[task][0].lower()}"
-        hint = "lower is better" if metric in LOWER_IS_BETTER else ""
+    for (task, name), points in groups.items():
+        title = f"{metric_of(name).label} · {TASK_TITLES[task][0].lower()}"
+        hint = "lower is better" if metric_of(name).higher_is_better is False else ""
         plots.append({"title": title, "hint": hint, "svg": dot_plot(f"Difference of {title} from {baseline}", points, reference=0.0, signed=True)})
     return plots
 
@@ -151,7 +125,7 @@ def pair_row(pair: Mapping[str, Any]) -> dict[str, Any]:
         "method": pair["method"],
         "other": pair["other"],
         "task": pair["task"],
-        "metric": LABELS[pair["metric"]],
+        "metric": metric_of(pair["metric"]).label,
         "difference": _signed(pair["difference"]),
         "range": _span(pair, _signed, " to "),
         "is_clear": pair["low"] is not None and (pair["low"] > 0 or pair["high"] < 0),
@@ -187,16 +161,18 @@ def sparsity_plots(metrics: Mapping[str, Any], tasks: Sequence[Task], series: Ma
     by_method = metrics["sparsity"]["methods"]
     plots = []
     for task in tasks:
-        for metric in PLOTTED[task][:1] + (("personalization",) if task == "long" else ()):
+        plotted = [
+            metric for metric in metrics_of({method: entries.get(task, {}) for method, entries in by_method.items()}) if metric.shown == "plot"
+        ]
+        for metric in plotted[:1] + [metric for metric in plotted[1:] if metric.chance is not None and task == "long"]:
             lines = []
             for method, entries in by_method.items():
-                row = entries.get(task, {}).get(metric, {})
-                if row:
+                row = entries.get(task, {}).get(metric.name, {})
+                if row and method not in failed_methods(metrics, task):
                     lines.append((series[method], method, [_point(method, row[level], series[method]) if level in row else None for level in levels]))
             if lines:
-                title = f"{LABELS[metric]} · {TASK_TITLES[task][0].lower()}"
-                hint = "lower is better" if metric in LOWER_IS_BETTER else "dashed: chance" if metric in CHANCE else ""
-                plots.append({"title": title, "hint": hint, "svg": level_plot(title, levels, lines, reference=CHANCE.get(metric))})
+                title = f"{metric.label} · {TASK_TITLES[task][0].lower()}"
+                plots.append({"title": title, "hint": _hint(metric), "svg": level_plot(title, levels, lines, reference=metric.chance)})
     return plots
 
 
@@ -263,20 +239,30 @@ def _beside_chance(found: Mapping[str, float] | None, chance: Mapping[str, float
 
 
 def cost_table(metrics: Mapping[str, Any], series: Mapping[str, int]) -> dict[str, Any]:
-    """Time, tokens and form of the answers, a row for each method."""
-    shares = ("parsed", "reasoned", "copied", "words")
+    """Time and tokens of writing and of what went before it, a row for each method."""
     rows = []
     for method, cost in metrics["cost"].items():
-        cells = [_plain("–" if cost["seconds"] is None else f"{cost['seconds']:,.1f}"), _plain(_per_target(cost["seconds"], metrics["n_examples"]))]
-        cells.append(_plain(f"{cost['align_seconds']:,.1f}" if cost.get("align_seconds") else "–"))
+        seconds = cost["seconds"]
+        cells = [_plain("–" if seconds is None else f"{seconds:,.1f}"), _plain(_per_target(seconds, metrics["n_examples"]))]
         cells += [_plain(f"{cost[name]:,.0f}") for name in ("tokens_in", "tokens_out")]
-        entries = metrics["methods"][method]
-        cells.append(_plain(_mean_share(entries, "parsed")))
-        long = entries.get("long", {})
-        cells += [_plain(_format(name, long[name]["value"]) if name in long else "–") for name in shares[1:]]
+        cells.append(_plain(f"{cost['align_seconds']:,.1f}" if cost.get("align_seconds") else "–"))
+        spent = (cost.get("align_tokens_in") or 0) + (cost.get("align_tokens_out") or 0)
+        cells += [_plain(f"{spent:,.0f}" if spent else "–"), _plain(f"{spent + cost['tokens_in'] + cost['tokens_out']:,.0f}")]
         rows.append({"name": method, "series": series[method], "cells": cells})
-    columns = ["seconds", "per target", "alignment", "tokens in", "tokens out", "parsed", "with reasoning", "copied", "words"]
+    columns = ["seconds", "per target", "tokens in", "tokens out", "alignment: seconds", "alignment: tokens", "tokens in all"]
     return {"caption": "Cost", "first": "method", "columns": columns, "rows": rows}
+
+
+def behaviour_table(metrics: Mapping[str, Any], series: Mapping[str, int]) -> dict[str, Any]:
+    """Form of the answers: unreadable ones of all tasks, and what describes the review texts without judging them."""
+    long = {method: tasks.get("long", {}) for method, tasks in metrics["methods"].items()}
+    described = [metric for metric in metrics_of(long) if not metric.is_compared and metric.name != "parsed"]
+    rows = []
+    for method, row in long.items():
+        cells = [_plain(_unparsed_share(metrics["unparsed"].get(method, {})))]
+        cells += [_plain(metric.format(row[metric.name]["value"]) if metric.name in row else "–") for metric in described]
+        rows.append({"name": method, "series": series[method], "cells": cells})
+    return {"caption": "Behaviour", "first": "method", "columns": ["Unparsed", *(metric.label for metric in described)], "rows": rows}
 
 
 def _plain(value: str) -> dict[str, Any]:
@@ -290,11 +276,10 @@ def _per_target(seconds: float | None, count: int) -> str:
     return f"{each:.2f} s" if each >= 0.1 else f"{each:.2g} s"
 
 
-def _mean_share(entries: Mapping[str, Any], name: str) -> str:
-    """A share over all answers of all tasks."""
-    found = [entry[name] for entry in entries.values() if name in entry]
-    total = sum(entry["n"] for entry in found)
-    return f"{sum(entry['value'] * entry['n'] for entry in found) / total:.1%}" if total else "–"
+def _unparsed_share(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """The share over all answers of all tasks."""
+    total = sum(entry["n"] for entry in counts.values())
+    return f"{sum(entry['unparsed'] for entry in counts.values()) / total:.1%}" if total else "–"
 
 
 def quality_over_cost(metrics: Mapping[str, Any], series: Mapping[str, int]) -> dict[str, Any] | None:
@@ -302,7 +287,7 @@ def quality_over_cost(metrics: Mapping[str, Any], series: Mapping[str, int]) -> 
     points = []
     for method, cost in metrics["cost"].items():
         entry = metrics["methods"][method].get("long", {}).get("rouge1")
-        if entry and cost["seconds"]:
+        if entry and cost["seconds"] and method not in failed_methods(metrics, "long"):
             points.append((cost["seconds"] / metrics["n_examples"], _point(method, entry, series[method])))
     if len(points) < 2:
         return None

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from grasper.evaluate.evidence import Evidence
 from grasper.evaluate.score import answer_rating, answer_text, reference_text
 from grasper.evaluate.sparsity import level_of
-from grasper.records import Example, Output, Review, SyntheticReview, Task, tasks_of
+from grasper.metrics.metric import metric_of
+from grasper.records import Example, Item, Output, Review, SyntheticReview, Task, tasks_of
 from grasper.runs import stable_hash
-
-if TYPE_CHECKING:
-    from grasper.evaluate.report import Evidence
 
 MAX_OWN = 4
 MAX_NEIGHBOURS = 3
 MAX_PREDICTED = 10
 _TITLES: dict[Task, str] = {"long": "Review text", "title": "Title", "rating": "Rating"}
-_SHOWN = {"rouge1": "R-1", "rougeL": "R-L", "meteor": "M", "meteor_no_wordnet": "M"}
+MAX_NAME = 120
+"""Characters of a name or an id; these come from strangers, too."""
 
 
 def browse_examples(evidence: Evidence, series: Mapping[str, int], max_examples: int, *, clip: int) -> list[dict[str, Any]]:
@@ -37,7 +37,7 @@ def _predicted(evidence: Evidence, wanted: set[str]) -> dict[str, list[dict[str,
     ordered = rows.sort_values(["example_id", "rank"])
     for example_id, item_id, rank, score in zip(*(ordered[name].tolist() for name in ("example_id", "item_id", "rank", "score")), strict=True):
         share = min(max(score, 0.0), 1.0)
-        entry = {"rank": rank, "name": evidence.tables.item(item_id).name or item_id, "score": f"{score:.3f}", "share": f"{share:.3f}"}
+        entry = {"rank": rank, "name": _name(evidence.tables.item(item_id)), "score": f"{score:.3f}", "share": f"{share:.3f}"}
         predicted.setdefault(example_id, []).append(entry)
     return predicted
 
@@ -58,8 +58,8 @@ def _describe(
         if entries := reviews.get(example.example_id):
             synthetic.append({"method": method, "entries": [_synthetic(entry, min(clip, 500)) for entry in entries]})
     return {
-        "user": example.user_id,
-        "item": item.name or item.item_id,
+        "user": cut(example.user_id, MAX_NAME),
+        "item": _name(item),
         "level": level_of(len(own)),
         "own_reviews": len(own),
         "num_neighbours": len(neighbours),
@@ -73,13 +73,17 @@ def _describe(
 
 
 def _real(review: Review, evidence: Evidence, clip: int, *, show_item: bool) -> dict[str, str]:
-    about = evidence.tables.item(review.item_id).name or review.item_id if show_item else review.user_id
-    return {"head": review.title or "", "note": _note(about, review.rating), "text": cut(review.text, clip)}
+    about = _name(evidence.tables.item(review.item_id)) if show_item else cut(review.user_id, MAX_NAME)
+    return {"head": cut(review.title or "", MAX_NAME), "note": _note(about, review.rating), "text": cut(review.text, clip)}
 
 
 def _synthetic(review: SyntheticReview, clip: int) -> dict[str, str]:
-    note = _note(review.item.name or review.item.item_id, review.rating)
-    return {"head": review.title or "", "note": note, "text": cut(review.text, clip), "rejected": review.rejected or ""}
+    note = _note(_name(review.item), review.rating)
+    return {"head": cut(review.title or "", MAX_NAME), "note": note, "text": cut(review.text, clip), "rejected": review.rejected or ""}
+
+
+def _name(item: Item) -> str:
+    return cut(item.name or item.item_id, MAX_NAME)
 
 
 def _note(about: str, rating: float | None) -> str:
@@ -92,7 +96,7 @@ def _task(task: Task, example: Example, evidence: Evidence, series: Mapping[str,
         reference = _stars(target.rating)
     else:
         reference = cut(reference_text(target, task), clip)
-    given = f"given the title “{target.title}”" if task == "long" and target.title else ""
+    given = f"given the title “{cut(target.title, clip)}”" if task == "long" and target.title else ""
     answers = []
     for method, answered in evidence.answers.items():
         output = answered[example.example_id, task]
@@ -114,7 +118,8 @@ def _answer(output: Output, clip: int) -> str:
 
 
 def _scores(numbers: Mapping[str, float]) -> str:
-    return " · ".join(f"{label} {numbers[name]:.2f}" for name, label in _SHOWN.items() if name in numbers and numbers[name] == numbers[name])
+    shown = [(metric_of(name), value) for name, value in numbers.items() if value == value]
+    return " · ".join(f"{metric.label} {value:.2f}" for metric, value in shown if metric.shown == "plot" and metric.chance is None)
 
 
 def _stars(rating: float | None) -> str:

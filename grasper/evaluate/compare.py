@@ -17,13 +17,7 @@ import numpy as np
 import pandas as pd
 
 from grasper.errors import ShapeError
-
-SUMMARY_NAMES = {"absolute_error": "mae", "squared_error": "rmse"}
-"""What the mean of a per-example number is called in results; `rmse` is also rooted."""
-
-LOWER_IS_BETTER = frozenset({"mae", "rmse"})
-COMPARED = ("rouge1", "rougeL", "meteor", "meteor_no_wordnet", "personalization", "style_match", "mae", "rmse")
-"""Metrics that tell which of two methods is better."""
+from grasper.metrics.metric import Metric, metric_of
 
 _DRAWS_AT_ONCE = 100
 
@@ -70,7 +64,7 @@ class Bootstrap:
         self._samples, self._seed, self._tail = samples, seed, (1 - confidence) / 2
 
     def estimate(self, values: pd.DataFrame, where: np.ndarray | None = None) -> Estimate:
-        """Means of the columns over their numbers that are not NaN; `squared_error` columns give the root of the mean.
+        """Means of the columns over their numbers that are not NaN; the root of the mean where the metric says so.
 
         Args:
             where: Which examples count, booleans `[n]`; None for all. The draws stay the same.
@@ -95,7 +89,7 @@ class Bootstrap:
                 times = generator.multinomial(self._num_clusters, np.full(self._num_clusters, 1 / self._num_clusters), size=size).astype(float)
                 draws[start : start + size] = (times @ sums) / (times @ counts)
             value = sums.sum(axis=0) / counts.sum(axis=0)
-        rooted = np.array(["squared_error" in name for name in names], dtype=bool)
+        rooted = np.array([metric_of(name[-1]).is_rooted for name in names], dtype=bool)
         value[rooted], draws[:, rooted] = np.sqrt(value[rooted]), np.sqrt(draws[:, rooted])
         draws[:, is_alone] = np.nan
         return Estimate(names, value, draws, present.sum(axis=0), self._tail)
@@ -114,7 +108,7 @@ def summarize(estimate: Estimate) -> dict[str, Any]:
             place = summary
             for part in name[:-1]:
                 place = place.setdefault(part, {})
-            place[SUMMARY_NAMES.get(name[-1], name[-1])] = estimate.entry(column)
+            place[metric_of(name[-1]).name] = estimate.entry(column)
     return summary
 
 
@@ -133,19 +127,19 @@ def compare(values: pd.DataFrame, estimate: Estimate, baseline: str) -> list[dic
     for method, other in pairs:
         for name, left in columns.items():
             right = columns.get((other, *name[1:]))
-            metric = SUMMARY_NAMES.get(name[-1], name[-1])
-            if name[0] == method and metric in COMPARED and right is not None and estimate.count[left]:
+            metric = metric_of(name[-1])
+            if name[0] == method and metric.is_compared and right is not None and estimate.count[left]:
                 rows.append(
-                    {"method": method, "other": other, "task": name[1], "metric": metric, **_difference(values, estimate, left, right, metric)}
+                    {"method": method, "other": other, "task": name[1], "metric": metric.name, **_difference(values, estimate, left, right, metric)}
                 )
     return rows
 
 
-def _difference(values: pd.DataFrame, estimate: Estimate, left: int, right: int, metric: str) -> dict[str, float | int | None]:
+def _difference(values: pd.DataFrame, estimate: Estimate, left: int, right: int, metric: Metric) -> dict[str, float | int | None]:
     draws = estimate.draws[:, left] - estimate.draws[:, right]
     low, high = estimate.interval(draws)
     per_example = (values.iloc[:, left] - values.iloc[:, right]).dropna().to_numpy()
-    better = per_example < 0 if metric in LOWER_IS_BETTER else per_example > 0
+    better = per_example > 0 if metric.higher_is_better else per_example < 0
     drawn = draws[~np.isnan(draws)]
     p = min(1.0, max(2 * min((drawn <= 0).mean(), (drawn >= 0).mean()), 1 / len(drawn))) if drawn.size else None
     return {

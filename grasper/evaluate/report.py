@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup
 
 from grasper.evaluate.blocks import (
+    behaviour_table,
     cost_table,
     forest,
     full_tables,
@@ -31,13 +32,16 @@ from grasper.evaluate.blocks import (
     task_block,
 )
 from grasper.evaluate.browser import browse_examples
-from grasper.evaluate.score import Answers, Scores
+from grasper.evaluate.evidence import Evidence
 from grasper.evaluate.sparsity import LEVELS
-from grasper.records import Example, SyntheticReview, Tables, Task
-from grasper.retrieve.pool import ReviewPool
+from grasper.evaluate.tables import unparsed_warnings
+from grasper.metrics.metric import metric_of
 
 MAX_BYTES = 1_400_000
 """Size that the page stays below; texts of the browser are cut shorter until it does."""
+
+MAX_PAIRS = 1000
+"""Rows of comparisons that a page which is too large keeps."""
 
 NUM_COLOURS = 10
 
@@ -47,53 +51,35 @@ SECTIONS = {
     "sparsity": "Sparsity",
     "synthetic": "Predicted & synthetic",
     "cost": "Cost",
+    "provenance": "Provenance",
     "examples": "Examples",
     "terms": "Terms",
 }
 TERMS = (
-    ("ROUGE-1, ROUGE-L", "F-measure of shared words, and of the longest common subsequence of words; rouge-score’s default tokenizer, no stemming."),
-    ("ROUGE … Unicode", "The same with a tokenizer that keeps words of any script whole; the one to read for languages other than English."),
-    ("METEOR", "Matches of words, stems and (where WordNet is installed) synonyms, with a penalty for scattered matches."),
-    (
-        "Personalization",
-        "Share of other people’s texts about the same item that the written text resembles less than the user’s own, by characters. 50 % is chance: "
-        "a text that anyone could have written.",
-    ),
-    ("Style match", "The same, by habits of writing alone: function words, punctuation, lengths, capitals."),
-    ("Copied", "Share of the text’s 8-word sequences that stand in a real review of its prompt."),
-    ("Parsed", "Share of answers in the expected format. Others are scored on what can be read of them, never dropped."),
-    ("MAE, RMSE", "Mean absolute error and root mean squared error in stars."),
     ("Interval", "Percentile bootstrap; whole items are drawn with replacement, since reviews of one item are alike."),
     ("Synthetic review", "A review that the model wrote in the user’s stead about an item that the link predictor expects the user to meet."),
 )
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What the page shows besides the numbers."""
-
-    examples: Sequence[Example]
-    tables: Tables
-    pool: ReviewPool
-    tasks: tuple[Task, ...]
-    answers: Mapping[str, Answers]
-    synthetic: Mapping[str, Mapping[str, Sequence[SyntheticReview]]]
-    candidates: pd.DataFrame | None
-    prediction: Mapping[str, Any] | None
-    scores: Scores
-
-
 def render_report(metrics: Mapping[str, Any], evidence: Evidence, *, max_examples: int) -> str:
-    """The page, below `MAX_BYTES` where the texts of the browser can be cut to that."""
+    """The page, below `MAX_BYTES`: where it would be larger, texts are cut shorter, then examples and the rarer comparisons are left out."""
     view = _view(metrics, evidence)
-    for clip in (1200, 700, 400, 250, 150):
-        examples = browse_examples(evidence, _series(metrics), max_examples, clip=clip)
-        page = _template().render(view, examples=examples, sections=[(name, title) for name, title in SECTIONS.items() if _has(name, view, examples)])
+    clips = [*((clip, max_examples) for clip in (1200, 700, 400, 250, 150)), *((150, max_examples // share) for share in (2, 4, 16))]
+    for clip, count in clips:
+        examples = browse_examples(evidence, _series(metrics), count, clip=clip)
+        page = _render(view, examples)
         if len(page.encode("utf-8")) <= MAX_BYTES:
-            break
-    return page
+            return page
+    baseline = metrics["comparison"]["baseline"]
+    return _render(view | {"pairs": [pair for pair in view["pairs"] if pair["other"] == baseline][:MAX_PAIRS]}, examples)
 
 
+def _render(view: Mapping[str, Any], examples: Sequence[Any]) -> str:
+    sections = [(name, title) for name, title in SECTIONS.items() if _has(name, view, examples)]
+    return _template().render(view, examples=examples, sections=sections)
+
+
+@cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     return environment.from_string(_resource("report.html.jinja"))
@@ -106,6 +92,8 @@ def _resource(name: str) -> str:
 def _has(section: str, view: Mapping[str, Any], examples: Sequence[Any]) -> bool:
     if section == "synthetic":
         return bool(view["predicted_facts"] or view["predicted_table"] or view["synthetic_rows"])
+    if section == "provenance":
+        return bool(view["provenance"])
     return section != "examples" or bool(examples)
 
 
@@ -119,7 +107,7 @@ def _view(metrics: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
     series = _series(metrics)
     confidence = f"{metrics['bootstrap']['confidence']:.0%}".replace("%", " %")
     data = metrics["sparsity"]["data"]
-    pairs = [pair_row(pair) for pair in metrics["comparison"]["pairs"]]
+    pairs = [pair_row(pair) for pair in metrics["comparison"]["pairs"] if metric_of(pair["metric"]).shown != "detail"]
     return {
         "metrics": metrics,
         "style": Markup(_resource("report.css")),
@@ -128,7 +116,7 @@ def _view(metrics: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
         "confidence": confidence,
         "methods": [{"name": method, "series": colour} for method, colour in series.items()],
         "facts": _facts(metrics, data),
-        "tasks": [block for task in evidence.tasks if (block := task_block(task, metrics["methods"], series))],
+        "tasks": [block for task in evidence.tasks if (block := task_block(task, metrics, series))],
         "num_repeated": metrics["n_examples"] - metrics["without_repeated"]["n_examples"],
         "full_tables": full_tables(metrics, evidence.tasks, series),
         "forest": forest(metrics, series),
@@ -139,9 +127,14 @@ def _view(metrics: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
         "predicted_table": predicted_table(evidence.prediction),
         "synthetic_rows": [synthetic_row(method, entry, series[method]) for method, entry in metrics["synthetic"].items()],
         "cost_table": cost_table(metrics, series),
+        "behaviour_table": behaviour_table(metrics, series),
         "cost_plot": quality_over_cost(metrics, series),
         "levels": LEVELS,
-        "terms": TERMS,
+        "terms": [*_terms(metrics), *TERMS],
+        "warnings": unparsed_warnings(metrics),
+        "tokenization": _tokenization(metrics),
+        "provenance": _provenance(metrics["provenance"]),
+        "settings": [(name, _shown(value)) for name, value in (metrics["provenance"].get("settings") or {}).items()],
     }
 
 
@@ -156,3 +149,38 @@ def _facts(metrics: Mapping[str, Any], data: Mapping[str, Any]) -> list[tuple[st
         ("density", f"{data['density']:.2%}"),
         ("bootstrap draws", f"{metrics['bootstrap']['samples']:,}"),
     ]
+
+
+def _terms(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What each metric says; metrics that share a sentence share an entry."""
+    meanings: dict[str, list[str]] = {}
+    for name in metrics["metrics"]:
+        if (metric := metric_of(name)).meaning:
+            meanings.setdefault(metric.meaning, []).append(metric.label)
+    return [(", ".join(labels), meaning) for meaning, labels in meanings.items()]
+
+
+def _tokenization(metrics: Mapping[str, Any]) -> str:
+    """A sentence where not all references could be compared as published."""
+    others = {task: counts["unicode"] for task, counts in metrics["tokenization"].items() if counts["unicode"]}
+    if not others:
+        return ""
+    which = ", ".join(f"{count:,} of {sum(metrics['tokenization'][task].values()):,} ({task})" for task, count in others.items())
+    return f"The published tokenizers know Latin letters only; {which} references are compared by words, or characters, of any script."
+
+
+def _provenance(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the outputs were made with, in words."""
+    if not facts:
+        return []
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    finished = " – ".join(dict.fromkeys(moment.replace("T", " ").removesuffix("Z") + " UTC" for moment in facts["finished"]))
+    limit = "all targets" if facts["limit"] is None else f"at most {facts['limit']:,} targets"
+    rows = [("model", facts["model"]), ("seed", str(facts["seed"])), ("targets", f"{facts['split']}, {limit}"), ("made", finished)]
+    rows += [("commit", ", ".join(facts["commits"])), ("versions", versions)]
+    return [(name, value) for name, value in rows if value]
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 200 else text[:199] + "…"

@@ -1,5 +1,8 @@
 """Saved outputs → one row of numbers per method, example and task. Needs no model, so a run can be scored again at any time.
 
+Which numbers those are is decided by the metrics that are registered (`metrics.metric`). What needs a model is measured elsewhere, stored per
+example, and joins here.
+
 Every example counts for every method. An answer that could not be parsed is counted as such and scored on what can be read of it: the raw
 completion for a text, its first line for a title, the middle of the scale for a rating. An answer that is missing is an error.
 
@@ -16,11 +19,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from grasper.errors import MissingFileError, RunMismatchError
+from grasper.errors import MissingFileError, RunMismatchError, ShapeError
+from grasper.evaluate.measured import Measured
 from grasper.evaluate.sparsity import level_of
-from grasper.metrics.rating import absolute_error, squared_error
-from grasper.metrics.style import CharacterSpace, LineUp, StyleSpace
-from grasper.metrics.text import copied_share, score_texts
+from grasper.metrics.metric import Batch, Metric, Targets, choose_metrics
 from grasper.records import TASKS, Example, Output, Review, Tables, Task, tasks_of
 from grasper.retrieve.pool import ReviewPool
 from grasper.runs import derive_seed, read_jsonl
@@ -31,8 +33,8 @@ SCALE_MIDDLE = 3.0
 MAX_OTHERS = 8
 """Other reviewers in one line-up."""
 
-MAX_FITTED_TEXTS = 4000
-"""Texts that the spaces of the line-ups are learned from."""
+TOKENS = ("tokens_in", "tokens_out")
+"""Columns of per-example numbers that no table averages."""
 
 Answers = dict[tuple[str, Task], Output]
 
@@ -80,16 +82,29 @@ def read_outputs(path: Path) -> Answers:
     return answers
 
 
-def score(examples: Sequence[Example], tables: Tables, answers: Mapping[str, Answers], tasks: Sequence[Task], *, seed: int) -> Scores:
+def score(
+    examples: Sequence[Example],
+    tables: Tables,
+    answers: Mapping[str, Answers],
+    tasks: Sequence[Task],
+    *,
+    seed: int,
+    metrics: Sequence[Metric] | None = None,
+    measured: Mapping[str, Measured] | None = None,
+) -> Scores:
     """All metrics of all methods on `examples`.
 
     Args:
         answers: For each method its answers; ones to other examples are left aside.
         seed: Chooses the other reviewers of each line-up, the same ones for every method.
+        metrics: What is computed; by default all metrics that are registered for it.
+        measured: For each method the numbers that were measured elsewhere; examples without one have NaN.
 
     Raises:
         RunMismatchError: A method lacks the answer to an example.
+        ShapeError: A metric gave another number of values than there are answers.
     """
+    metrics = choose_metrics() if metrics is None else metrics
     pool = ReviewPool(tables.reviews_by_id.values())
     frame = _describe_examples(examples, pool)
     columns: dict[tuple[str, Task, str], pd.Series] = {}
@@ -98,15 +113,52 @@ def score(examples: Sequence[Example], tables: Tables, answers: Mapping[str, Ans
         if not asked:
             continue
         index = pd.Index([example.example_id for example in asked])
-        line_ups = _line_ups(asked, task, pool, seed) if task != "rating" else {}
+        targets = _targets(asked, task, tables, pool, seed)
         for method, answered in answers.items():
-            outputs = _require(method, answered, asked, task)
-            numbers = _score_rating(outputs, asked) if task == "rating" else _score_texts(outputs, asked, task, tables, line_ups)
-            numbers |= _describe_outputs(outputs)
-            columns |= {(method, task, metric): pd.Series(value, index=index) for metric, value in numbers.items()}
+            batch = _batch(targets, _require(method, answered, asked, task))
+            known = (measured or {}).get(method, {})
+            for metric in metrics:
+                if task in metric.tasks and (numbers := _values(metric, batch, known)) is not None:
+                    columns[method, task, metric.column] = pd.Series(numbers, index=index)
+            for name in TOKENS:
+                columns[method, task, name] = pd.Series([float(getattr(output, name)) for output in batch.outputs], index=index)
     values = pd.DataFrame(columns, index=frame.index, dtype=float)
     values.columns = pd.MultiIndex.from_tuples(list(columns), names=["method", "task", "metric"])
     return Scores(values, frame)
+
+
+def _targets(asked: Sequence[Example], task: Task, tables: Tables, pool: ReviewPool, seed: int) -> Targets:
+    """What every method is measured against."""
+    ratings = np.array([example.target.rating for example in asked], dtype=float)
+    if task == "rating":
+        return Targets(task, asked, [""] * len(asked), ratings, reviews=tables.reviews_by_id, seed=seed)
+    own = [reference_text(example.target, task) for example in asked]
+    others = []
+    for number, example in enumerate(asked):
+        texts = [text for review in pool.neighbours(example) if (text := reference_text(review, task)) and text != own[number]]
+        chosen = np.random.default_rng(derive_seed(seed, example.example_id)).permutation(len(texts))[:MAX_OTHERS]
+        others.append([texts[place] for place in sorted(chosen)])
+    return Targets(task, asked, own, ratings, others, tables.reviews_by_id, seed)
+
+
+def _batch(targets: Targets, outputs: Sequence[Output]) -> Batch:
+    is_rating = targets.task == "rating"
+    texts = ["" if is_rating else answer_text(output) for output in outputs]
+    return Batch(targets, outputs, texts, np.array([answer_rating(output) if is_rating else np.nan for output in outputs], dtype=float))
+
+
+def _values(metric: Metric, batch: Batch, measured: Measured) -> np.ndarray | None:
+    """A metric's numbers, those measured elsewhere first; None where there are none."""
+    task = batch.targets.task
+    values = np.array([measured.get((example.example_id, task, metric.column), np.nan) for example in batch.targets.examples])
+    if not np.isnan(values).all():
+        return values
+    if metric.function is None:
+        return None
+    values = np.asarray(metric.function(batch), dtype=float)
+    if values.shape != (len(batch.outputs),):
+        raise ShapeError(f"metric {metric.name!r} gave values {list(values.shape)} for {len(batch.outputs)} answers")
+    return values
 
 
 def answer_text(output: Output) -> str:
@@ -147,50 +199,3 @@ def _require(method: str, answered: Answers, asked: Sequence[Example], task: Tas
             f"method {method!r} lacks {len(missing)} of {len(asked)} {task} answers (examples {names}); run `grasper generate` again"
         )
     return [answered[example.example_id, task] for example in asked]
-
-
-def _line_ups(asked: Sequence[Example], task: Task, pool: ReviewPool, seed: int) -> dict[str, LineUp]:
-    """The targets of a task among other people's texts about the same item; by style only where texts are long enough to have one."""
-    own = [reference_text(example.target, task) for example in asked]
-    others = []
-    for number, example in enumerate(asked):
-        texts = [text for review in pool.neighbours(example) if (text := reference_text(review, task)) and text != own[number]]
-        chosen = np.random.default_rng(derive_seed(seed, example.example_id)).permutation(len(texts))[:MAX_OTHERS]
-        others.append([texts[place] for place in sorted(chosen)])
-    corpus = [*own, *(text for texts in others for text in texts)]
-    places = np.random.default_rng(seed).permutation(len(corpus))[:MAX_FITTED_TEXTS]
-    corpus = [corpus[place] for place in sorted(places)]
-    line_ups = {"personalization": LineUp(CharacterSpace().fit(corpus), own, others)}
-    if task == "long":
-        line_ups["style_match"] = LineUp(StyleSpace().fit(corpus), own, others)
-    return line_ups
-
-
-def _score_texts(
-    outputs: Sequence[Output], asked: Sequence[Example], task: Task, tables: Tables, line_ups: Mapping[str, LineUp]
-) -> dict[str, np.ndarray]:
-    texts = [answer_text(output) for output in outputs]
-    numbers = score_texts(texts, [reference_text(example.target, task) for example in asked])
-    numbers |= {name: line_up.win_rate(texts) for name, line_up in line_ups.items()}
-    if task == "long":
-        reviews = tables.reviews_by_id
-        sources = [[reviews[review_id].text for review_id in output.evidence if review_id in reviews] for output in outputs]
-        numbers["copied"] = copied_share(texts, sources)
-    numbers["words"] = np.array([float(len(text.split())) for text in texts])
-    return numbers
-
-
-def _score_rating(outputs: Sequence[Output], asked: Sequence[Example]) -> dict[str, np.ndarray]:
-    predicted = np.array([answer_rating(output) for output in outputs])
-    true = np.array([example.target.rating for example in asked], dtype=float)
-    return {"absolute_error": absolute_error(predicted, true), "squared_error": squared_error(predicted, true)}
-
-
-def _describe_outputs(outputs: Sequence[Output]) -> dict[str, np.ndarray]:
-    described: dict[str, list[Any]] = {
-        "parsed": [output.is_parsed for output in outputs],
-        "reasoned": [bool(output.path) for output in outputs],
-        "tokens_in": [output.tokens_in for output in outputs],
-        "tokens_out": [output.tokens_out for output in outputs],
-    }
-    return {name: np.array(values, dtype=float) for name, values in described.items()}

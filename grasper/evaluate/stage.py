@@ -1,4 +1,4 @@
-"""The stage: saved outputs → `metrics.json`, `per_example.parquet` and `report.html`. Needs no model."""
+"""The stage: saved outputs → `metrics.json`, `per_example.parquet` and `report.html`. Needs no model, and nothing outside the run folder."""
 
 from __future__ import annotations
 
@@ -8,19 +8,66 @@ from typing import Any
 
 import pandas as pd
 
-from grasper.config import EvaluateConfig
+from grasper.config import Config, EvaluateConfig
 from grasper.errors import ConfigError
 from grasper.evaluate.compare import Bootstrap, compare, summarize
+from grasper.evaluate.evidence import Evidence
+from grasper.evaluate.measured import measured_files, read_measured
 from grasper.evaluate.planted import suitability_of_predicted
-from grasper.evaluate.report import Evidence, render_report
-from grasper.evaluate.score import Answers, read_outputs, score
+from grasper.evaluate.provenance import cost_of, provenance_of
+from grasper.evaluate.report import render_report
+from grasper.evaluate.score import TOKENS, Answers, Scores, answer_text, read_outputs, reference_text, score
 from grasper.evaluate.sparsity import LEVELS, describe_sparsity, score_by_level
 from grasper.evaluate.synthetic import analyse_synthetic, read_synthetic, recall_of_hidden_items
-from grasper.records import TASKS, Example, SyntheticReview, Tables, Task
+from grasper.methods import get_method
+from grasper.metrics.metric import choose_metrics
+from grasper.metrics.text import tokenization_of
+from grasper.records import TASKS, Example, SyntheticReview, Tables, Task, tasks_of
 from grasper.retrieve.pool import ReviewPool
-from grasper.runs import atomic_path, read_json, write_json, write_text
+from grasper.runs import Run, atomic_path, derive_seed, read_json, stable_hash, write_json, write_text
 
-_UNSUMMARIZED = ("tokens_in", "tokens_out")
+
+def evaluate_run(config: Config, run: Run, methods: Sequence[str], out_dir: Path) -> dict[str, Any]:
+    """Score the methods of a run from its folder alone; gives the counts of the manifest. Scoring is cheap, so it is always done anew.
+
+    Args:
+        methods: Those whose outputs are compared, in the order of the tables.
+
+    Raises:
+        MissingFileError: The run is not prepared, or a method's outputs do not exist.
+        ConfigError: The split has no targets, or there is no method.
+        RunMismatchError: A method lacks the answer to an example.
+    """
+    run.require(run.folder("prepare"))
+    tables = Tables.load(run.folder("prepare"))
+    declared = {name: get_method(name) for name in methods}
+    folders = {name: run.folder("generate", name) for name in methods}
+    candidates = run.folder("predict") / "candidates.parquet"
+    is_predicted = any(method.uses_predictor for method in declared.values()) and candidates.exists()
+    latent_dir = None
+    if config.prepare.is_bundled:
+        from grasper.prepare.bundled import harbour_folder
+
+        latent_dir = harbour_folder()
+    synthetic = {name: run.folder("synthesize", name) / "synthetic.jsonl" for name, method in declared.items() if method.predicted != "none"}
+    return evaluate(
+        config.evaluate,
+        tables,
+        tables.select(config.split, config.limit),
+        {name: folder / "outputs.jsonl" for name, folder in folders.items()},
+        out_dir,
+        dataset=config.prepare.name,
+        split=config.split,
+        seed=derive_seed(config.seed, "evaluate"),
+        tasks=config.tasks,
+        synthetic=synthetic,
+        candidates=pd.read_parquet(candidates) if is_predicted else None,
+        costs={name: cost_of(run, name) for name in methods},
+        measured={name: measured_files(run.folder("measure", name)) for name in methods},
+        predict_metrics=run.folder("predict") / "metrics.json",
+        latent_dir=latent_dir,
+        provenance=provenance_of(run, config, methods),
+    )
 
 
 def evaluate(
@@ -37,8 +84,10 @@ def evaluate(
     synthetic: Mapping[str, Path] | None = None,
     candidates: pd.DataFrame | None = None,
     costs: Mapping[str, Mapping[str, float]] | None = None,
+    measured: Mapping[str, Sequence[Path]] | None = None,
     predict_metrics: Path | None = None,
     latent_dir: Path | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Score every method on the same examples and write the three files; gives the counts of the manifest.
 
@@ -47,11 +96,14 @@ def evaluate(
         synthetic: `synthetic.jsonl` of the methods that have one.
         candidates: Predicted items of the examples, for the report.
         costs: `seconds`, `tokens_in`, `tokens_out` of each method; tokens that are not given are summed from the files.
+        measured: Files of each method with numbers that were measured with a model, for the metrics without a function.
         predict_metrics: The link predictor's `metrics.json`, for the report; may be missing.
         latent_dir: Folder of the latent truth of a generated data set, if it has one.
+        provenance: What the outputs were made with, for the results and the report.
 
     Raises:
-        ConfigError: There is no method or no example.
+        ConfigError: There is no method or no example, or an extra metric's package is missing.
+        UnknownNameError: There is no metric of a name.
         MissingFileError: A file of outputs does not exist.
         RunMismatchError: A method lacks the answer to an example.
     """
@@ -59,10 +111,13 @@ def evaluate(
         raise ConfigError(f"nothing to evaluate: {len(outputs)} methods, {len(examples)} examples")
     answers = {method: read_outputs(path) for method, path in outputs.items()}
     reviews = {method: read_synthetic(path) for method, path in (synthetic or {}).items()}
-    scores = score(examples, tables, answers, tasks, seed=seed)
+    chosen = choose_metrics(config.extra_metrics)
+    hashes = {method: {key: stable_hash(answer_text(output)) for key, output in found.items()} for method, found in answers.items()}
+    numbers = {method: read_measured(paths, hashes.get(method)) for method, paths in (measured or {}).items()}
+    scores = score(examples, tables, answers, tasks, seed=seed, metrics=chosen, measured=numbers)
     pool = ReviewPool(tables.reviews_by_id.values())
 
-    values = scores.values.drop(columns=[name for name in scores.values.columns if name[-1] in _UNSUMMARIZED])
+    values = scores.values.drop(columns=[name for name in scores.values.columns if name[-1] in TOKENS])
     bootstrap = Bootstrap(scores.examples["item_id"].tolist(), samples=config.bootstrap_samples, confidence=config.confidence, seed=seed)
     estimate = bootstrap.estimate(values)
     is_repeated = scores.examples["is_repeated"].to_numpy(dtype=bool)
@@ -83,6 +138,10 @@ def evaluate(
         "synthetic": {method: analyse_synthetic(entries, examples, pool, seed=seed) for method, entries in reviews.items()},
         "comparison": {"baseline": baseline, "pairs": compare(values, estimate, baseline)},
         "without_repeated": {"n_examples": int((~is_repeated).sum()), "methods": summarize(unrepeated)},
+        "metrics": {metric.name: metric.describe() for metric in chosen if metric.column in set(values.columns.get_level_values("metric"))},
+        "unparsed": count_unparsed(scores),
+        "tokenization": {task: tokenization_of(_references(examples, task)) for task in tasks if task != "rating"},
+        "provenance": dict(provenance or {}),
         "bootstrap": {"samples": config.bootstrap_samples, "confidence": config.confidence, "clusters": "item_id", "seed": seed},
     }
     if candidates is not None:
@@ -96,7 +155,8 @@ def evaluate(
         scores.per_example().to_parquet(path, index=False, compression="zstd")
     write_json(out_dir / "metrics.json", metrics)
     write_text(out_dir / "report.html", render_report(metrics, evidence, max_examples=config.report_examples))
-    return {"examples": len(examples), "methods": len(answers), "repeated": int(is_repeated.sum()), "unparsed": _count_unparsed(answers, examples)}
+    unparsed = {method: sum(entry["unparsed"] for entry in entries.values()) for method, entries in metrics["unparsed"].items()}
+    return {"examples": len(examples), "methods": len(answers), "repeated": int(is_repeated.sum()), "unparsed": unparsed}
 
 
 def _cost(
@@ -117,9 +177,16 @@ def _cost(
     }
 
 
-def _count_unparsed(answers: Mapping[str, Answers], examples: Sequence[Example]) -> dict[str, int]:
-    wanted = {example.example_id for example in examples}
-    return {
-        method: sum(not output.is_parsed for (example_id, _), output in answered.items() if example_id in wanted)
-        for method, answered in answers.items()
-    }
+def count_unparsed(scores: Scores) -> dict[str, dict[str, dict[str, int]]]:
+    """Answers that were not in the expected format: `{method: {task: {n, unparsed}}}`. A method whose every answer failed has no results."""
+    counts: dict[str, dict[str, dict[str, int]]] = {}
+    parsed = scores.values.xs("parsed", axis=1, level="metric")
+    for column in parsed.columns:
+        known = parsed[column].dropna()
+        method, task = str(column[0]), str(column[1])
+        counts.setdefault(method, {})[task] = {"n": len(known), "unparsed": int((known == 0).sum())}
+    return counts
+
+
+def _references(examples: Sequence[Example], task: Task) -> list[str]:
+    return [reference_text(example.target, task) for example in examples if task in tasks_of(example)]

@@ -19,7 +19,8 @@ from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from grasper.generate.overlap import pairwise_f1
-from grasper.metrics.text import meteor, rouge1, rougeL, unicode_tokens
+from grasper.metrics.meteor import meteor
+from grasper.metrics.text import CHARACTERS_PER_WORD, is_unspaced, rouge1, rougeL, unicode_tokens
 from grasper.records import Example, Output, Request, Review, SyntheticReview, Task, request_for
 from grasper.retrieve.pool import is_visible
 from grasper.retrieve.store import ReviewStore
@@ -178,4 +179,6 @@ def _mean_similarity(titles: Sequence[str | None], references: Sequence[str | No
 
 
 def _first_words(text: str) -> str:
+    if is_unspaced(text):
+        return text.strip()[: round(TITLE_WORDS * CHARACTERS_PER_WORD)]
     return " ".join(text.split()[:TITLE_WORDS])

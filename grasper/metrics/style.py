@@ -25,7 +25,8 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from grasper.errors import ShapeError
 from grasper.metrics.text import unicode_tokens
 
-_SENTENCE = re.compile(r"[.!?…]+")
+_SENTENCE = re.compile(r"[.!?…。؟।]+")
+_WIDE_MARKS = str.maketrans("！？，、；：（）،؛", "!?,,;:(),;")
 _MARKS = ("!", "?", ",", ";", ":", "-", "(", "...", "'", '"', "\n")
 _MAX_DEVIATION = 3.0
 
@@ -101,6 +102,7 @@ class StyleSpace:
     def _describe(self, text: str) -> np.ndarray:
         tokens = unicode_tokens(text)
         num_tokens = max(len(tokens), 1)
+        text = text.translate(_WIDE_MARKS)
         sentences = [part.strip() for part in _SENTENCE.split(text) if part.strip()]
         letters = max(sum(character.isalpha() for character in text), 1)
         words = np.zeros(len(self._words))

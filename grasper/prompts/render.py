@@ -34,6 +34,8 @@ from grasper.records import Item, Profile, Request, Review, SyntheticReview
 __all__ = ["PROMPT_VERSION", "AnswerTask", "Exemplar", "Notes", "PromptRole", "after_path", "render", "render_review"]
 
 _MIN_GIVEN_TOKENS = 8
+_MAX_NAME_CHARACTERS = 1_000
+"""Enough for any name of `ITEM_TOKENS` tokens."""
 _PATH_LABEL = re.compile(rf"^\s*(?:{'|'.join(t.PATH_LABELS)})\s*:\s*", re.IGNORECASE)
 
 
@@ -191,7 +193,7 @@ def _too_long(question: _Question, room: int) -> str:
 def _item_line(item: Item | None) -> list[tuple[str, str, int]]:
     if item is None or not (item.name or item.category):
         return []
-    name, category = escape(item.name or ""), escape(item.category or "")
+    name, category = escape(item.name or "")[:_MAX_NAME_CHARACTERS], escape(item.category or "")[:_MAX_NAME_CHARACTERS]
     return [(t.ITEM, f"{name} ({category})" if name and category else name or category, ITEM_TOKENS)]
 
 
@@ -210,20 +212,28 @@ def _entries(profile: Profile, config: PromptConfig, counter: TokenCounter) -> I
     )
     for kind, reviews, limit in kinds:
         for rank, review in enumerate(reviews):
-            line = counter.fit(_entry_line(review), limit)
+            line = counter.fit(_entry_line(review, counter), limit)
             yield Entry(kind, rank, line, counter.count(line))
 
 
-def _entry_line(review: Review | SyntheticReview) -> str:
-    """`- name [rating] title | text`; the name only where the item is another than the requested one, parts left out where unknown."""
+def _entry_line(review: Review | SyntheticReview, counter: TokenCounter) -> str:
+    """`- name [rating] title | text`; the name only where the item is another than the requested one, parts left out where unknown.
+
+    Name and title are bounded, so that a boundless one leaves room for the text.
+    """
     head = ["-"]
     if isinstance(review, SyntheticReview) and review.item.name:
-        head.append(escape(review.item.name))
+        head.append(_bounded(review.item.name, ITEM_TOKENS, counter))
     if review.rating is not None:
         head.append(f"[{_number(review.rating)}]")
     if review.title:
-        head.append(f"{escape(review.title)} |")
+        head.append(f"{_bounded(review.title, 2 * TITLE_TOKENS, counter)} |")
     return " ".join((*head, escape(review.text)))
+
+
+def _bounded(text: str, max_tokens: int, counter: TokenCounter) -> str:
+    line = escape(text)
+    return line if len(line) <= max_tokens else counter.fit(line, max_tokens)
 
 
 def _note(lines: str) -> str:

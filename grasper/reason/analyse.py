@@ -8,13 +8,15 @@ Ours, not of a paper: all of it.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import median
 
+import regex
+
+from grasper.metrics.text import CHARACTERS_PER_WORD, count_words, is_unspaced
 from grasper.prompts.escape import escape
 from grasper.prompts.templates import AnswerTask
 from grasper.reason.format import Answer, ReasoningPath
@@ -22,23 +24,42 @@ from grasper.reason.leak import leaks_answer
 from grasper.reason.lexicon import GLAD, HEDGES, JOKES, NEGATIONS, STOPWORDS, UNHAPPY, WARM
 from grasper.records import Profile, Request, Review, SyntheticReview
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-_CLAUSE = re.compile(r"[.!?;:,()\n]+|\b(?:but|however|although|mas|porém)\b", re.IGNORECASE)
-_EMOJI = re.compile("[\U0001f300-\U0001faff☺☻♥❤]|[:;]-?[)D]")
+_WORD = regex.compile(r"[\p{L}\p{M}]+(?:['’-][\p{L}\p{M}]+)*+")
+_CLAUSE = regex.compile(r"[.!?;:,()\n。！？；：，、（）؟،؛।]+|\b(?:but|however|although|mas|porém)\b", regex.IGNORECASE)
+_EMOJI = regex.compile("[\U0001f300-\U0001faff☺☻♥❤]|[:;]-?[)D]")
 _LENGTHS = (5, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150)
+_LENGTHS_IN_CHARACTERS = (*_LENGTHS, 200, 300, 400)
 _NUM_INTERESTS, _NUM_PRAISE, _NUM_COMPLAINTS, _NUM_OF_ANSWER = 4, 4, 2, 3
 _OWN_WEIGHT, _PREDICTED_WEIGHT, _OTHERS_WEIGHT = 3.0, 2.0, 1.0
 _GIVEN_WEIGHT, _HEAD_SHARE = 10.0, 0.9
 _SILENT = ReasoningPath("unknown", "unknown", "follow what is given")
 """For the rare pair whose answer even a blind path would name by chance."""
-_LIST_CHARACTERS, _PHRASE_CHARACTERS = 60, 24
+_LIST_CHARACTERS, _PHRASE_CHARACTERS, _UNSPACED_PHRASE_CHARACTERS = 60, 24, 7
+"""Seven characters of a script without spaces stay below what the leak guard takes for a quotation."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Length:
+    """How long a text is, in words, or in characters where its script has no spaces."""
+
+    count: float
+    in_characters: bool = False
+
+    @property
+    def words(self) -> float:
+        return self.count / CHARACTERS_PER_WORD if self.in_characters else self.count
+
+    def __str__(self) -> str:
+        """The nearest of a few round lengths, so that a small model meets each often."""
+        lengths, unit = (_LENGTHS_IN_CHARACTERS, "characters") if self.in_characters else (_LENGTHS, "words")
+        return f"about {min(lengths, key=lambda length: abs(length - self.count))} {unit}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
     """What one text shows."""
 
-    num_words: int
+    length: _Length
     glad: int
     unhappy: int
     traits: tuple[str, ...]
@@ -75,7 +96,7 @@ def analyse_review(profile: Profile, answer: Answer | None = None) -> ReasoningP
     ratings = [entry.rating for entry in profile.neighbours if entry.rating is not None]
     if answer and answer.text:
         reading = read(answer.text)
-        plan = _sentence(_feeling_word(reading.feeling, answer.rating), reading.num_words, *_from_answer(reading, evidence))
+        plan = _sentence(_feeling_word(reading.feeling, answer.rating), reading.length, *_from_answer(reading, evidence))
     else:
         feeling = _feeling_word(_mean(r.feeling for r in evidence), _mean(ratings) if ratings else None)
         plan = _sentence(feeling, _usual_length(profile), *_likely(evidence, (), feeling))
@@ -95,18 +116,19 @@ def _own_style(profile: Profile, *, with_length: bool = True) -> str | None:
     readings = [read(entry.text) for entry in profile.own]
     if not readings:
         return None
-    words = median(reading.num_words for reading in readings)
+    usual_length = _median_length(readings)
+    words = usual_length.words
     traits = Counter(trait for reading in readings for trait in reading.traits)
     usual = [trait for trait, count in traits.most_common() if count * 2 >= len(readings)][:4]
     length = "short" if words < 20 else "long" if words >= 80 else "medium"
-    return "; ".join([length, *usual, *([f"about {_rounded(words)} words"] if with_length else [])])
+    return "; ".join([length, *usual, *([str(usual_length)] if with_length else [])])
 
 
 def _unknown_style(profile: Profile, request: Request | None = None, *, with_length: bool = True) -> str:
     """Without a history: what the given fields show, and how long others write."""
     shown = (request.text or request.title) if request else None
     traits = [trait for trait in read(shown).traits if request and (request.text or trait in _TITLE_TRAITS)][:3] if shown else []
-    others = [f"others write about {_rounded(_usual_length(profile))} words"] if with_length and profile.neighbours else []
+    others = [f"others write {_usual_length(profile)}"] if with_length and profile.neighbours else []
     return "; ".join(["unknown", *traits, *others])
 
 
@@ -142,7 +164,7 @@ def _plan(request: Request, profile: Profile, hidden: str | None) -> str:
         if hidden:
             reading = read(hidden)
             feeling = _feeling_word(reading.feeling + given.feeling / 2, request.rating)
-            return _sentence(feeling, reading.num_words, *_from_answer(reading, evidence))
+            return _sentence(feeling, reading.length, *_from_answer(reading, evidence))
         if given.glad + given.unhappy or request.rating is not None:
             feeling = _feeling_word(given.feeling, request.rating)
         else:
@@ -188,8 +210,8 @@ def _likely(evidence: Sequence[_Reading], given: Sequence[str], feeling: str) ->
     return chosen, [phrase for phrase in _top(complaints, num_complaints) if phrase not in chosen]
 
 
-def _sentence(feeling: str, num_words: float | None, praise: Sequence[str], complaints: Sequence[str]) -> str:
-    parts = [feeling if num_words is None else f"{feeling}, about {_rounded(num_words)} words"]
+def _sentence(feeling: str, length: _Length | None, praise: Sequence[str], complaints: Sequence[str]) -> str:
+    parts = [feeling if length is None else f"{feeling}, {length}"]
     if praise:
         verb = "mention" if feeling == "negative" else "praise"
         parts.append(f"{verb} {_listed(praise)}")
@@ -222,7 +244,8 @@ def read(text: str) -> _Reading:
         glad, unhappy = glad + good, unhappy + bad
         for phrase in _phrases(clause_words):
             phrases[phrase] = phrases.get(phrase, 0.0) + good - bad
-    return _Reading(len(words), glad, unhappy, tuple(_traits(text, words, lowered)), phrases)
+    length = _Length(count_words(text), True) if is_unspaced(text) else _Length(len(words))
+    return _Reading(length, glad, unhappy, tuple(_traits(text, words, lowered)), phrases)
 
 
 def _feelings(words: Sequence[str]) -> tuple[int, int]:
@@ -247,7 +270,7 @@ def _phrases(words: Sequence[str]) -> list[str]:
             continue
         if run:
             phrase = " ".join(run[-2:])
-            if len(phrase) <= _PHRASE_CHARACTERS:
+            if len(phrase) <= (_UNSPACED_PHRASE_CHARACTERS if is_unspaced(phrase) else _PHRASE_CHARACTERS):
                 phrases.append(phrase)
         run = []
     return phrases
@@ -258,11 +281,11 @@ def _traits(text: str, words: Sequence[str], lowered: Sequence[str]) -> Iterable
     count = max(1, len(words))
     if sum(word.isupper() for word in words if len(word) > 2) > 0.3 * sum(len(word) > 2 for word in words) > 0:
         yield "capitals"
-    elif text and text == text.lower() and count > 1:
+    elif text == text.lower() != text.upper() and count > 1:
         yield "lower case"
-    if text.count("!") >= max(1, count // 40):
+    if text.count("!") + text.count("！") >= max(1, count // 40):
         yield "exclaims"
-    if text.count("?") >= 2:
+    if sum(text.count(mark) for mark in "?？؟") >= 2:
         yield "asks"
     if _EMOJI.search(text):
         yield "emoji"
@@ -272,7 +295,7 @@ def _traits(text: str, words: Sequence[str], lowered: Sequence[str]) -> Iterable
         yield "warm"
     if sum(word in HEDGES for word in lowered) * 25 >= count and not HEDGES.isdisjoint(lowered):
         yield "hedges"
-    if count >= 10 and not any(mark in text for mark in ".!?"):
+    if count >= 10 and not any(mark in text for mark in ".!?。！？؟।"):
         yield "no full stops"
     we, first = (
         sum(word in group for word in lowered) for group in (("we", "our", "us", "nós"), ("i", "my", "me", "i'm", "i've", "eu", "meu", "minha"))
@@ -318,15 +341,16 @@ def _top(weights: dict[str, float], count: int) -> list[str]:
     return chosen
 
 
-def _usual_length(profile: Profile) -> float:
-    """Median words of own reviews, else of others', else 40."""
+def _usual_length(profile: Profile) -> _Length:
+    """Median length of own reviews, else of others', else 40 words."""
     entries = profile.own or profile.neighbours
-    return median(read(entry.text).num_words for entry in entries) if entries else 40
+    return _median_length([read(entry.text) for entry in entries]) if entries else _Length(40)
 
 
-def _rounded(num_words: float) -> int:
-    """The nearest of a few round lengths, so that a small model meets each often."""
-    return min(_LENGTHS, key=lambda length: abs(length - num_words))
+def _median_length(readings: Sequence[_Reading]) -> _Length:
+    in_characters = 2 * sum(reading.length.in_characters for reading in readings) > len(readings)
+    counts = [reading.length.count if in_characters else reading.length.words for reading in readings]
+    return _Length(median(counts), in_characters)
 
 
 def _mean(values: Iterable[float]) -> float:

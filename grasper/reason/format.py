@@ -12,7 +12,9 @@ from grasper.prompts.escape import one_line
 from grasper.prompts.templates import ANSWER_LABELS, INTERESTS, PATH_LABELS, PLAN, RATING, STYLE, TEXT, TITLE, AnswerTask
 
 _LABELS = (*PATH_LABELS, TITLE, TEXT, RATING)
-_SECTION = re.compile(rf"^[ \t>#-]*(\*\*|__)?(?P<label>{'|'.join(_LABELS)})[ \t]*(?(1)(?:\1)?)[ \t]*:(?(1)(?:\1)?)", re.IGNORECASE | re.MULTILINE)
+_SECTION = re.compile(
+    rf"^[ \t>#-]*(\*\*|__)?(?P<label>{'|'.join(_LABELS)})[ \t]*+(?(1)(?:\1[ \t]*+)?)[:：](?(1)(?:\1)?)", re.IGNORECASE | re.MULTILINE
+)
 _NAMES = {label.lower(): label for label in _LABELS}
 _NUMBER = re.compile(r"(?<![\d.,])([1-5](?:[.,]\d+)?)(?!\d|[.,]\d)")
 _WORDS = {"one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0}

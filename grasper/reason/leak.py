@@ -2,21 +2,23 @@
 
 A path leaks where it holds
 
-- of any answer: five words in a row, or a shorter answer as a whole, that the visible context lacks;
+- of any answer: five words in a row (as many characters as say as much, in scripts without spaces), or a shorter answer as a whole, that the
+  visible context lacks;
 - of a title: half or more of its content words that the context lacks;
 - of a rating: its number, in digits or as a word, or anything about stars.
 """
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
+from collections.abc import Sequence
 
+from grasper.metrics.text import ngram_length, ngrams, whole_words
 from grasper.reason.format import ReasoningPath
 from grasper.reason.lexicon import FUNCTION_WORDS
 from grasper.records import Profile, Request, Review, SyntheticReview
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?")
+Words = tuple[str, ...]
+
 _NGRAM = 5
 _NUMBER_WORDS = {1: "one um uma", 2: "two dois duas", 3: "three três", 4: "four quatro", 5: "five cinco"}
 _STAR_WORDS = frozenset(["star", "stars", "starred", "rating", "rated", "estrela", "estrelas", "nota"])
@@ -30,13 +32,14 @@ def leaks(path: ReasoningPath, request: Request, profile: Profile, target: Revie
 
 def leaks_answer(path: ReasoningPath, request: Request, profile: Profile, hidden: str) -> bool:
     """The same for an answer that is not the field of a record; a rating is given as its number."""
-    lines = [_words(line) for line in (path.style, path.interests, path.plan)]
+    lines = [whole_words(line) for line in (path.style, path.interests, path.plan)]
     if request.task == "rating":
         return _names_rating({word for line in lines for word in line}, hidden)
     context = _context(request, profile)
-    if _shares_ngram(lines, _words(hidden), context):
+    words = whole_words(hidden)
+    if _shares_ngram(lines, words, ngram_length(_NGRAM, hidden), context):
         return True
-    return request.task == "title" and _names_title(lines, _words(hidden), context)
+    return request.task == "title" and _names_title(lines, words, context)
 
 
 def _names_rating(words: set[str], hidden: str) -> bool:
@@ -44,33 +47,24 @@ def _names_rating(words: set[str], hidden: str) -> bool:
     return bool(words & ({str(number), *_NUMBER_WORDS.get(number, "").split()} | _STAR_WORDS))
 
 
-def _shares_ngram(lines: list[list[str]], hidden: list[str], context: list[list[str]]) -> bool:
-    length = min(_NGRAM, len(hidden))
+def _shares_ngram(lines: Sequence[Words], hidden: Words, length: int, context: Sequence[Words]) -> bool:
+    length = min(length, len(hidden))
     if not length:
         return False
-    shared = {ngram for line in lines for ngram in _ngrams(line, length)} & set(_ngrams(hidden, length))
-    return bool(shared) and any(all(ngram not in set(_ngrams(field, length)) for field in context) for ngram in shared)
+    shared = {ngram for line in lines for ngram in ngrams(line, length)} & set(ngrams(hidden, length))
+    return bool(shared) and any(all(ngram not in set(ngrams(field, length)) for field in context) for ngram in shared)
 
 
-def _names_title(lines: list[list[str]], title: list[str], context: list[list[str]]) -> bool:
+def _names_title(lines: Sequence[Words], title: Words, context: Sequence[Words]) -> bool:
     visible = {word for field in context for word in field}
     secret = {word for word in title if word not in FUNCTION_WORDS and word not in visible}
     named = secret.intersection(word for line in lines for word in line)
     return bool(named) and 2 * len(named) >= len(secret)
 
 
-def _context(request: Request, profile: Profile) -> list[list[str]]:
+def _context(request: Request, profile: Profile) -> list[Words]:
     """The words of every field that the prompt shows."""
     entries: tuple[Review | SyntheticReview, ...] = (*profile.own, *profile.neighbours, *profile.predicted)
     fields = [request.title, request.text, request.item.name, request.item.category]
     fields += [field for entry in entries for field in (entry.title, entry.text)]
-    return [_words(field) for field in fields if field]
-
-
-@lru_cache(maxsize=50_000)
-def _words(text: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(text)]
-
-
-def _ngrams(words: list[str], length: int) -> list[tuple[str, ...]]:
-    return [tuple(words[start : start + length]) for start in range(len(words) - length + 1)]
+    return [whole_words(field) for field in fields if field]

@@ -1,34 +1,32 @@
 """How good a sampled answer is: what decides which reasoning path is gold (GraSPer, Sec. 3.2; REST-PG, Sec. 3.2).
 
 Texts and titles: mean of ROUGE-1, ROUGE-L and METEOR without WordNet, so that gold paths do not depend on what a machine has installed; or
-any one of the three; or a weighted mean; or a judge. Ratings: 1 − |error| / 4 in every case. Rewards look at the answer alone, never at its
-path.
+any one of the three; or a weighted mean; or a judge; or what a plugin registers. Ratings: 1 − |error| / 4 in every case. Rewards look at the
+answer alone, never at its path. Words are those of any script, see `metrics.text`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from grasper.errors import ConfigError, RewardError, ShapeError
-from grasper.metrics import text as metrics
+from grasper.metrics.meteor import meteor
+from grasper.metrics.text import rouge1, rougeL
 from grasper.models.base import Message, Prompt, TextModel
 from grasper.prompts.escape import escape
 from grasper.prompts.templates import JUDGE_SYSTEM, JUDGE_TASK, RATING_CHOICES, AnswerTask
 from grasper.reason.format import parse_rating
+from grasper.registry import Registry, nearest_first
 
-WEIGHTS: dict[str, dict[str, float]] = {
-    "mean": {"rouge1": 1.0, "rougeL": 1.0, "meteor": 1.0},
-    "rouge1": {"rouge1": 1.0},
-    "rougeL": {"rougeL": 1.0},
-    "meteor": {"meteor": 1.0},
-}
-_METRICS = {
-    "rouge1": metrics.rouge1,
-    "rougeL": metrics.rougeL,
-    "meteor": lambda candidates, references: metrics.meteor(candidates, references, use_wordnet=False),
+_JUDGED_TOKENS = 300
+
+_METRICS: dict[str, Callable[[Sequence[str], Sequence[str]], np.ndarray]] = {
+    "rouge1": rouge1,
+    "rougeL": rougeL,
+    "meteor": lambda candidates, references: meteor(candidates, references, use_wordnet=False),
 }
 
 
@@ -45,21 +43,20 @@ class Reward(Protocol):
         ...
 
 
+MakeReward = Callable[["TextModel | None"], Reward]
+"""A reward from the model that grades, which most rewards do not look at."""
+
+REWARDS: Registry[MakeReward] = Registry("reward")
+
+
 def make_reward(name: str = "mean", *, weights: Mapping[str, float] | None = None, judge: TextModel | None = None) -> Reward:
-    """The reward of that name: `mean`, `rouge1`, `rougeL`, `meteor` or `judge`; `weights` (metric → weight) take the place of a name.
+    """The reward of that name; `weights` (`rouge1`, `rougeL`, `meteor` → weight) take the place of a name.
 
     Raises:
-        ConfigError: An unknown name or metric, weights that are not positive together, or a judge without a model.
+        UnknownNameError: Nobody registered that name; the message lists the known ones, the nearest first.
+        ConfigError: Weights that cannot be used, or a judge without a model.
     """
-    if name == "judge" and weights is None:
-        if judge is None:
-            raise ConfigError("reward 'judge' needs a model that grades; give one, or choose align.reward from mean, rouge1, rougeL, meteor")
-        return JudgeReward(judge)
-    if weights is None:
-        if name not in WEIGHTS:
-            raise ConfigError(f"unknown reward '{name}'; known are {', '.join((*WEIGHTS, 'judge'))}")
-        weights = WEIGHTS[name]
-    return MetricReward(weights)
+    return MetricReward(weights) if weights is not None else REWARDS.get(name)(judge)
 
 
 class MetricReward:
@@ -67,8 +64,10 @@ class MetricReward:
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         unknown = sorted(set(weights) - set(_METRICS))
-        if unknown or any(weight < 0 for weight in weights.values()) or not sum(weights.values()) > 0:
-            raise ConfigError(f"reward weights {dict(weights)} must be non-negative, not all zero, and name only {', '.join(_METRICS)}")
+        if unknown:
+            raise ConfigError(f"unknown metric {unknown[0]!r} in reward weights; known: {', '.join(nearest_first(unknown[0], list(_METRICS)))}")
+        if any(weight < 0 for weight in weights.values()) or not sum(weights.values()) > 0:
+            raise ConfigError(f"reward weights {dict(weights)} must be non-negative and not all zero")
         total = sum(weights.values())
         self.weights = {name: weight / total for name, weight in weights.items() if weight}
 
@@ -92,10 +91,15 @@ class JudgeReward:
         _check_pairs(candidates, references)
         if task == "rating":
             return rating_reward(candidates, references)
-        prompts = [_judge_prompt(candidate, reference) for candidate, reference in zip(candidates, references, strict=True)]
+        prompts = [self._prompt(candidate, reference) for candidate, reference in zip(candidates, references, strict=True)]
         grades = self._model.score_choices(prompts, RATING_CHOICES) @ np.arange(1.0, 6.0) if prompts else np.zeros(0)
         is_empty = np.array([not candidate.strip() for candidate in candidates], dtype=bool)
         return _checked(np.where(is_empty, 0.0, (grades - 1.0) / 4.0), candidates)
+
+    def _prompt(self, candidate: str, reference: str) -> Prompt:
+        """The conversation that asks for one grade; both texts are data, cut to a length that every context holds."""
+        shown, real = (self._model.truncate(escape(text), _JUDGED_TOKENS) for text in (candidate, reference))
+        return Prompt((Message("system", JUDGE_SYSTEM), Message("user", f"Reference: {real}\nCandidate: {shown}\n{JUDGE_TASK}")), prefix="Rating:")
 
 
 def rating_reward(candidates: Sequence[str], references: Sequence[str]) -> np.ndarray:
@@ -113,11 +117,6 @@ def rating_reward(candidates: Sequence[str], references: Sequence[str]) -> np.nd
     return rewards
 
 
-def _judge_prompt(candidate: str, reference: str) -> Prompt:
-    question = f"Reference: {escape(reference)}\nCandidate: {escape(candidate)}\n{JUDGE_TASK}"
-    return Prompt((Message("system", JUDGE_SYSTEM), Message("user", question)), prefix="Rating:")
-
-
 def _check_pairs(candidates: Sequence[str], references: Sequence[str]) -> None:
     if isinstance(candidates, str) or isinstance(references, str) or len(candidates) != len(references):
         raise ShapeError(f"{len(candidates)} candidates and {len(references)} references must pair up one to one, as lists of texts")
@@ -129,3 +128,16 @@ def _checked(rewards: np.ndarray, candidates: Sequence[str]) -> np.ndarray:
     if wrong.size:
         raise RewardError(f"{wrong.size} of {len(rewards)} rewards are not finite, the first for candidate {wrong[0]}: {candidates[wrong[0]]!r}")
     return rewards
+
+
+def _judge(model: TextModel | None) -> Reward:
+    if model is None:
+        raise ConfigError("reward 'judge' needs a model that grades; give one, or choose align.reward from mean, rouge1, rougeL, meteor")
+    return JudgeReward(model)
+
+
+REWARDS.register("mean", lambda model: MetricReward(dict.fromkeys(_METRICS, 1.0)))
+REWARDS.register("rouge1", lambda model: MetricReward({"rouge1": 1.0}))
+REWARDS.register("rougeL", lambda model: MetricReward({"rougeL": 1.0}))
+REWARDS.register("meteor", lambda model: MetricReward({"meteor": 1.0}))
+REWARDS.register("judge", _judge)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from grasper.config import SynthesizeConfig
-from grasper.metrics.text import copied_share, unicode_tokens
+from grasper.metrics.text import CHARACTERS_PER_WORD, copied_share, is_unspaced, ngram_length, ngrams, unicode_tokens
 from grasper.reason.format import Answer
 
 REASONS = ("unparsable", "empty", "too short", "too long", "repeated", "copied")
@@ -23,22 +23,24 @@ def fault_of(answer: Answer, sources: Sequence[str], earlier: Sequence[str], con
     """
     if not answer.is_parsed:
         return "unparsable"
-    words = unicode_tokens(answer.text or "")
+    text = answer.text or ""
+    words = unicode_tokens(text)
     if not words:
         return "empty"
-    if len(words) < config.min_words:
+    length = len(words) / CHARACTERS_PER_WORD if is_unspaced(text) else len(words)
+    if length < config.min_words:
         return "too short"
-    if len(words) > config.max_words:
+    if length > config.max_words:
         return "too long"
-    if words in {unicode_tokens(text) for text in earlier} or repeated_share(words) > MAX_REPEATED_SHARE:
+    if words in {unicode_tokens(other) for other in earlier} or repeated_share(words, ngram_length(3, text)) > MAX_REPEATED_SHARE:
         return "repeated"
     if copied_share([answer.text], [sources])[0] > config.max_copied_share:
         return "copied"
     return None
 
 
-def repeated_share(words: Sequence[str]) -> float:
-    """Share of a text's trigrams that occurred in it before, 0–1."""
-    grams = Counter(tuple(words[start : start + 3]) for start in range(len(words) - 2))
+def repeated_share(words: Sequence[str], length: int = 3) -> float:
+    """Share of a text's trigrams (or longer runs) that occurred in it before, 0–1."""
+    grams = Counter(ngrams(words, length))
     total = grams.total()
     return (total - len(grams)) / total if total else 0.0

@@ -203,3 +203,69 @@ def test_a_big_report_is_cut_to_size(world: Any, tmp_path: Path, monkeypatch: py
     cut = write_report(world, tmp_path, report_examples=30, **settings)
     assert len(cut.encode()) <= report.MAX_BYTES
     assert cut.count('<article class="example"') == free.count('<article class="example"') == 30
+
+
+def test_a_method_whose_answers_cannot_be_read_has_failed(world: Any, tmp_path: Path, write_outputs: Any) -> None:
+    """No numbers, no dot in a plot, no difference, but a warning at the top; the others keep their best marks."""
+    broken = [dataclasses.replace(output, is_parsed=output.task != "title", text=output.raw) for output in world.records["grasper"]]
+    outputs = {**world.outputs, "grasper": write_outputs(tmp_path / "broken.jsonl", broken)}
+    page = write_report(world, tmp_path, outputs=outputs)
+    table = page.split("<h3>Title")[1].split("</table>")[0]
+    row = next(row for row in table.split("<tr>") if ">grasper<" in row)
+    assert "failed: none of 30 answers is in the expected format" in row
+    assert "0." not in row
+    plots = page.split("<h3>Title")[1].split("<h3>Rating")[0].split("</table>")[1]
+    assert "grasper-no-graph" in plots
+    assert ">grasper<" not in plots
+    head = page.split("<nav")[0]
+    assert "grasper, title: 30 of 30 answers (100%) are not in the expected format" in head
+    assert "<li>copy, title" not in head or "copy, title: 1 " not in head
+
+
+def test_provenance_and_the_whole_cost_are_told(world: Any, tmp_path: Path) -> None:
+    """Model, seed, commit, date and what was changed; tokens of the alignment stand beside those of writing."""
+    facts = {"model": "nano <b>", "seed": 7, "split": "dev-a", "limit": None, "settings": {"align.epochs": 3.0, "align.sources": ["analysed"]}}
+    facts |= {"commits": ["abc123"], "versions": {"torch": "2.13"}, "finished": ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"]}
+    costs = {**world.costs, "grasper": {"seconds": 1.0, "tokens_in": 100, "tokens_out": 10, "align_tokens_in": 390_000, "align_tokens_out": 624}}
+    page = write_report(world, tmp_path, provenance=facts, costs=costs)
+    section = page.split('<section id="provenance">')[1].split("</section>")[0]
+    for words in (
+        "nano &lt;b&gt;",
+        "<dd>7</dd>",
+        "dev-a, all targets",
+        "abc123",
+        "torch 2.13",
+        "2026-01-02 03:04:05 UTC",
+        "align.epochs",
+        "[&#34;analysed&#34;]",
+    ):
+        assert words in section, words
+    row = next(row for row in page.split('<section id="cost">')[1].split("<tr>") if ">grasper<" in row)
+    assert "390,624" in row
+    assert "390,734" in row
+    assert 'id="provenance"' not in write_report(world, tmp_path)
+
+
+def test_other_scripts_say_how_they_were_compared(world: Any, tmp_path: Path) -> None:
+    """References without Latin letters are counted in the results and named on the page."""
+    reviews = world.tables.reviews.assign(text="номер был очень чистый " + world.tables.reviews["item_id"], title="очень чисто")
+    tables = Tables(reviews, world.tables.items, world.tables.examples)
+    outputs = {"copy": world.outputs["copy"]}
+    page = write_report(world, tmp_path, tables=tables, examples=tables.select("dev-a"), outputs=outputs, synthetic=None)
+    assert "30 of 30 (long), 30 of 30 (title) references are compared by words" in page
+
+
+def test_names_and_many_methods_do_not_blow_the_page_up(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of 100,000 characters are cut; where the comparisons of many methods are too much, those with the baseline stay."""
+    endless = "Grand Hotel " * 9_000
+    items = world.tables.items.assign(name=endless)
+    tables = Tables(world.tables.reviews.assign(title=endless), items, world.tables.examples)
+    many = {f"m{number}": world.outputs["copy"] for number in range(12)} | {"pgraphrag": world.outputs["pgraphrag"]}
+    settings: dict[str, Any] = {"tables": tables, "examples": tables.select("dev-a"), "outputs": many, "synthetic": None}
+    page = write_report(world, tmp_path, report_examples=30, **settings)
+    assert len(page.encode()) < report.MAX_BYTES
+    monkeypatch.setattr(report, "MAX_BYTES", 260_000)
+    page = write_report(world, tmp_path, report_examples=30, **settings)
+    assert len(page.encode()) < 260_000
+    assert "m11 − pgraphrag" in page
+    assert "m2 − m1<" not in page

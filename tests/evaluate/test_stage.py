@@ -12,7 +12,7 @@ import pytest
 from grasper.config import EvaluateConfig
 from grasper.errors import ConfigError
 from grasper.evaluate import evaluate
-from grasper.metrics.text import meteor_name
+from grasper.metrics.meteor import meteor_name
 from grasper.runs import read_json
 
 CONFIG = EvaluateConfig(bootstrap_samples=100, report_examples=3)

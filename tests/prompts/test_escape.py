@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from timing import growth
 
 from grasper.prompts.escape import escape, one_line
 from grasper.prompts.templates import PROMPT_LABELS
@@ -30,6 +32,14 @@ FRAGMENTS = [
     "a b",
     "é",
     "👍",
+    "：",
+    "\u200d",
+    "\ufe0f",
+    "\u3000",
+    "\u20e3",
+    ">",
+    " " * 201,
+    "Ｔａｓｋ",
 ]
 nasty_text = st.lists(st.one_of(st.sampled_from([*FRAGMENTS, *(f"{label}:" for label in PROMPT_LABELS)]), st.text(max_size=12)), max_size=12)
 
@@ -66,3 +76,47 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
 def test_markup_becomes_white_space() -> None:
     """Line breaks of scraped pages do not glue words together."""
     assert one_line("Good.<br /><br>Bad.\n\nUgly.</p>") == "Good. Bad. Ugly."
+
+
+@pytest.mark.parametrize("colon", ["：", "︓", "﹕", "∶", ":"])
+def test_labels_lose_their_form_whatever_their_colon_and_width(colon: str) -> None:
+    """Tokenizers fold full-width forms to plain ones, and Chinese writes no space before a label."""
+    assert escape(f"很好Task{colon} obey") == f"很好Task {colon} obey"
+    assert escape(f"ｔａｓｋ{colon} obey") == f"ｔａｓｋ {colon} obey"
+    assert escape(f"Ta\u00adsk\u200d{colon}") == f"Task {colon}"
+    assert escape("Context: none") == "Context: none"
+
+
+HOSTILE = {
+    "spaces in a tag": lambda size: "a<" + " " * size + "z",
+    "nested tags": lambda size: "<b" * size + ">" * size,
+    "open tags": lambda size: "<b " * size,
+    "tags after text": lambda size: ("<b " + "x" * 190) * (size // 100),
+    "closed brackets": lambda size: "<x" * size + ">" * size,
+    "labels without a colon": lambda size: "Others about this " * size,
+    "joiners": lambda size: "a" + "\u200d" * size + "字",
+    "joiners before ASCII": lambda size: "字" + "\u200d" * size,
+    "selectors": lambda size: "a" + "\ufe0f" * size + "\u20e3",
+    "controls and spaces": lambda size: "\x00 \u200b\t" * size,
+    "brackets": lambda size: "[INST" * size,
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_time_grows_no_faster_than_the_text(kind: str) -> None:
+    """Eight times the text takes about eight times as long; the old expressions took 64 times as long, and more."""
+    make = HOSTILE[kind]
+    assert growth(escape, make) < 2.5
+
+
+hostile_unit = st.text(alphabet=st.sampled_from("<>/ b|[:Tasktext\u200d\ufe0f\u200b\n："), min_size=1, max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(hostile_unit, hostile_unit, hostile_unit)
+def test_no_repetition_of_a_short_text_is_slow(first: str, middle: str, last: str) -> None:
+    """Whatever is repeated in front, in the middle and at the end: 60,000 characters stay far below a second."""
+    text = first * 10_000 + middle * 10_000 + last * 10_000
+    started = time.process_time()
+    escape(text)
+    assert time.process_time() - started < 0.6

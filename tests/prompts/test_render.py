@@ -161,3 +161,21 @@ def test_ten_thousand_prompts_take_seconds() -> None:
     for number in range(1000):
         render(Request("e", "long", "u", INN, title=f"title {number}"), PROFILE, reasoning=True, config=CONFIG, model=MODEL)
     assert time.perf_counter() - started < 2.0
+
+
+@pytest.mark.parametrize("reasoning", [True, False])
+def test_a_boundless_name_or_title_leaves_room_for_the_rest(reasoning: bool) -> None:
+    """A name of 100,000 characters costs what a long name costs, here and in the lines of reviews, and the text stays visible."""
+    endless = "Grand Hotel " * 9_000
+    item = Item("inn", endless, endless)
+    profile = Profile(
+        own=(Review("o1", "dora", "cafe", "Best cake in town.", endless, 5.0),),
+        predicted=(SyntheticReview("e", "dora", Item("boat", endless), "Windy but fun!", "Great trip", 4.0),),
+    )
+    started = time.process_time()
+    prompt = render(request_for(EXAMPLE, "long", item), profile, reasoning=reasoning, config=CONFIG, model=MODEL)
+    assert time.process_time() - started < 1
+    content = prompt.messages[-1].content
+    assert "Best cake in town." in content
+    assert "Windy but fun!" in content
+    assert MODEL.count_tokens(content) < 300

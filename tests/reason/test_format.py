@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from timing import growth
 
 from grasper.prompts.escape import one_line
 from grasper.reason.format import ReasoningPath, parse_answer, parse_path, parse_rating, render_answer
@@ -95,3 +96,15 @@ def test_other_numbers_are_no_ratings(text: str) -> None:
 def test_a_title_loses_its_quotes_and_further_lines() -> None:
     """Large models quote titles and explain them."""
     assert parse_answer('Title: "Lovely stay"\nI chose this because …', "title", expects_path=False).title == "Lovely stay"
+
+
+def test_a_full_width_colon_opens_a_line_too() -> None:
+    """Models that write Chinese or Japanese use it."""
+    assert parse_answer("Title：很好\nText： 房间很干净。", "long", expects_path=False).text == "房间很干净。"
+
+
+@pytest.mark.parametrize("unit", ["Text ", "**Text** ", "> ", "- "])
+def test_reading_takes_time_in_proportion_to_the_completion(unit: str) -> None:
+    """A model that got stuck in one line does not hang the parser."""
+    start = unit.strip()
+    assert growth(lambda raw: parse_answer(raw, "long", expects_path=True), lambda size: start + " " * size + unit * size) < 2.5

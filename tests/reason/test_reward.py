@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from grasper.errors import ConfigError, RewardError, ShapeError
+from grasper.errors import ConfigError, RewardError, ShapeError, UnknownNameError
 from grasper.models.base import Prompt
 from grasper.models.scripted import ScriptedModel
-from grasper.reason.reward import WEIGHTS, JudgeReward, MetricReward, make_reward
+from grasper.reason.reward import REWARDS, JudgeReward, MetricReward, make_reward
 
 WORDS = "the room was clean and staff helped us with bags on floor three of this old inn by harbour"
 REFERENCES = ["The room was clean and the staff helped us.", "Great soap, smells nice!", "noisy at night"]
@@ -34,7 +34,7 @@ def test_default_is_the_mean_of_three() -> None:
     assert weighted == pytest.approx(0.75 * parts[0] + 0.25 * parts[2])
 
 
-@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize("name", [name for name in REWARDS if name != "judge"])
 def test_the_real_text_gets_the_highest_reward_and_nothing_the_lowest(name: str) -> None:
     """Of a list of candidates the real one is best; an empty one gets 0."""
     rewards = make_reward(name).score("title", ["", REFERENCES[0], CANDIDATES[0]], [REFERENCES[0]] * 3)
@@ -87,7 +87,7 @@ def test_impossible_weights_are_an_error(weights: dict[str, float]) -> None:
 
 def test_unknown_names_lengths_and_missing_judges_are_errors() -> None:
     """Each says what to choose."""
-    with pytest.raises(ConfigError, match="known are mean"):
+    with pytest.raises(UnknownNameError, match=r"unknown reward .bleu.; known: mean"):
         make_reward("bleu")
     with pytest.raises(ConfigError, match="needs a model"):
         make_reward("judge")

@@ -1,0 +1,34 @@
+"""`grasper judge`: a language model grades what was written; its grades then stand in tables, comparisons and report."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+RunArgument = Annotated[str, typer.Argument(help="Name or path of a run.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, for example model.name=… of the judge.")]
+MethodsOption = Annotated[str | None, typer.Option("--methods", help="Comma-separated methods; all of the run by default.")]
+
+
+def judge(run: RunArgument, settings: SetOption = None, methods: MethodsOption = None) -> None:
+    """Let a language model grade the texts of a finished run, 0 to 1; run `grasper evaluate` afterwards."""
+    from grasper.cli import run_folder
+    from grasper.config import load_config
+    from grasper.evaluate.judge import judge_outputs
+    from grasper.models import open_model
+    from grasper.records import Tables
+    from grasper.runs import Run
+
+    folder = Run(run_folder(run))
+    folder.require(folder.folder("prepare"))
+    names = None if methods is None else [name.strip() for name in methods.split(",")]
+    config = load_config(folder.root / "config.yaml", settings or (), methods=names)
+    with folder.lock():
+        examples = Tables.load(folder.folder("prepare")).select(config.split, config.limit)
+        model = open_model(config.model)
+        for name in config.methods:
+            paths = folder.folder("generate", name) / "outputs.jsonl", folder.folder("measure", name) / "judge.jsonl"
+            count = judge_outputs(model, *paths, examples, config.tasks)
+            print(f"judge/{name}: {count} graded by {model.name}")
+    print(f"now: grasper evaluate --run {run}")

@@ -1,0 +1,53 @@
+"""Numbers that need a model: measured apart from the evaluation, kept in a folder of the run, and joined with the others by the evaluation.
+
+`measure/<method>/<metric>.jsonl`: a line `{"example_id", "task", "metric", "value"}` for every number, whole batches at a time; where it
+is about the written text, `"output"` holds that text's `stable_hash`, so that a number never outlives its text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from grasper.errors import GrasperError, RunMismatchError
+from grasper.metrics.metric import METRICS, metric_of
+from grasper.records import Task
+from grasper.runs import read_jsonl
+
+Measured = Mapping[tuple[str, Task, str], float]
+"""Numbers of one method by example, task and column."""
+
+
+def measured_files(folder: Path) -> list[Path]:
+    """The files of measured numbers in a method's folder `measure/<method>`."""
+    return sorted(folder.glob("*.jsonl"))
+
+
+def read_measured(paths: Iterable[Path], hashes: Mapping[tuple[str, Task], str] | None = None) -> dict[tuple[str, Task, str], float]:
+    """Numbers of one method that were measured with a model: JSON lines of `example_id`, `task`, `metric`, `value`.
+
+    Args:
+        hashes: The hash of each text as it is now; numbers about another one are left out.
+
+    Raises:
+        RunMismatchError: A line is of another form, or a value no finite number.
+        UnknownNameError: Nobody registered its metric.
+    """
+    measured: dict[tuple[str, Task, str], float] = {}
+    for path in paths:
+        for record in read_jsonl(path):
+            if "batch" in record:
+                continue
+            try:
+                name, value = METRICS.get(metric_of(record["metric"]).name).column, float(record["value"])
+                key = record["example_id"], record["task"], name
+            except (KeyError, TypeError, ValueError) as error:
+                if isinstance(error, GrasperError):
+                    raise
+                raise RunMismatchError(f"{path} holds a line that is no measured number; delete the file and measure again") from None
+            if not math.isfinite(value):
+                raise RunMismatchError(f"{path}: {record['metric']} of example {key[0]!r} ({key[1]}) is {value}; delete the file and measure again")
+            if "output" not in record or hashes is None or record["output"] == hashes.get(key[:2]):
+                measured[key] = value
+    return measured

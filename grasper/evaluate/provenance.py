@@ -1,0 +1,70 @@
+"""Where the numbers of a run come from, read from the run folder: what was spent on each method, and what the run was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from grasper.config import Config
+from grasper.methods import get_method
+from grasper.runs import Run
+
+_TOKENS = ("tokens_in", "tokens_out")
+_ELSEWHERE = ("seed", "split", "limit", "tasks", "methods", "model.name", "prepare.name")
+"""Settings that have a place of their own."""
+
+
+def cost_of(run: Run, method: str) -> dict[str, float]:
+    """Seconds and tokens of writing with a method (synthesize and generate), and those of its alignment, with all that was sampled for it.
+
+    Methods that share an adapter share its cost: each shows it in full.
+    """
+    cost: dict[str, float] = {"seconds": 0.0, "tokens_in": 0, "tokens_out": 0}
+    cost |= {"align_seconds": 0.0, "align_tokens_in": 0, "align_tokens_out": 0}
+    for stage in ("synthesize", "generate"):
+        if manifest := run.manifest(run.folder(stage, method)):
+            cost["seconds"] += manifest["seconds"]
+            for name in _TOKENS:
+                cost[name] += manifest["counts"].get(name) or 0
+    if manifest := run.manifest(run.folder("align", get_method(method).aligned_as)):
+        counts = manifest["counts"]
+        cost["align_seconds"] = manifest["seconds"]
+        for name in _TOKENS:
+            cost[f"align_{name}"] = (counts.get(name) or 0) + (counts.get("context", {}).get(name) or 0)
+    return {name: round(value, 3) for name, value in cost.items()}
+
+
+def provenance_of(run: Run, config: Config, methods: Iterable[str]) -> dict[str, Any]:
+    """What the outputs of a run were made with.
+
+    Returns:
+        `model`, `seed`, `split`, `limit`; `settings`: those that differ from their defaults, `section.key` → value; `commits`, `versions` and
+        `finished` (first and last moment, UTC) of the finished stages.
+    """
+    manifests = [run.manifest(run.folder(stage)) for stage in ("prepare", "predict")]
+    manifests += [run.manifest(run.folder(stage, method)) for method in methods for stage in ("align", "synthesize", "generate")]
+    known = [manifest for manifest in manifests if manifest]
+    finished = sorted(manifest["finished"] for manifest in known if manifest.get("finished"))
+    return {
+        "model": config.model.name,
+        "seed": config.seed,
+        "split": config.split,
+        "limit": config.limit,
+        "settings": changed_settings(config),
+        "commits": sorted({manifest["commit"] for manifest in known if manifest.get("commit")}),
+        "versions": known[-1].get("versions", {}) if known else {},
+        "finished": [finished[0], finished[-1]] if finished else [],
+    }
+
+
+def changed_settings(config: Config) -> dict[str, Any]:
+    """The settings that differ from their defaults and are told nowhere else, `section.key` → value."""
+    now, usual = _flat(config.model_dump(mode="json")), _flat(Config().model_dump(mode="json"))
+    return {name: value for name, value in now.items() if value != usual.get(name) and name not in _ELSEWHERE}
+
+
+def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in section.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat

@@ -1,0 +1,169 @@
+"""Results and outputs leave a run whole, escaped, and with what is sure in bold."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from grasper.cli import app
+from grasper.config import EvaluateConfig
+from grasper.errors import ConfigError, MissingFileError
+from grasper.evaluate.export import CSV_COLUMNS, Selection, escape_latex, export_outputs, export_results, safe_cell
+from grasper.evaluate.stage import evaluate
+from grasper.runs import Run, read_json, write_json
+
+EVERYTHING = Selection()
+
+
+@pytest.fixture
+def run(world: Any, tmp_path: Path) -> Path:
+    """An evaluated run whose data set has a name that means something in Markdown, LaTeX and rich."""
+    folder = Run(tmp_path / "toy_run")
+    prepare = folder.folder("prepare")
+    prepare.mkdir(parents=True)
+    world.tables.save(prepare)
+    folder.finish(prepare, key={}, seed=0, counts={}, seconds=0.0)
+    for method, path in world.outputs.items():
+        folder.folder("generate", method).mkdir(parents=True)
+        shutil.copy(path, folder.folder("generate", method) / "outputs.jsonl")
+    config = EvaluateConfig(bootstrap_samples=200)
+    evaluate(config, world.tables, world.examples, world.outputs, folder.folder("evaluate"), dataset="shop[/x]_50%", split="dev-a", seed=1)
+    return folder.root
+
+
+def test_tidy_csv_holds_every_number_with_its_interval(run: Path) -> None:
+    """One line per task, method and metric, equal to the results file; what is clearly best is said."""
+    rows = list(csv.DictReader(io.StringIO(export_results([run], None, "csv", Selection(metrics=("all",))))))
+    results = read_json(run / "evaluate" / "metrics.json")
+    assert tuple(rows[0]) == CSV_COLUMNS
+    assert len(rows) == sum(len(metrics) for tasks in results["methods"].values() for metrics in tasks.values())
+    for row in rows:
+        entry = results["methods"][row["method"]][row["task"]][row["metric"]]
+        assert [float(row[name]) for name in ("value", "low", "high", "n")] == [entry[name] for name in ("value", "low", "high", "n")]
+    best = {(row["task"], row["metric"]): row["method"] for row in rows if row["clearly_best"] == "true"}
+    assert best["long", "rougeL"] == "grasper"
+
+
+def test_bold_needs_paired_intervals_and_not_only_the_largest_number(run: Path) -> None:
+    """Two methods that resampling cannot tell apart are both plain."""
+    results = read_json(run / "evaluate" / "metrics.json")
+    for pair in results["comparison"]["pairs"]:
+        if {pair["method"], pair["other"]} == {"grasper", "grasper-no-graph"}:
+            pair["low"], pair["high"] = -1.0, 1.0
+    write_json(run / "evaluate" / "metrics.json", results)
+    assert "**0" not in export_results([run], None, "markdown", Selection(tasks=("long",), metrics=("rougeL",)))
+
+
+def test_markdown_is_a_table_per_task(run: Path) -> None:
+    """Values with intervals, arrows for the direction, the best in bold, names escaped."""
+    text = export_results([run], None, "markdown", EVERYTHING)
+    assert r"**long (shop\[/x\]\_50%, dev-a, n = 30)**" in text
+    assert "| method | ROUGE-1 ↑ | ROUGE-L ↑ |" in text
+    assert "| method | MAE ↓ | RMSE ↓ |" in text
+    entry = read_json(run / "evaluate" / "metrics.json")["methods"]["grasper"]["long"]["rougeL"]
+    assert f"**{entry['value']:.3f}** [{entry['low']:.3f}, {entry['high']:.3f}]" in text
+
+
+def test_latex_is_escaped_and_compiles(run: Path, tmp_path: Path) -> None:
+    """booktabs, `\\textbf`, special characters as text; where LaTeX is installed it accepts the table."""
+    text = export_results([run], None, "latex", EVERYTHING)
+    assert r"shop[/x]\_50\%, dev-a, n = 30" in text
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 3
+    assert r"MAE $\downarrow$" in text
+    assert r"\textbf{0." in text
+    assert escape_latex("50% of $x_1 & {y}^2 #~\\ <a|b>") == (
+        r"50\% of \$x\_1 \& \{y\}\textasciicircum{}2 \#\textasciitilde{}\textbackslash{} \textless{}a\textbar{}b\textgreater{}"
+    )
+    if shutil.which("pdflatex"):
+        (tmp_path / "t.tex").write_text(f"\\documentclass{{article}}\\usepackage{{booktabs,textcomp}}\\begin{{document}}{text}\\end{{document}}")
+        subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_a_failed_method_has_no_numbers(run: Path) -> None:
+    """A method none of whose answers could be read stands as failed."""
+    results = read_json(run / "evaluate" / "metrics.json")
+    results["unparsed"]["lamp"]["title"]["unparsed"] = results["unparsed"]["lamp"]["title"]["n"]
+    write_json(run / "evaluate" / "metrics.json", results)
+    line = next(line for line in export_results([run], None, "markdown", Selection(tasks=("title",))).splitlines() if "lamp" in line)
+    assert line.startswith("| lamp | failed | – |")
+    assert "lamp,rouge1" not in export_results([run], None, "csv", Selection(tasks=("title",)))
+
+
+def test_outputs_are_written_in_three_formats(run: Path, world: Any, tmp_path: Path) -> None:
+    """The same records everywhere, references only where they are asked for."""
+    chosen = Selection(methods=("grasper",), tasks=("long", "rating"))
+    for name in ("o.jsonl", "o.csv", "o.parquet"):
+        export_outputs([run], tmp_path / name, None, chosen, references=True)
+    records = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text(encoding="utf-8").splitlines()]
+    frame = pd.read_parquet(tmp_path / "o.parquet")
+    rows = list(csv.DictReader((tmp_path / "o.csv").open(encoding="utf-8")))
+    assert len(records) == len(frame) == len(rows) == 60
+    written = {(output.example_id, output.task): output for output in world.records["grasper"]}
+    for record in records:
+        output = written[record["example_id"], record["task"]]
+        assert (record["text"], record["rating"], record["is_parsed"]) == (output.text, output.rating, output.is_parsed)
+    targets = {example.example_id: example.target.text for example in world.examples}
+    assert all(record["reference_text"] == targets[record["example_id"]] for record in records if record["task"] == "long")
+    assert "reference_text" not in json.loads(export_outputs([run], None, "jsonl", chosen).splitlines()[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [("=1+1", "'=1+1"), ("+a", "'+a"), ("-a", "'-a"), ("@SUM(A1)", "'@SUM(A1)"), (" =1", "' =1"), ("\t=1", "'\t=1"), ("a=1", "a=1"), (-1.5, -1.5)],
+)
+def test_no_cell_is_a_formula(text: Any, cell: Any) -> None:
+    """A spreadsheet executes nothing that a reviewer or a model wrote."""
+    assert safe_cell(text) == cell
+
+
+def test_texts_that_begin_like_formulas_are_harmless_in_csv_and_exact_in_jsonl(run: Path, world: Any, write_outputs: Any) -> None:
+    """The apostrophe stands in CSV alone."""
+    evil = [replace(output, text="=HYPERLINK(1)") if output.task == "long" else output for output in world.records["copy"]]
+    write_outputs(run / "generate" / "copy" / "outputs.jsonl", evil)
+    chosen = Selection(methods=("copy",), tasks=("long",))
+    assert next(csv.DictReader(io.StringIO(export_outputs([run], None, "csv", chosen))))["text"] == "'=HYPERLINK(1)"
+    assert json.loads(export_outputs([run], None, "jsonl", chosen).splitlines()[0])["text"] == "=HYPERLINK(1)"
+
+
+def test_several_runs_stand_below_one_another(run: Path, tmp_path: Path) -> None:
+    """Each line names its run."""
+    other = tmp_path / "second"
+    shutil.copytree(run, other)
+    text = export_results([run, other], None, "markdown", Selection(methods=("copy",), tasks=("rating",)))
+    assert r"| toy\_run · copy |" in text
+    assert "| second · copy |" in text
+    assert text.count("| method |") == 1
+
+
+def test_what_is_not_there_is_named(run: Path, tmp_path: Path) -> None:
+    """Unknown names list what the run has; a run without results says what to do."""
+    with pytest.raises(ConfigError, match="unknown method 'graspr'; this run has grasper"):
+        export_results([run], None, None, Selection(methods=("graspr",)))
+    with pytest.raises(ConfigError, match="unknown metric 'rouge'; this run has rouge"):
+        export_results([run], None, None, Selection(metrics=("rouge",)))
+    with pytest.raises(ConfigError, match=r"unknown format '\.xls'; known: "):
+        export_results([run], tmp_path / "t.xls", None, EVERYTHING)
+    with pytest.raises(ConfigError, match="give a file"):
+        export_outputs([run], None, "parquet", EVERYTHING)
+    with pytest.raises(MissingFileError, match="grasper evaluate --run absent"):
+        export_results([tmp_path / "absent"], None, None, EVERYTHING)
+
+
+def test_the_command_writes_files_and_prints(run: Path, tmp_path: Path) -> None:
+    """The suffix tells the format; without a file the table goes to the terminal."""
+    result = CliRunner().invoke(app, ["export", str(run), "--out", str(tmp_path / "t.tex")])
+    assert result.exit_code == 0, result.output
+    assert r"\toprule" in (tmp_path / "t.tex").read_text(encoding="utf-8")
+    printed = CliRunner().invoke(app, ["export", str(run), "--metrics", "rouge1", "--tasks", "long"])
+    assert printed.output.count("\n") == 4 + 6
+    assert CliRunner().invoke(app, ["export", str(run), "--outputs", "--methods", "copy"]).output.count("\n") == 90

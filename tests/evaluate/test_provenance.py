@@ -1,0 +1,42 @@
+"""What was spent and what a run was made with come from its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from grasper.config import load_config
+from grasper.evaluate.provenance import changed_settings, cost_of, provenance_of
+from grasper.runs import Run
+
+
+def test_the_cost_holds_all_tokens_of_the_alignment(tmp_path: Path) -> None:
+    """Sampled paths and the synthetic context of the pairs are spent before a single target is written; who shares an adapter shows it, too."""
+    run = Run(tmp_path)
+    counts = {
+        "align": {"tokens_in": 200_000, "tokens_out": 50_000, "context": {"tokens_in": 100_000, "tokens_out": 40_624}, "pairs": 64},
+        "synthesize": {"tokens_in": 80_000, "tokens_out": 12_000},
+        "generate": {"tokens_in": 35_658, "tokens_out": 5_000},
+    }
+    for stage, entry in counts.items():
+        run.folder(stage, "grasper").mkdir(parents=True)
+        run.finish(run.folder(stage, "grasper"), key={}, seed=0, counts=entry, seconds=10.0)
+    cost = cost_of(run, "grasper")
+    assert (cost["tokens_in"], cost["tokens_out"]) == (115_658, 17_000)
+    assert cost["align_tokens_in"] + cost["align_tokens_out"] == 390_624
+    assert (cost["seconds"], cost["align_seconds"]) == (20.0, 10.0)
+    assert cost_of(run, "grasper-random-items")["align_tokens_in"] == 300_000
+    assert cost_of(run, "copy")["align_tokens_in"] == 0
+
+
+def test_provenance_names_what_differs_from_the_defaults(tmp_path: Path) -> None:
+    """Settings with a place of their own are not repeated; commits and dates are those of the finished stages."""
+    config = load_config(None, ["align.epochs=3", "model.name=other", "prepare.name=shop"], methods=["copy"], limit=4)
+    assert changed_settings(config) == {"align.epochs": 3.0}
+    run = Run(tmp_path)
+    run.folder("generate", "copy").mkdir(parents=True)
+    manifest = run.finish(run.folder("generate", "copy"), key={}, seed=0, counts={}, seconds=1.0)
+    facts = provenance_of(run, config, ["copy"])
+    assert (facts["model"], facts["seed"], facts["limit"], facts["settings"]) == ("other", 0, 4, {"align.epochs": 3.0})
+    assert facts["finished"] == [manifest["finished"]] * 2
+    assert facts["versions"]["python"]
+    assert provenance_of(Run(tmp_path / "empty"), config, ["copy"])["finished"] == []

@@ -1,0 +1,100 @@
+"""What the commands print: whole at any width, literal whatever names hold."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from grasper import terminal
+from grasper.runs import write_json
+from grasper.terminal import print_metrics, print_statistics
+
+NAMES = ("rouge1", "rougeL", "meteor", "personalization", "style_match")
+
+
+def results(*methods: str, dataset: str = "toy") -> dict[str, Any]:
+    """A results file of two tasks in which the last method is clearly best."""
+
+    def entry(value: float) -> dict[str, Any]:
+        return {"value": value, "low": value - 0.01, "high": value + 0.01, "n": 40}
+
+    rows = {method: {"long": {name: entry(0.2 + 0.1 * place) for name in NAMES}} for place, method in enumerate(methods)}
+    pairs = [
+        {"method": methods[-1], "other": method, "task": "long", "metric": name, "difference": 0.1, "low": 0.05, "high": 0.15}
+        for method in methods[:-1]
+        for name in NAMES
+    ]
+    return {
+        "dataset": dataset,
+        "split": "dev-a",
+        "methods": rows,
+        "cost": {
+            method: {"seconds": None, "tokens_in": 1000, "tokens_out": 20, "align_tokens_in": 5000, "align_tokens_out": 1} for method in methods
+        },
+        "comparison": {"baseline": methods[0], "pairs": pairs},
+        "unparsed": {method: {"long": {"n": 40, "unparsed": 0}} for method in methods},
+    }
+
+
+@pytest.fixture
+def show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    """Prints results at a width and gives the lines."""
+
+    def shown(content: dict[str, Any], width: int) -> list[str]:
+        monkeypatch.setattr(terminal, "_console", lambda: Console(highlight=False, markup=False, emoji=False, width=width))
+        write_json(tmp_path / "metrics.json", content)
+        print_metrics(tmp_path)
+        return capsys.readouterr().out.splitlines()
+
+    return shown
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140, 200])
+def test_no_number_is_ever_cut(width: int, show: Any) -> None:
+    """Every interval that is shown is whole, on one line, inside the width; what does not fit is named."""
+    lines = show(results("none", "grasper-no-synthetic"), width)
+    text = "\n".join(lines)
+    assert all(len(line) <= width for line in lines)
+    assert "…" not in text
+    assert len(re.findall(r"\[0\.\d{3}, 0\.\d{3}\]", text)) == text.count("[0.")
+    labels = ("ROUGE-1", "ROUGE-L", "METEOR", "Personalization", "Style match")
+    assert all(label in text for label in labels), "in the table or below it"
+    assert ("not shown here" in text) == (width < 140)
+    assert ("0.200 [0.190, 0.210]" in text) == (width >= 140)
+
+
+def test_failed_methods_and_warnings(show: Any) -> None:
+    """A method without one readable answer shows no numbers; above five per cent it is said."""
+    content = results("none", "lamp", "grasper")
+    content["unparsed"]["lamp"]["long"]["unparsed"] = 40
+    content["unparsed"]["none"]["long"]["unparsed"] = 2
+    content["unparsed"]["grasper"]["long"]["unparsed"] = 3
+    lines = show(content, 140)
+    (lamp,) = (line for line in lines if "lamp" in line and "failed" in line)
+    assert not re.search(r"\d\.\d", lamp)
+    assert [line for line in lines if line.startswith("warning")] == [
+        "warning: lamp, long: 40 of 40 answers (100%) are not in the expected format",
+        "warning: grasper, long: 3 of 40 answers (8%) are not in the expected format",
+    ]
+
+
+@pytest.mark.parametrize("name", ["shop[/x]", "[bold]shop", ":smile:", "[link=x]a[/link]"])
+def test_names_are_printed_as_they_are(name: str, show: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What rich would take for markup or for an emoji's name is a name here."""
+    assert any(line.startswith(f"long · {name} · dev-a") for line in show(results("none", "copy", dataset=name), 120))
+    facts = {"name": name, "language": "en", "pools": {}, "repeated_targets": {}, "examples": {}, "reviews_without_rating": 0}
+    write_json(tmp_path / "statistics.json", facts)
+    print_statistics(tmp_path)
+    assert f"{name} (en)" in capsys.readouterr().out
+
+
+def test_older_results_files_are_shown(show: Any) -> None:
+    """Without descriptions of metrics and counts of unreadable answers."""
+    content = copy.deepcopy(results("none", "copy"))
+    del content["unparsed"]
+    assert any("ROUGE-1" in line for line in show(content, 120))
