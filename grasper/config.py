@@ -85,11 +85,33 @@ class ModelConfig(Section):
     name: str = Field("nano", description="`nano`, a Hub id, a path, or the endpoint's model name.")
     device: str = Field("auto", description="`auto`, `cpu`, `cuda`, `cuda:1` …")
     batch_tokens: int = Field(32768, ge=64, description="Most tokens (prompt and answer, padded) in one generation batch.")
+    context_tokens: int | None = Field(None, ge=64, description="Context length; null reads it from the model.")
+    no_repeat_tokens: int = Field(4, ge=0, description="Local models: no answer holds the same run of so many tokens twice; 0 allows it.")
     base_url: str | None = Field(None, description="Address of an OpenAI-compatible server, for example http://localhost:8000/v1.")
     api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the endpoint's key.")
     concurrency: int = Field(8, ge=1, description="Requests under way at once at an endpoint.")
-    context_tokens: int | None = Field(None, ge=64, description="Context length; null reads it from the model.")
-    no_repeat_tokens: int = Field(4, ge=0, description="Local models: no answer holds the same run of so many tokens twice; 0 allows it.")
+    deadline_seconds: float = Field(600.0, gt=0, description="Longest time for one answer of an endpoint, with all repeating and waiting.")
+    thinking_tokens: int = Field(2048, ge=0, description="Further tokens allowed for an answer once the endpoint's model is found to think.")
+    rating_samples: int = Field(5, ge=1, description="Ratings sampled for one, where an endpoint gives no log-probabilities.")
+    price_in: float | None = Field(None, ge=0, description="Price of a million tokens of prompts, in any currency.")
+    price_out: float | None = Field(None, ge=0, description="Price of a million tokens of answers, in the same currency.")
+    trained: str | None = Field(None, description="Endpoints: the Hub id or path of the model that `align` trains; null trains none.")
+    served_adapter: str = Field("{method}", description="Name under which the server holds an adapter of `trained`; `{method}` is the method's.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _take_login_out(cls, value: str | None) -> str | None:
+        from grasper.models.login import without_login
+
+        return None if value is None else without_login(value)  # kept in memory; see there
+
+    def for_training(self) -> ModelConfig:
+        """The model that `align` trains: this one, or for an endpoint the local one that its server serves."""
+        return self.model_copy(update={"kind": "local", "name": self.trained}) if self.kind == "endpoint" and self.trained else self
+
+    def for_adapter(self, method: str) -> ModelConfig:
+        """The endpoint's model with the adapter of a method, under the name that the server holds it by."""
+        return self.model_copy(update={"name": self.served_adapter.replace("{method}", method)})
 
 
 class PromptConfig(Section):

@@ -1,0 +1,323 @@
+"""The endpoint as a `TextModel`.
+
+- The prompt's prefix goes out as a last assistant message; servers that continue it and servers that begin anew both work, since a
+  repeated prefix is removed from the answer.
+- Samples of one prompt are asked for together where the server knows `n`, else one by one with derived seeds; each has a place of its own in the
+  cache, so that a second run costs nothing.
+- An empty answer, or one that was cut off within a thought, is asked for again with another seed, and never kept.
+- Choices are scored by the log-probabilities of the first token of the answer. Where the server gives none, a few answers are sampled and their
+  shares count, which `has_choice_probabilities` then tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from grasper.errors import ConfigError, GrasperError
+from grasper.models.base import Completion, Prompt, prompt_seeds
+from grasper.models.budget import current_meter
+from grasper.models.endpoint.abilities import REPEATS_OF_EMPTY, Abilities
+from grasper.models.endpoint.access import make_access, open_http
+from grasper.models.endpoint.answers import Answer, Choice, choice_in, weights_from_logprobs, whole_characters, without_prefix
+from grasper.models.endpoint.cache import AnswerCache
+from grasper.models.endpoint.client import Client, Patience, StoppedError
+from grasper.models.endpoint.request import Request
+from grasper.runs import derive_seed
+
+if TYPE_CHECKING:
+    from grasper.config import ModelConfig
+
+BYTES_PER_TOKEN = 3.5
+"""Estimate for English under common tokenizers, on the safe side."""
+DEFAULT_CONTEXT_TOKENS = 4096
+CHOICE_TOKENS = 8
+"""Room for an answer that is a choice."""
+T = TypeVar("T")
+
+
+class _Score(BaseModel):
+    """What the cache keeps of a scored prompt."""
+
+    model_config = ConfigDict(frozen=True)
+
+    weights: tuple[float, ...]
+    has_probabilities: bool
+
+    def is_usable(self, num_choices: int) -> bool:
+        sound = all(math.isfinite(weight) and weight >= 0 for weight in self.weights)
+        return len(self.weights) == num_choices and sound and sum(self.weights) > 0
+
+
+class EndpointModel:
+    """A model that answers over HTTP. Safe under threads.
+
+    Args:
+        name: The model's name at the server.
+        base_url: Address up to and with the version, for example http://localhost:8000/v1; a login in it is sent, and shown nowhere.
+        api_key: Bearer token; None sends none.
+        key_name: Where the key came from, for messages.
+        concurrency: Requests under way at once.
+        context_tokens: Longest prompt plus answer; None assumes 4,096.
+        cache_dir: Folder of the answers; None takes `$GRASPER_CACHE` or ~/.cache/grasper.
+        patience: How long and how often a request is tried.
+        thinking_tokens: Further tokens of an answer where the model is found to think before it answers.
+        rating_samples: Answers that are sampled to score choices where the server gives no log-probabilities.
+        price_in: Price of a million tokens of prompts.
+        price_out: Price of a million tokens of answers.
+
+    Raises:
+        ConfigError: An address or key that cannot be one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        key_name: str = "the key's variable",
+        concurrency: int = 8,
+        context_tokens: int | None = None,
+        cache_dir: Path | None = None,
+        patience: Patience | None = None,
+        thinking_tokens: int = 2048,
+        rating_samples: int = 5,
+        price_in: float | None = None,
+        price_out: float | None = None,
+    ) -> None:
+        self._access = make_access(base_url, api_key, key_name=key_name)
+        self.base_url = self._access.base_url
+        self.model_name = name
+        address = urlsplit(self.base_url)
+        self.name = f"{name}@{address.hostname}{f':{address.port}' if address.port else ''}{address.path}"
+        self.context_tokens = context_tokens or DEFAULT_CONTEXT_TOKENS
+        self.has_choice_probabilities = True
+        """Whether the server gave log-probabilities to `score_choices`; False once it did not."""
+        self._concurrency, self._rating_samples = concurrency, rating_samples
+        self._patience = patience or Patience()
+        self._cache = AnswerCache(cache_dir)
+        self._abilities = Abilities(self.name, thinking_tokens=thinking_tokens, price=((price_in or 0.0) / 1e6, (price_out or 0.0) / 1e6))
+        self._has_answered = False
+
+    @classmethod
+    def from_config(cls, config: ModelConfig) -> EndpointModel:
+        """The endpoint that a configuration names; its key comes from the environment only.
+
+        Raises:
+            ConfigError: `model.base_url` is missing or no address, or the key cannot be one.
+        """
+        if config.base_url is None:
+            raise ConfigError("model.kind=endpoint needs an address: --set model.base_url=http://localhost:8000/v1")
+        return cls(
+            config.name,
+            config.base_url,
+            api_key=os.environ.get(config.api_key_env) or None,
+            key_name=config.api_key_env,
+            concurrency=config.concurrency,
+            context_tokens=config.context_tokens,
+            patience=Patience(deadline_seconds=config.deadline_seconds),
+            thinking_tokens=config.thinking_tokens,
+            rating_samples=config.rating_samples,
+            price_in=config.price_in,
+            price_out=config.price_out,
+        )
+
+    def count_tokens(self, text: str) -> int:
+        """An estimate: one token for every 3.5 bytes."""
+        return int(-(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN))
+
+    def truncate(self, text: str, max_tokens: int) -> str:
+        """The longest beginning of `text` that the estimate gives at most `max_tokens` tokens."""
+        return whole_characters(text).encode()[: int(max(max_tokens, 0) * BYTES_PER_TOKEN)].decode(errors="ignore")
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        n: int = 1,
+        temperature: float | None = 0.7,
+        top_p: float = 0.9,
+        max_new_tokens: int = 160,
+        seed: int | Sequence[int] = 0,
+    ) -> list[list[Completion]]:
+        """`n` completions for each prompt, in the order of the prompts. `temperature` None leaves it to the server.
+
+        Raises:
+            ModelNotFoundError: The server cannot be reached, or does not know the model.
+            ModelError: The key is refused, the request is rejected, or the answer is not one of chat completions.
+            BudgetSpentError: The budget holds no further request.
+        """
+        seeds = prompt_seeds(seed, len(prompts))
+
+        async def sample(index: int, prompt: Prompt, client: Client) -> list[Completion]:
+            asked = [Request(prompt, temperature, top_p, max_new_tokens, derive_seed(seeds[index], number)) for number in range(n)]
+            return [self._completion(prompt, answer) for answer in await self._answers(client, asked)]
+
+        return self._for_each(prompts, sample)
+
+    def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> np.ndarray:
+        """Probability of each choice as the answer to each prompt, normalised over the choices: `[prompts, choices]`, rows sum to 1.
+
+        Without log-probabilities from the server: the shares of the choices among a few sampled answers, equal ones where none names any.
+        """
+
+        async def score(index: int, prompt: Prompt, client: Client) -> np.ndarray:
+            return await self._score(client, prompt, choices)
+
+        return np.stack(self._for_each(prompts, score)) if prompts else np.zeros((0, len(choices)))
+
+    def _for_each(self, prompts: Sequence[Prompt], work: Callable[[int, Prompt, Client], Awaitable[T]]) -> list[T]:
+        """The results of `work` on all prompts. After an error nothing more is sent; what is under way comes to its end and is kept."""
+
+        async def run() -> list[T]:
+            async with open_http(self._access, concurrency=self._concurrency, silence_seconds=self._patience.silence_seconds) as http:
+                client = Client(
+                    http,
+                    self._access,
+                    self.model_name,
+                    patience=self._patience,
+                    meter=current_meter(),
+                    concurrency=self._concurrency,
+                    has_answered=self._has_answered,
+                )
+                tasks = [asyncio.ensure_future(work(index, prompt, client)) for index, prompt in enumerate(prompts)]
+                _, unfinished = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+                client.stop()
+                if unfinished:
+                    await asyncio.wait(unfinished)
+                self._has_answered = client.has_answered
+                errors = [error for task in tasks if (error := task.exception()) is not None and not isinstance(error, StoppedError)]
+                if errors:
+                    raise min(errors, key=lambda error: isinstance(error, GrasperError))
+                return [task.result() for task in tasks]
+
+        if not prompts:
+            return []
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(run())
+        with ThreadPoolExecutor(max_workers=1) as thread:  # inside a notebook a loop is running already
+            return thread.submit(asyncio.run, run()).result()
+
+    # -- texts ---------------------------------------------------------------------------------------------------------------------
+
+    async def _answers(self, client: Client, asked: Sequence[Request]) -> list[Answer]:
+        """One answer, of one choice, to each of some requests that differ in their seeds alone."""
+        answers = [self._cache.get(self._key(request), Answer) for request in asked]
+        missing = [number for number, answer in enumerate(answers) if answer is None]
+        firsts: list[Answer] = []
+        if len(missing) > 1 and "n" not in self._abilities.refused:
+            firsts = _apart(await self._ask(client, replace(asked[missing[0]], n=len(missing))), len(missing))
+        for number, first in zip_longest(missing, firsts):
+            request = asked[number]
+            answer = first or _apart(await self._ask(client, request), 1)[0]
+            is_empty = self._is_empty(answer, request)
+            self._abilities.count(is_empty=is_empty)
+            answers[number] = await self._again(client, request, answer) if is_empty else self._keep(request, answer)
+        return [answer for answer in answers if answer is not None]
+
+    async def _again(self, client: Client, request: Request, empty: Answer) -> Answer:
+        """Another answer than an empty one, if one comes; the tokens of all tries are counted."""
+        tries = [empty]
+        for number in range(REPEATS_OF_EMPTY):
+            put = replace(request, seed=derive_seed(request.seed, "again", number))
+            tries += _apart(await self._ask(client, put, doublings=number), 1)
+            if not self._is_empty(tries[-1], request):
+                break
+        tokens_in, tokens_out = (sum(tokens) for tokens in zip(*(self._cost(request.prompt, one) for one in tries), strict=True))
+        return self._keep(request, tries[-1].model_copy(update={"tokens_in": tokens_in, "tokens_out": tokens_out}))
+
+    async def _ask(self, client: Client, request: Request, *, doublings: int = 0) -> Answer:
+        prompt_tokens = sum(self.count_tokens(message.content) for message in request.prompt.messages) + self.count_tokens(request.prompt.prefix)
+        return await self._abilities.ask(client, self.model_name, request, prompt_tokens=prompt_tokens, doublings=doublings)
+
+    def _key(self, request: Request) -> dict[str, Any]:
+        return {"base_url": self.base_url, "model": self.model_name, **request.key()}
+
+    def _keep(self, request: Request, answer: Answer) -> Answer:
+        """The answer, on disk from now on unless it is empty."""
+        if not self._is_empty(answer, request):
+            self._cache.put(self._key(request), answer)
+        return answer
+
+    def _is_empty(self, answer: Answer, request: Request) -> bool:
+        return not _text(answer.choices[0], request.prompt.prefix).strip()
+
+    def _cost(self, prompt: Prompt, answer: Answer) -> tuple[int, int]:
+        """Tokens of the prompt and of the answer, thoughts included; estimates where the server does not tell."""
+        choice, tokens_in, tokens_out = answer.choices[0], answer.tokens_in, answer.tokens_out
+        if tokens_in is None:
+            tokens_in = sum(self.count_tokens(message.content) for message in prompt.messages)
+        return tokens_in, self.count_tokens(choice.content) + self.count_tokens(choice.reasoning) if tokens_out is None else tokens_out
+
+    def _completion(self, prompt: Prompt, answer: Answer) -> Completion:
+        tokens_in, tokens_out = self._cost(prompt, answer)
+        choice = answer.choices[0]
+        return Completion(_text(choice, prompt.prefix), tokens_in=tokens_in, tokens_out=tokens_out, finish_reason=choice.finish_reason)
+
+    # -- choices -------------------------------------------------------------------------------------------------------------------
+
+    async def _score(self, client: Client, prompt: Prompt, choices: Sequence[str]) -> np.ndarray:
+        asked = Request(prompt, 0.0, 1.0, CHOICE_TOKENS, 0, logprobs=True)
+        key = self._key(asked) | {"choices": list(choices), "samples": self._rating_samples}
+        score = self._cache.get(key, _Score)
+        if score is None or not score.is_usable(len(choices)):
+            score = await self._measure(client, asked, choices) or await self._poll(client, prompt, choices)
+            if score is not None:
+                self._cache.put(key, score)
+        if score is None or not score.has_probabilities:
+            self.has_choice_probabilities = False
+        weights = np.ones(len(choices)) if score is None else np.array(score.weights)
+        return weights / weights.sum()
+
+    async def _measure(self, client: Client, asked: Request, choices: Sequence[str]) -> _Score | None:
+        """From the log-probabilities of the answer's first token; None where they do not tell."""
+        for number in range(REPEATS_OF_EMPTY + 1):
+            if "logprobs" in self._abilities.refused:
+                return None
+            choice = (await self._ask(client, asked, doublings=max(number - 1, 0))).choices[0]
+            weights = weights_from_logprobs(choice, asked.prompt.prefix, choices)
+            if weights is not None:
+                return _Score(weights=tuple(weights.tolist()), has_probabilities=True)
+            if choice.content.strip() and not choice.spoken().is_cut:
+                return None
+        return None
+
+    async def _poll(self, client: Client, prompt: Prompt, choices: Sequence[str]) -> _Score | None:
+        """From the shares of sampled answers; None where none of them names a choice."""
+        asked = [Request(prompt, 1.0, 1.0, 2 * CHOICE_TOKENS, derive_seed(0, "poll", number)) for number in range(self._rating_samples)]
+        answers = await self._answers(client, asked)
+        named = [choice_in(_text(answer.choices[0], prompt.prefix), choices) for answer in answers]
+        weights = [float(named.count(number)) for number in range(len(choices))]
+        return _Score(weights=tuple(weights), has_probabilities=False) if any(weights) else None
+
+
+def _text(choice: Choice, prefix: str) -> str:
+    """The answer alone: without thoughts, without a repeated prefix."""
+    return without_prefix(choice.spoken().text, prefix)
+
+
+def _apart(answer: Answer, most: int) -> list[Answer]:
+    """One answer for each choice; the server tells the tokens of all choices together."""
+    choices, total = answer.choices, answer.tokens_out
+    return [
+        Answer(
+            choices=(choice,),
+            tokens_in=answer.tokens_in,
+            tokens_out=None if total is None else total // len(choices) + (number < total % len(choices)),
+        )
+        for number, choice in enumerate(choices[:most])
+    ]
