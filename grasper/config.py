@@ -107,11 +107,11 @@ class ModelConfig(Section):
 
     def for_training(self) -> ModelConfig:
         """The model that `align` trains: this one, or for an endpoint the local one that its server serves."""
-        return self.model_copy(update={"kind": "local", "name": self.trained}) if self.kind == "endpoint" and self.trained else self
+        return self.model_copy(update={"kind": "local", "name": self.trained, "base_url": None}) if self.kind == "endpoint" and self.trained else self
 
     def for_adapter(self, method: str) -> ModelConfig:
-        """The endpoint's model with the adapter of a method, under the name that the server holds it by."""
-        return self.model_copy(update={"name": self.served_adapter.replace("{method}", method)})
+        """The endpoint's model with the adapter of a method, under the name that the server holds it by; where none is trained, this one."""
+        return self.model_copy(update={"name": self.served_adapter.replace("{method}", method)}) if self.trained else self
 
 
 class PromptConfig(Section):
@@ -137,7 +137,7 @@ class AlignConfig(Section):
     num_pairs: int | None = Field(64, ge=1, description="Training pairs; null takes all reserved users.")
     num_held_out: int = Field(32, ge=0, description="Held-out pairs for the evaluation loss and the rewards of the rounds.")
     num_samples: int = Field(4, ge=1, description="Paths and texts sampled per pair and source (m).")
-    temperature: float = Field(0.7, ge=0, description="Sampling temperature.")
+    temperature: float | None = Field(0.7, ge=0, description="Sampling temperature; null: the model's own, for servers that take no other.")
     top_p: float = Field(0.9, gt=0, le=1, description="Nucleus of the sampling.")
     reward: Literal["mean", "rouge1", "rougeL", "meteor", "judge"] = Field("mean", description="What chooses the gold path.")
     reward_threshold: float = Field(0.05, ge=0, le=1, description="Pairs whose best reward is lower are hopeless: counted and left out.")
@@ -166,7 +166,7 @@ class SynthesizeConfig(Section):
 
     num_items: int = Field(3, ge=0, description="Predicted items that get a text.")
     min_score: float = Field(0.0, ge=0, le=1, description="Items predicted with a lower score get none.")
-    temperature: float = Field(0.7, ge=0, description="Sampling temperature.")
+    temperature: float | None = Field(0.7, ge=0, description="Sampling temperature; null: the model's own, for servers that take no other.")
     top_p: float = Field(0.9, gt=0, le=1, description="Nucleus of the sampling.")
     min_words: int = Field(3, ge=0, description="Shorter texts are rejected.")
     max_words: int = Field(200, ge=1, description="Longer texts are rejected.")
@@ -176,7 +176,7 @@ class SynthesizeConfig(Section):
 class GenerateConfig(Section):
     """Real + synthetic history → the target text."""
 
-    temperature: float = Field(0.4, ge=0, description="Sampling temperature.")
+    temperature: float | None = Field(0.4, ge=0, description="Sampling temperature; null: the model's own, for servers that take no other.")
     path_temperature: float | None = Field(None, ge=0, description="Temperature of reasoning paths, drawn before the answer; null: the same.")
     top_p: float = Field(0.9, gt=0, le=1, description="Nucleus of the sampling.")
     consensus_samples: int = Field(1, ge=1, description="Samples per request; above 1 the minimum-Bayes-risk choice is kept.")

@@ -15,6 +15,7 @@ from grasper.runs import fingerprint, write_text
 
 logger = logging.getLogger(__name__)
 
+CACHE_VARIABLE = "GRASPER_CACHE"
 Entry = TypeVar("Entry", bound=BaseModel)
 
 
@@ -23,7 +24,7 @@ class AnswerCache:
 
     def __init__(self, folder: Path | None = None) -> None:
         """`folder` None takes `$GRASPER_CACHE`, else ~/.cache/grasper."""
-        self.folder = (folder or Path(os.environ.get("GRASPER_CACHE") or Path.home() / ".cache" / "grasper")) / "endpoint"
+        self.folder = (folder or Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "grasper")) / "endpoint"
         self._lock = threading.Lock()
         self._is_told = False
 

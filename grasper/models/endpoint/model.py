@@ -17,6 +17,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,9 +32,10 @@ from grasper.models.budget import current_meter
 from grasper.models.endpoint.abilities import REPEATS_OF_EMPTY, Abilities
 from grasper.models.endpoint.access import make_access, open_http
 from grasper.models.endpoint.answers import Answer, Choice, choice_in, weights_from_logprobs, whole_characters, without_prefix
-from grasper.models.endpoint.cache import AnswerCache
+from grasper.models.endpoint.cache import CACHE_VARIABLE, AnswerCache
 from grasper.models.endpoint.client import Client, Patience, StoppedError
 from grasper.models.endpoint.request import Request
+from grasper.models.login import login_of
 from grasper.runs import derive_seed
 
 if TYPE_CHECKING:
@@ -113,26 +115,14 @@ class EndpointModel:
 
     @classmethod
     def from_config(cls, config: ModelConfig) -> EndpointModel:
-        """The endpoint that a configuration names; its key comes from the environment only.
+        """The endpoint that a configuration names, the same for all who ask with it; its key comes from the environment only.
 
         Raises:
             ConfigError: `model.base_url` is missing or no address, or the key cannot be one.
         """
         if config.base_url is None:
             raise ConfigError("model.kind=endpoint needs an address: --set model.base_url=http://localhost:8000/v1")
-        return cls(
-            config.name,
-            config.base_url,
-            api_key=os.environ.get(config.api_key_env) or None,
-            key_name=config.api_key_env,
-            concurrency=config.concurrency,
-            context_tokens=config.context_tokens,
-            patience=Patience(deadline_seconds=config.deadline_seconds),
-            thinking_tokens=config.thinking_tokens,
-            rating_samples=config.rating_samples,
-            price_in=config.price_in,
-            price_out=config.price_out,
-        )
+        return _open(config, os.environ.get(config.api_key_env) or None, login_of(config.base_url), os.environ.get(CACHE_VARIABLE))
 
     def count_tokens(self, text: str) -> int:
         """An estimate: one token for every 3.5 bytes."""
@@ -303,6 +293,25 @@ class EndpointModel:
         named = [choice_in(_text(answer.choices[0], prompt.prefix), choices) for answer in answers]
         weights = [float(named.count(number)) for number in range(len(choices))]
         return _Score(weights=tuple(weights), has_probabilities=False) if any(weights) else None
+
+
+@lru_cache(maxsize=64)
+def _open(config: ModelConfig, api_key: str | None, login: tuple[str, str] | None, cache: str | None) -> EndpointModel:
+    """One model for equal settings, so that what a server refuses is found out once for all methods."""
+    assert config.base_url is not None
+    return EndpointModel(
+        config.name,
+        config.base_url,
+        api_key=api_key,
+        key_name=config.api_key_env,
+        concurrency=config.concurrency,
+        context_tokens=config.context_tokens,
+        patience=Patience(deadline_seconds=config.deadline_seconds),
+        thinking_tokens=config.thinking_tokens,
+        rating_samples=config.rating_samples,
+        price_in=config.price_in,
+        price_out=config.price_out,
+    )
 
 
 def _text(choice: Choice, prefix: str) -> str:
