@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 _AMOUNT = re.compile(r"\s*(?P<amount>\d[\d_]*(?:\.\d+)?|\.\d+)\s*(?P<unit>requests?|tokens?|)\s*", re.IGNORECASE)
 
 
+def amount(money: float) -> str:
+    """An amount of money, with as many digits as small ones need."""
+    return f"{money:.2f}" if money >= 1 or not money else f"{money:.2g}"
+
+
 @dataclass(frozen=True)
 class Spending:
     """What requests cost. `money` in the currency of the configured prices, 0 where none is configured."""
@@ -36,7 +41,7 @@ class Spending:
         )
 
     def __str__(self) -> str:
-        money = f", {self.money:.2f} in money" if self.money else ""
+        money = f", price {amount(self.money)}" if self.money else ""
         return f"{self.requests:,} requests, {self.tokens_in:,} + {self.tokens_out:,} tokens{money}"
 
 
@@ -68,7 +73,9 @@ class Budget:
         return {"requests": spending.requests, "tokens": spending.tokens_in + spending.tokens_out, "money": spending.money}[self.unit]
 
     def __str__(self) -> str:
-        return f"{self.amount:.2f}" if self.unit == "money" else f"{self.amount:,.0f} {self.unit}"
+        if self.unit == "money":
+            return amount(self.amount)
+        return f"{self.amount:,.0f} {self.unit.rstrip('s') if self.amount == 1 else self.unit}"
 
 
 class Meter:
@@ -91,9 +98,10 @@ class Meter:
             if self.budget is not None and self.budget.used_by(total) > self.budget.amount + 1e-9:
                 if self._under_way:
                     return False
+                one = Budget(self.budget.used_by(expected), self.budget.unit)
                 raise BudgetSpentError(
-                    f"the budget of {self.budget} is spent ({self.spent}; the next request may take {expected}); what was answered is kept: "
-                    "the same command resumes there with a new --budget and pays for nothing twice"
+                    f"the budget of {self.budget} is spent ({self.spent}; one more may take {one}); what was answered is kept: "
+                    "the same command with a new --budget goes on there and pays for nothing twice"
                 )
             self._under_way.append(expected)
             return True
