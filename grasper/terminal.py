@@ -124,10 +124,10 @@ def print_checks(config: Config) -> bool:
     console, is_fine = _console(), True
     for name, check in checks:
         try:
-            console.print(f"ok    {name}: {escape(check())}")
+            console.print(f"ok    {name}: {escape(check())}", soft_wrap=True)
         except (GrasperError, ImportError) as error:
             is_fine = False
-            console.print(f"FAIL  {name}: {escape(str(error))}")
+            console.print(f"FAIL  {name}: {escape(str(error))}", soft_wrap=True)
     return is_fine
 
 
