@@ -110,8 +110,8 @@ class ModelConfig(Section):
         return self.model_copy(update={"kind": "local", "name": self.trained, "base_url": None}) if self.kind == "endpoint" and self.trained else self
 
     def for_adapter(self, method: str) -> ModelConfig:
-        """The endpoint's model with the adapter of a method, under the name that the server holds it by; where none is trained, this one."""
-        return self.model_copy(update={"name": self.served_adapter.replace("{method}", method)}) if self.trained else self
+        """The endpoint's model with the adapter of a method, under the name that the server holds it by; any other is this one."""
+        return self.model_copy(update={"name": self.served_adapter.replace("{method}", method)}) if self.kind == "endpoint" and self.trained else self
 
 
 class PromptConfig(Section):

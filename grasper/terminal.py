@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from grasper.api import LoadedRun
     from grasper.records import Review, SyntheticReview
 
+DOCTOR_SECONDS = 60.0
+"""A server may have to load its model before its first answer; longer than this nobody waits for a check."""
 _METRICS = {"long": ("rouge1", "rougeL", "meteor"), "title": ("rouge1", "rougeL", "meteor"), "rating": ("mae", "rmse")}
 
 
@@ -147,14 +149,16 @@ def _check_wordnet() -> str:
 
 
 def _check_model(config: Config) -> str:
-    from grasper.models import open_model
+    from grasper.models import open_model, require_model
     from grasper.models.base import Message, Prompt
 
+    require_model(config.model)
     if config.model.kind == "endpoint" and not os.environ.get(config.model.api_key_env):
         key = f"; {config.model.api_key_env} is not set"
     else:
         key = ""
-    model = open_model(config.model)
+    patient = min(config.model.deadline_seconds, DOCTOR_SECONDS)
+    model = open_model(config.model.model_copy(update={"deadline_seconds": patient}))
     completion: Any = model.generate([Prompt((Message("user", "Task: write the review title."),))], max_new_tokens=8, temperature=0.0)[0][0]
     return f"{model.name} answers ({completion.tokens_out} tokens), context {model.context_tokens}{key}"
 

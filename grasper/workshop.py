@@ -126,14 +126,12 @@ class Workshop:
         from grasper.models import open_model
 
         with self._lock:
-            model, adapter = self.config.model, None
+            model = self.config.model
             if not is_aligned:
-                model = model.for_training()
-            elif method.training != "none" and model.kind == "local":
-                adapter = self.run.folder("align", method.aligned_as) / "adapter"
-            elif method.training != "none":
-                model = model.for_adapter(method.aligned_as)
-            return open_model(model, adapter)
+                return open_model(model.for_training())
+            if method.training == "none" or model.for_training().kind != "local":
+                return open_model(model)
+            return open_model(model.for_adapter(method.aligned_as), self.run.folder("align", method.aligned_as) / "adapter")
 
     def _exemplars(self, method: Method) -> ExemplarSource | None:
         """Gold paths shown in the prompt, for a backbone that cannot be fine-tuned."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from servers import Answer, Body, Reply, Server, completion, dead_port, refusal, serving
+from tiny_model import save_model
 
 from grasper.cli import main
 from grasper.models import login
@@ -176,3 +177,34 @@ def test_a_budget_is_for_servers(grasper: Call) -> None:
     said = grasper("pipeline", "--methods", "none", "--budget", "3requests", url=None)
     assert said.code == 2
     assert "--budget is for servers (model.kind=endpoint)" in said.err
+
+
+def test_an_adapter_is_trained_here_and_writes_at_the_server(server: Server, tmp_path: Path, grasper: Call) -> None:
+    """`align` asks nothing of the server; what is written comes from the model under the adapter's name, or from the base for other methods.
+
+    Until the server holds the adapter, one line says so; a later adapter under the same name gets no answers of the earlier one.
+    """
+    save_model(tmp_path / "base", context_tokens=2048)
+    settings = ("model.trained=base", "model.served_adapter=lora-{method}", "align.reward_threshold=0", "align.num_held_out=2", "align.epochs=1")
+    options = ("--run", "x", "--methods", "pgraphrag,grasper-no-graph", "--limit", "2", *(part for one in settings for part in ("--set", one)))
+    known = {"tiny"}
+    server.respond = lambda body, number: writes(body, number) if body["model"] in known else refusal("unknown model", 404)
+    assert grasper("prepare", *options, url=server.url).code == 0
+    aligned = grasper("align", *options, url=server.url)
+    assert aligned.code == 0, aligned.err
+    assert not server.requests
+    assert (tmp_path / "runs/x/align/grasper-no-graph/adapter/adapter_model.safetensors").exists()
+
+    waiting = grasper("pipeline", *options, url=server.url)
+    assert waiting.code == 2
+    assert re.search(r"knows no model 'lora-grasper-no-graph'.*docs/models\.md", waiting.err)
+    known.add("lora-grasper-no-graph")
+    done = grasper("pipeline", *options, url=server.url)
+    assert done.code == 0, done.err
+    written = [json.loads(line) for line in (tmp_path / "runs/x/generate/grasper-no-graph/outputs.jsonl").read_text().splitlines()]
+    assert sum("example_id" in record for record in written) == 6
+    assert [body["model"] for body in server.requests].count("tiny") == 6
+
+    asked = len(server.requests)
+    assert grasper("pipeline", *options, "--set", "align.epochs=2", "--overwrite", url=server.url).code == 0
+    assert {body["model"] for body in server.requests[asked:]} == {"lora-grasper-no-graph"}

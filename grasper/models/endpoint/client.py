@@ -195,7 +195,8 @@ class Client:
         if status in (401, 403):
             raise ModelError(f"{url} refused the key ({status}: {message}); set the variable that model.api_key_env names")
         if status == 404:
-            raise ModelNotFoundError(f"{url} knows no model '{self._model}' or no chat completions (404: {message})")
+            advice = "an adapter that `grasper align` made is served as docs/models.md says"
+            raise ModelNotFoundError(f"{url} knows no model '{self._model}' or no chat completions (404: {message}); {advice}")
         is_final = response.headers.get("x-should-retry") == "false" or (status == 500 and _TEMPLATE.search(message))
         if status in REPEATED and not is_final:
             raise _FailedError(f"the server {url} said {status} ({message})", ModelError, wait=wait)

@@ -78,6 +78,7 @@ class EndpointModel:
         rating_samples: Answers that are sampled to score choices where the server gives no log-probabilities.
         price_in: Price of a million tokens of prompts.
         price_out: Price of a million tokens of answers.
+        adapter: Hash of the adapter that the server holds under this name; answers of another one are not taken from the cache.
 
     Raises:
         ConfigError: An address or key that cannot be one.
@@ -98,12 +99,15 @@ class EndpointModel:
         rating_samples: int = 5,
         price_in: float | None = None,
         price_out: float | None = None,
+        adapter: str | None = None,
     ) -> None:
         self._access = make_access(base_url, api_key, key_name=key_name)
         self.base_url = self._access.base_url
         self.model_name = name
         address = urlsplit(self.base_url)
         self.name = f"{name}@{address.hostname}{f':{address.port}' if address.port else ''}{address.path}"
+        self.name += f"+{adapter}" if adapter else ""
+        self._adapter = adapter
         self.context_tokens = context_tokens or DEFAULT_CONTEXT_TOKENS
         self.has_choice_probabilities = True
         """Whether the server gave log-probabilities to `score_choices`; False once it did not."""
@@ -114,15 +118,18 @@ class EndpointModel:
         self._has_answered = False
 
     @classmethod
-    def from_config(cls, config: ModelConfig) -> EndpointModel:
+    def from_config(cls, config: ModelConfig, *, adapter: str | None = None) -> EndpointModel:
         """The endpoint that a configuration names, the same for all who ask with it; its key comes from the environment only.
+
+        Args:
+            adapter: Hash of the adapter that the server holds under the model's name.
 
         Raises:
             ConfigError: `model.base_url` is missing or no address, or the key cannot be one.
         """
         if config.base_url is None:
             raise ConfigError("model.kind=endpoint needs an address: --set model.base_url=http://localhost:8000/v1")
-        return _open(config, os.environ.get(config.api_key_env) or None, login_of(config.base_url), os.environ.get(CACHE_VARIABLE))
+        return _open(config, os.environ.get(config.api_key_env) or None, login_of(config.base_url), os.environ.get(CACHE_VARIABLE), adapter)
 
     def count_tokens(self, text: str) -> int:
         """An estimate: one token for every 3.5 bytes."""
@@ -235,7 +242,7 @@ class EndpointModel:
         return await self._abilities.ask(client, self.model_name, request, prompt_tokens=prompt_tokens, doublings=doublings)
 
     def _key(self, request: Request) -> dict[str, Any]:
-        return {"base_url": self.base_url, "model": self.model_name, **request.key()}
+        return {"base_url": self.base_url, "model": self.model_name, "adapter": self._adapter, **request.key()}
 
     def _keep(self, request: Request, answer: Answer) -> Answer:
         """The answer, on disk from now on unless it is empty."""
@@ -296,7 +303,7 @@ class EndpointModel:
 
 
 @lru_cache(maxsize=64)
-def _open(config: ModelConfig, api_key: str | None, login: tuple[str, str] | None, cache: str | None) -> EndpointModel:
+def _open(config: ModelConfig, api_key: str | None, login: tuple[str, str] | None, cache: str | None, adapter: str | None) -> EndpointModel:
     """One model for equal settings, so that what a server refuses is found out once for all methods."""
     assert config.base_url is not None
     return EndpointModel(
@@ -311,6 +318,7 @@ def _open(config: ModelConfig, api_key: str | None, login: tuple[str, str] | Non
         rating_samples=config.rating_samples,
         price_in=config.price_in,
         price_out=config.price_out,
+        adapter=adapter,
     )
 
 
