@@ -93,6 +93,9 @@ class ModelConfig(Section):
     deadline_seconds: float = Field(600.0, gt=0, description="Longest time for one answer of an endpoint, with all repeating and waiting.")
     thinking_tokens: int = Field(2048, ge=0, description="Further tokens allowed for an answer once the endpoint's model is found to think.")
     rating_samples: int = Field(5, ge=1, description="Ratings sampled for one, where an endpoint gives no log-probabilities.")
+    extra: dict[str, Any] = Field(
+        default_factory=dict, description="Further fields of every request to an endpoint, such as {chat_template_kwargs: {enable_thinking: false}}."
+    )
     price_in: float | None = Field(None, ge=0, description="Price of a million tokens of prompts, in any currency.")
     price_out: float | None = Field(None, ge=0, description="Price of a million tokens of answers, in the same currency.")
     trained: str | None = Field(None, description="Endpoints: the Hub id or path of the model that `align` trains; null trains none.")

@@ -78,5 +78,5 @@ def fingerprint_model(config: ModelConfig) -> dict[str, Any]:
         "context_tokens": config.context_tokens,
         "no_repeat_tokens": config.no_repeat_tokens,
         "weights": {path.name: fingerprint_file(path) for path in weights},
-        **({"rating_samples": config.rating_samples} if config.kind == "endpoint" else {}),
+        **({"rating_samples": config.rating_samples, "extra": config.extra} if config.kind == "endpoint" else {}),
     }

@@ -205,3 +205,14 @@ def test_token_estimate_and_truncation_agree(tmp_path: Path) -> None:
         for size in range(8):
             assert model.count_tokens(model.truncate(text, size)) <= size
         assert model.truncate(text, 100) == text
+
+
+def test_further_fields_go_out_with_every_request(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other ones are other requests, so the cache does not mix them up."""
+    monkeypatch.setenv("GRASPER_CACHE", str(tmp_path))
+    config = ModelConfig(kind="endpoint", name="tiny", base_url=server.url, extra={"chat_template_kwargs": {"enable_thinking": False}})
+    for _ in range(2):
+        open_model(config).generate([ask("x")])
+    assert [body["chat_template_kwargs"] for body in server.requests] == [{"enable_thinking": False}]
+    open_model(config.model_copy(update={"extra": {}})).generate([ask("x")])
+    assert "chat_template_kwargs" not in server.requests[-1]

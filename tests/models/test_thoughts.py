@@ -4,6 +4,9 @@ import time
 
 import pytest
 
+from grasper.models.base import Completion
+from grasper.models.decoding import Continuation
+from grasper.models.local import LocalModel
 from grasper.models.thoughts import ends_in_thought, split_thoughts
 
 
@@ -62,3 +65,17 @@ def test_takes_linear_time() -> None:
         started = time.process_time()
         split_thoughts(piece * (400_000 // len(piece)))
         assert time.process_time() - started < 1.5
+
+
+def test_local_models_take_thoughts_off_as_well(tiny: LocalModel) -> None:
+    """Also where the prompt opens the thought; the tokens are counted in full."""
+
+    def complete(prompt: str, answer: str) -> Completion:
+        tokens = tiny.encode_text(answer)
+        return tiny._complete(tiny.encode_text(prompt), Continuation(tokens, len(tokens), is_ended=True, logprob=-1.0))
+
+    closed = complete("Rate it.", "<think>1 to 5</think>4")
+    assert (closed.text, closed.tokens_out) == ("4", len(tiny.encode_text("<think>1 to 5</think>4")))
+    assert complete("Rate it.<think>", "1 to 5").text == ""
+    assert complete("Rate it.<think>", "1 to 5</think>4").text == "4"
+    assert complete("Rate it.", "1 to 5").text == "1 to 5"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from grasper.models.budget import Spending
 from grasper.models.endpoint.answers import Answer, Choice
@@ -38,10 +39,11 @@ class Abilities:
         self._answers = self._empty = 0
         self._next_telling = LEAST_ANSWERS
 
-    async def ask(self, client: Client, model: str, request: Request, *, prompt_tokens: int, doublings: int = 0) -> Answer:
+    async def ask(self, client: Client, fields: Mapping[str, Any], request: Request, *, prompt_tokens: int, doublings: int = 0) -> Answer:
         """The answer to a request, put so that the server takes it.
 
         Args:
+            fields: What every request holds, the model's name among them.
             prompt_tokens: Estimate for the budget.
             doublings: How often the room for thoughts is doubled.
 
@@ -53,7 +55,8 @@ class Abilities:
             room = self._thinking_tokens * 2**doublings if self.thinks else 0
             tokens_out = request.n * (request.max_tokens + room)
             expected = Spending(1, prompt_tokens, tokens_out, prompt_tokens * self.price[0] + tokens_out * self.price[1])
-            return await client.post(request.payload(model, refused, room_for_thoughts=room), expected, price=self.price)
+            payload = {**fields, **request.payload(refused, room_for_thoughts=room)}
+            return await client.post(payload, expected, price=self.price)
 
         while True:
             async with client.slots:

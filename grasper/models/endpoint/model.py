@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
@@ -76,6 +76,7 @@ class EndpointModel:
         patience: How long and how often a request is tried.
         thinking_tokens: Further tokens of an answer where the model is found to think before it answers.
         rating_samples: Answers that are sampled to score choices where the server gives no log-probabilities.
+        extra: Further fields of every request, for what a server knows beyond the protocol.
         price_in: Price of a million tokens of prompts.
         price_out: Price of a million tokens of answers.
         adapter: Hash of the adapter that the server holds under this name; answers of another one are not taken from the cache.
@@ -97,6 +98,7 @@ class EndpointModel:
         patience: Patience | None = None,
         thinking_tokens: int = 2048,
         rating_samples: int = 5,
+        extra: Mapping[str, Any] | None = None,
         price_in: float | None = None,
         price_out: float | None = None,
         adapter: str | None = None,
@@ -107,7 +109,7 @@ class EndpointModel:
         address = urlsplit(self.base_url)
         self.name = f"{name}@{address.hostname}{f':{address.port}' if address.port else ''}{address.path}"
         self.name += f"+{adapter}" if adapter else ""
-        self._adapter = adapter
+        self._adapter, self._extra = adapter, dict(extra or {})
         self.context_tokens = context_tokens or DEFAULT_CONTEXT_TOKENS
         self.has_choice_probabilities = True
         """Whether the server gave log-probabilities to `score_choices`; False once it did not."""
@@ -129,7 +131,9 @@ class EndpointModel:
         """
         if config.base_url is None:
             raise ConfigError("model.kind=endpoint needs an address: --set model.base_url=http://localhost:8000/v1")
-        return _open(config, os.environ.get(config.api_key_env) or None, login_of(config.base_url), os.environ.get(CACHE_VARIABLE), adapter)
+        return _open(
+            config.model_dump_json(), os.environ.get(config.api_key_env) or None, login_of(config.base_url), os.environ.get(CACHE_VARIABLE), adapter
+        )
 
     def count_tokens(self, text: str) -> int:
         """An estimate: one token for every 3.5 bytes."""
@@ -239,10 +243,10 @@ class EndpointModel:
 
     async def _ask(self, client: Client, request: Request, *, doublings: int = 0) -> Answer:
         prompt_tokens = sum(self.count_tokens(message.content) for message in request.prompt.messages) + self.count_tokens(request.prompt.prefix)
-        return await self._abilities.ask(client, self.model_name, request, prompt_tokens=prompt_tokens, doublings=doublings)
+        return await self._abilities.ask(client, {"model": self.model_name, **self._extra}, request, prompt_tokens=prompt_tokens, doublings=doublings)
 
     def _key(self, request: Request) -> dict[str, Any]:
-        return {"base_url": self.base_url, "model": self.model_name, "adapter": self._adapter, **request.key()}
+        return {"base_url": self.base_url, "model": self.model_name, "adapter": self._adapter, "extra": self._extra, **request.key()}
 
     def _keep(self, request: Request, answer: Answer) -> Answer:
         """The answer, on disk from now on unless it is empty."""
@@ -303,8 +307,11 @@ class EndpointModel:
 
 
 @lru_cache(maxsize=64)
-def _open(config: ModelConfig, api_key: str | None, login: tuple[str, str] | None, cache: str | None, adapter: str | None) -> EndpointModel:
+def _open(settings: str, api_key: str | None, login: tuple[str, str] | None, cache: str | None, adapter: str | None) -> EndpointModel:
     """One model for equal settings, so that what a server refuses is found out once for all methods."""
+    from grasper.config import ModelConfig
+
+    config = ModelConfig.model_validate_json(settings)
     assert config.base_url is not None
     return EndpointModel(
         config.name,
@@ -316,6 +323,7 @@ def _open(config: ModelConfig, api_key: str | None, login: tuple[str, str] | Non
         patience=Patience(deadline_seconds=config.deadline_seconds),
         thinking_tokens=config.thinking_tokens,
         rating_samples=config.rating_samples,
+        extra=config.extra,
         price_in=config.price_in,
         price_out=config.price_out,
         adapter=adapter,

@@ -68,8 +68,8 @@ class Request:
             "seed": self.seed,
         }
 
-    def payload(self, model: str, refused: Iterable[Part] = (), *, room_for_thoughts: int = 0) -> dict[str, Any]:
-        """The body of the request for a server that refuses some parts of it."""
+    def payload(self, refused: Iterable[Part] = (), *, room_for_thoughts: int = 0) -> dict[str, Any]:
+        """The body of the request, but for the model's name, for a server that refuses some parts of it."""
         refused = frozenset(refused)
         messages = _messages(self._conversation(refused))
         limit = "max_completion_tokens" if "max_tokens" in refused else "max_tokens"
@@ -79,7 +79,7 @@ class Request:
         if self.logprobs and "logprobs" not in refused:
             settings |= {"logprobs": True, "top_logprobs": 5 if "top_logprobs" in refused else 20}
         kept = {name: value for name, value in settings.items() if value is not None and (name not in refused or name == "top_logprobs")}
-        return {"model": model, "messages": messages, **kept}
+        return {"messages": messages, **kept}
 
     def parts(self) -> list[Part]:
         """The parts that this request has, the likeliest to be refused first."""
