@@ -58,8 +58,8 @@ class Abilities:
             payload = {**fields, **request.payload(refused, room_for_thoughts=room)}
             return await client.post(payload, expected, price=self.price)
 
-        while True:
-            async with client.slots:
+        async with client.slots:
+            while True:
                 refused = self.refused  # not before there is a slot: others may have found something out meanwhile
                 try:
                     answer = await put(refused)
@@ -68,12 +68,10 @@ class Abilities:
                     if _FILTERED.search(str(error)):
                         return Answer(choices=(Choice(content="", finish_reason="error"),), tokens_in=0, tokens_out=0)
                     first = error
-            async with client.finding_out:
-                if self.refused != refused:
-                    continue
-                async with client.slots:
-                    answer = await self._find_out(put, request, first)
-                break
+                async with client.finding_out:
+                    if self.refused == refused:
+                        answer = await self._find_out(put, request, first)
+                        break
         self._look_at(answer, request)
         return answer
 

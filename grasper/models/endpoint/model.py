@@ -16,9 +16,7 @@ import math
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import lru_cache
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -31,9 +29,10 @@ from grasper.models.base import Completion, Prompt, prompt_seeds
 from grasper.models.budget import current_meter
 from grasper.models.endpoint.abilities import REPEATS_OF_EMPTY, Abilities
 from grasper.models.endpoint.access import make_access, open_http
-from grasper.models.endpoint.answers import Answer, Choice, choice_in, weights_from_logprobs, whole_characters, without_prefix
+from grasper.models.endpoint.answers import Answer, choice_in, weights_from_logprobs, whole_characters
 from grasper.models.endpoint.cache import CACHE_VARIABLE, AnswerCache
 from grasper.models.endpoint.client import Client, Patience, StoppedError
+from grasper.models.endpoint.exchange import Exchange, text_of
 from grasper.models.endpoint.request import Request
 from grasper.models.login import login_of
 from grasper.runs import derive_seed
@@ -109,14 +108,19 @@ class EndpointModel:
         address = urlsplit(self.base_url)
         self.name = f"{name}@{address.hostname}{f':{address.port}' if address.port else ''}{address.path}"
         self.name += f"+{adapter}" if adapter else ""
-        self._adapter, self._extra = adapter, dict(extra or {})
         self.context_tokens = context_tokens or DEFAULT_CONTEXT_TOKENS
         self.has_choice_probabilities = True
         """Whether the server gave log-probabilities to `score_choices`; False once it did not."""
         self._concurrency, self._rating_samples = concurrency, rating_samples
         self._patience = patience or Patience()
-        self._cache = AnswerCache(cache_dir)
-        self._abilities = Abilities(self.name, thinking_tokens=thinking_tokens, price=((price_in or 0.0) / 1e6, (price_out or 0.0) / 1e6))
+        price = ((price_in or 0.0) / 1e6, (price_out or 0.0) / 1e6)
+        self._exchange = Exchange(
+            Abilities(self.name, thinking_tokens=thinking_tokens, price=price),
+            AnswerCache(cache_dir),
+            {"model": name, **(extra or {})},
+            {"base_url": self.base_url, "model": name, "adapter": adapter, "extra": dict(extra or {})},
+            self.count_tokens,
+        )
         self._has_answered = False
 
     @classmethod
@@ -164,7 +168,7 @@ class EndpointModel:
 
         async def sample(index: int, prompt: Prompt, client: Client) -> list[Completion]:
             asked = [Request(prompt, temperature, top_p, max_new_tokens, derive_seed(seeds[index], number)) for number in range(n)]
-            return [self._completion(prompt, answer) for answer in await self._answers(client, asked)]
+            return [self._completion(prompt, answer) for answer in await self._exchange.answers(client, asked)]
 
         return self._for_each(prompts, sample)
 
@@ -213,72 +217,21 @@ class EndpointModel:
         with ThreadPoolExecutor(max_workers=1) as thread:  # inside a notebook a loop is running already
             return thread.submit(asyncio.run, run()).result()
 
-    # -- texts ---------------------------------------------------------------------------------------------------------------------
-
-    async def _answers(self, client: Client, asked: Sequence[Request]) -> list[Answer]:
-        """One answer, of one choice, to each of some requests that differ in their seeds alone."""
-        answers = [self._cache.get(self._key(request), Answer) for request in asked]
-        missing = [number for number, answer in enumerate(answers) if answer is None]
-        firsts: list[Answer] = []
-        if len(missing) > 1 and "n" not in self._abilities.refused:
-            firsts = _apart(await self._ask(client, replace(asked[missing[0]], n=len(missing))), len(missing))
-        for number, first in zip_longest(missing, firsts):
-            request = asked[number]
-            answer = first or _apart(await self._ask(client, request), 1)[0]
-            is_empty = self._is_empty(answer, request)
-            self._abilities.count(is_empty=is_empty)
-            answers[number] = await self._again(client, request, answer) if is_empty else self._keep(request, answer)
-        return [answer for answer in answers if answer is not None]
-
-    async def _again(self, client: Client, request: Request, empty: Answer) -> Answer:
-        """Another answer than an empty one, if one comes; the tokens of all tries are counted."""
-        tries = [empty]
-        for number in range(REPEATS_OF_EMPTY):
-            put = replace(request, seed=derive_seed(request.seed, "again", number))
-            tries += _apart(await self._ask(client, put, doublings=number), 1)
-            if not self._is_empty(tries[-1], request):
-                break
-        tokens_in, tokens_out = (sum(tokens) for tokens in zip(*(self._cost(request.prompt, one) for one in tries), strict=True))
-        return self._keep(request, tries[-1].model_copy(update={"tokens_in": tokens_in, "tokens_out": tokens_out}))
-
-    async def _ask(self, client: Client, request: Request, *, doublings: int = 0) -> Answer:
-        prompt_tokens = sum(self.count_tokens(message.content) for message in request.prompt.messages) + self.count_tokens(request.prompt.prefix)
-        return await self._abilities.ask(client, {"model": self.model_name, **self._extra}, request, prompt_tokens=prompt_tokens, doublings=doublings)
-
-    def _key(self, request: Request) -> dict[str, Any]:
-        return {"base_url": self.base_url, "model": self.model_name, "adapter": self._adapter, "extra": self._extra, **request.key()}
-
-    def _keep(self, request: Request, answer: Answer) -> Answer:
-        """The answer, on disk from now on unless it is empty."""
-        if not self._is_empty(answer, request):
-            self._cache.put(self._key(request), answer)
-        return answer
-
-    def _is_empty(self, answer: Answer, request: Request) -> bool:
-        return not _text(answer.choices[0], request.prompt.prefix).strip()
-
-    def _cost(self, prompt: Prompt, answer: Answer) -> tuple[int, int]:
-        """Tokens of the prompt and of the answer, thoughts included; estimates where the server does not tell."""
-        choice, tokens_in, tokens_out = answer.choices[0], answer.tokens_in, answer.tokens_out
-        if tokens_in is None:
-            tokens_in = sum(self.count_tokens(message.content) for message in prompt.messages)
-        return tokens_in, self.count_tokens(choice.content) + self.count_tokens(choice.reasoning) if tokens_out is None else tokens_out
+    # -- texts and choices --------------------------------------------------------------------------------------------------------------
 
     def _completion(self, prompt: Prompt, answer: Answer) -> Completion:
-        tokens_in, tokens_out = self._cost(prompt, answer)
+        tokens_in, tokens_out = self._exchange.cost(prompt, answer)
         choice = answer.choices[0]
-        return Completion(_text(choice, prompt.prefix), tokens_in=tokens_in, tokens_out=tokens_out, finish_reason=choice.finish_reason)
-
-    # -- choices -------------------------------------------------------------------------------------------------------------------
+        return Completion(text_of(choice, prompt.prefix), tokens_in=tokens_in, tokens_out=tokens_out, finish_reason=choice.finish_reason)
 
     async def _score(self, client: Client, prompt: Prompt, choices: Sequence[str]) -> np.ndarray:
         asked = Request(prompt, 0.0, 1.0, CHOICE_TOKENS, 0, logprobs=True)
-        key = self._key(asked) | {"choices": list(choices), "samples": self._rating_samples}
-        score = self._cache.get(key, _Score)
+        key = self._exchange.key(asked) | {"choices": list(choices), "samples": self._rating_samples}
+        score = self._exchange.cache.get(key, _Score)
         if score is None or not score.is_usable(len(choices)):
             score = await self._measure(client, asked, choices) or await self._poll(client, prompt, choices)
             if score is not None:
-                self._cache.put(key, score)
+                self._exchange.cache.put(key, score)
         if score is None or not score.has_probabilities:
             self.has_choice_probabilities = False
         weights = np.ones(len(choices)) if score is None else np.array(score.weights)
@@ -287,9 +240,9 @@ class EndpointModel:
     async def _measure(self, client: Client, asked: Request, choices: Sequence[str]) -> _Score | None:
         """From the log-probabilities of the answer's first token; None where they do not tell."""
         for number in range(REPEATS_OF_EMPTY + 1):
-            if "logprobs" in self._abilities.refused:
+            if "logprobs" in self._exchange.abilities.refused:
                 return None
-            choice = (await self._ask(client, asked, doublings=max(number - 1, 0))).choices[0]
+            choice = (await self._exchange.ask(client, asked, doublings=max(number - 1, 0))).choices[0]
             weights = weights_from_logprobs(choice, asked.prompt.prefix, choices)
             if weights is not None:
                 return _Score(weights=tuple(weights.tolist()), has_probabilities=True)
@@ -300,8 +253,8 @@ class EndpointModel:
     async def _poll(self, client: Client, prompt: Prompt, choices: Sequence[str]) -> _Score | None:
         """From the shares of sampled answers; None where none of them names a choice."""
         asked = [Request(prompt, 1.0, 1.0, 2 * CHOICE_TOKENS, derive_seed(0, "poll", number)) for number in range(self._rating_samples)]
-        answers = await self._answers(client, asked)
-        named = [choice_in(_text(answer.choices[0], prompt.prefix), choices) for answer in answers]
+        answers = await self._exchange.answers(client, asked)
+        named = [choice_in(text_of(answer.choices[0], prompt.prefix), choices) for answer in answers]
         weights = [float(named.count(number)) for number in range(len(choices))]
         return _Score(weights=tuple(weights), has_probabilities=False) if any(weights) else None
 
@@ -328,21 +281,3 @@ def _open(settings: str, api_key: str | None, login: tuple[str, str] | None, cac
         price_out=config.price_out,
         adapter=adapter,
     )
-
-
-def _text(choice: Choice, prefix: str) -> str:
-    """The answer alone: without thoughts, without a repeated prefix."""
-    return without_prefix(choice.spoken().text, prefix)
-
-
-def _apart(answer: Answer, most: int) -> list[Answer]:
-    """One answer for each choice; the server tells the tokens of all choices together."""
-    choices, total = answer.choices, answer.tokens_out
-    return [
-        Answer(
-            choices=(choice,),
-            tokens_in=answer.tokens_in,
-            tokens_out=None if total is None else total // len(choices) + (number < total % len(choices)),
-        )
-        for number, choice in enumerate(choices[:most])
-    ]
