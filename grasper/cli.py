@@ -13,7 +13,7 @@ from grasper.commands.export import export
 from grasper.commands.judge import judge
 from grasper.commands.runs import runs
 from grasper.commands.use import rate, recommend, write
-from grasper.errors import ConfigError, GrasperError, MissingFileError
+from grasper.errors import BudgetSpentError, ConfigError, GrasperError, MissingFileError
 from grasper.streams import tolerate_broken_streams
 
 if TYPE_CHECKING:
@@ -36,11 +36,16 @@ RunOption = Annotated[str | None, typer.Option("--run", help="Name of the run, a
 MethodsOption = Annotated[str | None, typer.Option("--methods", help="Comma-separated systems, for example pgraphrag,grasper.")]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="At most this many targets.")]
 SplitOption = Annotated[str | None, typer.Option("--split", help="dev-a, dev-b, dev or test.")]
+BudgetOption = Annotated[
+    str | None, typer.Option("--budget", help="Endpoints: the most that may be spent, as 500requests, 200000tokens or 3.50 (needs prices).")
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Redo stages that were written by another configuration.")]
 
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
+BUDGET_SPENT = 3
+"""Exit code when --budget is spent; the same command with a new one resumes."""
 
 
 @tolerate_broken_streams
@@ -57,6 +62,8 @@ def main() -> None:
             raise SystemExit(code)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted; the same command resumes where it stopped", INTERRUPTED)
+    except BudgetSpentError as error:
+        _fail(f"stopped: {error}", BUDGET_SPENT)
     except GrasperError as error:
         if debug:
             raise
@@ -109,9 +116,12 @@ def run_folder(name: str) -> Path:
     return Path(name) if os.sep in name or name in (".", "..") else Path("runs") / name
 
 
-def _run_stage(stage: str, options: dict[str, Any], overwrite: bool) -> None:
+def _run_stage(stage: str, options: dict[str, Any], overwrite: bool, budget: str | None) -> None:
+    from grasper.commands.spending import spending
+
     pipeline = _pipeline(**options, only=stage)
-    pipeline.carry_out(overwrite=overwrite, say=_say)
+    with spending(pipeline, budget, _say):
+        pipeline.carry_out(overwrite=overwrite, say=_say)
     _print_result(pipeline, stage)
 
 
@@ -141,9 +151,10 @@ def _add_stage(name: str, description: str) -> None:
         limit: LimitOption = None,
         split: SplitOption = None,
         overwrite: OverwriteOption = False,
+        budget: BudgetOption = None,
     ) -> None:
         options = {"config": config, "data": data, "settings": settings, "run": run, "methods": methods, "limit": limit, "split": split}
-        _run_stage(name, options, overwrite)
+        _run_stage(name, options, overwrite, budget)
 
     app.command(name=name, help=description)(command)
 
@@ -166,15 +177,21 @@ def pipeline(
     limit: LimitOption = None,
     split: SplitOption = None,
     overwrite: OverwriteOption = False,
+    budget: BudgetOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and do nothing.")] = False,
 ) -> None:
     """Run all stages for the chosen methods; finished ones are skipped, cut-off ones resume."""
+    from grasper.commands.spending import foresee, spending
+
     plan = _pipeline(config, data, settings, run, methods, limit, split)
     if dry_run:
         for step in plan.steps:
             print(f"{step.name:32} {step.state():8} {step.folder}")
+        for line in foresee(plan):
+            print(line)
         return
-    plan.carry_out(overwrite=overwrite, say=_say)
+    with spending(plan, budget, _say):
+        plan.carry_out(overwrite=overwrite, say=_say)
     _print_result(plan, "evaluate")
 
 

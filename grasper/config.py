@@ -85,11 +85,36 @@ class ModelConfig(Section):
     name: str = Field("nano", description="`nano`, a Hub id, a path, or the endpoint's model name.")
     device: str = Field("auto", description="`auto`, `cpu`, `cuda`, `cuda:1` …")
     batch_tokens: int = Field(32768, ge=64, description="Most tokens (prompt and answer, padded) in one generation batch.")
+    context_tokens: int | None = Field(None, ge=64, description="Context length; null reads it from the model.")
+    no_repeat_tokens: int = Field(4, ge=0, description="Local models: no answer holds the same run of so many tokens twice; 0 allows it.")
     base_url: str | None = Field(None, description="Address of an OpenAI-compatible server, for example http://localhost:8000/v1.")
     api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the endpoint's key.")
     concurrency: int = Field(8, ge=1, description="Requests under way at once at an endpoint.")
-    context_tokens: int | None = Field(None, ge=64, description="Context length; null reads it from the model.")
-    no_repeat_tokens: int = Field(4, ge=0, description="Local models: no answer holds the same run of so many tokens twice; 0 allows it.")
+    deadline_seconds: float = Field(600.0, gt=0, description="Longest time for one answer of an endpoint, with all repeating and waiting.")
+    thinking_tokens: int = Field(2048, ge=0, description="Further tokens allowed for an answer once the endpoint's model is found to think.")
+    rating_samples: int = Field(5, ge=1, description="Ratings sampled for one, where an endpoint gives no log-probabilities.")
+    extra: dict[str, Any] = Field(
+        default_factory=dict, description="Further fields of every request to an endpoint, such as {chat_template_kwargs: {enable_thinking: false}}."
+    )
+    price_in: float | None = Field(None, ge=0, description="Price of a million tokens of prompts, in any currency.")
+    price_out: float | None = Field(None, ge=0, description="Price of a million tokens of answers, in the same currency.")
+    trained: str | None = Field(None, description="Endpoints: the Hub id or path of the model that `align` trains; null trains none.")
+    served_adapter: str = Field("{method}", description="Name under which the server holds an adapter of `trained`; `{method}` is the method's.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _take_login_out(cls, value: str | None) -> str | None:
+        from grasper.models.login import without_login
+
+        return None if value is None else without_login(value)  # kept in memory; see there
+
+    def for_training(self) -> ModelConfig:
+        """The model that `align` trains: this one, or for an endpoint the local one that its server serves."""
+        return self.model_copy(update={"kind": "local", "name": self.trained, "base_url": None}) if self.kind == "endpoint" and self.trained else self
+
+    def for_adapter(self, method: str) -> ModelConfig:
+        """The endpoint's model with the adapter of a method, under the name that the server holds it by; any other is this one."""
+        return self.model_copy(update={"name": self.served_adapter.replace("{method}", method)}) if self.kind == "endpoint" and self.trained else self
 
 
 class PromptConfig(Section):
@@ -115,7 +140,7 @@ class AlignConfig(Section):
     num_pairs: int | None = Field(64, ge=1, description="Training pairs; null takes all reserved users.")
     num_held_out: int = Field(32, ge=0, description="Held-out pairs for the evaluation loss and the rewards of the rounds.")
     num_samples: int = Field(4, ge=1, description="Paths and texts sampled per pair and source (m).")
-    temperature: float = Field(0.7, ge=0, description="Sampling temperature.")
+    temperature: float | None = Field(0.7, ge=0, description="Sampling temperature; null: the model's own, for servers that take no other.")
     top_p: float = Field(0.9, gt=0, le=1, description="Nucleus of the sampling.")
     reward: str = Field("mean", description="What chooses the gold path: mean, rouge1, rougeL, meteor, judge, or a registered one.")
     reward_threshold: float = Field(0.05, ge=0, le=1, description="Pairs whose best reward is lower are hopeless: counted and left out.")
@@ -144,7 +169,7 @@ class SynthesizeConfig(Section):
 
     num_items: int = Field(3, ge=0, description="Predicted items that get a text.")
     min_score: float = Field(0.0, ge=0, le=1, description="Items predicted with a lower score get none.")
-    temperature: float = Field(0.7, ge=0, description="Sampling temperature.")
+    temperature: float | None = Field(0.7, ge=0, description="Sampling temperature; null: the model's own, for servers that take no other.")
     top_p: float = Field(0.9, gt=0, le=1, description="Nucleus of the sampling.")
     min_words: int = Field(3, ge=0, description="Shorter texts are rejected.")
     max_words: int = Field(200, ge=1, description="Longer texts are rejected.")
@@ -154,7 +179,7 @@ class SynthesizeConfig(Section):
 class GenerateConfig(Section):
     """Real + synthetic history → the target text."""
 
-    temperature: float = Field(0.4, ge=0, description="Sampling temperature.")
+    temperature: float | None = Field(0.4, ge=0, description="Sampling temperature; null: the model's own, for servers that take no other.")
     path_temperature: float | None = Field(None, ge=0, description="Temperature of reasoning paths, drawn before the answer; null: the same.")
     top_p: float = Field(0.9, gt=0, le=1, description="Nucleus of the sampling.")
     consensus_samples: int = Field(1, ge=1, description="Samples per request; above 1 the minimum-Bayes-risk choice is kept.")

@@ -65,7 +65,7 @@ class Desk:
         return render_review(item, profile, reasoning=self.method.reasoning, config=self.prompts, model=self.model, exemplars=shown)
 
     def complete(
-        self, prompts: Sequence[Prompt], seeds: Sequence[int], *, n: int = 1, temperature: float, top_p: float, max_new_tokens: int
+        self, prompts: Sequence[Prompt], seeds: Sequence[int], *, n: int = 1, temperature: float | None, top_p: float, max_new_tokens: int
     ) -> list[list[Completion]]:
         """`n` completions of each prompt, each prompt with its own seed."""
         if not prompts:

@@ -58,6 +58,10 @@ class ModelError(GrasperError, RuntimeError):
     """A language model that answered in an unusable way."""
 
 
+class BudgetSpentError(GrasperError, RuntimeError):
+    """The budget for requests to a server holds no further one; nothing is lost."""
+
+
 class AdapterError(GrasperError, ValueError):
     """An adapter that does not belong to the base model, or is damaged."""
 

@@ -17,7 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from grasper.config import Config, load_config
+from grasper.concerns import concerns
+from grasper.config import Config, ModelConfig, load_config
 from grasper.errors import GrasperError, RunMismatchError
 from grasper.methods import Method, get_method
 from grasper.models import fingerprint_model, require_model
@@ -182,7 +183,14 @@ class Pipeline:
             return {"method": asdict(method), "model": None, "prompts": None}
         recorded = self._recorded(stage, method.name).get("model") if self.only == "evaluate" else None
         prompts = self.config.prompts.model_dump(mode="json") | {"version": PROMPT_VERSION}
-        return {"method": asdict(method), "model": recorded or fingerprint_model(self.config.model), "prompts": prompts}
+        return {"method": asdict(method), "model": recorded or fingerprint_model(self._model_of(stage, method)), "prompts": prompts}
+
+    def _model_of(self, stage: str, method: Method) -> ModelConfig:
+        """The model that a stage asks: the one that is trained, the one that writes, or that one with the method's adapter at a server."""
+        model = self.config.model
+        if stage == "align":
+            return model.for_training()
+        return model if method.training == "none" else model.for_adapter(method.aligned_as)
 
     def _targets(self) -> dict[str, Any]:
         return {"split": self.config.split, "limit": self.config.limit}
@@ -271,6 +279,8 @@ class Pipeline:
         self.run.finish(step.folder, key=step.key, seed=self.config.seed, counts=counts, seconds=seconds, scope=step.scope)
         started_path.unlink()
         say(f"{step.name}: done in {seconds:.1f} s ({step.folder})")
+        for concern in concerns(counts):
+            say(f"{step.name}: {concern}")
 
 
 _WORDS = {

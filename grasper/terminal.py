@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from grasper.records import Review, SyntheticReview
 
 _CELL_PADDING = 3
+DOCTOR_SECONDS = 60.0
+"""A server may have to load its model before its first answer; longer than this nobody waits for a check."""
 
 
 def _console() -> Console:
@@ -152,10 +154,10 @@ def print_checks(config: Config) -> bool:
     console, is_fine = _console(), True
     for name, check in checks:
         try:
-            console.print(f"ok    {name}: {check()}")
+            console.print(f"ok    {name}: {check()}", soft_wrap=True)
         except (GrasperError, ImportError) as error:
             is_fine = False
-            console.print(f"FAIL  {name}: {error}")
+            console.print(f"FAIL  {name}: {error}", soft_wrap=True)
     return is_fine
 
 
@@ -175,14 +177,16 @@ def _check_wordnet() -> str:
 
 
 def _check_model(config: Config) -> str:
-    from grasper.models import open_model
+    from grasper.models import open_model, require_model
     from grasper.models.base import Message, Prompt
 
+    require_model(config.model)
     if config.model.kind == "endpoint" and not os.environ.get(config.model.api_key_env):
         key = f"; {config.model.api_key_env} is not set"
     else:
         key = ""
-    model = open_model(config.model)
+    patient = min(config.model.deadline_seconds, DOCTOR_SECONDS)
+    model = open_model(config.model.model_copy(update={"deadline_seconds": patient}))
     completion: Any = model.generate([Prompt((Message("user", "Task: write the review title."),))], max_new_tokens=8, temperature=0.0)[0][0]
     return f"{model.name} answers ({completion.tokens_out} tokens), context {model.context_tokens}{key}"
 

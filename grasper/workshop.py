@@ -6,7 +6,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grasper.config import Config
@@ -110,7 +109,7 @@ class Workshop:
             method,
             self.store,
             config.prompts,
-            partial(self._open_model, method, trained) if method.uses_model else None,
+            partial(self._open_model, method, is_aligned) if method.uses_model else None,
             seed=config.seed,
             exemplars=self._exemplars(method) if trained else None,
         )
@@ -123,18 +122,20 @@ class Workshop:
         manifest = self.run.require(self.run.folder("align", method.aligned_as))
         return manifest["fingerprint"], manifest["finished"]
 
-    def _open_model(self, method: Method, trained: bool) -> TextModel:
+    def _open_model(self, method: Method, is_aligned: bool) -> TextModel:
         from grasper.models import open_model
 
         with self._lock:
-            adapter: Path | None = None
-            if trained and self.config.model.kind == "local":
-                adapter = self.run.folder("align", method.aligned_as) / "adapter"
-            return open_model(self.config.model, adapter)
+            model = self.config.model
+            if not is_aligned:
+                return open_model(model.for_training())
+            if method.training == "none" or model.for_training().kind != "local":
+                return open_model(model)
+            return open_model(model.for_adapter(method.aligned_as), self.run.folder("align", method.aligned_as) / "adapter")
 
     def _exemplars(self, method: Method) -> ExemplarSource | None:
         """Gold paths shown in the prompt, for a backbone that cannot be fine-tuned."""
-        if self.config.model.kind == "local":
+        if self.config.model.for_training().kind == "local":
             return None
         from grasper.align.exemplars import ExemplarIndex
 

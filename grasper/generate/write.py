@@ -71,7 +71,7 @@ class Writer:
         size = self.config.consensus_samples
         return [joined[start : start + size] for start in range(0, len(joined), size)]
 
-    def _complete(self, prompts: Sequence[Prompt], seeds: Sequence[int], n: int, temperature: float, room: int) -> list[list[Completion]]:
+    def _complete(self, prompts: Sequence[Prompt], seeds: Sequence[int], n: int, temperature: float | None, room: int) -> list[list[Completion]]:
         return self.desk.complete(prompts, seeds, n=n, temperature=temperature, top_p=self.config.top_p, max_new_tokens=room)
 
     # -- text and title ------------------------------------------------------------------------------------------------------------

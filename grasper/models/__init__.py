@@ -18,6 +18,8 @@ __all__ = ["Completion", "Message", "Prompt", "TextModel", "fingerprint_model", 
 def open_model(config: ModelConfig, adapter: Path | None = None) -> TextModel:
     """The language model that the configuration names, with a LoRA adapter on it where one is given.
 
+    At an endpoint it is the server that holds the adapter, under `model.served_adapter`; the file here tells one adapter of that name from the next.
+
     Raises:
         ModelNotFoundError: The model is neither on disk nor reachable.
         AdapterError: The adapter belongs to another model, is damaged, or the model cannot take one.
@@ -33,23 +35,27 @@ def open_model(config: ModelConfig, adapter: Path | None = None) -> TextModel:
             context_tokens=config.context_tokens,
             no_repeat_tokens=config.no_repeat_tokens,
         )
-    if adapter is not None:
-        raise AdapterError(f"a model of kind '{config.kind}' cannot take the adapter {adapter}; use model.kind=local")
+    if adapter is not None and not (config.kind == "endpoint" and config.trained):
+        raise AdapterError(
+            f"a model of kind '{config.kind}' cannot take the adapter {adapter}; use model.kind=local, or model.trained at an endpoint"
+        )
     if config.kind == "endpoint":
         from grasper.models.endpoint import EndpointModel
 
-        return EndpointModel.from_config(config)
+        return EndpointModel.from_config(config, adapter=fingerprint_file(adapter / "adapter_model.safetensors") if adapter else None)
     from grasper.models.scripted import ScriptedModel
 
     return ScriptedModel(context_tokens=config.context_tokens or 1024)
 
 
 def require_model(config: ModelConfig) -> None:
-    """Look for the model without loading weights.
+    """Look for the model, and for the one that `align` trains, without loading weights.
 
     Raises:
         ModelNotFoundError: The model is neither on disk nor reachable.
     """
+    if config.for_training() is not config:
+        require_model(config.for_training())
     if config.kind == "local":
         from grasper.models.weights import find_weights
 
@@ -72,4 +78,5 @@ def fingerprint_model(config: ModelConfig) -> dict[str, Any]:
         "context_tokens": config.context_tokens,
         "no_repeat_tokens": config.no_repeat_tokens,
         "weights": {path.name: fingerprint_file(path) for path in weights},
+        **({"rating_samples": config.rating_samples, "extra": config.extra} if config.kind == "endpoint" else {}),
     }

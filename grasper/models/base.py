@@ -77,12 +77,12 @@ class TextModel(Protocol):
         prompts: Sequence[Prompt],
         *,
         n: int = 1,
-        temperature: float = 0.7,
+        temperature: float | None = 0.7,
         top_p: float = 0.9,
         max_new_tokens: int = 160,
         seed: int | Sequence[int] = 0,
     ) -> list[list[Completion]]:
-        """`n` completions for each prompt, in the order of the prompts. Temperature 0 is greedy.
+        """`n` completions for each prompt, in the order of the prompts. Temperature 0 is greedy, None the model's own.
 
         Args:
             seed: One for all prompts, or one for each; then what is drawn for a prompt does not depend on the others.

@@ -17,6 +17,7 @@ from grasper.errors import ModelError, PromptTooLongError
 from grasper.models.base import Completion, Message, Prompt, prompt_seeds
 from grasper.models.decoding import Continuation, Row, decode, prefill
 from grasper.models.sampling import Sampling
+from grasper.models.thoughts import ends_in_thought, split_thoughts
 from grasper.models.weights import choose_device, choose_dtype, find_weights, load_adapter, load_model, load_tokenizer
 from grasper.runs import derive_seed, fingerprint_file
 
@@ -164,7 +165,7 @@ class LocalModel:
         prompts: Sequence[Prompt],
         *,
         n: int = 1,
-        temperature: float = 0.7,
+        temperature: float | None = 0.7,
         top_p: float = 0.9,
         max_new_tokens: int = 160,
         seed: int | Sequence[int] = 0,
@@ -194,7 +195,7 @@ class LocalModel:
                 self.model,
                 list(number_of),
                 rows,
-                Sampling(temperature, top_p, self.no_repeat_tokens),
+                Sampling(1.0 if temperature is None else temperature, top_p, self.no_repeat_tokens),
                 end_ids=self.end_ids,
                 pad_id=self._pad_id,
             )
@@ -231,8 +232,9 @@ class LocalModel:
             yield batch
 
     def _complete(self, ids: Sequence[int], continuation: Continuation) -> Completion:
+        is_thinking = ends_in_thought(str(self.tokenizer.decode(list(ids[-8:]))))
         return Completion(
-            text=str(self.tokenizer.decode(continuation.tokens, skip_special_tokens=True)),
+            text=split_thoughts(str(self.tokenizer.decode(continuation.tokens, skip_special_tokens=True)), is_open=is_thinking).text,
             tokens_in=len(ids),
             tokens_out=continuation.num_generated,
             finish_reason="stop" if continuation.is_ended else "length",

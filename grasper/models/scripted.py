@@ -60,7 +60,7 @@ class ScriptedModel:
         prompts: Sequence[Prompt],
         *,
         n: int = 1,
-        temperature: float = 0.7,
+        temperature: float | None = 0.7,
         top_p: float = 0.9,
         max_new_tokens: int = 160,
         seed: int | Sequence[int] = 0,

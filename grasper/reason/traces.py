@@ -134,7 +134,7 @@ def sample_traces(
     prompts: PromptConfig,
     sources: Sequence[Source] = ("analysed", "sampled"),
     num_samples: int = 4,
-    temperature: float = 0.7,
+    temperature: float | None = 0.7,
     top_p: float = 0.9,
     batch_size: int = 16,
     seed: int = 0,
@@ -193,7 +193,7 @@ class _Sampler:
     model: TextModel
     prompts: PromptConfig
     num_samples: int
-    temperature: float
+    temperature: float | None
     top_p: float
     seed: int
     exemplars: Callable[[Request], Sequence[Exemplar]]

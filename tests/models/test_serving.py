@@ -15,6 +15,7 @@ import pytest
 
 from grasper.models.base import Message, Prompt
 from grasper.models.endpoint import EndpointModel
+from grasper.models.endpoint.client import Patience
 
 pytestmark = [pytest.mark.slow]
 START_SECONDS = 180
@@ -49,7 +50,7 @@ def address(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def test_speaks_with_transformers_serve(address: str, model_dir: Path, tmp_path: Path) -> None:
     """Samples come with token counts although this server ignores `n`; it gives no log-probabilities, so choices are read from the text."""
-    model = EndpointModel(str(model_dir), address, cache_dir=tmp_path, max_retries=1)
+    model = EndpointModel(str(model_dir), address, cache_dir=tmp_path, patience=Patience(max_repeats=1))
     prompts = [Prompt((Message("user", f"Write a review of room {number}."),), "Title:") for number in range(2)]
     completions = model.generate(prompts, n=2, max_new_tokens=6)
     assert [len(row) for row in completions] == [2, 2]

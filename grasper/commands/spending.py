@@ -1,0 +1,86 @@
+"""What a run at a server will cost, what it may cost, and what it did cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from grasper.errors import ConfigError, GrasperError
+from grasper.runs import read_records
+
+if TYPE_CHECKING:
+    from grasper.estimate import WorkSizes
+    from grasper.pipeline import Pipeline, Step
+
+
+@contextmanager
+def spending(plan: Pipeline, budget: str | None, say: Callable[[str], None]) -> Iterator[None]:
+    """Carry out a plan within the block: at an endpoint, what it will ask is said before, what was spent is said after it, however it ended.
+
+    Raises:
+        ConfigError: A budget that is no amount, or for a model that costs none.
+        BudgetSpentError: The budget is spent.
+    """
+    from grasper.models.budget import Budget, limit_spending
+    from grasper.pipeline import Pipeline
+
+    model = plan.config.model
+    if model.kind != "endpoint":
+        if budget is not None:
+            raise ConfigError(f"--budget is for servers (model.kind=endpoint), but model.kind is {model.kind}")
+        yield
+        return
+    with limit_spending(None if budget is None else Budget.parse(budget, model)) as meter:
+        if plan.only is None and plan.run.manifest(plan.run.folder("prepare")) is None:
+            Pipeline(plan.config, plan.run, only="prepare").carry_out(say=say)  # its sizes tell what comes
+        for line in foresee(plan):
+            say(line)
+        try:
+            yield
+        finally:
+            if meter.spent.requests:
+                say(f"spent: {meter.spent}")
+
+
+def foresee(plan: Pipeline) -> list[str]:
+    """Lines that say what the unfinished steps of a plan will ask of its endpoint; none for other models or where nothing is left."""
+    from grasper.estimate import estimate, measure
+    from grasper.models.budget import amount
+    from grasper.records import Tables
+
+    config = plan.config
+    if config.model.kind != "endpoint":
+        return []
+    asking = [step for step in plan.steps if step.settings.get("model") and plan.only in (None, step.stage)]
+    if all(step.state() == "done" for step in asking):
+        return []
+    if plan.run.manifest(plan.run.folder("prepare")) is None:
+        return ["what will be asked of the server is known once `grasper prepare` has run (--dry-run tells it then)"]
+    sizes = measure(Tables.load(plan.run.folder("prepare")), config)
+    left = {step.name: 0.0 for step in plan.steps} | {step.name: _share_left(step, sizes) for step in asking}
+    foreseen = estimate(config, sizes, plan.methods, left=left)
+    lines = [
+        f"{step.name:32} about {step.requests:,} requests, {step.tokens_in:,} tokens of prompts, at most {step.tokens_out:,} of answers"
+        for step in foreseen.steps
+    ]
+    requests, tokens_in, tokens_out = (foreseen.total(name) for name in ("requests", "tokens_in", "tokens_out"))
+    price = "" if foreseen.price is None else f", price at most about {amount(foreseen.price)}"
+    minutes = max(foreseen.seconds / 60, 0.1)
+    total = f"{requests:,} requests, {tokens_in:,} + {tokens_out:,} tokens, {minutes:.1f} minutes{price}"
+    most = foreseen.total("most_requests")
+    return [*lines, f"in all about {total}; up to {most:,} requests where the server takes no n or gives no log-probabilities"]
+
+
+def _share_left(step: Step, sizes: WorkSizes) -> float:
+    """How much of a step is to be done, 0–1, by what its log holds."""
+    state = step.state()
+    if state not in ("cut off", "more to do", "damaged"):
+        return 0.0 if state == "done" else 1.0
+    log, whole = {"synthesize": ("synthetic.jsonl", sizes.examples), "generate": ("outputs.jsonl", sum(sizes.targets.values()))}.get(
+        step.stage, ("", 0)
+    )
+    with suppress(GrasperError):
+        done = {(record["example_id"], record.get("task")) for record in read_records(step.folder / log)} if log else set()
+        return max(1.0 - len(done) / max(whole, 1), 0.0)
+    return 1.0

@@ -1,0 +1,264 @@
+"""One request to a server until it is answered, refused, or out of time: repetitions, waits, and what each refusal means.
+
+- Connections that break, time-outs, 408, 409, 425, 429 and 5xx are repeated with doubling pauses, or after what `Retry-After` says. Waits of two
+  seconds and more are announced.
+- A success that holds no chat completion is asked for twice more.
+- Everything together ends at the deadline. A server that never answered at all gets two tries, so that a dead port is told within seconds.
+- Refused keys, unknown models, used-up quotas are final at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import re
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from grasper.errors import GrasperError, ModelError, ModelNotFoundError
+from grasper.models.budget import Meter, Spending
+from grasper.models.endpoint.access import Access
+from grasper.models.endpoint.answers import Answer, MalformedAnswerError, read_answer, read_body
+
+logger = logging.getLogger(__name__)
+
+REPEATED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
+MALFORMED_REPEATS = 2
+FIRST_CONTACT_TRIES = 2
+LONGEST_PAUSE_SECONDS = 30.0
+"""Of the doubling pauses; what a server asks for is waited in full."""
+ANNOUNCED_SECONDS = 2.0
+MAX_ANSWER_BYTES = 8 * 2**20
+_USED_UP = re.compile(r"insufficient.?quota|your current quota|billing|credit balance|account.{0,20}(?:deactivated|suspended)", re.IGNORECASE)
+_TEMPLATE = re.compile(r"jinja|chat.?template|not support|unsupported|must alternate", re.IGNORECASE)
+
+
+class RejectedError(ModelError):
+    """A request that the server understood and does not serve, for example because of a parameter that it does not know."""
+
+
+class StoppedError(GrasperError):
+    """Nothing is sent any more because another request of the same call failed."""
+
+
+class _FailedError(Exception):
+    """An attempt that may go better the next time."""
+
+    def __init__(self, problem: str, kind: type[GrasperError], *, wait: float | None = None, is_paid: bool = False) -> None:
+        self.problem, self.kind, self.wait, self.is_paid = problem, kind, wait, is_paid
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long and how often a request is tried."""
+
+    deadline_seconds: float = 600.0
+    silence_seconds: float = 300.0
+    """Longest time without a single byte."""
+    max_repeats: int = 5
+    pause_seconds: float = 0.5
+    """Before the first repetition; it doubles each time."""
+
+
+class Client:
+    """Sends requests to one server, a few at a time; one for each call of the model."""
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        access: Access,
+        model: str,
+        *,
+        patience: Patience,
+        meter: Meter,
+        concurrency: int,
+        has_answered: bool = False,
+    ) -> None:
+        self._http, self._access, self._model, self._patience, self._meter = http, access, model, patience, meter
+        self.slots = asyncio.Semaphore(concurrency)
+        """To be held while `post` is called."""
+        self._stopping = asyncio.Event()
+        self._quiet_until = 0.0
+        self.finding_out = asyncio.Lock()
+        """Held by whoever finds out what the server refuses."""
+        self.has_answered = has_answered
+        """Whether the server ever sent an answer, if only a refusal."""
+
+    def stop(self) -> None:
+        """Send nothing any more; what is under way may come to its end."""
+        self._stopping.set()
+
+    async def post(self, payload: Mapping[str, Any], expected: Spending, *, price: tuple[float, float] = (0.0, 0.0)) -> Answer:
+        """The server's answer.
+
+        Args:
+            expected: What the answer may cost at most, for the budget.
+            price: Of one token of the prompt and of the answer.
+
+        Raises:
+            RejectedError: The server does not serve such a request.
+            ModelNotFoundError: The server cannot be reached, or does not know the model.
+            ModelError: The key is refused, the server fails for good, or answers with no chat completion.
+            BudgetSpentError: The budget does not hold another request.
+        """
+        end = time.monotonic() + self._patience.deadline_seconds
+        failures = odd_answers = 0
+        while True:
+            await self._reserve(expected)
+            spent = Spending(requests=1)
+            try:
+                async with asyncio.timeout(max(end - time.monotonic(), 0.001)):
+                    answer = await self._attempt(payload)
+                spent = _spent(answer, expected, price)
+                return answer
+            except TimeoutError:
+                problem = f"{self._access.base_url} gave no whole answer within {self._patience.deadline_seconds:g} s"
+                raise ModelNotFoundError(f"{problem} (model.deadline_seconds)") from None
+            except _FailedError as error:
+                failure = error
+                spent = expected if error.is_paid else spent
+            finally:
+                self._meter.settle(expected, spent)
+            failures += 1
+            odd_answers += failure.is_paid
+            await self._wait(failure, failures, odd_answers, end)
+
+    async def _reserve(self, expected: Spending) -> None:
+        """Wait until the budget holds the request beside those under way."""
+        while True:
+            if self._stopping.is_set():
+                raise StoppedError
+            if self._meter.reserve(expected):
+                return
+            await asyncio.sleep(0.02)
+
+    async def _wait(self, failure: _FailedError, failures: int, odd_answers: int, end: float) -> None:
+        """The pause before the next attempt; raises where there is none."""
+        patience = self._patience
+        tries = patience.max_repeats + 1 if self.has_answered else min(FIRST_CONTACT_TRIES, patience.max_repeats + 1)
+        is_asked_to_wait = failure.wait is not None  # then the deadline alone counts
+        if odd_answers > MALFORMED_REPEATS or (failures >= tries and not is_asked_to_wait):
+            times = f"; gave up after {failures} attempts" if failures > 1 else ""
+            raise failure.kind(failure.problem + times)
+        pause = min(patience.pause_seconds * 2 ** (failures - 1), LONGEST_PAUSE_SECONDS)
+        wait = max(pause, failure.wait or 0.0)
+        if time.monotonic() + wait >= end:
+            raise failure.kind(f"{failure.problem}; it asks to wait {wait:.0f} s, which is past the deadline of {patience.deadline_seconds:g} s")
+        if wait >= ANNOUNCED_SECONDS and time.monotonic() >= self._quiet_until:
+            self._quiet_until = time.monotonic() + wait
+            logger.warning("waiting %.0f s: %s", wait, failure.problem)
+        try:
+            await asyncio.wait_for(self._stopping.wait(), wait)
+        except TimeoutError:
+            return
+        raise StoppedError
+
+    async def _attempt(self, payload: Mapping[str, Any]) -> Answer:
+        url = self._access.base_url
+        try:
+            async with self._http.stream("POST", f"{url}/chat/completions", json=payload) as response:
+                self.has_answered = True
+                body = await _body(response)
+        except httpx.ConnectError as error:
+            cause = self._access.redact(str(error)) or type(error).__name__
+            problem = f"no server answers at {url} ({cause}); start it, or correct model.base_url"
+            raise _FailedError(problem, ModelNotFoundError) from None
+        except MalformedAnswerError as error:
+            raise _FailedError(f"{url} answered {error}", ModelError, is_paid=True) from None
+        except httpx.HTTPError as error:
+            raise _FailedError(f"{url} did not answer ({type(error).__name__})", ModelNotFoundError) from None
+        if response.status_code >= 300:
+            self._refuse(response, body, "logprobs" in payload)
+        try:
+            return read_answer(self._access.clean(body))
+        except MalformedAnswerError as error:
+            raise _FailedError(f"{url} answered {self._access.redact(str(error))}", ModelError, is_paid=True) from None
+
+    def _refuse(self, response: httpx.Response, body: bytes, has_logprobs: bool) -> None:
+        """Raise what a status of 300 or more means."""
+        status, url = response.status_code, self._access.base_url
+        message = self._access.redact(_error_message(body) or response.reason_phrase)[:300]
+        wait = _retry_after(response.headers)
+        if status < 400:
+            raise ModelError(f"{url} redirects to {self._access.redact(response.headers.get('location', 'nowhere'))!r}; correct model.base_url")
+        if status == 402 or (status in (403, 429) and wait is None and _USED_UP.search(message)):
+            raise ModelError(f"{url} will not answer any more ({status}: {message}); see to the account, then run the same command again")
+        if status == 403 and has_logprobs:
+            raise RejectedError(f"{url} refused logprobs ({status}: {message})")
+        if status in (401, 403):
+            raise ModelError(f"{url} refused the key ({status}: {message}); set the variable that model.api_key_env names")
+        if status == 404:
+            advice = "an adapter that `grasper align` made is served as docs/models.md says"
+            raise ModelNotFoundError(f"{url} knows no model '{self._model}' or no chat completions (404: {message}); {advice}")
+        is_final = response.headers.get("x-should-retry") == "false" or (status == 500 and _TEMPLATE.search(message))
+        if status in REPEATED and not is_final:
+            raise _FailedError(f"the server {url} said {status} ({message})", ModelError, wait=wait)
+        raise RejectedError(f"{url} rejected the request ({status}: {message})")
+
+
+async def _body(response: httpx.Response) -> bytes:
+    """The content, unpacked, of at most `MAX_ANSWER_BYTES`.
+
+    Raises:
+        MalformedAnswerError: It is longer, or packed in a way that was not asked for.
+    """
+    raw = bytearray()
+    async for chunk in response.aiter_raw():
+        raw += chunk
+        if len(raw) > MAX_ANSWER_BYTES:
+            raise MalformedAnswerError(f"with more than {MAX_ANSWER_BYTES >> 20} MiB")
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding in ("gzip", "deflate", "x-gzip"):
+        unpacked = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+        try:
+            content = unpacked.decompress(bytes(raw), MAX_ANSWER_BYTES + 1)
+        except zlib.error:
+            raise MalformedAnswerError("with a damaged gzip stream") from None
+        if not unpacked.eof:
+            what = f"more than {MAX_ANSWER_BYTES >> 20} MiB when unpacked" if len(content) > MAX_ANSWER_BYTES else "a gzip stream that is cut off"
+            raise MalformedAnswerError(f"with {what}")
+        return content
+    if encoding not in ("identity", ""):
+        raise MalformedAnswerError(f"in the encoding {encoding[:20]!r}, which was not asked for")
+    return bytes(raw)
+
+
+def _spent(answer: Answer, expected: Spending, price: tuple[float, float]) -> Spending:
+    """What an answer cost; where the server does not tell, what was expected."""
+    tokens_in = expected.tokens_in if answer.tokens_in is None else answer.tokens_in
+    tokens_out = expected.tokens_out if answer.tokens_out is None else answer.tokens_out
+    return Spending(1, tokens_in, tokens_out, tokens_in * price[0] + tokens_out * price[1])
+
+
+def _error_message(body: bytes) -> str:
+    """What the server says about an error, on one line."""
+    try:
+        content = read_body(body)
+    except MalformedAnswerError:
+        text = body[:2000].decode("utf-8", "replace")
+    else:
+        error = content.get("error", content.get("detail", content)) if isinstance(content, dict) else content
+        details = [str(error[name]) for name in ("code", "message") if error.get(name)] if isinstance(error, dict) else []
+        text = ": ".join(details) or str(error)[:2000]
+    return " ".join(text.encode("utf-8", "replace").decode().split())
+
+
+def _retry_after(headers: httpx.Headers) -> float | None:
+    """Seconds that a busy server asks to wait, told as seconds, milliseconds or a date; None where it does not say, or nothing that makes sense."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers[name]) * unit
+        except (KeyError, ValueError):
+            continue
+        return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    try:
+        return max(parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time(), 0.0)
+    except (KeyError, ValueError, TypeError):
+        return None

@@ -1,0 +1,106 @@
+"""Addresses, logins and keys."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from servers import chat, serving
+
+from grasper.config import Config, ModelConfig, load_config
+from grasper.errors import ConfigError
+from grasper.models import login, open_model
+from grasper.models.base import Message, Prompt
+from grasper.models.endpoint import EndpointModel
+from grasper.models.endpoint.access import make_access
+from grasper.pipeline import dump_config
+
+KEY = "sk-proj-1234567890abcdefghijklmn"
+
+
+@pytest.fixture(autouse=True)
+def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login, "_remembered", {})
+    monkeypatch.delenv("GRASPER_LOGIN", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("address", "plain", "known"),
+    [
+        ("http://ann:word@host:8000/v1", "http://host:8000/v1", ("ann", "word")),
+        ("https://ann:w@r/d#?@host/v1", "https://host/v1", ("ann", "w@r/d#?")),
+        ("https://ann:w%40rd@host/v1", "https://host/v1", ("ann", "w@rd")),
+        ("https://token@host/v1", "https://host/v1", ("token", "")),
+        ("https://host/v1", "https://host/v1", None),
+    ],
+)
+def test_a_login_leaves_the_address_at_once(address: str, plain: str, known: tuple[str, str] | None) -> None:
+    """Whatever it holds; a configuration that is written down and read again still finds it in this process."""
+    config = load_config(None, ["model.kind=endpoint"], model={"kind": "endpoint", "base_url": address})
+    assert config.model.base_url == plain
+    assert Config.model_validate_json(config.model_dump_json()).model.base_url == plain
+    assert login.login_of(plain) == known
+    for secret in known or ():
+        assert not secret or f"{secret}@" not in dump_config(config) + repr(config)
+
+
+def test_a_login_of_the_environment_comes_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRASPER_LOGIN", "bob:other:word")
+    assert login.login_of("http://host/v1") == ("bob", "other:word")
+    login.without_login("http://ann:word@host/v1")
+    assert login.login_of("http://host/v1") == ("ann", "word")
+
+
+def test_a_key_goes_before_a_login() -> None:
+    access = make_access("http://ann:word-of-ann@host/v1", KEY)
+    assert access.headers == {"Authorization": f"Bearer {KEY}"}
+    assert access.base_url == "http://host/v1"
+    assert KEY not in repr(access)
+
+
+@pytest.mark.parametrize("address", ["http://host:port/v1", "http://host:99999/v1", "http://", "http://[::1/v1", "host/v1", "ftp://host"])
+def test_an_address_that_is_none(address: str) -> None:
+    with pytest.raises(ConfigError, match="expected an address such as"):
+        make_access(address)
+
+
+def test_a_key_in_the_address_is_refused_and_not_shown() -> None:
+    with pytest.raises(ConfigError, match="keys belong in MY_KEY") as caught:
+        make_access(f"http://host/v1?api_key={KEY}", key_name="MY_KEY")
+    assert KEY not in str(caught.value)
+
+
+def test_redacts_whole_and_partial_secrets() -> None:
+    """A quoted part is hidden with the word around it; what has nothing to do with a secret stays."""
+    access = make_access("http://host/v1", KEY)
+    assert access.redact(f"Bad key {KEY}, see https://host/help?key={KEY}") == "Bad key ***, see https://host/help?key=***"
+    assert access.redact(f"Bad key '{KEY[:7]}***{KEY[-2:]}'") == "Bad key '***'"
+    assert access.redact("Bad request: n must be 1") == "Bad request: n must be 1"
+    assert make_access("http://host/v1", "x").redact("explain x") == "explain x"
+
+
+def test_methods_share_what_was_found_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Equal settings open the same model, another key or cache another."""
+    monkeypatch.setenv("GRASPER_CACHE", str(tmp_path))
+    config = ModelConfig(kind="endpoint", name="tiny", base_url="http://host/v1", api_key_env="SOME_KEY")
+    assert open_model(config) is open_model(config.model_copy())
+    first = open_model(config)
+    monkeypatch.setenv("SOME_KEY", "abc")
+    assert open_model(config) is not first
+
+
+def test_threads_get_the_same_as_one_after_another(tmp_path: Path) -> None:
+    """Eight threads with one model; every answer belongs to its prompt."""
+    with serving(lambda body, number: chat(f"{body['messages'][0]['content']} {body['seed']}")) as server:
+        prompts = [[Prompt((Message("user", f"{thread}-{number}"),)) for number in range(5)] for thread in range(8)]
+        alone = [EndpointModel("tiny", server.url, cache_dir=tmp_path / "a").generate(some, seed=3) for some in prompts]
+        model, barrier = EndpointModel("tiny", server.url, cache_dir=tmp_path / "b"), threading.Barrier(8)
+
+        def ask(some: list[Prompt]) -> object:
+            barrier.wait(10)
+            return model.generate(some, seed=3)
+
+        with ThreadPoolExecutor(8) as threads:
+            assert list(threads.map(ask, prompts)) == alone

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from grasper.models.base import Completion
+from grasper.models.decoding import Continuation
+from grasper.models.local import LocalModel
+from grasper.models.thoughts import ends_in_thought, split_thoughts
+
+
+@pytest.mark.parametrize(
+    ("completion", "text", "thought"),
+    [
+        ("<think>On a scale 1 to 5 this is a 2.</think>4", "4", "On a scale 1 to 5 this is a 2."),
+        ("<think>\nfirst\n</think>\n\nText: Lovely.", "Text: Lovely.", "first"),
+        ("<Thinking>a</Thinking><reasoning>b</reasoning>Title: x", "Title: x", "a\nb"),
+        ("[THINK]mm[/THINK]4", "4", "mm"),
+        ("◁think▷mm◁/think▷4", "4", "mm"),
+        ("<seed:think>mm</seed:think>4", "4", "mm"),
+        ("<|begin_of_thought|>mm<|end_of_thought|>4", "4", "mm"),
+        ("<|channel|>analysis<|message|>mm<|end|><|start|>assistant<|channel|>final<|message|>4<|return|>", "4", "mm<|end|><|start|>assistant"),
+        ("the template opened it</think> 4", " 4", "the template opened it"),
+        ("<think>a</think>Text: one <think>b</think>two", "Text: one two", "a\nb"),
+        ("<think></think>4", "4", ""),
+        ("<think>a</think>Text: I was like <thinking> for days", "Text: I was like <thinking> for days", "a"),
+    ],
+)
+def test_thoughts_are_taken_off(completion: str, text: str, thought: str) -> None:
+    """Whatever the marks: the answer alone is left."""
+    spoken = split_thoughts(completion)
+    assert (spoken.text, spoken.thought, spoken.is_cut) == (text, thought, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Text: Lovely place.\n  Rating: 4", "", "We <think it is> fine, [think] about it", "a < b, and I was like <thinking> about it for days"],
+)
+def test_texts_without_thoughts_stay_as_they_are(text: str) -> None:
+    assert split_thoughts(text) == (text, "", 0, False)
+
+
+@pytest.mark.parametrize(("completion", "is_open"), [("<think>The user wants 5 sta", False), ("  <think>", False), ("so it goes on", True)])
+def test_a_thought_that_is_cut_off_is_no_answer(completion: str, is_open: bool) -> None:
+    """The token limit ended it; nothing of it is a review."""
+    spoken = split_thoughts(completion, is_open=is_open)
+    assert (spoken.text, spoken.is_cut) == ("", True)
+
+
+def test_where_the_answer_begins() -> None:
+    completion = "<think>1 or 2?</think>\n\nRating: 4"
+    assert completion[split_thoughts(completion).start :] == "\n\nRating: 4"
+
+
+def test_prompts_that_open_a_thought() -> None:
+    assert ends_in_thought("<|assistant|>\n<think>\n")
+    assert not ends_in_thought("<|assistant|>\n<think>\n\n</think>\n\n")
+    assert not ends_in_thought("a review that says <think> and goes on with the question itself")
+
+
+def test_takes_linear_time() -> None:
+    """Marks without end, in any number."""
+    for piece in ("<think>", "</think>", "<" * 8, "<a:" * 3, "<|channel|>analysis", "a<think></think>", "a</think>"):
+        started = time.process_time()
+        split_thoughts(piece * (400_000 // len(piece)))
+        assert time.process_time() - started < 1.5
+
+
+def test_local_models_take_thoughts_off_as_well(tiny: LocalModel) -> None:
+    """Also where the prompt opens the thought; the tokens are counted in full."""
+
+    def complete(prompt: str, answer: str) -> Completion:
+        tokens = tiny.encode_text(answer)
+        return tiny._complete(tiny.encode_text(prompt), Continuation(tokens, len(tokens), is_ended=True, logprob=-1.0))
+
+    closed = complete("Rate it.", "<think>1 to 5</think>4")
+    assert (closed.text, closed.tokens_out) == ("4", len(tiny.encode_text("<think>1 to 5</think>4")))
+    assert complete("Rate it.<think>", "1 to 5").text == ""
+    assert complete("Rate it.<think>", "1 to 5</think>4").text == "4"
+    assert complete("Rate it.", "1 to 5").text == "1 to 5"
