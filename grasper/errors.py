@@ -66,6 +66,10 @@ class AdapterError(GrasperError, ValueError):
     """An adapter that does not belong to the base model, or is damaged."""
 
 
+class CheckpointError(GrasperError, OSError):
+    """A checkpoint of a training that cannot be written."""
+
+
 class PromptTooLongError(GrasperError, ValueError):
     """Instructions that do not fit the context even without any review."""
 

@@ -26,7 +26,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from grasper.align.sft import TrainingSequence, finetune
 from grasper.config import AlignConfig
 from grasper.models.local import LocalModel
-from grasper.models.weights import NANO_DIR
+from grasper.models.locate import NANO_DIR
 from grasper.runs import commit, versions, write_json
 
 OUT = Path(__file__).parents[1] / "results" / "bench" / "sft_load.json"

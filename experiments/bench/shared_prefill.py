@@ -24,7 +24,8 @@ from grasper.align.pairs import make_pairs
 from grasper.config import load_config
 from grasper.desk import Desk
 from grasper.methods import get_method
-from grasper.models.decoding import Row, decode
+from grasper.models.continuation import Row
+from grasper.models.decoding import decode
 from grasper.models.local import LocalModel
 from grasper.models.sampling import Sampling
 from grasper.prepare import build_tables

@@ -4,41 +4,38 @@ The loss is the token NLL over the concatenation [Z*; t] with the prompt masked.
 
 - Eq. (9) as printed holds only t. Here a weight on the tokens of Z* covers both readings: 1 trains path and text jointly, 0 is the printed equation.
 - A sequence may carry a weight of its own: REST-PG's M-step weights by reward (Sec. 3.3 there).
-
-Several processes: `torchrun --nproc_per_node 2 -m grasper.align.sft JOB_DIR` trains on a job that `write_job` has prepared.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import shutil
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors import SafetensorError
+from peft import LoraConfig, PeftModel
 from transformers import PrinterCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
+from grasper.align.checkpoints import newest_whole
 from grasper.align.trainer import ShowProgress, WeightedTrainer, collate, save_adapter
-from grasper.config import AlignConfig, ModelConfig, PromptConfig
-from grasper.errors import AdapterError, ConfigError, ModelError
+from grasper.config import AlignConfig, PromptConfig
+from grasper.errors import ConfigError
 from grasper.models.base import Prompt
-from grasper.models.weights import without_future_warnings
-from grasper.runs import atomic_path, read_json, read_jsonl, write_json, write_text
+from grasper.models.local import without_surrogates
+from grasper.runs import write_text
 
 if TYPE_CHECKING:
     from grasper.models.local import LocalModel
     from grasper.reason.traces import TrainingPair
 
 METRICS_FILE = "metrics.jsonl"
+LOGGED_STEPS = 5
+"""A logged loss is the mean of so many steps. Checkpoints fall on the ends of such spans, so that a resumed training logs what a whole one does."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +65,9 @@ def make_sequence(
     """
     prompt_ids = model.encode(prompt)
     head = f"{path}\n" if path else ""
-    encoded = model.tokenizer(head + answer, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True)
-    token_weights = [path_weight * weight if end <= len(head) else weight for _, end in encoded["offset_mapping"]]
-    ids = [*prompt_ids, *encoded["input_ids"], model.tokenizer.eos_token_id]
+    answer_ids, spans = model.backbone.encode_plain(without_surrogates(head + answer))
+    token_weights = [path_weight * weight if end <= len(head) else weight for _, end in spans]
+    ids = [*prompt_ids, *answer_ids, model.tokenizer.eos_token_id]
     weights = [*([0.0] * len(prompt_ids)), *token_weights, weight]
     return TrainingSequence(ids[: model.context_tokens], weights[: model.context_tokens], task)
 
@@ -107,11 +104,12 @@ def finetune(
 ) -> dict[str, Any]:
     """Train a LoRA adapter into `out_dir/adapter` and log losses to `out_dir/metrics.jsonl`; resumes from `out_dir/checkpoints`.
 
-    The base model is left as it was. Returns counts: sequences, tokens, steps, losses, processes.
+    The base model is left as it was, and other threads wait for it. Returns counts: sequences, tokens, steps, losses.
 
     Raises:
         ConfigError: No training sequence, or target modules that the model lacks.
         ModelError: The loss is not a finite number.
+        CheckpointError: A checkpoint cannot be written.
     """
     if not any(any(sequence.weights) for sequence in train):
         raise ConfigError("no training pair is left to align on; lower align.reward_threshold, or raise align.num_pairs or align.num_samples")
@@ -128,12 +126,11 @@ def finetune(
         warmup_steps=0.1,
         bf16=on_gpu and torch.cuda.is_bf16_supported(),
         use_cpu=not on_gpu,
-        logging_steps=5,
+        logging_steps=LOGGED_STEPS,
         logging_first_step=True,
         eval_strategy="epoch" if evaluation else "no",
         save_strategy="steps",
-        save_steps=max(1, min(50, math.ceil(len(train) / config.batch_size) // 2)),
-        save_total_limit=2,
+        save_steps=LOGGED_STEPS * max(1, min(10, len(train) // config.batch_size // (2 * LOGGED_STEPS))),
         remove_unused_columns=False,
         label_names=[],
         dataloader_pin_memory=on_gpu,
@@ -149,12 +146,7 @@ def finetune(
         target_modules=list(config.target_modules),
         task_type="CAUSAL_LM",
     )
-    with preserved_random_state(seed):
-        try:
-            with without_future_warnings():
-                peft_model = get_peft_model(model.model, lora)
-        except ValueError as error:
-            raise ConfigError(f"align.target_modules {list(config.target_modules)} do not fit {model.name}: {error}") from None
+    with preserved_random_state(seed), model.backbone.training(lora) as peft_model:
         if on_gpu:
             peft_model.gradient_checkpointing_enable()
         pad_id = model.tokenizer.pad_token_id if model.tokenizer.pad_token_id is not None else model.tokenizer.eos_token_id
@@ -168,16 +160,16 @@ def finetune(
             callbacks=[ShowProgress()],
         )
         trainer.remove_callback(PrinterCallback)
-        checkpoint = get_last_checkpoint(str(checkpoint_dir)) if checkpoint_dir.is_dir() else None
         try:
-            _train(trainer, checkpoint)
-            if trainer.is_world_process_zero():
-                _save(peft_model, trainer.state.log_history, out_dir, name=model.name)
+            checkpoint = newest_whole(checkpoint_dir)
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            evaluated = [entry["step"] for entry in trainer.state.log_history if "eval_loss" in entry]
+            if trainer.eval_dataset is not None and trainer.state.global_step not in evaluated:
+                trainer.evaluate()  # a run that was killed after its last checkpoint
+            _save(peft_model, trainer.state.log_history, out_dir)
         finally:
-            peft_model.unload()
             if on_gpu:
                 model.model.gradient_checkpointing_disable()
-            model.model.eval()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     evaluations = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
     return {
@@ -187,36 +179,17 @@ def finetune(
         "first_loss": losses[0] if losses else None,
         "last_loss": losses[-1] if losses else None,
         "eval_loss": evaluations[-1] if evaluations else None,
-        "num_processes": arguments.world_size,
     }
-
-
-def _train(trainer: WeightedTrainer, checkpoint: str | None) -> None:
-    """Train from a checkpoint, or from the start.
-
-    Raises:
-        AdapterError: The checkpoint cannot be read.
-    """
-    try:
-        trainer.train(resume_from_checkpoint=checkpoint)
-    except (OSError, EOFError, RuntimeError, SafetensorError) as error:
-        if checkpoint is None or isinstance(error, ModelError):
-            raise
-        raise AdapterError(f"{checkpoint} is damaged ({type(error).__name__}: {error}); delete it and run the stage again") from None
-    evaluated = [entry["step"] for entry in trainer.state.log_history if "eval_loss" in entry]
-    if trainer.eval_dataset is not None and trainer.state.global_step not in evaluated:
-        trainer.evaluate()  # a run that was killed after its last checkpoint
 
 
 def _rows(sequences: Sequence[TrainingSequence]) -> list[dict[str, Any]]:
     return [{"input_ids": sequence.ids, "weights": sequence.weights} for sequence in sequences]
 
 
-def _save(peft_model: PeftModel, history: list[dict[str, Any]], out_dir: Path, *, name: str) -> None:
+def _save(peft_model: PeftModel, history: list[dict[str, Any]], out_dir: Path) -> None:
     """The adapter as safetensors, complete or not at all, and the log of the training."""
     part = out_dir / "adapter.part"
-    peft_model.peft_config["default"].base_model_name_or_path = name
-    save_adapter(peft_model, str(part))
+    save_adapter(peft_model, part)
     (part / "README.md").unlink(missing_ok=True)
     replace_folder(part, out_dir / "adapter")
     write_text(out_dir / METRICS_FILE, "".join(json.dumps(entry) + "\n" for entry in history))
@@ -244,34 +217,3 @@ def preserved_random_state(seed: int) -> Iterator[None]:
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)
-
-
-def write_job(
-    job_dir: Path, model: ModelConfig, config: AlignConfig, train: Sequence[TrainingSequence], evaluation: Sequence[TrainingSequence], *, seed: int
-) -> None:
-    """Prepare a job for several processes: everything that `finetune` needs, in plain files."""
-    job_dir.mkdir(parents=True, exist_ok=True)
-    for name, sequences in (("train", train), ("evaluation", evaluation)):
-        with atomic_path(job_dir / f"{name}.jsonl") as path:
-            path.write_text("".join(json.dumps(asdict(sequence)) + "\n" for sequence in sequences), encoding="utf-8")
-    write_json(job_dir / "job.json", {"model": model.model_dump(mode="json"), "align": config.model_dump(mode="json"), "seed": seed})
-
-
-def run_job(job_dir: Path) -> dict[str, Any]:
-    """Train the job in `job_dir`; under torchrun every process takes its share."""
-    from grasper.models import open_model
-
-    job = read_json(job_dir / "job.json")
-    train, evaluation = ([TrainingSequence(**row) for row in read_jsonl(job_dir / f"{name}.jsonl")] for name in ("train", "evaluation"))
-    model = open_model(ModelConfig(**job["model"]))
-    counts = finetune(model, train, evaluation, AlignConfig(**job["align"]), job_dir, seed=job["seed"])  # type: ignore[arg-type]
-    write_json(job_dir / f"counts-{_rank()}.json", counts)
-    return counts
-
-
-def _rank() -> int:
-    return torch.distributed.get_rank() if torch.distributed.is_available() and torch.distributed.is_initialized() else 0
-
-
-if __name__ == "__main__":
-    run_job(Path(sys.argv[1]))

@@ -5,19 +5,27 @@ Sequences are padded on the left, so that all completions end in the same column
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from grasper.errors import ModelError
+from grasper.align.checkpoints import PART, publish
+from grasper.errors import CheckpointError, ModelError
+from grasper.models.adapters import CONFIG_FILE
+from grasper.models.backbone import TRAINED
+from grasper.models.decoding import BLOCK
+from grasper.models.locate import first_line
 from grasper.progress import Progress
-from grasper.runs import derive_seed
+from grasper.runs import derive_seed, read_json, write_json
 
 
 def summed_nll(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -37,8 +45,8 @@ def summed_nll(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
 
 
 def collate(batch: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
-    """Left-padded tensors `[batch, length]`: `input_ids`, `attention_mask`, `position_ids`, `weights`."""
-    length = max(len(row["input_ids"]) for row in batch)
+    """Left-padded tensors `[batch, length]`, of few lengths: `input_ids`, `attention_mask`, `position_ids`, `weights`."""
+    length = -(-max(len(row["input_ids"]) for row in batch) // BLOCK) * BLOCK
     input_ids = torch.full((len(batch), length), pad_id)
     mask = torch.zeros((len(batch), length), dtype=torch.long)
     weights = torch.zeros((len(batch), length))
@@ -78,16 +86,37 @@ class WeightedTrainer(Trainer):
         with torch.no_grad():
             return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
 
+    def _get_output_dir(self, trial: Any = None) -> str:
+        return str(Path(str(self.args.output_dir)) / PART)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any = None) -> None:
+        """The library writes it out of sight; then it takes its place."""
+        part = Path(self._get_output_dir())
+        written = part / f"checkpoint-{self.state.global_step}"
+        try:
+            super()._save_checkpoint(model, trial)
+            publish(written, part.parent / written.name)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            if isinstance(error, ModelError):
+                raise
+            problem = f"a checkpoint could not be written to {part.parent} ({first_line(error)})"
+            raise CheckpointError(f"{problem}; make room and run the stage again") from None
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        save_adapter(self.model, str(output_dir or self.args.output_dir))
+        save_adapter(self.model, Path(output_dir or str(self.args.output_dir)))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return self._order
 
 
-def save_adapter(model: Any, folder: str) -> None:
-    """The adapter of a peft model as safetensors, without asking the Hub for the vocabulary of its base."""
-    model.save_pretrained(folder, save_embedding_layers=False)
+def save_adapter(model: Any, folder: Path) -> None:
+    """The trained adapter of a peft model as safetensors, without asking the Hub for the vocabulary of its base; equal ones give equal files."""
+    model.save_pretrained(str(folder), save_embedding_layers=False, selected_adapters=[TRAINED])
+    settings = read_json(folder / CONFIG_FILE)
+    modules = settings["target_modules"]  # a set, whose order differs between processes
+    write_json(folder / CONFIG_FILE, dict(sorted(settings.items())) | {"target_modules": sorted(modules) if isinstance(modules, list) else modules})
 
 
 class LengthGroups(Sampler[int]):

@@ -4,47 +4,34 @@ What differs from the library's own `generate`:
 - Samples of the same prompt share one prefill, and its keys and values in memory; the library repeats the prompt before the prefill.
 - Rows that have ended leave the batch at once, so a long answer does not make the short ones wait.
 - Keys and values are written into room reserved beforehand instead of being copied at every step.
-- Each row draws from a random stream of its own, so its sample does not depend on what else is in the batch (but for rounding).
+- Each row draws from a random stream of its own, so its sample does not depend on what else is in the batch but for rounding. On processors with
+  bfloat16 and plain attention (`prefix.can_share_prefix`) not even for that: each prompt is read alone, lengths are multiples of `BLOCK`, and then
+  every product gives a row the same bits whatever stands beside it.
+
+Networks whose layers keep a state of their own instead of keys and values go through the library's `generate`, with this module's sampling.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from grasper.models.prefix import SharedPrefixCache, can_share_prefix, prefix_attention
+from grasper.models.continuation import Continuation, Row, cut_at_end, random_numbers
+from grasper.models.library import generate_with_library, keeps_keys_only
+from grasper.models.prefix import SharedPrefixCache, attend_to_shared_prefixes, can_share_prefix
 from grasper.models.sampling import Sampling, choose, without_repeats
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One answer to be written: the number of its prompt in the batch, the seed of its random stream, and its most tokens."""
-
-    prompt: int
-    seed: int
-    max_new_tokens: int
+BLOCK = 32
+"""Prompts are padded to multiples of so many tokens: sums over them then keep their order, and few shapes occur that kernels are made for."""
 
 
-@dataclass(slots=True)
-class Continuation:
-    """The tokens of one answer without the end token, how many were generated, whether an end token came, and their log-probability.
-
-    The log-probability is in nats, of the model's own distribution (temperature 1, no nucleus), the end token included.
-    """
-
-    tokens: list[int]
-    num_generated: int
-    is_ended: bool
-    logprob: float
-
-
-def pad(sequences: Sequence[Sequence[int]], pad_id: int, device: torch.device, *, in_front: bool) -> tuple[Tensor, Tensor]:
+def pad(sequences: Sequence[Sequence[int]], pad_id: int, device: torch.device, *, in_front: bool, multiple: int = 1) -> tuple[Tensor, Tensor]:
     """Token ids and attention mask, both `[rows, longest]`, with the padding in front or behind."""
-    longest = max(map(len, sequences))
+    longest = -(-max(map(len, sequences)) // multiple) * multiple
     ids = torch.full((len(sequences), longest), pad_id)
     mask = torch.zeros_like(ids)
     for row, sequence in enumerate(sequences):
@@ -62,16 +49,44 @@ def prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]], *, pad_id:
     Returns:
         The filled cache, the attention mask `[prompts, longest]`, and the logits of the first new token `[prompts, vocabulary]`, float32.
     """
-    cache = DynamicCache(config=model.config)
     if can_share_prefix(model):
-        ids, mask = pad(prompts, pad_id, model.device, in_front=False)
-        last = mask.sum(-1, keepdim=True) - 1
-        output = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=last)
-    else:
-        ids, mask = pad(prompts, pad_id, model.device, in_front=True)
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        output = model(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        ids, mask = pad(prompts, pad_id, model.device, in_front=False, multiple=BLOCK)
+        cache, last = (_read_one_by_one if model.device.type == "cpu" else _read_together)(model, ids, mask)
+        return cache, mask, model.get_output_embeddings()(last).float()
+    ids, mask = pad(prompts, pad_id, model.device, in_front=True)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    cache = DynamicCache(config=model.config)
+    output = model(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
     return cache, mask, output.logits[:, -1].float()
+
+
+def _read_together(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> tuple[DynamicCache, Tensor]:
+    """The cache of all prompts and the hidden state of each one's last token, `[prompts, hidden_size]`."""
+    cache = DynamicCache(config=model.config)
+    hidden = model.base_model(input_ids=ids, past_key_values=cache, use_cache=True).last_hidden_state
+    return cache, hidden[torch.arange(len(ids), device=ids.device), mask.sum(-1) - 1]
+
+
+def _read_one_by_one(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> tuple[DynamicCache, Tensor]:
+    """The same, each prompt alone: processors are no slower at it, nothing is read for padding, and no prompt changes another's rounding."""
+    together: list[tuple[Tensor, Tensor]] = []
+    last = []
+    for row, length in enumerate(mask.sum(-1).tolist()):
+        cache = DynamicCache(config=model.config)
+        padded = -(-length // BLOCK) * BLOCK
+        hidden = model.base_model(input_ids=ids[row : row + 1, :padded], past_key_values=cache, use_cache=True).last_hidden_state
+        last.append(hidden[0, length - 1])
+        for number, layer in enumerate(cache.layers):
+            filled = cast(tuple[Tensor, Tensor], (layer.keys, layer.values))  # type: ignore[union-attr]  # plain attention has both
+            if row == 0:
+                shape = (len(ids), filled[0].shape[1], ids.shape[1], filled[0].shape[3])
+                together.append((ids.new_zeros(shape, dtype=model.dtype), ids.new_zeros(shape, dtype=model.dtype)))
+            for all_rows, own in zip(together[number], filled, strict=True):
+                all_rows[row, :, :length] = own[0, :, :length]
+    cache = DynamicCache(config=model.config)
+    for number, (keys, values) in enumerate(together):
+        cache.update(keys, values, number)
+    return cache, torch.stack(last)
 
 
 @torch.inference_mode()
@@ -94,17 +109,17 @@ def decode(
         end_ids: Tokens that end an answer.
         pad_id: Token that fills up shorter prompts; no other token sees it.
     """
+    if not keeps_keys_only(model):
+        return generate_with_library(model, prompts, rows, sampling, end_ids=end_ids, pad_id=pad_id)
     room = max(row.max_new_tokens for row in rows)
     cache, mask, logits = prefill(model, prompts, pad_id=pad_id)
     owners = torch.tensor([row.prompt for row in rows], device=model.device)
-    draws = torch.stack([torch.rand(room, generator=torch.Generator().manual_seed(row.seed)) for row in rows]).to(model.device)
+    draws = random_numbers(rows, room).to(model.device)
     limits = torch.tensor([row.max_new_tokens for row in rows], device=model.device)
     if can_share_prefix(model):
         shared = SharedPrefixCache(cache, mask, owners, room=room)
         del cache
-        with prefix_attention(model):
-            step = _SharedStep(model, shared, mask.sum(-1)[owners])
-            return _run(step, logits[owners], draws, limits, sampling, end_ids)
+        return _run(_SharedStep(model, shared, mask.sum(-1)[owners]), logits[owners], draws, limits, sampling, end_ids)
     cache.batch_select_indices(owners)
     return _run(_PlainStep(model, cache, mask[owners]), logits[owners], draws, limits, sampling, end_ids)
 
@@ -114,6 +129,7 @@ class _SharedStep:
 
     def __init__(self, model: PreTrainedModel, cache: SharedPrefixCache, lengths: Tensor) -> None:
         self._model, self._cache, self._lengths = model, cache, lengths
+        attend_to_shared_prefixes(model)
         self._no_mask = torch.zeros((1, 1, 1, 1), dtype=model.dtype, device=model.device)  # four dimensions: transformers builds none
 
     def __call__(self, tokens: Tensor, kept: Tensor | None, step: int) -> Tensor:
@@ -173,10 +189,4 @@ def _run(
             if not len(running):
                 break
         logits = advance(tokens, kept, step)[:, -1].float()
-    return [_continuation(tokens, end_ids, logprob) for tokens, logprob in zip(written.tolist(), logprobs.tolist(), strict=True)]
-
-
-def _continuation(written: list[int], end_ids: frozenset[int], logprob: float) -> Continuation:
-    tokens = [token for token in written if token >= 0]
-    is_ended = bool(tokens) and tokens[-1] in end_ids
-    return Continuation(tokens[:-1] if is_ended else tokens, num_generated=len(tokens), is_ended=is_ended, logprob=logprob)
+    return [cut_at_end(tokens, end_ids, logprob) for tokens, logprob in zip(written.tolist(), logprobs.tolist(), strict=True)]

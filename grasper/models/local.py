@@ -5,21 +5,25 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from contextlib import AbstractContextManager
+from copy import copy
 from pathlib import Path
 
 import jinja2
 import numpy as np
 import torch
-from transformers import AddedToken
+from transformers import AddedToken, PreTrainedModel, PreTrainedTokenizerBase
 
 from grasper.errors import ModelError, PromptTooLongError
+from grasper.models.adapters import find_adapter
+from grasper.models.backbone import Backbone
 from grasper.models.base import Completion, Message, Prompt, prompt_seeds
-from grasper.models.decoding import Continuation, Row, decode, prefill
+from grasper.models.continuation import Continuation, Row
+from grasper.models.decoding import decode, prefill
+from grasper.models.library import keeps_keys_only
 from grasper.models.sampling import Sampling
 from grasper.models.thoughts import ends_in_thought, split_thoughts
-from grasper.models.weights import choose_device, choose_dtype, find_weights, load_adapter, load_model, load_tokenizer
-from grasper.runs import derive_seed, fingerprint_file
+from grasper.runs import derive_seed
 
 logger = logging.getLogger(__name__)
 
@@ -27,19 +31,26 @@ FALLBACK_CONTEXT_TOKENS = 2048
 """Context length of a model whose configuration names none."""
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 class LocalModel:
-    """A language model in this process.
+    """A language model in this process: a network, which many may share, with or without an adapter.
+
+    Threads may ask at the same time; each gets the texts that it would get alone.
 
     Args:
         name: `nano`, a folder, or a Hub id.
-        adapter: Folder of a LoRA adapter, merged into the weights.
+        adapter: Folder of a LoRA adapter.
         device: `auto`, `cpu`, `cuda`, `cuda:1` …
         batch_tokens: Most tokens, padding and answers included, that are in memory at once.
         context_tokens: Longest prompt plus answer; None takes what the model was made for.
         no_repeat_tokens: No answer holds the same run of so many tokens twice; 0 allows it.
         dtype: Number format of the weights; None takes the one that is fast on the device.
+        backbone: A network that is in memory already; `name`, `device` and `dtype` are then its own.
 
     Raises:
+        ConfigError: This machine has no such device.
         ModelNotFoundError: The model is neither on disk nor reachable, or cannot be read.
         AdapterError: The adapter belongs to another model or is damaged.
     """
@@ -56,57 +67,63 @@ class LocalModel:
         context_tokens: int | None = None,
         no_repeat_tokens: int = 0,
         dtype: torch.dtype | None = None,
+        backbone: Backbone | None = None,
     ) -> None:
-        self._source = name
-        self.no_repeat_tokens = no_repeat_tokens
-        folder, self.name = find_weights(name)
-        self.device = choose_device(device)
-        self.batch_tokens = batch_tokens
-        self.tokenizer = load_tokenizer(folder, self.name)
-        self.model = load_model(folder, self.name, device=self.device, dtype=dtype or choose_dtype(self.device))
-        if adapter is not None:
-            self.model = load_adapter(self.model, adapter)
-            self.name += f"+{fingerprint_file(adapter / 'adapter_model.safetensors')}"
+        self.backbone = backbone or Backbone(name, device=device, dtype=dtype)
+        self.batch_tokens, self.no_repeat_tokens = batch_tokens, no_repeat_tokens
+        self._adapter = find_adapter(adapter) if adapter is not None else None
+        if self._adapter is not None:
+            self.backbone.load(self._adapter)
+        self.name = self.backbone.name + (f"+{self._adapter.fingerprint}" if self._adapter else "")
         limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or FALLBACK_CONTEXT_TOKENS
         self.context_tokens = min(context_tokens or limit, limit)
         self._check_prompt_version()
         self._added_token = _added_token_pattern(self.tokenizer.added_tokens_decoder.values())
-        self.count_tokens = lru_cache(maxsize=65536)(self._count_tokens)  # type: ignore[method-assign]
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The network itself, with whatever adapter it wears at the moment; see `network`."""
+        return self.backbone.model
+
+    def network(self) -> AbstractContextManager[PreTrainedModel]:
+        """The network with this model's adapter, for the calling thread alone while the block runs."""
+        return self.backbone.wearing(self._adapter)
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return self.backbone.tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        return self.backbone.device
 
     def with_adapter(self, adapter: Path) -> LocalModel:
-        """A second model of the same kind with a LoRA adapter merged in; this one stays as it is."""
-        return LocalModel(
-            self._source,
-            adapter=adapter,
-            device=str(self.device),
-            batch_tokens=self.batch_tokens,
-            context_tokens=self.context_tokens,
-            no_repeat_tokens=self.no_repeat_tokens,
-            dtype=self.model.dtype,
-        )
+        """The same network with this LoRA adapter instead; this one stays as it is.
+
+        Raises:
+            AdapterError: The adapter belongs to another model or is damaged.
+        """
+        view = copy(self)
+        view._adapter = find_adapter(adapter)
+        view.backbone.load(view._adapter)
+        view.name = f"{view.backbone.name}+{view._adapter.fingerprint}"
+        return view
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of plain text."""
-        return self._count_tokens(text)
-
-    def _count_tokens(self, text: str) -> int:
-        return len(self.encode_text(text))
+        return self.backbone.count_tokens(self._defuse(text))
 
     def truncate(self, text: str, max_tokens: int) -> str:
         """The longest beginning of `text` that has at most `max_tokens` tokens."""
         if max_tokens <= 0:
             return ""
-        while len(offsets := self._offsets(text)) > max_tokens:
+        while len(offsets := self.backbone.encode_plain(without_surrogates(text))[1]) > max_tokens:
             # The end of the last token that fits; a character of several byte tokens ends where it began.
             end = offsets[max_tokens - 1][1]
             if end > offsets[max_tokens][0]:
                 end = offsets[max_tokens][0]
             text = text[: min(end, len(text) - 1)]
         return text
-
-    def _offsets(self, text: str) -> list[tuple[int, int]]:
-        encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False, split_special_tokens=True)
-        return [tuple(span) for span in encoding["offset_mapping"]]
 
     def chat_text(self, prompt: Prompt) -> str:
         """The conversation as the model's chat template writes it, up to where the answer begins, then the prompt's prefix.
@@ -117,16 +134,12 @@ class LocalModel:
 
     def encode(self, prompt: Prompt) -> list[int]:
         """Token ids of the prompt; the answer's tokens follow them. Prefix and conversation are encoded apart, as in training."""
-        ids = self._encode(self._conversation(prompt.messages))
+        ids = self.backbone.encode(self._conversation(prompt.messages))
         return ids + self.encode_text(prompt.prefix) if prompt.prefix else ids
 
     def encode_text(self, text: str) -> list[int]:
         """Token ids of plain text (an answer, a prefix), no special token among them."""
-        return self._encode(self._defuse(text))
-
-    def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        return ids
+        return self.backbone.encode(self._defuse(text))
 
     def _conversation(self, messages: Sequence[Message]) -> str:
         turns = [{"role": message.role, "content": self._defuse(message.content)} for message in messages]
@@ -151,6 +164,7 @@ class LocalModel:
         return text
 
     def _defuse(self, text: str) -> str:
+        text = without_surrogates(text)
         return self._added_token.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text) if self._added_token else text
 
     @property
@@ -191,14 +205,9 @@ class LocalModel:
                 Row(number_of[ids], derive_seed(seeds[index], sample), min(max_new_tokens, self.context_tokens - len(ids)))
                 for ids, (index, sample) in places
             ]
-            continuations = decode(
-                self.model,
-                list(number_of),
-                rows,
-                Sampling(1.0 if temperature is None else temperature, top_p, self.no_repeat_tokens),
-                end_ids=self.end_ids,
-                pad_id=self._pad_id,
-            )
+            sampling = Sampling(1.0 if temperature is None else temperature, top_p, self.no_repeat_tokens)
+            with self.network() as network:
+                continuations = decode(network, list(number_of), rows, sampling, end_ids=self.end_ids, pad_id=self._pad_id)
             for (ids, (index, sample)), continuation in zip(places, continuations, strict=True):
                 completions[index][sample] = self._complete(ids, continuation)
         return completions  # type: ignore[return-value]  # every place is filled
@@ -208,6 +217,8 @@ class LocalModel:
         return self.tokenizer.pad_token_id or 0
 
     def _require_room(self, ids: Sequence[int]) -> None:
+        if not ids:
+            raise ModelError(f"a prompt for model {self.name} has no tokens; expected at least one message")
         if len(ids) >= self.context_tokens:
             raise PromptTooLongError(
                 f"a prompt has {len(ids)} tokens, model {self.name} holds {self.context_tokens} with the answer; show fewer reviews"
@@ -262,7 +273,9 @@ class LocalModel:
             room = max(len(ending) for index in order for ending in endings[index])
             width = max(1, self.batch_tokens // (len(contexts[order[0]]) + room * len(choices)))
             batch, order = order[:width], order[width:]
-            scores[batch] = self._score([contexts[index] for index in batch], [endings[index] for index in batch])
+            with self.network() as network:
+                score = self._score if keeps_keys_only(network) else self._score_whole
+                scores[batch] = score([contexts[index] for index in batch], [endings[index] for index in batch])
         likelihoods = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
         return np.asarray(likelihoods / likelihoods.sum(axis=1, keepdims=True))
 
@@ -274,7 +287,7 @@ class LocalModel:
         shared = 0
         while shared < min(map(len, answers)) - 1 and len({answer[shared] for answer in answers}) == 1:
             shared += 1
-        conversation = self._encode(self._conversation(prompt.messages))
+        conversation = self.backbone.encode(self._conversation(prompt.messages))
         return conversation + answers[0][:shared], [answer[shared:] for answer in answers]
 
     @torch.inference_mode()
@@ -303,6 +316,17 @@ class LocalModel:
             scores = scores + (following * is_token).sum(-1)
         return np.asarray(scores.reshape(len(contexts), num_choices).double().cpu().numpy())
 
+    @torch.inference_mode()
+    def _score_whole(self, contexts: Sequence[Sequence[int]], endings: Sequence[Sequence[Sequence[int]]]) -> np.ndarray:
+        """The same for networks with a state of their own: every context is read again with every ending."""
+        scores = np.zeros((len(contexts), len(endings[0])))
+        for row, (context, choices) in enumerate(zip(contexts, endings, strict=True)):
+            for column, ending in enumerate(choices):
+                ids = torch.tensor([[*context, *ending]], device=self.device)
+                logprobs = self.model(input_ids=ids, use_cache=False).logits[0, len(context) - 1 : -1].float().log_softmax(-1)
+                scores[row, column] = float(logprobs.gather(1, ids[0, len(context) :, None]).sum())
+        return scores
+
     def _check_prompt_version(self) -> None:
         from grasper.prompts.render import PROMPT_VERSION
 
@@ -314,6 +338,11 @@ class LocalModel:
                 trained_on,
                 PROMPT_VERSION,
             )
+
+
+def without_surrogates(text: str) -> str:
+    """The text with � for every half of a surrogate pair, which no tokenizer can read; as long as before."""
+    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _added_token_pattern(added: Iterable[AddedToken]) -> re.Pattern[str] | None:

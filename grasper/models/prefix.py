@@ -6,14 +6,14 @@ them, and one softmax spans both. The result equals ordinary attention. Related:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 ATTENTION_NAME = "grasper_shared_prefix"
 ARCHITECTURES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
@@ -127,32 +127,32 @@ def shared_prefix_attention(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    scaling: float,
-    shared_prefix: SharedPrefixCache,
+    scaling: float | None = None,
+    shared_prefix: SharedPrefixCache | None = None,
     **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """Attention in the form that transformers calls: `[answers, 1, heads, head_dim]`. Keys, values and mask are the cache's own."""
+) -> tuple[Tensor, Tensor | None]:
+    """Attention in the form that transformers calls: `[rows, length, heads, head_dim]`.
+
+    Where a call brings a shared prefix, keys, values and mask are that one's own; any other call gets the library's attention.
+    """
+    if shared_prefix is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     layer = module.layer_idx
     assert isinstance(layer, int)
-    return shared_prefix.attend(query, layer, scaling)[:, None], None
+    return shared_prefix.attend(query, layer, scaling or query.shape[-1] ** -0.5)[:, None], None
 
 
 AttentionInterface.register(ATTENTION_NAME, shared_prefix_attention)
+AttentionMaskInterface.register(ATTENTION_NAME, sdpa_mask)
 
 
 def can_share_prefix(model: PreTrainedModel) -> bool:
     """Whether the model's attention is one that `SharedPrefixCache` replaces: a known architecture whose layers all attend to everything."""
-    if model.config.model_type not in ARCHITECTURES:
+    if model.config.model_type not in ARCHITECTURES or model.config._attn_implementation not in ("sdpa", ATTENTION_NAME):
         return False
     return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
 
 
-@contextmanager
-def prefix_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Within the block the model's layers use `shared_prefix_attention`."""
-    ordinary = model.config._attn_implementation
+def attend_to_shared_prefixes(model: PreTrainedModel) -> None:
+    """Let the model's layers call `shared_prefix_attention`, for good: a call without a shared prefix is answered as before."""
     model.config._attn_implementation = ATTENTION_NAME
-    try:
-        yield
-    finally:
-        model.config._attn_implementation = ordinary

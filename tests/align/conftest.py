@@ -29,11 +29,6 @@ class WritingModel(LocalModel):
         """The name of the model that was asked, call by call."""
         self.fails_at = fails_at
 
-    def with_adapter(self, adapter: Path) -> WritingModel:
-        adapted = WritingModel(self._source, adapter=adapter, device="cpu", dtype=torch.float32, fails_at=self.fails_at)
-        adapted.calls = self.calls
-        return adapted
-
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1, seed: int = 0, **settings: Any) -> list[list[Completion]]:  # type: ignore[override]
         if len(self.calls) == self.fails_at:
             raise KeyboardInterrupt

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +14,10 @@ import pytest
 import torch
 from tiny_model import save_model
 
-from grasper.align.sft import TrainingSequence, balance_tasks, finetune, make_sequence, write_job
+from grasper.align.sft import TrainingSequence, balance_tasks, finetune, make_sequence
 from grasper.align.trainer import WeightedTrainer, collate, summed_nll
-from grasper.config import AlignConfig, ModelConfig
-from grasper.errors import AdapterError, ConfigError, ModelError
+from grasper.config import AlignConfig
+from grasper.errors import CheckpointError, ConfigError, ModelError
 from grasper.models.base import Message, Prompt
 from grasper.models.local import LocalModel
 
@@ -79,6 +81,8 @@ def test_the_loss_does_not_depend_on_who_shares_the_batch(model: LocalModel) -> 
 def test_batches_end_together() -> None:
     """Left padding: completions end in the last column, positions count real tokens only."""
     batch = collate([{"input_ids": [5, 6, 7], "weights": [0, 1, 1]}, {"input_ids": [8], "weights": [1]}], pad_id=0)
+    assert all(set(tensor[:, :-3].flatten().tolist()) == {0} for tensor in batch.values())  # filled up to a multiple of 32
+    batch = {name: tensor[:, -3:] for name, tensor in batch.items()}
     assert batch["input_ids"].tolist() == [[5, 6, 7], [0, 0, 8]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [0, 0, 1]]
     assert batch["position_ids"].tolist() == [[0, 1, 2], [0, 0, 0]]
@@ -137,34 +141,116 @@ def test_training_is_deterministic_and_seeds_nothing_globally(model: LocalModel,
     assert first == second
 
 
-def test_resuming_from_a_checkpoint_equals_training_through(model: LocalModel, tmp_path: Path) -> None:
-    """A training that was stopped after its checkpoint ends with the same adapter as an undisturbed one."""
-    sequences = [make_sequence(model, PROMPT, PATH, f"Text: view {number}", "long", path_weight=1.0) for number in range(8)]
-    config = CONFIG.model_copy(update={"epochs": 2, "batch_size": 2})
-    finetune(model, sequences, [], config, tmp_path / "through", seed=3)
-    finetune(model, sequences, [], config, tmp_path / "stopped", seed=3)
-    checkpoints = sorted((tmp_path / "stopped" / "checkpoints").iterdir(), key=lambda path: int(path.name.split("-")[1]))
-    for late in checkpoints[1:]:
-        for file in sorted(late.rglob("*"), reverse=True):
-            file.unlink()
-        late.rmdir()
-    for file in (tmp_path / "stopped" / "adapter").iterdir():
-        file.unlink()
-    (tmp_path / "stopped" / "adapter").rmdir()
-    finetune(model, sequences, [], config, tmp_path / "stopped", seed=3)
-    first, second = ((tmp_path / name / "adapter" / "adapter_model.safetensors").read_bytes() for name in ("through", "stopped"))
+@pytest.fixture
+def sequences(model: LocalModel) -> list[TrainingSequence]:
+    """Eight sequences; with batches of two and two epochs they make eight steps and two checkpoints, after steps 5 and 8."""
+    return [make_sequence(model, PROMPT, PATH, f"Text: view {number}", "long", path_weight=1.0) for number in range(8)]
+
+
+TWO_CHECKPOINTS = CONFIG.model_copy(update={"epochs": 2, "batch_size": 2})
+
+
+def unfinish(out_dir: Path) -> None:
+    """Leave what a training leaves that was killed after its first checkpoint."""
+    shutil.rmtree(out_dir / "checkpoints" / "checkpoint-8")
+    shutil.rmtree(out_dir / "adapter")
+    (out_dir / "metrics.jsonl").unlink()
+
+
+def losses(out_dir: Path) -> list[tuple[int, float]]:
+    entries = map(json.loads, (out_dir / "metrics.jsonl").read_text().splitlines())
+    return [(entry["step"], entry["loss"]) for entry in entries if "loss" in entry]
+
+
+def test_resuming_from_a_checkpoint_equals_training_through(model: LocalModel, sequences: list[TrainingSequence], tmp_path: Path) -> None:
+    """A training that was stopped after its checkpoint ends with the same files and the same logged losses as an undisturbed one."""
+    finetune(model, sequences, [], TWO_CHECKPOINTS, tmp_path / "through", seed=3)
+    shutil.copytree(tmp_path / "through", tmp_path / "stopped")
+    unfinish(tmp_path / "stopped")
+    finetune(model, sequences, [], TWO_CHECKPOINTS, tmp_path / "stopped", seed=3)
+    for file in ("adapter_model.safetensors", "adapter_config.json"):
+        first, second = ((tmp_path / name / "adapter" / file).read_bytes() for name in ("through", "stopped"))
+        assert first == second
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "through") != []
+
+
+@pytest.mark.parametrize("damage", ["cut off", "a file gone", "empty", "never named"])
+def test_a_broken_checkpoint_does_not_block_the_run(
+    model: LocalModel, sequences: list[TrainingSequence], tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    """The newest whole one is taken, told in one line; with none left, the training starts over. The adapter is the same to the bit."""
+    finetune(model, sequences, [], TWO_CHECKPOINTS, tmp_path, seed=3)
+    whole = (tmp_path / "adapter" / "adapter_model.safetensors").read_bytes()
+    first, second = (tmp_path / "checkpoints" / f"checkpoint-{step}" for step in (5, 8))
+    for broken, goes_on in ((second, "from checkpoint-5"), (first, "over")):
+        shutil.rmtree(tmp_path / "adapter")
+        if damage == "cut off":
+            (broken / "optimizer.pt").write_bytes((broken / "optimizer.pt").read_bytes()[:100])
+        elif damage == "a file gone":
+            (broken / "trainer_state.json").unlink()
+        elif damage == "empty":
+            shutil.rmtree(broken)
+            broken.mkdir()
+        else:
+            broken.rename(broken.parent / "part")
+        if broken == first:
+            shutil.rmtree(second)
+        caplog.clear()
+        finetune(model, sequences, [], TWO_CHECKPOINTS, tmp_path, seed=3)
+        assert [record.getMessage().rpartition("starts ")[2] for record in caplog.records if "checkpoint" in record.getMessage()] == [goes_on]
+        assert (tmp_path / "adapter" / "adapter_model.safetensors").read_bytes() == whole
+
+
+@pytest.mark.parametrize("failing", ["torch.save", "grasper.align.trainer.publish"])
+def test_a_full_disk_is_told_and_leaves_what_can_be_resumed(
+    model: LocalModel, sequences: list[TrainingSequence], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """No room while the second checkpoint is written: one line; with room again the training goes on from the first."""
+    finetune(model, sequences, [], TWO_CHECKPOINTS, tmp_path / "through", seed=3)
+    shutil.copytree(tmp_path / "through", tmp_path / "full")
+    unfinish(tmp_path / "full")
+
+    def no_room(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(failing, no_room)
+        with pytest.raises(CheckpointError, match="make room"):
+            finetune(model, sequences, [], TWO_CHECKPOINTS, tmp_path / "full", seed=3)
+    assert [path.name for path in (tmp_path / "full" / "checkpoints").iterdir()] == ["checkpoint-5"]
+    finetune(model, sequences, [], TWO_CHECKPOINTS, tmp_path / "full", seed=3)
+    first, second = ((tmp_path / name / "adapter" / "adapter_model.safetensors").read_bytes() for name in ("through", "full"))
     assert first == second
 
 
-def test_a_checkpoint_cut_off_in_the_middle_is_an_error(model: LocalModel, tmp_path: Path) -> None:
-    """Half a file is never taken for a checkpoint: the error names it and says what to do."""
-    sequences = [make_sequence(model, PROMPT, PATH, "Text: view", "long", path_weight=1.0)] * 4
-    config = CONFIG.model_copy(update={"epochs": 1})
-    finetune(model, sequences, [], config, tmp_path, seed=3)
-    weights = next((tmp_path / "checkpoints").glob("*/adapter_model.safetensors"))
-    weights.write_bytes(weights.read_bytes()[:100])
-    with pytest.raises(AdapterError, match="damaged"):
-        finetune(model, sequences, [], config.model_copy(update={"epochs": 2}), tmp_path, seed=3)
+def test_the_order_of_modules_is_the_same_in_every_process(model_dir: Path, tmp_path: Path) -> None:
+    """Python orders sets differently from process to process; the settings of equal adapters are equal to the byte."""
+    script = (
+        "import sys; from pathlib import Path; from peft import LoraConfig; from grasper.models.backbone import Backbone\n"
+        "from grasper.align.trainer import save_adapter\n"
+        "modules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'up_proj', 'down_proj', 'gate_proj']\n"
+        "backbone = Backbone(sys.argv[1], device='cpu')\n"
+        "with backbone.training(LoraConfig(target_modules=modules, task_type='CAUSAL_LM')) as model: save_adapter(model, Path(sys.argv[2]))"
+    )
+    for seed in ("1", "2"):
+        command = [sys.executable, "-c", script, str(model_dir), str(tmp_path / seed)]
+        subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONHASHSEED": seed})
+    first, second = ((tmp_path / seed / "adapter_config.json").read_bytes() for seed in ("1", "2"))
+    assert first == second
+
+
+def test_training_on_a_network_that_others_use(model: LocalModel, sequences: list[TrainingSequence], tmp_path: Path) -> None:
+    """Another adapter in memory changes nothing of what is learned, and base and adapters write afterwards what they wrote before."""
+    ask = {"max_new_tokens": 8, "temperature": 1.0, "seed": 1}
+    finetune(model, sequences, [], TWO_CHECKPOINTS, tmp_path / "alone", seed=3)
+    finetune(model, sequences, [], TWO_CHECKPOINTS.model_copy(update={"learning_rate": 0.1}), tmp_path / "other", seed=4)
+    other = model.with_adapter(tmp_path / "other" / "adapter")
+    before = [one.generate([PROMPT], **ask) for one in (model, other)]  # type: ignore[arg-type]
+    assert before[0] != before[1]
+    finetune(model, sequences, [], TWO_CHECKPOINTS, tmp_path / "beside", seed=3)
+    assert [one.generate([PROMPT], **ask) for one in (model, other)] == before  # type: ignore[arg-type]
+    first, second = ((tmp_path / name / "adapter" / "adapter_model.safetensors").read_bytes() for name in ("alone", "beside"))
+    assert first == second
 
 
 def test_bad_training_input(model: LocalModel, tmp_path: Path) -> None:
@@ -178,18 +264,3 @@ def test_bad_training_input(model: LocalModel, tmp_path: Path) -> None:
         model.model.model.norm.weight.fill_(float("nan"))
     with pytest.raises(ModelError, match="learning_rate"):
         finetune(model, [sequence], [], CONFIG, tmp_path / "nan", seed=0)
-
-
-def test_two_processes_share_the_work(model: LocalModel, model_dir: Path, tmp_path: Path) -> None:
-    """torchrun starts two processes on the CPU, both know of each other, and one adapter comes out."""
-    sequences = [make_sequence(model, PROMPT, PATH, f"Text: view {number}", "long", path_weight=1.0) for number in range(8)]
-    config = CONFIG.model_copy(update={"epochs": 1, "batch_size": 2})
-    write_job(tmp_path, ModelConfig(name=str(model_dir), device="cpu"), config, sequences, [], seed=0)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "grasper.align.sft", str(tmp_path)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
-    assert result.returncode == 0, result.stderr[-2000:]
-    counts = [json.loads((tmp_path / f"counts-{rank}.json").read_text()) for rank in (0, 1)]
-    assert [entry["num_processes"] for entry in counts] == [2, 2]
-    assert [entry["steps"] for entry in counts] == [2, 2]
-    assert (tmp_path / "adapter" / "adapter_model.safetensors").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from itertools import pairwise
 
@@ -9,9 +10,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTrainedModel, Qwen2Config, Qwen3Config
 
-from grasper.models.decoding import Continuation, Row, decode, pad
-from grasper.models.prefix import can_share_prefix, prefix_attention
+from grasper.models.continuation import Continuation, Row
+from grasper.models.decoding import decode, pad
+from grasper.models.prefix import can_share_prefix
 from grasper.models.sampling import Sampling
+from grasper.models.weights import choose_dtype
 
 SHAPE = {
     "vocab_size": 300,
@@ -101,17 +104,17 @@ def test_samples_do_not_depend_on_the_batch(name: str) -> None:
 
 
 def test_each_prompt_is_read_once(llama: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eight samples of each of three prompts: one pass over three rows, then steps of one token."""
+    """Eight samples of each of three prompts: one pass over each, then steps of one token."""
     shapes: list[tuple[int, int]] = []
-    forward = llama.forward
+    forward = llama.base_model.forward
 
     def watch(**arguments: object) -> object:
         shapes.append(tuple(arguments["input_ids"].shape))  # type: ignore[attr-defined]
         return forward(**arguments)
 
-    monkeypatch.setattr(llama, "forward", watch)
+    monkeypatch.setattr(llama.base_model, "forward", watch)
     run(llama, PROMPTS, [Row(prompt, sample, 4) for prompt in range(3) for sample in range(8)], WARM, frozenset())
-    assert shapes == [(3, 9), (24, 1), (24, 1), (24, 1)]
+    assert shapes == [(1, 32)] * 3 + [(24, 1)] * 3
 
 
 def test_stops_at_an_end_token_and_at_the_limit(llama: PreTrainedModel) -> None:
@@ -134,12 +137,35 @@ def test_log_probability_is_that_of_the_model(llama: PreTrainedModel) -> None:
     assert continuation.logprob == pytest.approx(float(expected), abs=1e-3)
 
 
-def test_attention_is_restored_after_an_error(llama: PreTrainedModel) -> None:
-    """Training with the same model afterwards uses its ordinary attention."""
-    before = llama.config._attn_implementation
-    with pytest.raises(KeyboardInterrupt), prefix_attention(llama):
-        raise KeyboardInterrupt
-    assert llama.config._attn_implementation == before
+def test_decoding_leaves_the_network_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain pass, as a training makes it, gives the same bits after decoding, and after a decoding that failed in its middle."""
+    model = make_model(CONFIGS["llama, grouped heads"])
+    ids = torch.tensor([PROMPTS[0]])
+    before = model(input_ids=ids).logits
+    run(model, PROMPTS, [Row(0, 0, 4)], GREEDY, frozenset())
+    assert torch.equal(model(input_ids=ids).logits, before)
+    monkeypatch.setattr("grasper.models.decoding.choose", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(model, PROMPTS, [Row(0, 0, 4)], GREEDY, frozenset())
+    assert torch.equal(model(input_ids=ids).logits, before)
+
+
+def interrupt(*arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.skipif(choose_dtype(torch.device("cpu")) != torch.bfloat16, reason="this processor is not fast in bfloat16")
+def test_in_bfloat16_no_bit_depends_on_the_batch() -> None:
+    """Log-probabilities and tokens of a row are the same to the bit alone and beside longer prompts, more samples and rows that leave."""
+    shape = SHAPE | {"hidden_size": 128, "intermediate_size": 192, "head_dim": 32, "max_position_embeddings": 1024, "initializer_range": 0.1}
+    model = make_model(LlamaConfig(**shape, num_key_value_heads=2)).to(torch.bfloat16)  # type: ignore[arg-type]
+    chooser = random.Random(0)
+    prompts = [[chooser.randrange(10, 300) for _ in range(length)] for length in (9, 40, 64, 200, 333, 700)]
+    rows = [Row(prompt, 10 * prompt + sample, 30 - 3 * sample) for prompt in range(6) for sample in range(1 + prompt % 3)]
+    together = run(model, prompts, rows, WARM, frozenset(range(1, 20)))
+    for row, continuation in zip(rows, together, strict=True):
+        alone = run(model, [prompts[row.prompt]], [Row(0, row.seed, row.max_new_tokens)], WARM, frozenset(range(1, 20)))[0]
+        assert (alone.tokens, alone.logprob) == (continuation.tokens, continuation.logprob)
 
 
 @pytest.mark.parametrize(

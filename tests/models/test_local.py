@@ -157,7 +157,7 @@ class TestLoading:
     @pytest.mark.parametrize("name", ["./no/such/folder", "someone/a-model-nobody-has", "no such model"])
     def test_missing_models_are_one_clear_line(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """Offline, at once, and without a traceback of the libraries."""
-        monkeypatch.setattr("grasper.models.weights._hub_is_reachable", lambda: False)
+        monkeypatch.setattr("grasper.models.locate._hub_is_reachable", lambda: False)
         with pytest.raises(ModelNotFoundError) as caught:
             LocalModel(name)
         assert name.removeprefix("./") in str(caught.value)
@@ -222,9 +222,9 @@ class TestAdapters:
         """Merged weights give peft's own logits, and the identity of base and adapted model differ."""
         adapted = open_tiny(model_dir, adapter=adapter)
         ids = torch.tensor([tiny.encode(ask("x"))])
-        with torch.inference_mode():
+        with torch.inference_mode(), adapted.network() as network:
             expected = peft.PeftModel.from_pretrained(open_tiny(model_dir).model, str(adapter)).eval()(input_ids=ids).logits
-            assert torch.allclose(adapted.model(input_ids=ids).logits, expected, atol=1e-4)
+            assert torch.allclose(network(input_ids=ids).logits, expected, atol=1e-4)
             assert not torch.allclose(tiny.model(input_ids=ids).logits, expected, atol=1e-2)
         assert adapted.name.startswith(f"{tiny.name}+")
         assert adapted.generate([ask("x")], max_new_tokens=5)[0][0].tokens_out > 0

@@ -1,0 +1,86 @@
+"""LoRA adapters on disk: whether a folder holds a whole one, and for which model it was made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors import SafetensorError, safe_open
+
+from grasper.errors import AdapterError
+from grasper.models.fingerprints import fingerprint_weights
+from grasper.runs import stable_hash
+
+CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+_ADVICE = "run `grasper align` again"
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A whole adapter as it lay in its folder: another content at the same place is another adapter."""
+
+    folder: Path
+    fingerprint: str
+    """Hash of weights and settings."""
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder claims to hold an adapter and no model of its own."""
+    return (folder / CONFIG_FILE).is_file() and not (folder / "config.json").exists()
+
+
+def find_adapter(folder: Path) -> Adapter:
+    """The adapter in a folder.
+
+    Raises:
+        AdapterError: There is none, or a part of it is missing.
+    """
+    settings, weights = folder / CONFIG_FILE, folder / WEIGHTS_FILE
+    base_of(folder)
+    if not weights.is_file():
+        raise AdapterError(f"{folder} holds no whole adapter ({WEIGHTS_FILE} is missing); {_ADVICE}")
+    return Adapter(folder, stable_hash(f"{fingerprint_weights(settings)} {fingerprint_weights(weights)}")[:16])
+
+
+def base_of(folder: Path) -> str:
+    """Identity of the model that the adapter in a folder was made for.
+
+    Raises:
+        AdapterError: There is no adapter, its settings cannot be read, or they name no model.
+    """
+    base = _read_settings(folder).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise AdapterError(f"{folder / CONFIG_FILE} does not name its base model (base_model_name_or_path); {_ADVICE}")
+    return base
+
+
+def require_fitting(adapter: Adapter, identity: str) -> set[str]:
+    """The names of the adapter's tensors, after a look at the model that it was made for.
+
+    Raises:
+        AdapterError: The adapter was made for another model than `identity`, or is damaged.
+    """
+    base = base_of(adapter.folder)
+    if base not in (identity, identity.partition("@")[0]):
+        raise AdapterError(f"adapter {adapter.folder} was trained for model '{base}', not for '{identity}'; {_ADVICE}, or open it on its own model")
+    path = adapter.folder / WEIGHTS_FILE
+    try:
+        with safe_open(path, framework="pt") as tensors:
+            return set(tensors.keys())
+    except (OSError, SafetensorError) as error:
+        raise AdapterError(f"{path} cannot be read ({type(error).__name__}: {error}); the adapter is damaged, {_ADVICE}") from None
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise AdapterError(f"{folder} holds no adapter ({CONFIG_FILE} is missing); run `grasper align` first") from None
+    except ValueError as error:
+        raise AdapterError(f"{path} is not valid JSON ({error}); the adapter is damaged, {_ADVICE}") from None
+    if not isinstance(settings, dict):
+        raise AdapterError(f"{path} holds no settings but {type(settings).__name__}; the adapter is damaged, {_ADVICE}")
+    return cast(dict[str, Any], settings)

@@ -1,0 +1,228 @@
+"""One network in memory, shared by all that write with it: adapters are loaded once and switched, and one thread at a time uses the weights.
+
+On processors the active adapter is added to the weights, since small products beside large ones cost a third of the speed there; what the weights
+were before is kept and put back, so that no rounding stays behind. On other devices, where memory is dear, peft applies it beside the weights.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, cast
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
+from peft.tuners.tuners_utils import BaseTuner
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from grasper.errors import AdapterError, ConfigError
+from grasper.models.adapters import Adapter, find_adapter, require_fitting
+from grasper.models.fingerprints import fingerprint_weights
+from grasper.models.locate import find_weights, first_line
+from grasper.models.weights import choose_device, choose_dtype, load_model, load_tokenizer, without_future_warnings
+
+TRAINED = "default"
+"""Name of the adapter that is being trained: the only one that peft writes into the folder itself and not below it."""
+
+
+class Backbone:
+    """A network with its tokenizer, and the adapters that have been put on it.
+
+    Args:
+        name: `nano`, a folder, or a Hub id; the folder of an adapter stands for its base with the adapter merged in.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` …
+        dtype: Number format of the weights; None takes the one that is fast on the device.
+
+    Raises:
+        ConfigError: This machine has no such device.
+        ModelNotFoundError: The model is neither on disk nor reachable, or cannot be read.
+        AdapterError: The folder holds a damaged adapter.
+    """
+
+    def __init__(self, name: str, *, device: str = "auto", dtype: torch.dtype | None = None) -> None:
+        self.device = choose_device(device)
+        found = find_weights(name)
+        self.name = found.identity
+        self.tokenizer = load_tokenizer(found.folder, self.name)
+        self.model = load_model(found.folder, found.base_identity, device=self.device, dtype=dtype or choose_dtype(self.device))
+        self._lock = threading.RLock()
+        self._tokenizer_lock = threading.Lock()
+        self._peft: PeftModel | None = None
+        self._active: str | None = None
+        self._originals: list[tuple[torch.nn.Parameter, Tensor]] = []
+        if found.adapter is not None:
+            self._merge_for_good(find_adapter(found.adapter))
+        self.count_tokens = lru_cache(maxsize=65536)(lambda text: len(self.encode(text)))
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text as the tokenizer reads it, special tokens that it spells out included."""
+        with self._tokenizer_lock:  # its settings change from call to call
+            ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
+
+    def encode_plain(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Token ids of a text without special tokens, and the characters `[start, end)` that each token stands for."""
+        with self._tokenizer_lock:
+            encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False, split_special_tokens=True)
+        return encoding["input_ids"], [tuple(span) for span in encoding["offset_mapping"]]
+
+    def load(self, adapter: Adapter) -> None:
+        """Bring an adapter into memory, unless it is there.
+
+        Raises:
+            AdapterError: It was made for another model, or is damaged.
+        """
+        with self._lock:
+            if self._peft is None or adapter.fingerprint not in self._peft.peft_config:
+                self._switch(None)
+                self._add(adapter)
+
+    @contextmanager
+    def wearing(self, adapter: Adapter | None) -> Iterator[PreTrainedModel]:
+        """The network with this adapter and no other, for the calling thread alone while the block runs."""
+        with self._lock:
+            if adapter is not None:
+                self.load(adapter)
+            self._switch(adapter.fingerprint if adapter else None)
+            yield self.model
+
+    @contextmanager
+    def training(self, lora: LoraConfig, *, in_dtype_of_weights: bool = False) -> Iterator[PeftModel]:
+        """The network with a new adapter in training; afterwards the adapter is gone from memory and the network as it was.
+
+        Raises:
+            ConfigError: The network has no such target modules.
+        """
+        with self._lock:
+            self._switch(None)
+            is_first = self._peft is None
+            try:
+                with without_future_warnings():
+                    if self._peft is None:
+                        self._peft = cast(PeftModel, get_peft_model(self.model, lora, TRAINED, autocast_adapter_dtype=not in_dtype_of_weights))
+                    else:
+                        self._peft.add_adapter(TRAINED, lora, autocast_adapter_dtype=not in_dtype_of_weights)
+            except ValueError as error:
+                raise ConfigError(f"align.target_modules {sorted(lora.target_modules or [])} do not fit {self.name}: {error}") from None
+            try:
+                _layers_of(self._peft).enable_adapter_layers()
+                self._peft.set_adapter(TRAINED)
+                self._peft.peft_config[TRAINED].base_model_name_or_path = self.name
+                yield self._peft
+            finally:
+                if is_first:
+                    self._peft.unload()
+                    self._peft = None
+                else:
+                    with warnings.catch_warnings():
+                        warnings.filterwarnings("ignore", message="Adapter default was active")
+                        self._peft.delete_adapter(TRAINED)
+                    _layers_of(self._peft).disable_adapter_layers()
+                self.model.eval()
+
+    def _add(self, adapter: Adapter) -> None:
+        keys, folder = require_fitting(adapter, self.name), adapter.folder
+        if find_adapter(folder) != adapter:
+            raise AdapterError(f"adapter {folder} has changed since it was opened; open it again")
+        try:
+            with without_future_warnings():
+                warnings.filterwarnings("ignore", message="Found missing adapter keys")  # an error of ours, below
+                if self._peft is None:
+                    peft_model = PeftModel.from_pretrained(self.model, str(folder), adapter_name=adapter.fingerprint)
+                else:
+                    peft_model = self._peft
+                    peft_model.load_adapter(str(folder), adapter_name=adapter.fingerprint)
+        except Exception as error:  # wrong shapes and wrong modules raise errors of several kinds
+            self._forget(adapter)
+            raise AdapterError(f"adapter {folder} does not fit model '{self.name}': {first_line(error)}") from None
+        self._peft = peft_model
+        self.model.eval()
+        mark = f".{adapter.fingerprint}."
+        expected = {name.replace(mark, ".") for name, _ in peft_model.named_parameters() if "lora_" in name and mark in name}
+        if missing := expected - keys:
+            self._forget(adapter)
+            raise AdapterError(f"adapter {folder} lacks {len(missing)} of {len(expected)} tensors, first {min(missing)}; it is damaged")
+        _layers_of(peft_model).disable_adapter_layers()
+
+    def _forget(self, adapter: Adapter) -> None:
+        """Leave nothing of an adapter that could not be loaded."""
+        if self._peft is not None:
+            if adapter.fingerprint in self._peft.peft_config:
+                self._peft.delete_adapter(adapter.fingerprint)
+            if self._peft.peft_config:
+                _layers_of(self._peft).disable_adapter_layers()
+                return
+        self._peft = None
+        _take_off_layers(self.model)
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _switch(self, fingerprint: str | None) -> None:
+        """Put back what the active adapter changed, and apply another."""
+        if fingerprint == self._active or self._peft is None:
+            return
+        self._active = None
+        for parameter, original in self._originals:
+            parameter.data = original
+        self._originals = []
+        layers = [module for module in self._peft.modules() if isinstance(module, LoraLayer)]
+        for layer in layers:
+            cast(Any, layer).merged_adapters.clear()
+        if fingerprint is None:
+            _layers_of(self._peft).disable_adapter_layers()
+            return
+        _layers_of(self._peft).enable_adapter_layers()
+        self._peft.set_adapter(fingerprint, inference_mode=True)
+        if self.device.type == "cpu":
+            for layer in layers:
+                base = layer.get_base_layer()
+                self._originals += [(parameter, parameter.data) for parameter in base.parameters(recurse=False)]
+                cast(Any, layer).merge(safe_merge=True)
+        self._active = fingerprint
+
+    def _merge_for_good(self, adapter: Adapter) -> None:
+        """Make an adapter part of the network, for others that are trained or put on top of it."""
+        identity, self.name = self.name, str(self.model.name_or_path)
+        self._add(adapter)
+        assert self._peft is not None
+        _layers_of(self._peft).enable_adapter_layers()
+        self._peft.set_adapter(adapter.fingerprint, inference_mode=True)
+        self._peft.merge_and_unload()
+        self._peft, self.name = None, identity
+        self.model.name_or_path = self.model.config._name_or_path = identity
+
+
+def _layers_of(model: PeftModel) -> BaseTuner:
+    return cast(BaseTuner, model.base_model)
+
+
+def _take_off_layers(model: PreTrainedModel) -> None:
+    """Put plain layers in the place of those that peft has left in a network when it failed."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, LoraLayer):
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, module.get_base_layer())
+
+
+_shared: weakref.WeakValueDictionary[tuple[Any, ...], Backbone] = weakref.WeakValueDictionary()
+_shared_lock = threading.Lock()
+_latest: list[Backbone] = []
+"""The backbone that was asked for last stays in memory, the others as long as somebody holds them."""
+
+
+def shared_backbone(name: str, device: str) -> Backbone:
+    """The one backbone of this name in this process, loaded at the first call; weights that have changed on disk are another one."""
+    with _shared_lock:
+        found = find_weights(name)
+        key = (found.identity, str(choose_device(device)), *map(fingerprint_weights, found.files))
+        if (backbone := _shared.get(key)) is None:
+            _latest.clear()  # one at a time where nobody holds the other
+            backbone = _shared[key] = Backbone(name, device=device)
+        _latest[:] = [backbone]
+        return backbone

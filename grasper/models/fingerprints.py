@@ -1,0 +1,45 @@
+"""Hashes of weights, computed once and remembered by path, size and time of change."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from grasper.runs import atomic_path, fingerprint_file
+
+_LOCK = threading.Lock()
+_remembered: dict[str, str] = {}
+
+
+def cache_dir() -> Path:
+    """Where grasper keeps what it would else have to do again: `$GRASPER_CACHE`, else ~/.cache/grasper."""
+    return Path(os.environ.get("GRASPER_CACHE") or Path.home() / ".cache" / "grasper")
+
+
+def fingerprint_weights(path: Path) -> str:
+    """A short hash of a file's content. A file of the same size and time of change is not read again, in later processes neither.
+
+    A cache that cannot be read or written costs time, nothing else.
+    """
+    facts = path.stat()
+    key = f"{path.resolve()}|{facts.st_size}|{facts.st_mtime_ns}|{facts.st_ino}"
+    with _LOCK:
+        if key not in _remembered:
+            store = cache_dir() / "weights.json"
+            _remembered.update(_read(store))
+            if key not in _remembered:
+                _remembered[key] = fingerprint_file(path)
+                with suppress(OSError), atomic_path(store) as temporary:
+                    temporary.write_text(json.dumps(_read(store) | {key: _remembered[key]}, indent=0), encoding="utf-8")
+        return _remembered[key]
+
+
+def _read(store: Path) -> dict[str, str]:
+    try:
+        content = json.loads(store.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {key: value for key, value in content.items() if isinstance(value, str)} if isinstance(content, dict) else {}

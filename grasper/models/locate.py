@@ -1,0 +1,163 @@
+"""From a model's name to the folder with its weights. Loads no weights and no library that could."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from grasper.errors import GrasperError, ModelNotFoundError
+from grasper.models.adapters import base_of, find_adapter, is_adapter
+from grasper.models.fingerprints import fingerprint_weights
+
+NANO_DIR = Path(__file__).parent / "nano"
+FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+"""What is fetched from the Hub: weights as safetensors only, never pickles or code."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """Where a model lies."""
+
+    folder: Path
+    """Weights, configuration and tokenizer."""
+    identity: str
+    """What adapters for it remember, and a part of a run's fingerprint."""
+    base_identity: str
+    """Identity of the weights in `folder` alone."""
+    adapter: Path | None = None
+    """Folder of an adapter that belongs to the model."""
+
+    @property
+    def files(self) -> list[Path]:
+        """The files with weights."""
+        return sorted(path for folder in (self.folder, self.adapter) if folder for path in folder.glob("*.safetensors"))
+
+
+def named_folder(name: str) -> Path | None:
+    """The folder of a model that is known by name; None for paths and Hub ids."""
+    return NANO_DIR if name == "nano" else None
+
+
+def find_weights(name: str) -> FoundModel:
+    """Where the model `name` lies, and its stable identity.
+
+    A known name such as `nano` has an identity with a hash of its weights; a path is taken as it is; where the folder holds an adapter, its base
+    is looked for; anything else is a Hub id, taken from the local cache where it is there, else downloaded (identity with its revision).
+
+    Raises:
+        ModelNotFoundError: No such folder, no weights in it, or the Hub cannot be reached or does not know the id.
+        AdapterError: The folder holds an adapter that is damaged or names no base.
+    """
+    named = named_folder(name)
+    path = named or Path(name).expanduser()
+    if is_adapter(path):
+        base = _find_base(path)
+        return FoundModel(base.folder, f"{base.identity}+{find_adapter(path).fingerprint}", base.identity, path)
+    if named is not None:
+        _require_weights(named, f"the model {name}", "install grasper with its weights, or train them with `make nano`")
+        return _found(named, f"{name}@{fingerprint_weights(named / 'model.safetensors')}")
+    if path.is_dir():
+        _require_weights(path, f"model folder {path}", "it needs config.json and weights as *.safetensors")
+        return _found(path, str(path))
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise ModelNotFoundError(f"model folder {path} does not exist; give 'nano', a folder, or a Hub id such as Qwen/Qwen2.5-0.5B-Instruct")
+    folder = _find_on_hub(name)
+    _require_weights(folder, f"model {name}", "it needs config.json and weights as *.safetensors")
+    return _found(folder, f"{name}@{folder.name[:12]}")
+
+
+def _found(folder: Path, identity: str) -> FoundModel:
+    return FoundModel(folder, identity, identity)
+
+
+def _find_base(adapter: Path) -> FoundModel:
+    """The model that an adapter was made for, the very weights where its identity tells them."""
+    identity = base_of(adapter)
+    base = find_weights(identity.partition("@")[0])
+    if base.adapter is not None:
+        raise ModelNotFoundError(f"model folder {adapter} holds an adapter for another adapter, {base.adapter}; merge that one into its base first")
+    return base
+
+
+def _require_weights(folder: Path, what: str, advice: str) -> None:
+    missing = [pattern for pattern in ("config.json", "*.safetensors") if not any(folder.glob(pattern))]
+    if missing:
+        raise ModelNotFoundError(f"{what} has no {' and no '.join(missing)}; {advice}")
+
+
+def _find_on_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    if (cached := _find_in_cache(name)) is not None:
+        return cached
+    if not _hub_is_reachable():
+        raise ModelNotFoundError(f"model '{name}' is not in the local cache and the Hub cannot be reached; use model.name=nano, or download it first")
+    try:
+        return Path(snapshot_download(name, allow_patterns=FILES, etag_timeout=10))
+    except Exception as error:  # the Hub's client raises errors of several libraries
+        raise ModelNotFoundError(f"model '{name}' could not be downloaded: {first_line(error)}") from None
+
+
+def _find_in_cache(name: str) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return Path(snapshot_download(name, local_files_only=True, allow_patterns=FILES))
+    except HFValidationError:
+        raise ModelNotFoundError(f"'{name}' is neither a folder nor a valid Hub id; give 'nano', a folder, or an id such as owner/model") from None
+    except OSError:
+        return None
+
+
+def _hub_is_reachable() -> bool:
+    """Whether a connection to the Hub opens within three seconds; False where the environment asks for offline work."""
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        return False
+    if getproxies().get("https"):
+        return True  # only the proxy knows
+    endpoint = urlsplit(constants.ENDPOINT)
+    try:
+        with socket.create_connection((endpoint.hostname or "", endpoint.port or 443), timeout=3):
+            return True
+    except OSError:
+        return False
+
+
+def describe_weights(name: str) -> dict[str, str]:
+    """What tells a model's weights from others of the same name: hashes of the files in its folders, or the revision on the Hub.
+
+    Nothing is downloaded, and a model that cannot be found has no description: whoever needs it will say so.
+    """
+    path = named_folder(name) or Path(name).expanduser()
+    try:
+        if is_adapter(path) or path.is_dir():
+            found = find_weights(name)
+            return {file.name: fingerprint_weights(file) for file in found.files}
+        cached = _find_in_cache(name)
+        revision = cached.name if cached else _revision_on_hub(name)
+    except GrasperError:
+        return {}
+    return {"revision": revision} if revision else {}
+
+
+def _revision_on_hub(name: str) -> str | None:
+    """The revision that a download would get; None where the Hub does not tell."""
+    if not _hub_is_reachable():
+        return None
+    from huggingface_hub import HfApi
+
+    try:
+        return HfApi().model_info(name, timeout=10).sha
+    except Exception:  # the Hub's client raises errors of several libraries; the download will tell
+        return None
+
+
+def first_line(error: Exception) -> str:
+    """Kind and first line of another library's error."""
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"[:300]
