@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     from grasper.models.local import LocalModel
 
+MORE_PAIRS = "lower align.dpo.margin, or raise align.dpo.num_notes, align.dpo.temperature or align.num_pairs"
+"""What to do where notes are all alike."""
 MAX_FIRST_MARGIN = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 """By how much policy and reference may differ before the first step, in nats times beta."""
 
@@ -99,8 +101,8 @@ def train_on_preferences(
         PromptTooLongError: A pair does not fit the model's context.
     """
     if not pairs:
-        raise ConfigError("no preference pair is left to learn from; lower dpo.margin, or raise dpo.num_notes, dpo.temperature or align.num_pairs")
-    trainer_class, config_class, dataset_class = _trl()
+        raise ConfigError(f"no preference pair is left to learn from; {MORE_PAIRS}")
+    trainer_class, config_class, dataset_class = require_trl()
     rows = [tokenise(model, pair) for pair in pairs]
     dataset = dataset_class.from_list([asdict(row) for row in rows])
     on_gpu = model.device.type == "cuda"
@@ -174,7 +176,7 @@ def _check(history: Sequence[dict[str, Any]], model: LocalModel) -> None:
     if abs(first) > MAX_FIRST_MARGIN.get(model.model.dtype, 0.1):
         raise ModelError(f"policy and reference differ by {first:.4f} before the first step, expected 0; dropout or number formats spoil that")
     if not all(math.isfinite(entry["loss"]) for entry in history):
-        raise ModelError("the preference loss became infinite or not a number; lower dpo.learning_rate")
+        raise ModelError("the preference loss became infinite or not a number; lower align.dpo.learning_rate")
 
 
 def _save(policy: PeftModel, history: Sequence[dict[str, Any]], out_dir: Path, *, name: str) -> None:
@@ -202,7 +204,7 @@ def _borrowed(model: LocalModel) -> Iterator[Any]:
 
 
 @cache
-def _trl() -> tuple[Any, Any, Any]:
+def require_trl() -> tuple[Any, Any, Any]:
     """trl's trainer for pairs that are tokenised already, its configuration, and the data set class it wants.
 
     Raises:

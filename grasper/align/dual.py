@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grasper.align.dpo import train_on_preferences
+from grasper.align.dpo import MORE_PAIRS, require_trl, train_on_preferences
+from grasper.align.lesson import Lesson
 from grasper.align.preference import JudgedNotes, choose_pairs
 from grasper.align.sft import finetune, make_sequence, replace_folder
 from grasper.config import AlignConfig, DpoConfig, PromptConfig
@@ -28,6 +29,7 @@ from grasper.models.base import TextModel
 from grasper.prompts.render import Notes
 from grasper.reason.differential import Candidate, judge
 from grasper.reason.dual import REASONERS, Deliberation, DualReasoning, Evidence, Reasoner, read_notes
+from grasper.reason.evidence import evidence_of
 from grasper.reason.reward import Reward
 from grasper.reason.roles import role_examples
 from grasper.reason.traces import TrainingPair
@@ -48,6 +50,42 @@ class Case:
     evidence: Evidence
 
 
+def train_roles(lesson: Lesson) -> dict[str, Any]:
+    """Warm start of all roles into `out_dir/adapter`; gives the counts."""
+    return training_of(lesson).warm_start(lesson.out_dir)
+
+
+def train_by_preference(lesson: Lesson) -> dict[str, Any]:
+    """Warm start into `out_dir/warm-start/`, then preference rounds into `out_dir/round-N/`; the best adapter in `out_dir/adapter`.
+
+    Raises:
+        ConfigError: trl is not installed, there is no held-out pair, or no preference pair was found.
+    """
+    require_trl()  # before hours are spent on what leads to it
+    training, folder = training_of(lesson), lesson.out_dir / "warm-start"
+    counts = read_json(folder / "counts.json") if (folder / "counts.json").exists() else training.warm_start(folder)
+    write_json(folder / "counts.json", counts)
+    found = training.improve(folder / "adapter", lesson.out_dir)
+    selections = [record["selection"] for record in found["rounds"] if "selection" in record]
+    return {
+        "warm_start": counts,
+        "rounds": len(selections),
+        "best_round": found["best_round"],
+        "stopped": found["stopped"],
+        "preference_pairs": sum(selection["pairs"] for selection in selections),
+        "held_out_reward": [round(record["held_out"]["reward"], 6) for record in found["rounds"]],
+    }
+
+
+def training_of(lesson: Lesson) -> DualTraining:
+    """The training of a lesson's method, its pairs with the evidence of every role."""
+
+    def cases(pairs: Sequence[TrainingPair]) -> list[Case]:
+        return [Case(pair, evidence_of(lesson.desk, pair.request, pair.example, pair.profile)) for pair in pairs if not pair.is_review]
+
+    return DualTraining(lesson.base, lesson.desk.prompts, lesson.config, lesson.reward, cases(lesson.pairs), cases(lesson.held_out), lesson.seed)
+
+
 @dataclass(frozen=True)
 class DualTraining:
     """What warm start and rounds share.
@@ -60,12 +98,15 @@ class DualTraining:
 
     base: LocalModel
     prompts: PromptConfig
-    lora: AlignConfig
-    config: DpoConfig
+    align: AlignConfig
     reward: Reward
     cases: Sequence[Case]
     held_out: Sequence[Case]
     seed: int
+
+    @property
+    def config(self) -> DpoConfig:
+        return self.align.dpo
 
     def warm_start(self, out_dir: Path) -> dict[str, Any]:
         """Teach all roles their form into `out_dir/adapter`; gives the counts of the fine-tuning."""
@@ -78,7 +119,7 @@ class DualTraining:
             ]
             sequences.append([make_sequence(self.base, e.prompt, "", e.answer, f"{e.role}/{e.task}", path_weight=1.0) for e in examples])
         train, evaluation = sequences
-        return finetune(self.base, train, evaluation, self.lora, out_dir, seed=derive_seed(self.seed, "warm start"))
+        return finetune(self.base, train, evaluation, self.align, out_dir, seed=derive_seed(self.seed, "warm start"))
 
     def improve(self, adapter: Path | None, out_dir: Path) -> dict[str, Any]:
         """Run the rounds from `adapter` (None: the base model), write `round-N/` and `rounds.json`, and leave the best adapter in `out_dir/adapter`.
@@ -134,7 +175,7 @@ class DualTraining:
         if not pairs:
             return {"selection": selection}
         seed = derive_seed(self.seed, "dpo", number)
-        training = train_on_preferences(self.base, adapter, pairs, self.config, self.lora, folder, seed=seed)
+        training = train_on_preferences(self.base, adapter, pairs, self.config, self.align, folder, seed=seed)
         return {"selection": selection, "training": training, "held_out": self.evaluate(self._adapted(folder / "adapter"))}
 
     def sample(self, model: TextModel, seed: int) -> list[JudgedNotes]:
@@ -216,5 +257,5 @@ class DualTraining:
 def _no_pairs(selection: dict[str, Any]) -> str:
     return (
         f"none of {selection['groups']} groups of notes gave a preference pair ({selection['ties']} ties, {selection['useless']} without notes that "
-        f"help, {selection['unmatched']} of unequal length); lower dpo.margin, or raise dpo.num_notes, dpo.temperature or align.num_pairs"
+        f"help, {selection['unmatched']} of unequal length); {MORE_PAIRS}"
     )

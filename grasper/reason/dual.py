@@ -113,7 +113,7 @@ class DualReasoning:
 
     Args:
         steps: Most revisions after the first draft; 0 notes and drafts once.
-        temperature: Of the notes and of the drafts.
+        temperature: Of the drafts, and of the notes where `notes_temperature` is None.
 
     Raises:
         ConfigError: A negative number of steps.
@@ -123,6 +123,7 @@ class DualReasoning:
     prompts: PromptConfig
     steps: int = 2
     temperature: float = 0.4
+    notes_temperature: float | None = None
     top_p: float = 0.9
     rating: Literal["expectation", "median", "argmax"] = "median"
 
@@ -168,7 +169,9 @@ class DualReasoning:
             assert profile is not None
             seen = done[place].steps[-1].notes if number else Notes()
             prompts.append(self.notes_prompt(reasoner, requests[place], profile, seen))
-        found = self._ask(prompts, [derive_seed(seeds[place], reasoner, number) for place, reasoner in asked], self.prompts.path_tokens)
+        temperature = self.temperature if self.notes_temperature is None else self.notes_temperature
+        drawn_from = [derive_seed(seeds[place], reasoner, number) for place, reasoner in asked]
+        found = self._ask(prompts, drawn_from, self.prompts.path_tokens, temperature)
         notes = {place: Notes() for place in active}
         for (place, reasoner), completion in zip(asked, found, strict=True):
             earlier = done[place].steps[-1].notes if done[place].steps else Notes()
@@ -220,7 +223,8 @@ class DualReasoning:
                 )
             return
         room = max_new_tokens(task, self.prompts, reasoning=False)
-        for place, completion in zip(active, self._ask(prompts, [derive_seed(seeds[place], "draft", number) for place in active], room), strict=True):
+        drawn_from = [derive_seed(seeds[place], "draft", number) for place in active]
+        for place, completion in zip(active, self._ask(prompts, drawn_from, room, self.temperature), strict=True):
             answer = parse_answer(completion.text, task, expects_path=False)
             draft = str(answer.value(task) or "")
             step = Step(notes[place].style, notes[place].topic, draft)
@@ -237,13 +241,20 @@ class DualReasoning:
         """What the writer is asked: a first draft from the notes, or a revision where they hold a draft."""
         return self._render(request, profile, "revise" if notes.draft else "draft", notes)
 
+    def last_prompt(self, request: Request, evidence: Evidence, found: Deliberation) -> Prompt:
+        """The prompt that the last draft of a finished deliberation answered, to draw more drafts like it."""
+        written = [step for step in found.steps if step.draft == found.draft]
+        number = found.steps.index(written[0])
+        earlier = found.steps[number - 1].draft if number else ""
+        return self.draft_prompt(request, evidence.writer, replace(written[0].notes, draft=earlier))
+
     def _render(self, request: Request, profile: Profile, role: PromptRole, notes: Notes) -> Prompt:
         return render(request, profile, reasoning=False, config=self.prompts, model=self.model, role=role, notes=notes)
 
-    def _ask(self, prompts: Sequence[Prompt], seeds: Sequence[int], room: int) -> list[Completion]:
+    def _ask(self, prompts: Sequence[Prompt], seeds: Sequence[int], room: int, temperature: float) -> list[Completion]:
         if not prompts:
             return []
-        found = self.model.generate(prompts, temperature=self.temperature, top_p=self.top_p, max_new_tokens=room, seed=seeds)
+        found = self.model.generate(prompts, temperature=temperature, top_p=self.top_p, max_new_tokens=room, seed=seeds)
         return [completions[0] for completions in found]
 
 

@@ -99,6 +99,10 @@ class SimilarWriters:
             return chosen
         return self._best([review for review in self._pool.neighbours(example) if review.text.strip()], request)[:k]
 
+    def explain(self, request: Request, example: Example, k: int) -> str:
+        """One line for records and reports: whose writing stood for the user's, and how sure that is."""
+        return self.find(request, example, k).explain()
+
     def find(self, request: Request, example: Example, k: int) -> SimilarUsers:
         """The `k` people who write most like the user of the request, none of them the user."""
         query, basis, evidence = self._query(request, example)

@@ -126,7 +126,7 @@ def test_sequences_beyond_trls_default_length_arrive_whole(tmp_path: Path, monke
     one = pair(question="room " * 600)
     expected = dpo.tokenise(model, one)
     assert len(expected.prompt_ids) > 1024
-    trainer_class, *_ = dpo._trl()
+    trainer_class, *_ = dpo.require_trl()
     seen = []
     compute = trainer_class._compute_loss
 
@@ -144,7 +144,7 @@ def test_sequences_beyond_trls_default_length_arrive_whole(tmp_path: Path, monke
 def test_a_spoiled_reference_is_noticed(model: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the frozen copy differs from the policy, the first margin is not 0."""
     train(model, tmp_path / "one")
-    trainer_class, *_ = dpo._trl()
+    trainer_class, *_ = dpo.require_trl()
     start = trainer_class.train
 
     def spoiled(self, *arguments, **options):
@@ -181,14 +181,14 @@ def test_no_pair_is_an_error_in_one_line(model: LocalModel, tmp_path: Path) -> N
 
 
 def test_precision_and_checkpointing_do_not_follow_trls_defaults(model: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer_class, config_class, dataset_class = dpo._trl()
+    trainer_class, config_class, dataset_class = dpo.require_trl()
     made = []
 
     def config(**options):
         made.append(config_class(**options))
         return made[-1]
 
-    monkeypatch.setattr(dpo, "_trl", lambda: (trainer_class, config, dataset_class))
+    monkeypatch.setattr(dpo, "require_trl", lambda: (trainer_class, config, dataset_class))
     train(model, tmp_path, config=CONFIG.model_copy(update={"epochs": 1.0}))
     [arguments] = made
     assert (arguments.bf16, arguments.gradient_checkpointing, arguments.max_length) == (False, False, None)
