@@ -113,6 +113,7 @@ class DpoConfig(Section):
     """Preference rounds on the notes of dual reasoning, after the warm start (PAT)."""
 
     rounds: int = Field(2, ge=0, description="Rounds at most; they stop where the held-out reward does not rise. 0: the warm start alone.")
+    patience: int = Field(1, ge=1, description="Rounds without a better held-out reward before they stop.")
     num_notes: int = Field(6, ge=2, description="Notes sampled per pair and reasoner.")
     num_drafts: int = Field(4, ge=1, description="Drafts with the notes, and as many without, per differential reward (K).")
     temperature: float = Field(1.0, gt=0, description="Temperature of the sampled notes.")

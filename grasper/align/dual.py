@@ -10,7 +10,6 @@ step, with the others' notes and the draft in view, so that both forms of a reas
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -33,7 +32,7 @@ from grasper.reason.evidence import evidence_of
 from grasper.reason.reward import Reward
 from grasper.reason.roles import role_examples
 from grasper.reason.traces import TrainingPair
-from grasper.runs import atomic_path, derive_seed, read_json, write_json
+from grasper.runs import derive_seed, read_json, read_jsonl, write_json, write_lines
 
 if TYPE_CHECKING:
     from grasper.models.local import LocalModel
@@ -144,10 +143,10 @@ class DualTraining:
                 break
             rounds.append(record)
             adapters[number] = out_dir / f"round-{number}" / "adapter"
-            if record["held_out"]["reward"] <= max(earlier["held_out"]["reward"] for earlier in rounds[:-1]):
-                stopped = f"the held-out reward did not rise in round {number}"
+            if number - _best(rounds) >= self.config.patience and number < self.config.rounds:
+                stopped = f"the held-out reward did not rise by round {number}"
                 break
-        best = max(range(len(rounds)), key=lambda number: (rounds[number]["held_out"]["reward"], -number))
+        best = _best(rounds)
         write_json(out_dir / ROUNDS_FILE, {"rounds": rounds, "best_round": best, "stopped": stopped})
         if (chosen := adapters[best]) is not None and chosen != out_dir / "adapter":
             part = out_dir / "adapter.part"
@@ -167,9 +166,10 @@ class DualTraining:
         return record
 
     def _round(self, number: int, adapter: Path | None, folder: Path) -> dict[str, Any]:
-        judged = self.sample(self._adapted(adapter), derive_seed(self.seed, "round", number))
-        with atomic_path(folder / "judged.jsonl") as path:
-            path.write_text("".join(json.dumps(asdict(notes), ensure_ascii=False) + "\n" for notes in judged), encoding="utf-8")
+        path = folder / "judged.jsonl"
+        if not path.exists():
+            write_lines(path, [asdict(notes) for notes in self.sample(self._adapted(adapter), derive_seed(self.seed, "round", number))])
+        judged = [JudgedNotes.from_json(record) for record in read_jsonl(path)]
         pairs, selection = choose_pairs(judged, margin=self.config.margin, max_length_ratio=self.config.max_length_ratio)
         selection["mean_difference"] = float(np.mean([notes.difference for notes in judged])) if judged else None
         if not pairs:
@@ -252,6 +252,11 @@ class DualTraining:
 
     def _adapted(self, adapter: Path | None) -> LocalModel:
         return self.base if adapter is None else self.base.with_adapter(adapter)
+
+
+def _best(rounds: Sequence[dict[str, Any]]) -> int:
+    """The round with the highest held-out reward; of equals the earliest."""
+    return max(range(len(rounds)), key=lambda number: (rounds[number]["held_out"]["reward"], -number))
 
 
 def _no_pairs(selection: dict[str, Any]) -> str:

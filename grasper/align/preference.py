@@ -7,12 +7,12 @@ length, so the two sides must be about as long; and notes that repeat themselves
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from grasper.metrics.text import unicode_tokens
-from grasper.models.base import Prompt
+from grasper.models.base import Message, Prompt
 from grasper.reason.dual import Reasoner
 from grasper.reason.lexicon import FUNCTION_WORDS
 
@@ -35,6 +35,13 @@ class JudgedNotes:
     draft_words: float = 0.0
     is_read: bool = True
     """Whether the completion had the lines of its role; other ones are never chosen."""
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> JudgedNotes:
+        """The notes that `asdict` turned into a mapping."""
+        prompt = record["prompt"]
+        messages = tuple(Message(**message) for message in prompt["messages"])
+        return cls(**{**record, "prompt": Prompt(messages, prompt["prefix"])})
 
     @property
     def is_sound(self) -> bool:
