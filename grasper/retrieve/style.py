@@ -20,7 +20,7 @@ import numpy as np
 
 from grasper.errors import ConfigError
 from grasper.records import Example, Request, Review
-from grasper.retrieve.pool import POOLS, ReviewPool, is_visible, normalized
+from grasper.retrieve.pool import POOLS, ReviewPool, is_visible, normalized, reserved_split
 from grasper.retrieve.rank import Ranker, query_of
 from grasper.retrieve.stylometry import Stylometry, mean_rows, num_words, unit
 from grasper.runs import stable_hash
@@ -33,7 +33,8 @@ FLOOR = 0.2
 TITLED_ALIKE = 50
 """People with similar titles whose texts stand in for the style of somebody of whom a title alone is known."""
 MIN_FIT_TEXTS, MAX_FIT_TEXTS = 8, 20_000
-"""Training texts that the features are learned from: fewer than the first tell nothing, more than the second change nothing."""
+"""Texts that the features are learned from, those of training users who are asked for nothing, so that no hidden text shapes them: fewer than the
+first tell nothing, more than the second change nothing."""
 BLOCK_ROWS = 65_536
 """People compared at once."""
 _LENGTH_POWER = 0.25
@@ -162,7 +163,8 @@ class StyleSpace:
 
     def __init__(self, documents: Sequence[tuple[Review, str]]) -> None:
         self._reviews = [review for review, _ in documents]
-        train = sorted((pair for pair in documents if pair[0].split == "train"), key=lambda pair: stable_hash(pair[0].review_id))[:MAX_FIT_TEXTS]
+        taught = (pair for pair in documents if pair[0].split == "train" and not reserved_split(pair[0].user_id))
+        train = sorted(taught, key=lambda pair: stable_hash(pair[0].review_id))[:MAX_FIT_TEXTS]
         self.is_fitted = len(train) >= MIN_FIT_TEXTS
         if not self.is_fitted:
             return

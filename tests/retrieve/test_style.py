@@ -128,16 +128,16 @@ def test_too_few_training_texts_tell_nothing() -> None:
     assert (found.basis, found.users) == ("nothing", ())
 
 
-def test_the_hidden_text_changes_nothing() -> None:
-    """Whatever the target says, the same people are found with the same numbers, for evaluation targets and for training pairs."""
-    for split, user in (("dev", "new"), ("train", "loud0")):
-        results = []
-        for hidden in ("i think it was ok...", "WOW!!! GREAT!!! BEST BOAT EVER!!!"):
-            example = ask(hidden, title="Boat", user=user, split=split)
-            # The features are learned from training texts as a whole, as the link predictor's are; the profile itself must not move.
-            store = writers([*town(), replace(example.target, split="dev")] if split == "dev" else town())
-            results.append(store.find(request_for(example, "long", Item("boat")), example, 4))
-        assert results[0] == results[1]
+@pytest.mark.parametrize("split", ["dev", "train"])
+def test_the_hidden_text_changes_nothing(split: str) -> None:
+    """Whatever the target says, the same people are found with the same numbers, for evaluation targets and for training pairs alike."""
+    found = []
+    for hidden in ("i think it was ok...", "WOW!!! GREAT!!! BEST BOAT EVER!!!"):
+        example = ask(hidden, title="Boat", user="new" if split == "dev" else "loud0", split=split)
+        store = writers([*town(), example.target])
+        found.append(store.find(request_for(example, "long", Item("boat")), example, 4))
+    assert found[0].users
+    assert found[0] == found[1]
 
 
 def test_leave_one_out_takes_the_target_from_its_writers_style() -> None:
