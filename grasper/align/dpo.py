@@ -106,30 +106,30 @@ def train_on_preferences(
     rows = [tokenise(model, pair) for pair in pairs]
     dataset = dataset_class.from_list([asdict(row) for row in rows])
     on_gpu = model.device.type == "cuda"
-    arguments = config_class(
-        output_dir=str(out_dir / "checkpoints"),
-        beta=config.beta,
-        loss_type=["sigmoid", "sft"] if config.sft_weight else ["sigmoid"],
-        loss_weights=[1.0, config.sft_weight] if config.sft_weight else None,
-        ld_alpha=config.ld_alpha,
-        max_length=None,
-        per_device_train_batch_size=config.batch_size,
-        num_train_epochs=config.epochs,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=0.1,
-        bf16=on_gpu and torch.cuda.is_bf16_supported(),
-        gradient_checkpointing=on_gpu,
-        use_cpu=not on_gpu,
-        logging_steps=1,
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=on_gpu,
-        seed=seed,
-        data_seed=seed,
-    )
-    with preserved_random_state(seed), _borrowed(model) as base:
+    with preserved_random_state(seed), without_future_warnings(), _borrowed(model) as base:
+        arguments = config_class(
+            output_dir=str(out_dir / "checkpoints"),
+            beta=config.beta,
+            loss_type=["sigmoid", "sft"] if config.sft_weight else ["sigmoid"],
+            loss_weights=[1.0, config.sft_weight] if config.sft_weight else None,
+            ld_alpha=config.ld_alpha,
+            max_length=None,
+            per_device_train_batch_size=config.batch_size,
+            num_train_epochs=config.epochs,
+            learning_rate=config.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=0.1,
+            bf16=on_gpu and torch.cuda.is_bf16_supported(),
+            gradient_checkpointing=on_gpu,
+            use_cpu=not on_gpu,
+            logging_steps=1,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            dataloader_pin_memory=on_gpu,
+            seed=seed,
+            data_seed=seed,
+        )
         policy = _policy(base, adapter, lora, model)
         try:
             trainer = trainer_class(model=policy, args=arguments, train_dataset=dataset, processing_class=model.tokenizer, callbacks=[ShowProgress()])
@@ -154,20 +154,19 @@ def train_on_preferences(
 
 def _policy(base: Any, adapter: Path | None, lora: AlignConfig, model: LocalModel) -> PeftModel:
     """The trainable adapter on the base model."""
-    with without_future_warnings():
-        if adapter is not None:
-            return PeftModel.from_pretrained(base, str(adapter), is_trainable=True)
-        shape = LoraConfig(
-            r=lora.lora_rank,
-            lora_alpha=lora.lora_alpha,
-            lora_dropout=lora.lora_dropout,
-            target_modules=list(lora.target_modules),
-            task_type="CAUSAL_LM",
-        )
-        try:
-            return get_peft_model(base, shape)
-        except ValueError as error:
-            raise ConfigError(f"align.target_modules {list(lora.target_modules)} do not fit {model.name}: {error}") from None
+    if adapter is not None:
+        return PeftModel.from_pretrained(base, str(adapter), is_trainable=True)
+    shape = LoraConfig(
+        r=lora.lora_rank,
+        lora_alpha=lora.lora_alpha,
+        lora_dropout=lora.lora_dropout,
+        target_modules=list(lora.target_modules),
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(base, shape)
+    except ValueError as error:
+        raise ConfigError(f"align.target_modules {list(lora.target_modules)} do not fit {model.name}: {error}") from None
 
 
 def _check(history: Sequence[dict[str, Any]], model: LocalModel) -> None:
