@@ -31,7 +31,7 @@ from grasper.prepare import build_tables
 from grasper.prepare.bundled import harbour_folder
 from grasper.prepare.harbour import load_latent
 from grasper.retrieve.style import FLOOR, weights_of
-from grasper.retrieve.stylometry import BLOCK_WEIGHTS, Stylometry, mean_rows, unit
+from grasper.retrieve.stylometry import Stylometry, mean_rows, unit
 from grasper.runs import commit, stable_hash, versions, write_json
 
 ROOT = Path(__file__).parents[1]
@@ -58,9 +58,7 @@ def spaces(texts: Sequence[str], teachers: pd.DataFrame) -> dict[str, np.ndarray
     style = Stylometry().fit(teachers["text"].tolist(), teachers["user_id"].tolist())
     vectors = style.vectors(texts)
     found: dict[str, np.ndarray | csr_matrix] = {"style": vectors}
-    sizes = np.cumsum([len(style._scales["habits"][0]), len(style._scales["words"][0])])
-    for name, block in zip(BLOCK_WEIGHTS, np.split(vectors, sizes, axis=1), strict=True):
-        found[f"only_{name}"] = block
+    found |= {f"only_{name}": vectors[:, block] for name, block in style.blocks.items()}
     words = TfidfVectorizer(sublinear_tf=True, min_df=2).fit(teachers["text"])
     characters = TfidfVectorizer(sublinear_tf=True, min_df=3, analyzer="char_wb", ngram_range=(3, 4)).fit(teachers["text"])
     return found | {"tfidf": csr_matrix(words.transform(texts)), "characters": csr_matrix(characters.transform(texts))}

@@ -11,9 +11,9 @@ Deviation: neither the prompts nor the number of steps nor the stopping rule of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -139,97 +139,62 @@ class DualReasoning:
         """
         if not len(requests) == len(evidence) == len(seeds) or len({request.task for request in requests}) > 1:
             raise ShapeError(f"{len(requests)} requests of one task need as many pieces of evidence and seeds, got {len(evidence)} and {len(seeds)}")
-        done = [Deliberation() for _ in requests]
+        work = _Work(requests, evidence, seeds, [Deliberation() for _ in requests])
         active = list(range(len(requests)))
         for number in range(self.steps + 1):
-            if not active:
-                break
-            notes = self._take_notes(number, active, requests, evidence, seeds, done)
+            notes = self._take_notes(number, work, active)
             if number:
-                active = [place for place in active if not self._settle(place, notes, done)]
-            self._draft(number, active, notes, requests, evidence, seeds, done)
-        return done
+                active = [place for place in active if not _settle(work, place, notes[place])]
+            self._draft(number, work, active, notes)
+        return work.done
 
     # -- one step --------------------------------------------------------------------------------------------------------------------
 
-    def _take_notes(
-        self,
-        number: int,
-        active: Sequence[int],
-        requests: Sequence[Request],
-        evidence: Sequence[Evidence],
-        seeds: Sequence[int],
-        done: list[Deliberation],
-    ) -> dict[int, Notes]:
+    def _take_notes(self, number: int, work: _Work, active: Sequence[int]) -> dict[int, Notes]:
         """The notes of both reasoners for this step, asked together; each sees the notes and the draft of the step before."""
-        asked = [(place, reasoner) for place in active for reasoner in REASONERS if evidence[place].of(reasoner) is not None]
-        prompts = []
-        for place, reasoner in asked:
-            profile = evidence[place].of(reasoner)
-            assert profile is not None
-            seen = done[place].steps[-1].notes if number else Notes()
-            prompts.append(self.notes_prompt(reasoner, requests[place], profile, seen))
+        asked, prompts = [], []
+        for place in active:
+            seen = work.done[place].steps[-1].notes if number else Notes()
+            for reasoner in REASONERS:
+                if (profile := work.evidence[place].of(reasoner)) is not None:
+                    asked.append((place, reasoner))
+                    prompts.append(self.notes_prompt(reasoner, work.requests[place], profile, seen))
         temperature = self.temperature if self.notes_temperature is None else self.notes_temperature
-        drawn_from = [derive_seed(seeds[place], reasoner, number) for place, reasoner in asked]
-        found = self._ask(prompts, drawn_from, self.prompts.path_tokens, temperature)
+        seeds = [derive_seed(work.seeds[place], reasoner, number) for place, reasoner in asked]
         notes = {place: Notes() for place in active}
-        for (place, reasoner), completion in zip(asked, found, strict=True):
-            earlier = done[place].steps[-1].notes if done[place].steps else Notes()
+        for (place, reasoner), completion in zip(asked, self._ask(prompts, seeds, self.prompts.path_tokens, temperature), strict=True):
+            earlier = getattr(work.done[place].steps[-1], reasoner) if number else ""
             read = read_notes(reasoner, completion.text)
-            kept = read or (getattr(earlier, reasoner) or _labelled(reasoner, completion.text))
-            notes[place] = replace(notes[place], **{reasoner: kept})
-            done[place] = _charged(replace(done[place], unread=done[place].unread + (read is None)), completion)
+            notes[place] = replace(notes[place], **{reasoner: read or earlier or _labelled(reasoner, completion.text)})
+            work.record(place, completion, unread=work.done[place].unread + (read is None))
         return notes
 
-    def _settle(self, place: int, notes: dict[int, Notes], done: list[Deliberation]) -> bool:
-        """Record the step of a request whose notes have settled: its draft stays."""
-        last = done[place].steps[-1]
-        if min(_sameness(last.style, notes[place].style), _sameness(last.topic, notes[place].topic)) < SETTLED:
-            return False
-        step = Step(notes[place].style, notes[place].topic, last.draft)
-        done[place] = replace(done[place], steps=(*done[place].steps, step), is_settled=True)
-        return True
-
-    def _draft(
-        self,
-        number: int,
-        active: Sequence[int],
-        notes: dict[int, Notes],
-        requests: Sequence[Request],
-        evidence: Sequence[Evidence],
-        seeds: Sequence[int],
-        done: list[Deliberation],
-    ) -> None:
+    def _draft(self, number: int, work: _Work, active: Sequence[int], notes: Mapping[int, Notes]) -> None:
         """Write the first draft, or revise the last one by the new notes."""
-        prompts = [
-            self.draft_prompt(requests[place], evidence[place].writer, replace(notes[place], draft=done[place].draft if number else ""))
-            for place in active
-        ]
-        if not prompts:
+        if not active:
             return
-        task = requests[active[0]].task
+        seen = {place: replace(notes[place], draft=work.done[place].draft if number else "") for place in active}
+        prompts = [self.draft_prompt(work.requests[place], work.evidence[place].writer, seen[place]) for place in active]
+        task = work.requests[active[0]].task
         if task == "rating":
-            asked = [after_path(prompt, "", "rating") for prompt in prompts]
-            scored = self.model.score_choices(asked, RATING_CHOICES)
-            for place, prompt, row, rating in zip(active, asked, scored, rating_from_probabilities(scored, self.rating), strict=True):
-                step = Step(notes[place].style, notes[place].topic, f"{rating:g}")
-                tokens = sum(self.model.count_tokens(message.content) for message in prompt.messages)
-                done[place] = replace(
-                    done[place],
-                    steps=(*done[place].steps, step),
-                    probabilities=tuple(round(float(value), 6) for value in row),
-                    tokens_in=done[place].tokens_in + tokens,
-                    tokens_out=done[place].tokens_out + 1,
-                )
+            self._rate(work, active, notes, prompts)
             return
         room = max_new_tokens(task, self.prompts, reasoning=False)
-        drawn_from = [derive_seed(seeds[place], "draft", number) for place in active]
-        for place, completion in zip(active, self._ask(prompts, drawn_from, room, self.temperature), strict=True):
+        seeds = [derive_seed(work.seeds[place], "draft", number) for place in active]
+        for place, completion in zip(active, self._ask(prompts, seeds, room, self.temperature), strict=True):
             answer = parse_answer(completion.text, task, expects_path=False)
-            draft = str(answer.value(task) or "")
-            step = Step(notes[place].style, notes[place].topic, draft)
-            kept = replace(done[place], steps=(*done[place].steps, step), is_parsed=answer.is_parsed, raw=completion.text)
-            done[place] = _charged(kept, completion)
+            work.add(place, notes[place], str(answer.value(task) or ""))
+            work.record(place, completion, is_parsed=answer.is_parsed, raw=completion.text)
+
+    def _rate(self, work: _Work, active: Sequence[int], notes: Mapping[int, Notes], prompts: Sequence[Prompt]) -> None:
+        """Draft ratings from the digit probabilities."""
+        asked = [after_path(prompt, "", "rating") for prompt in prompts]
+        scored = self.model.score_choices(asked, RATING_CHOICES)
+        for place, prompt, row, rating in zip(active, asked, scored, rating_from_probabilities(scored, self.rating), strict=True):
+            work.add(place, notes[place], f"{rating:g}")
+            tokens = sum(self.model.count_tokens(message.content) for message in prompt.messages)
+            probabilities = tuple(round(float(value), 6) for value in row)
+            work.record(place, Completion("", tokens_in=tokens, tokens_out=1), probabilities=probabilities)
 
     # -- prompts ---------------------------------------------------------------------------------------------------------------------
 
@@ -256,6 +221,36 @@ class DualReasoning:
             return []
         found = self.model.generate(prompts, temperature=temperature, top_p=self.top_p, max_new_tokens=room, seed=seeds)
         return [completions[0] for completions in found]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Requests under way, and how far each has come."""
+
+    requests: Sequence[Request]
+    evidence: Sequence[Evidence]
+    seeds: Sequence[int]
+    done: list[Deliberation]
+
+    def add(self, place: int, notes: Notes, draft: str) -> None:
+        """One more step of a request."""
+        self.done[place] = replace(self.done[place], steps=(*self.done[place].steps, Step(notes.style, notes.topic, draft)))
+
+    def record(self, place: int, completion: Completion, **facts: Any) -> None:
+        """The cost of one more completion of a request, and what it changed."""
+        known = self.done[place]
+        tokens_in, tokens_out = known.tokens_in + completion.tokens_in, known.tokens_out + completion.tokens_out
+        self.done[place] = replace(known, tokens_in=tokens_in, tokens_out=tokens_out, **facts)
+
+
+def _settle(work: _Work, place: int, notes: Notes) -> bool:
+    """Whether a request's notes have settled; its draft then stays, and the step is its last."""
+    last = work.done[place].steps[-1]
+    if min(_sameness(last.style, notes.style), _sameness(last.topic, notes.topic)) < SETTLED:
+        return False
+    work.add(place, notes, last.draft)
+    work.done[place] = replace(work.done[place], is_settled=True)
+    return True
 
 
 def read_notes(reasoner: Reasoner, text: str) -> str | None:
@@ -292,12 +287,3 @@ def _labelled(reasoner: Reasoner, text: str) -> str:
 
 def _sameness(earlier: str, later: str) -> float:
     return 1.0 if earlier == later else float(np.asarray(rouge1([later], [earlier]))[0])
-
-
-def _charged(deliberation: Deliberation, completion: Completion) -> Deliberation:
-    """With the cost of one more completion."""
-    return replace(
-        deliberation,
-        tokens_in=deliberation.tokens_in + completion.tokens_in,
-        tokens_out=deliberation.tokens_out + completion.tokens_out,
-    )

@@ -62,6 +62,8 @@ class Stylometry:
     """Texts → style vectors, `[n, dim]`; learns what is usual from a corpus."""
 
     dim: int
+    blocks: dict[str, slice]
+    """Where each block stands in a vector."""
     reliability: float
     """Share of a habit's variance that lies between people, for single texts, 0–1; 0 where nobody in the corpus wrote twice."""
 
@@ -92,7 +94,10 @@ class Stylometry:
             self._scales[name] = mean, spread, np.sqrt(reliability) if reliability.any() else np.ones(len(mean))
         self.reliability = float(np.concatenate(reliabilities).mean())
         self._fit_shapes([distort(text, self.kept) for text in texts])
-        self.dim = self.vectors(texts[:1]).shape[1]
+        widths = [len(self._scales["habits"][0]), len(self._scales["words"][0]), 0 if self._tfidf is None else len(self._shape_mean)]
+        ends = np.cumsum(widths)
+        self.blocks = {name: slice(end - width, end) for name, end, width in zip(BLOCK_WEIGHTS, ends.tolist(), widths, strict=True)}
+        self.dim = int(ends[-1])
         return self
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,14 @@ def test_the_same_seed_gives_the_same_adapter(model: LocalModel, tmp_path: Path)
         train(model, tmp_path / name)
     one, two = (load_file(tmp_path / name / "adapter" / "adapter_model.safetensors") for name in ("one", "two"))
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_without_trl_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trl.trainer.dpo_trainer", None)
+    dpo.require_trl.cache_clear()
+    with pytest.raises(ConfigError, match=r"needs the extra `rl` \(pip install 'grasper\[rl\]'\)"):
+        dpo.require_trl()
+    dpo.require_trl.cache_clear()
 
 
 def test_no_pair_is_an_error_in_one_line(model: LocalModel, tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from worlds import shown
 
 import grasper.align.dual as dual
 from grasper.align.dual import Case, DualTraining
+from grasper.align.preference import JudgedNotes
 from grasper.config import AlignConfig, DpoConfig, PromptConfig
 from grasper.errors import ConfigError
-from grasper.models.base import Completion
+from grasper.models.base import Completion, Message, Prompt
 from grasper.reason.dual import Evidence
 from grasper.reason.traces import TrainingPair
 from grasper.records import Example, Item, Profile, Review, request_for
@@ -54,6 +55,20 @@ def training(make_model, tuned, monkeypatch: pytest.MonkeyPatch) -> DualTraining
     return DualTraining(base, PromptConfig(), CONFIG, LengthReward(), [case(1), case(2)], [case(3)], seed=0)
 
 
+@pytest.fixture
+def sampled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every round finds one good and one bad note; gives the names of the models that were asked for them."""
+    asked: list[str] = []
+
+    def sample(self, model, seed):
+        asked.append(model.name)
+        prompt = Prompt((Message("user", "note how they write."),))
+        return [JudgedNotes("e1/long", "style", prompt, f"Style: {word}", value) for word, value in (("warm", 0.3), ("cold", 0.0))]
+
+    monkeypatch.setattr(DualTraining, "sample", sample)
+    return asked
+
+
 class _Named:
     """The base model under the name of an adapter, so that it answers differently with each."""
 
@@ -87,7 +102,7 @@ def test_sampled_notes_are_judged_distinct_and_come_from_both_forms_of_prompt(tr
     assert "Draft:" in asked["e2/long"]
 
 
-def test_rounds_go_on_from_the_last_adapter_and_the_best_is_the_result(training: DualTraining, tuned, tmp_path: Path, monkeypatch) -> None:
+def test_rounds_go_on_from_the_last_adapter_and_the_best_is_the_result(training, tuned, sampled, tmp_path: Path, monkeypatch) -> None:
     rewards = iter([0.1, 0.3, 0.2])
     monkeypatch.setattr(DualTraining, "evaluate", lambda self, model: {"reward": next(rewards), "model": model.name})
     start = tmp_path / "warm" / "adapter"
@@ -95,13 +110,14 @@ def test_rounds_go_on_from_the_last_adapter_and_the_best_is_the_result(training:
     (start / "adapter_model.safetensors").write_text("warm")
     found = training.improve(start, tmp_path)
     assert [adapter for _, adapter, _, _ in tuned] == [start, tmp_path / "round-1" / "adapter"]
+    assert sampled == ["warm", "round-1"]
     assert [record["held_out"]["model"] for record in found["rounds"]] == ["warm", "round-1", "round-2"]
     assert (found["best_round"], found["stopped"]) == (1, "all rounds done")
     assert (tmp_path / "adapter" / "adapter_model.safetensors").read_text() == "round-1"
     assert json.loads((tmp_path / "rounds.json").read_text())["best_round"] == 1
 
 
-def test_rounds_stop_where_the_held_out_reward_does_not_rise(training: DualTraining, tuned, tmp_path: Path, monkeypatch) -> None:
+def test_rounds_stop_where_the_held_out_reward_does_not_rise(training, tuned, sampled, tmp_path: Path, monkeypatch) -> None:
     rewards = iter([0.5, 0.4, 0.9])
     monkeypatch.setattr(DualTraining, "evaluate", lambda self, model: {"reward": next(rewards)})
     start = tmp_path / "warm" / "adapter"
@@ -112,14 +128,15 @@ def test_rounds_stop_where_the_held_out_reward_does_not_rise(training: DualTrain
     assert (tmp_path / "adapter" / "adapter_model.safetensors").read_text() == "warm"
 
 
-def test_finished_rounds_and_judged_notes_are_not_done_again(training: DualTraining, tuned, tmp_path: Path) -> None:
+def test_finished_rounds_and_judged_notes_are_not_done_again(training, tuned, sampled, tmp_path: Path) -> None:
     first = training.improve(None, tmp_path)
-    calls, trained = len(training.base.calls), len(tuned)  # type: ignore[attr-defined]
+    calls, trained = len(training.base.calls), len(tuned)
     assert training.improve(None, tmp_path) == first
-    assert (len(training.base.calls), len(tuned)) == (calls, trained)  # type: ignore[attr-defined]
+    assert (len(training.base.calls), len(tuned)) == (calls, trained)
+    asked = len(sampled)
     (tmp_path / "round-1" / "round.json").unlink()
-    assert training.improve(None, tmp_path) == first  # the judged notes were read back
-    assert len(tuned) == trained + 1
+    assert training.improve(None, tmp_path) == first
+    assert (len(tuned), len(sampled)) == (trained + 1, asked)  # the judged notes were read back
 
 
 def test_notes_that_are_all_alike_end_in_one_clear_line(training: DualTraining, tmp_path: Path, monkeypatch) -> None:
