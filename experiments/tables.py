@@ -267,6 +267,29 @@ def variants_table(name: str) -> str:
     return "\n".join(lines)
 
 
+def style_table() -> str:
+    """Who is found by style and who by topic: MRR of a user's other half, and the line-up against other people's reviews of the same item."""
+    lines = ["| users with ≥ 4 reviews | n | chance MRR | TF-IDF MRR | style MRR | style hit@10 | one review each: TF-IDF MRR | style MRR |"]
+    lines[0] += " line-up, TF-IDF | style |"
+    lines.append(f"|---|{'--:|' * 9}")
+    for name, found in _results("style")["sets"].items():
+        if name != "harbour":
+            halves, one, line_up = found["halves"], found["one_review"], found["line_up"]
+            entries = [halves["tfidf"]["mrr"], halves["style"]["mrr"], halves["style"]["hit@10"], one["tfidf"]["mrr"], one["style"]["mrr"]]
+            entries += [line_up["tfidf"], line_up["style"]]
+            lines.append(f"| {name} | {found['users']} | {halves['chance']['mrr']:.3f} | {' | '.join(map(_cell, entries))} |")
+    return "\n".join(lines)
+
+
+def traits_table() -> str:
+    """Correlation of harbour's latent traits between a person and the five people found for them."""
+    found = _results("style")["sets"]["harbour"]
+    shown = [trait for trait in found["style"] if max(found[space][trait]["value"] for space in ("style", "tfidf")) > 0.3]
+    lines = [f"| found by | {' | '.join(shown)} |", f"|---|{'--:|' * len(shown)}"]
+    lines += [f"| {space} | {' | '.join(_cell(found[space][trait]) for trait in shown)} |" for space in ("style", "tfidf", "random")]
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "ablations": ablations_table,
     "alignment": alignment_table,
@@ -278,6 +301,8 @@ TABLES: dict[str, Callable[..., str]] = {
     "prefill": prefill_line,
     "rounds": rounds_table,
     "seeds": seeds_table,
+    "style": style_table,
+    "traits": traits_table,
     "selection": selection_table,
     "titles": titles_table,
     "variants": variants_table,

@@ -134,6 +134,25 @@ class PromptConfig(Section):
     item_name: bool = Field(True, description="Whether prompts name the item; PGraphRAG does so only where a review has no title.")
 
 
+class DpoConfig(Section):
+    """Preference rounds on the notes of dual reasoning, after the warm start (PAT)."""
+
+    rounds: int = Field(2, ge=0, description="Rounds at most; they stop where the held-out reward does not rise. 0: the warm start alone.")
+    patience: int = Field(1, ge=1, description="Rounds without a better held-out reward before they stop.")
+    num_notes: int = Field(6, ge=2, description="Notes sampled per pair and reasoner.")
+    num_drafts: int = Field(4, ge=1, description="Drafts with the notes, and as many without, per differential reward (K).")
+    temperature: float = Field(1.0, gt=0, description="Temperature of the sampled notes.")
+    draft_temperature: float = Field(0.7, ge=0, description="Temperature of the drafts that judge them.")
+    margin: float = Field(0.02, ge=0, description="How much more differential reward the chosen notes must have than the rejected ones (δ).")
+    max_length_ratio: float = Field(1.5, ge=1, description="Most that the two sides of a pair may differ in words; METEOR rewards length.")
+    beta: float = Field(0.1, gt=0, description="How strongly the reference holds the policy.")
+    sft_weight: float = Field(0.2, ge=0, description="Weight of the likelihood of the chosen notes beside the preference; 0 leaves it out.")
+    ld_alpha: float | None = Field(None, ge=0, le=1, description="Weight of what a side has beyond the shorter one's length; null: 1.")
+    learning_rate: float = Field(1e-5, gt=0, description="AdamW's learning rate.")
+    epochs: float = Field(1.0, gt=0, description="Passes over the pairs of a round.")
+    batch_size: int = Field(4, ge=1, description="Pairs in a batch.")
+
+
 class AlignConfig(Section):
     """Reasoning alignment: sampled paths → gold paths → LoRA adapter (GraSPer, Sec. 3.2; REST-PG, Sec. 3)."""
 
@@ -161,6 +180,7 @@ class AlignConfig(Section):
     epochs: float = Field(2.0, gt=0, description="Passes over the pairs.")
     batch_size: int = Field(4, ge=1, description="Pairs in a batch.")
     log_to_trackio: bool = Field(False, description="Also log the training to trackio (extra `logging`).")
+    dpo: DpoConfig = Field(default_factory=DpoConfig, description="Preference rounds (PAT).")
     exemplars: int = Field(2, ge=0, description="Gold paths shown as examples to a backbone that cannot be fine-tuned.")
 
 

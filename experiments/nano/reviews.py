@@ -14,8 +14,8 @@ import pandas as pd
 
 from experiments.nano.decontaminate import Reference
 from grasper.errors import MissingFileError
-from grasper.prepare.split import reserved_split
 from grasper.records import Item, Review, none_if_missing
+from grasper.retrieve.pool import reserved_split
 
 BENCHMARK_SETS = ("hotel", "gap", "amazon", "b2w")
 TRAIN_SHARES = {

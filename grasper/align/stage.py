@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grasper.align.dual import train_by_preference, train_roles
 from grasper.align.em import self_train
 from grasper.align.gold import solve, train_on_gold
 from grasper.align.lesson import Lesson
@@ -25,6 +27,8 @@ from grasper.runs import write_lines, write_text
 if TYPE_CHECKING:
     from grasper.models.local import LocalModel
 
+logger = logging.getLogger(__name__)
+
 Trainer = Callable[[Lesson], dict[str, Any]]
 """Trains an adapter into `lesson.out_dir / "adapter"` and gives the counts of the manifest."""
 
@@ -32,6 +36,8 @@ TRAINERS: Registry[Trainer] = Registry("trainer")
 """How a method's model is trained, by the name that `Method.training` declares."""
 TRAINERS.register("gold", train_on_gold)
 TRAINERS.register("em", self_train)
+TRAINERS.register("roles", train_roles)
+TRAINERS.register("dpo", train_by_preference)
 
 
 def align(
@@ -70,6 +76,8 @@ def align(
     lesson = Lesson(config, desk, pairs, unseen, reward, out_dir, seed)
     counts: dict[str, Any] = {"pairs": len(pairs), "zero_history_pairs": sum(not pair.profile.own for pair in pairs)}
     if not is_trainable(model):
+        if method.trajectories:
+            logger.warning("method %s is not trained on %s, which gives no weights: its roles go by their prompts alone", method.name, model.name)
         return counts | _write_exemplars(lesson)
     counts |= trainer(lesson)
     write_text(out_dir / "README.md", _model_card(method, lesson.base, config, counts))
@@ -99,7 +107,10 @@ def _model_card(method: Method, model: LocalModel, config: AlignConfig, counts: 
     """What the adapter is, from the facts of its training."""
     facts = {name: value for name, value in counts.items() if not isinstance(value, dict | list)}
     rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    if method.training == "em":
+    if method.trajectories:
+        rounds = ", then on preferences among the reasoners' notes" if method.training == "dpo" else ""
+        content = f"notes, drafts and revisions of each role{rounds},"
+    elif method.training == "em":
         content = "[reasoning path; sampled text], weighted by reward,"
     else:
         content = f"[gold reasoning path; {config.gold_text} text]" if method.reasoning else f"[{config.gold_text} text]"

@@ -105,12 +105,25 @@ def _task(task: Task, example: Example, evidence: Evidence, series: Mapping[str,
                 "method": method,
                 "series": series[method],
                 "text": _answer(output, clip),
-                "path": cut(output.path or "", min(clip, 600)),
+                "path": _reasoning(output, min(clip, 600)),
                 "scores": _scores({name[-1]: value for name, value in numbers.items() if name[:2] == (method, task)}),
                 "is_parsed": output.is_parsed,
             }
         )
     return {"task": task, "title": _TITLES[task], "given": given, "reference": reference, "answers": answers}
+
+
+def _reasoning(output: Output, clip: int) -> str:
+    """The path; or, where roles took turns, the notes and the draft of every step."""
+    if not output.notes:
+        return cut(output.path or "", clip)
+    steps = (
+        "\n".join(
+            [f"Step {step['step']}", *(cut(step[part], clip) for part in ("style", "topic") if step[part]), f"Draft: {cut(step['draft'], clip)}"]
+        )
+        for step in output.notes
+    )
+    return "\n\n".join(steps)
 
 
 def _answer(output: Output, clip: int) -> str:

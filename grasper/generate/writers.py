@@ -8,6 +8,7 @@ from typing import Protocol
 from grasper.config import GenerateConfig
 from grasper.desk import Desk
 from grasper.generate.copy import Copier
+from grasper.generate.dual import DualWriter
 from grasper.generate.write import Writer
 from grasper.records import Example, Output, SyntheticReview, Task
 from grasper.registry import Registry
@@ -24,4 +25,5 @@ class TextWriter(Protocol):
 WRITERS: Registry[Callable[[Desk, GenerateConfig], TextWriter]] = Registry("writer")
 """What makes a writer, by the name that `Method.writer` declares."""
 WRITERS.register("model", Writer)
+WRITERS.register("dual", DualWriter)
 WRITERS.register("copy", lambda desk, config: Copier(desk.store, desk.method.name))

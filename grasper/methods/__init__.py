@@ -8,6 +8,8 @@ from grasper.methods.copy import COPY
 from grasper.methods.grasper import ABLATIONS, GRASPER
 from grasper.methods.lamp import LAMP
 from grasper.methods.none import NONE
+from grasper.methods.pat import ABLATIONS as PAT_ABLATIONS
+from grasper.methods.pat import PAT
 from grasper.methods.pgraphrag import PGRAPHRAG
 from grasper.methods.random import RANDOM
 from grasper.methods.rest_pg import REST_PG
@@ -17,7 +19,7 @@ __all__ = ["METHODS", "Method", "Trajectory", "get_method"]
 
 METHODS: Registry[Method] = Registry("method", UnknownMethodError)
 """All methods by name; `METHODS.register(method.name, method)` adds one."""
-for _method in (NONE, RANDOM, COPY, LAMP, PGRAPHRAG, REST_PG, GRASPER, *ABLATIONS):
+for _method in (NONE, RANDOM, COPY, LAMP, PGRAPHRAG, REST_PG, GRASPER, *ABLATIONS, PAT, *PAT_ABLATIONS):
     METHODS.register(_method.name, _method)
 
 

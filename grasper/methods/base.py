@@ -40,13 +40,14 @@ class Method:
     trajectories: tuple[Trajectory, ...] = ()
     """Reasoners that take turns and leave notes for the writer."""
     steps: int = 1
-    """How often the reasoners see each other's notes and the draft, and revise."""
+    """How often the reasoners see each other's notes and the draft, and revise; 0: notes and draft are written once."""
     training: str = "none"
-    """A name in `align.TRAINERS`: `gold` is SFT on chosen paths and real texts (GraSPer), `em` self-training on sampled ones (REST-PG)."""
+    """A name in `align.TRAINERS`: `gold` is SFT on chosen paths and real texts (GraSPer), `em` self-training on sampled ones (REST-PG),
+    `roles` the warm start of dual reasoning, `dpo` that and preference rounds (PAT)."""
     adapter_of: str = ""
     """The method whose adapter writes, where this one differs in what its prompts show alone; empty: its own."""
     writer: str = "model"
-    """Who writes, a name in `generate.WRITERS`: `model`, or `copy` (a neighbour's text, no model)."""
+    """Who writes, a name in `generate.WRITERS`: `model`, `dual` (the trajectories' roles take turns), or `copy` (a neighbour's text, no model)."""
 
     @property
     def aligned_as(self) -> str:

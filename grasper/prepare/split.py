@@ -23,19 +23,13 @@ import pandas as pd
 from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, DataFormatError
 from grasper.records import EXAMPLE_COLUMNS
-from grasper.retrieve.pool import POOLS, normalized
+from grasper.retrieve.pool import POOLS, normalized, reserved_split
 from grasper.runs import stable_hash
 
 
 def dev_half(user_id: str) -> Literal["dev-a", "dev-b"]:
     """`dev-a` for tuning or `dev-b` for reporting, by the second hex digit of the user's hash."""
     return "dev-a" if int(stable_hash(user_id)[1], 16) % 2 == 0 else "dev-b"
-
-
-def reserved_split(user_id: str) -> Literal["align", "held-out"] | None:
-    """What a training user's reviews are reserved for, by the first hex digit of the user's hash; None for 11 of 16 users."""
-    digit = int(stable_hash(user_id)[0], 16)
-    return "align" if digit < 3 else "held-out" if digit < 5 else None
 
 
 def assign_splits(reviews: pd.DataFrame, config: PrepareConfig, seed: int) -> pd.DataFrame:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Literal
 
 from grasper.records import Example, Review
+from grasper.runs import stable_hash
 
 POOLS = {
     "align": ("train",),
@@ -19,6 +21,12 @@ POOLS = {
     "test": ("train", "test"),
 }
 """Which review splits an example of each split may see: training and its own evaluation split. PGraphRAG itself uses the latter alone."""
+
+
+def reserved_split(user_id: str) -> Literal["align", "held-out"] | None:
+    """What a training user's reviews are reserved for, by the first hex digit of the user's hash; None for 11 of 16 users."""
+    digit = int(stable_hash(user_id)[0], 16)
+    return "align" if digit < 3 else "held-out" if digit < 5 else None
 
 
 class ReviewPool:

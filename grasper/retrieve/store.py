@@ -44,8 +44,16 @@ class ReviewStore:
             return self._retrievers[name]
 
 
+def _similar_writers(store: ReviewStore) -> Retriever:
+    from grasper.retrieve.style import SimilarWriters
+
+    return SimilarWriters(store.pool, store.ranker)
+
+
 RETRIEVERS: Registry[Callable[[ReviewStore], Retriever]] = Registry("retriever")
 """What makes a retriever over a store, by name: `Method.others` and `Trajectory.retriever` name one."""
 RETRIEVERS.register("own", lambda store: OwnReviews(store.pool, store.ranker))
 RETRIEVERS.register("neighbours", lambda store: Neighbours(store.pool, store.ranker))
 RETRIEVERS.register("random", lambda store: RandomReviews(store.pool, store.seed))
+RETRIEVERS.register("random-users", lambda store: RandomReviews(store.pool, store.seed))
+RETRIEVERS.register("style", _similar_writers)

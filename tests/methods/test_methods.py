@@ -37,11 +37,41 @@ def test_an_ablation_changes_what_its_name_says_and_nothing_else(name: str, chan
     assert {field for field in whole if whole[field] != ablation[field]} - {"name", "description", "adapter_of"} == changed
 
 
-def test_an_adapter_is_shared_only_where_the_items_alone_differ() -> None:
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("pat-style-only", {"trajectories"}),
+        ("pat-topic-only", {"trajectories"}),
+        ("pat-one-step", {"steps"}),
+        ("pat-no-rl", {"training"}),
+        ("pat-random-users", {"trajectories"}),
+    ],
+)
+def test_an_ablation_of_pat_changes_one_thing(name: str, changed: set[str]) -> None:
+    whole, ablation = asdict(get_method("pat")), asdict(get_method(name))
+    assert {field for field in whole if whole[field] != ablation[field]} - {"name", "description", "adapter_of"} == changed
+
+
+def test_every_part_that_a_method_names_is_registered() -> None:
+    from grasper.align.stage import TRAINERS
+    from grasper.generate.writers import WRITERS
+    from grasper.retrieve.store import RETRIEVERS
+
+    for method in METHODS.values():
+        assert method.writer in WRITERS
+        assert method.training == "none" or method.training in TRAINERS
+        assert {name for name in (method.others, *(t.retriever for t in method.trajectories)) if name} <= set(RETRIEVERS)
+        assert bool(method.trajectories) == (method.writer == "dual")
+
+
+def test_an_adapter_is_shared_only_where_what_is_shown_differs() -> None:
+    """The predicted items; or with trajectories, whose reviews the roles see and how often they take turns. The roles themselves are the same."""
     for method in METHODS.values():
         owner = get_method(method.aligned_as)
         assert owner.adapter_of == ""
-        assert replace(method, name=owner.name, description=owner.description, predicted=owner.predicted, adapter_of="") == owner
+        assert [trajectory.role for trajectory in method.trajectories] == [trajectory.role for trajectory in owner.trajectories]
+        shown = {name: getattr(owner, name) for name in ("name", "description", "predicted", "trajectories", "steps")}
+        assert replace(method, adapter_of="", **shown) == owner
 
 
 def test_only_copy_writes_without_a_model() -> None:

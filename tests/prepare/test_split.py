@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, DataFormatError
-from grasper.prepare.split import assign_splits, dev_half, make_examples, reserved_split
+from grasper.prepare.split import assign_splits, dev_half, make_examples
 from grasper.records import REVIEW_COLUMNS, Tables
-from grasper.retrieve.pool import ReviewPool
+from grasper.retrieve.pool import ReviewPool, reserved_split
 
 LAST_OUT = PrepareConfig(source="table", split="last-out")
 USERS = PrepareConfig(source="table", split="users", dev_share=0.3)

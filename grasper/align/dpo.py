@@ -1,0 +1,225 @@
+"""Direct preference optimisation of a LoRA adapter through trl (Rafailov et al. 2023, arXiv 2305.18290), for PAT's reasoners.
+
+What trl does by default and what must not happen here:
+
+- The reference is the adapter before the round. A trainable `PeftModel` with `ref_model=None` and without `peft_config` makes trl copy the adapter
+  as a frozen `ref`; the exported folder holds the trained one alone.
+- Policy and reference are equal before the first step, so its margin is 0 and its DPO loss ln 2. Dropout, number formats or cut sequences would
+  break that; a first step with another margin is an error.
+- `max_length=1024` would cut the end of long sequences: the answer. Nothing is cut here, and a pair that does not fit the model is an error.
+- Prompt and answer are tokenised as at inference, apart from each other and with special tokens broken; trl's own tokenisation is passed over.
+- `bf16` and gradient checkpointing are on by default; they are on here only where a GPU has them.
+
+Needs the extra `rl`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import PrinterCallback
+
+from grasper.align.preference import PreferencePair
+from grasper.align.sft import METRICS_FILE, preserved_random_state, replace_folder
+from grasper.align.trainer import ShowProgress, save_adapter
+from grasper.config import AlignConfig, DpoConfig
+from grasper.errors import ConfigError, ModelError, PromptTooLongError
+from grasper.models.weights import without_future_warnings
+from grasper.runs import write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from grasper.models.local import LocalModel
+
+MORE_PAIRS = "lower align.dpo.margin, or raise align.dpo.num_notes, align.dpo.temperature or align.num_pairs"
+"""What to do where notes are all alike."""
+MAX_FIRST_MARGIN = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+"""By how much policy and reference may differ before the first step, in nats times beta."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """A preference pair in tokens; both answers end with the end token."""
+
+    prompt_ids: list[int]
+    chosen_ids: list[int]
+    rejected_ids: list[int]
+
+
+def tokenise(model: LocalModel, pair: PreferencePair) -> TokenPair:
+    """The pair as the model would read and write it.
+
+    Raises:
+        PromptTooLongError: One of the two answers does not fit the model's context whole.
+    """
+    prompt_ids = model.encode(pair.prompt)
+    end = model.tokenizer.eos_token_id
+    chosen, rejected = ([*model.encode_text(side.notes), end] for side in (pair.chosen, pair.rejected))
+    longest = len(prompt_ids) + max(len(chosen), len(rejected))
+    if longest > model.context_tokens:
+        raise PromptTooLongError(
+            f"a preference pair of {pair.chosen.pair_id} has {longest} tokens, model {model.name} holds {model.context_tokens}; "
+            "lower prompts.context_tokens or prompts.path_tokens"
+        )
+    return TokenPair(prompt_ids, chosen, rejected)
+
+
+def train_on_preferences(
+    model: LocalModel,
+    adapter: Path | None,
+    pairs: Sequence[PreferencePair],
+    config: DpoConfig,
+    lora: AlignConfig,
+    out_dir: Path,
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """Train `adapter` (None: a new one) on preference pairs into `out_dir/adapter`; the log goes to `out_dir/metrics.jsonl`.
+
+    The base model is left as it was.
+
+    Args:
+        model: The base model, no adapter merged into it.
+        lora: Shape of a new adapter; not read where there is one.
+
+    Returns:
+        Counts: `pairs`, `steps`, the loss and margin of the first step, the last loss, margin and accuracy.
+
+    Raises:
+        ConfigError: No pair, or trl is not installed.
+        ModelError: Policy and reference differ before the first step, or the loss is not a finite number.
+        PromptTooLongError: A pair does not fit the model's context.
+    """
+    if not pairs:
+        raise ConfigError(f"no preference pair is left to learn from; {MORE_PAIRS}")
+    trainer_class, config_class, dataset_class = require_trl()
+    rows = [tokenise(model, pair) for pair in pairs]
+    dataset = dataset_class.from_list([asdict(row) for row in rows])
+    on_gpu = model.device.type == "cuda"
+    with preserved_random_state(seed), without_future_warnings(), _borrowed(model) as base:
+        arguments = config_class(
+            output_dir=str(out_dir / "checkpoints"),
+            beta=config.beta,
+            loss_type=["sigmoid", "sft"] if config.sft_weight else ["sigmoid"],
+            loss_weights=[1.0, config.sft_weight] if config.sft_weight else None,
+            ld_alpha=config.ld_alpha,
+            max_length=None,
+            per_device_train_batch_size=config.batch_size,
+            num_train_epochs=config.epochs,
+            learning_rate=config.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=0.1,
+            bf16=on_gpu and torch.cuda.is_bf16_supported(),
+            gradient_checkpointing=on_gpu,
+            use_cpu=not on_gpu,
+            logging_steps=1,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            dataloader_pin_memory=on_gpu,
+            seed=seed,
+            data_seed=seed,
+        )
+        policy = _policy(base, adapter, lora, model)
+        try:
+            trainer = trainer_class(model=policy, args=arguments, train_dataset=dataset, processing_class=model.tokenizer, callbacks=[ShowProgress()])
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
+            history = [entry for entry in trainer.state.log_history if "loss" in entry]
+            _check(history, model)
+            _save(policy, trainer.state.log_history, out_dir, name=model.name)
+        finally:
+            policy.unload()
+    first, last = history[0], history[-1]
+    return {
+        "pairs": len(pairs),
+        "steps": trainer.state.global_step,
+        "first_loss": first["loss"],
+        "first_margin": first["rewards/margins"],
+        "last_loss": last["loss"],
+        "last_margin": last["rewards/margins"],
+        "last_accuracy": last["rewards/accuracies"],
+    }
+
+
+def _policy(base: Any, adapter: Path | None, lora: AlignConfig, model: LocalModel) -> PeftModel:
+    """The trainable adapter on the base model."""
+    if adapter is not None:
+        return PeftModel.from_pretrained(base, str(adapter), is_trainable=True)
+    shape = LoraConfig(
+        r=lora.lora_rank,
+        lora_alpha=lora.lora_alpha,
+        lora_dropout=lora.lora_dropout,
+        target_modules=list(lora.target_modules),
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(base, shape)
+    except ValueError as error:
+        raise ConfigError(f"align.target_modules {list(lora.target_modules)} do not fit {model.name}: {error}") from None
+
+
+def _check(history: Sequence[dict[str, Any]], model: LocalModel) -> None:
+    """Raise where the first step did not start from the reference, or the training diverged."""
+    first = history[0]["rewards/margins"]
+    if abs(first) > MAX_FIRST_MARGIN.get(model.model.dtype, 0.1):
+        raise ModelError(f"policy and reference differ by {first:.4f} before the first step, expected 0; dropout or number formats spoil that")
+    if not all(math.isfinite(entry["loss"]) for entry in history):
+        raise ModelError("the preference loss became infinite or not a number; lower align.dpo.learning_rate")
+
+
+def _save(policy: PeftModel, history: Sequence[dict[str, Any]], out_dir: Path, *, name: str) -> None:
+    """The trained adapter alone, without the frozen reference, complete or not at all; and the log."""
+    part = out_dir / "adapter.part"
+    policy.peft_config["default"].base_model_name_or_path = name
+    policy.delete_adapter("ref")
+    save_adapter(policy, str(part))
+    (part / "README.md").unlink(missing_ok=True)
+    replace_folder(part, out_dir / "adapter")
+    write_text(out_dir / METRICS_FILE, "".join(json.dumps(entry) + "\n" for entry in history))
+
+
+@contextmanager
+def _borrowed(model: LocalModel) -> Iterator[Any]:
+    """The base model for training; what trl hangs on it (a forward of its own) and its mode are put back."""
+    base: Any = model.model
+    try:
+        yield base
+    finally:
+        base.__dict__.pop("forward", None)
+        if model.device.type == "cuda":
+            base.gradient_checkpointing_disable()
+        base.eval()
+
+
+@cache
+def require_trl() -> tuple[Any, Any, Any]:
+    """trl's trainer for pairs that are tokenised already, its configuration, and the data set class it wants.
+
+    Raises:
+        ConfigError: trl is not installed.
+    """
+    try:
+        from datasets import Dataset
+        from trl.trainer.dpo_config import DPOConfig
+        from trl.trainer.dpo_trainer import DPOTrainer
+    except ImportError as error:
+        raise ConfigError(f"training on preferences needs the extra `rl` (pip install 'grasper[rl]'): {error}") from None
+
+    class TokenPairTrainer(DPOTrainer):
+        """Takes the tokens as they are."""
+
+        def _prepare_dataset(self, dataset: Any, *arguments: Any, **options: Any) -> Any:
+            return dataset
+
+    return TokenPairTrainer, DPOConfig, Dataset

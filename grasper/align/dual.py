@@ -1,0 +1,266 @@
+"""The alignment of dual reasoning (PAT, arXiv 2604.24996): a warm start of all roles, then rounds of preferences over the reasoners' notes.
+
+Warm start: LoRA fine-tuning on analysed notes, drafts and revisions (`reason.roles`). Each round: the adapter of the round before samples notes for
+the training pairs, their differential reward is measured, preference pairs are chosen and trained on with that same adapter as reference, and the
+new adapter is measured on held-out pairs of other users. Rounds end where the held-out reward does not rise; the best adapter is the result.
+
+Deviations: number and form of the rounds are not public; all of it is this project's own. Every second training pair is asked in the form of a later
+step, with the others' notes and the draft in view, so that both forms of a reasoner's prompt are trained.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grasper.align.dpo import MORE_PAIRS, require_trl, train_on_preferences
+from grasper.align.lesson import Lesson
+from grasper.align.preference import JudgedNotes, choose_pairs
+from grasper.align.sft import finetune, make_sequence, replace_folder
+from grasper.config import AlignConfig, DpoConfig, PromptConfig
+from grasper.errors import ConfigError
+from grasper.models.base import TextModel
+from grasper.prompts.render import Notes
+from grasper.reason.differential import Candidate, judge
+from grasper.reason.dual import REASONERS, Deliberation, DualReasoning, Evidence, Reasoner, read_notes
+from grasper.reason.evidence import evidence_of
+from grasper.reason.reward import Reward
+from grasper.reason.roles import role_examples
+from grasper.reason.traces import TrainingPair
+from grasper.runs import derive_seed, read_json, read_jsonl, write_json, write_lines
+
+if TYPE_CHECKING:
+    from grasper.models.local import LocalModel
+
+ROUNDS_FILE = "rounds.json"
+_OF = {"style": "topic", "topic": "style"}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A training pair with what each role may see of it."""
+
+    pair: TrainingPair
+    evidence: Evidence
+
+
+def train_roles(lesson: Lesson) -> dict[str, Any]:
+    """Warm start of all roles into `out_dir/adapter`; gives the counts."""
+    return training_of(lesson).warm_start(lesson.out_dir)
+
+
+def train_by_preference(lesson: Lesson) -> dict[str, Any]:
+    """Warm start into `out_dir/warm-start/`, then preference rounds into `out_dir/round-N/`; the best adapter in `out_dir/adapter`.
+
+    Raises:
+        ConfigError: trl is not installed, there is no held-out pair, or no preference pair was found.
+    """
+    require_trl()  # before hours are spent on what leads to it
+    training, folder = training_of(lesson), lesson.out_dir / "warm-start"
+    counts = read_json(folder / "counts.json") if (folder / "counts.json").exists() else training.warm_start(folder)
+    write_json(folder / "counts.json", counts)
+    found = training.improve(folder / "adapter", lesson.out_dir)
+    selections = [record["selection"] for record in found["rounds"] if "selection" in record]
+    return {
+        "warm_start": counts,
+        "rounds": len(selections),
+        "best_round": found["best_round"],
+        "stopped": found["stopped"],
+        "preference_pairs": sum(selection["pairs"] for selection in selections),
+        "held_out_reward": [round(record["held_out"]["reward"], 6) for record in found["rounds"]],
+    }
+
+
+def training_of(lesson: Lesson) -> DualTraining:
+    """The training of a lesson's method, its pairs with the evidence of every role."""
+
+    def cases(pairs: Sequence[TrainingPair]) -> list[Case]:
+        return [Case(pair, evidence_of(lesson.desk, pair.request, pair.example, pair.profile)) for pair in pairs if not pair.is_review]
+
+    return DualTraining(lesson.base, lesson.desk.prompts, lesson.config, lesson.reward, cases(lesson.pairs), cases(lesson.held_out), lesson.seed)
+
+
+@dataclass(frozen=True)
+class DualTraining:
+    """What warm start and rounds share.
+
+    Args:
+        base: The model that is adapted, without any adapter.
+        cases: Pairs that are trained on.
+        held_out: Pairs of other users, for the evaluation alone.
+    """
+
+    base: LocalModel
+    prompts: PromptConfig
+    align: AlignConfig
+    reward: Reward
+    cases: Sequence[Case]
+    held_out: Sequence[Case]
+    seed: int
+
+    @property
+    def config(self) -> DpoConfig:
+        return self.align.dpo
+
+    def warm_start(self, out_dir: Path) -> dict[str, Any]:
+        """Teach all roles their form into `out_dir/adapter`; gives the counts of the fine-tuning."""
+        sequences = []
+        for cases in (self.cases, self.held_out):
+            drafts = [deliberation.draft for deliberation in self._deliberate(self.base, cases, "warm start")]
+            reasoning = self._reasoning(self.base)
+            examples = [
+                example for case, draft in zip(cases, drafts, strict=True) for example in role_examples(case.pair, case.evidence, reasoning, draft)
+            ]
+            sequences.append([make_sequence(self.base, e.prompt, "", e.answer, f"{e.role}/{e.task}", path_weight=1.0) for e in examples])
+        train, evaluation = sequences
+        return finetune(self.base, train, evaluation, self.align, out_dir, seed=derive_seed(self.seed, "warm start"))
+
+    def improve(self, adapter: Path | None, out_dir: Path) -> dict[str, Any]:
+        """Run the rounds from `adapter` (None: the base model), write `round-N/` and `rounds.json`, and leave the best adapter in `out_dir/adapter`.
+
+        A finished round is not done again. Gives counts: `rounds` (one record each), `best_round` (0: what it started from), `stopped`.
+
+        Raises:
+            ConfigError: No held-out pair; or the first round found no preference pair at all.
+        """
+        if not self.held_out:
+            raise ConfigError("preference rounds stop by the reward on held-out pairs, but there are none; raise align.num_held_out")
+        rounds = [self._record(0, out_dir, lambda folder: {"held_out": self.evaluate(self._adapted(adapter))})]
+        adapters = {0: adapter}
+        stopped = "all rounds done"
+        for number in range(1, self.config.rounds + 1):
+            start = adapters[number - 1]
+            record = self._record(number, out_dir, lambda folder, number=number, start=start: self._round(number, start, folder))
+            if not record["selection"]["pairs"]:
+                if number == 1:
+                    raise ConfigError(_no_pairs(record["selection"]))
+                stopped = f"round {number} found no preference pair"
+                break
+            rounds.append(record)
+            adapters[number] = out_dir / f"round-{number}" / "adapter"
+            if number - _best(rounds) >= self.config.patience and number < self.config.rounds:
+                stopped = f"the held-out reward did not rise by round {number}"
+                break
+        best = _best(rounds)
+        write_json(out_dir / ROUNDS_FILE, {"rounds": rounds, "best_round": best, "stopped": stopped})
+        if (chosen := adapters[best]) is not None and chosen != out_dir / "adapter":
+            part = out_dir / "adapter.part"
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.copytree(chosen, part)
+            replace_folder(part, out_dir / "adapter")
+        return {"rounds": rounds, "best_round": best, "stopped": stopped}
+
+    def _record(self, number: int, out_dir: Path, carry_out: Any) -> dict[str, Any]:
+        """The record of a round, carried out where it is not there yet."""
+        folder = out_dir / f"round-{number}"
+        path = folder / "round.json"
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(path, {"round": number, **carry_out(folder)})
+        record: dict[str, Any] = read_json(path)
+        return record
+
+    def _round(self, number: int, adapter: Path | None, folder: Path) -> dict[str, Any]:
+        path = folder / "judged.jsonl"
+        if not path.exists():
+            write_lines(path, [asdict(notes) for notes in self.sample(self._adapted(adapter), derive_seed(self.seed, "round", number))])
+        judged = [JudgedNotes.from_json(record) for record in read_jsonl(path)]
+        pairs, selection = choose_pairs(judged, margin=self.config.margin, max_length_ratio=self.config.max_length_ratio)
+        selection["mean_difference"] = float(np.mean([notes.difference for notes in judged])) if judged else None
+        if not pairs:
+            return {"selection": selection}
+        seed = derive_seed(self.seed, "dpo", number)
+        training = train_on_preferences(self.base, adapter, pairs, self.config, self.align, folder, seed=seed)
+        return {"selection": selection, "training": training, "held_out": self.evaluate(self._adapted(folder / "adapter"))}
+
+    def sample(self, model: TextModel, seed: int) -> list[JudgedNotes]:
+        """Notes of both reasoners for all training pairs, `num_notes` each, with their differential rewards; equal ones once."""
+        reasoning, config = self._reasoning(model), self.config
+        first = self._deliberate(model, self.cases, f"held {seed}")
+        asked: list[tuple[Case, Reasoner, Notes, Any]] = []
+        for number, (case, deliberation) in enumerate(zip(self.cases, first, strict=True)):
+            for reasoner in REASONERS:
+                if (profile := case.evidence.of(reasoner)) is not None:
+                    seen = deliberation.steps[0].notes if number % 2 else Notes()
+                    prompt = reasoning.notes_prompt(reasoner, case.pair.request, profile, seen)
+                    asked.append((case, reasoner, deliberation.steps[0].notes, prompt))
+        drawn = model.generate(
+            [prompt for *_, prompt in asked],
+            n=config.num_notes,
+            temperature=config.temperature,
+            top_p=1.0,
+            max_new_tokens=self.prompts.path_tokens,
+            seed=[derive_seed(seed, "notes", case.pair.pair_id, reasoner) for case, reasoner, *_ in asked],
+        )
+        candidates: list[Candidate] = []
+        judged: list[JudgedNotes] = []
+        for (case, reasoner, held, prompt), completions in zip(asked, drawn, strict=True):
+            texts = dict.fromkeys(completion.text.strip() for completion in completions if completion.text.strip())
+            for text, read in {(read_notes(reasoner, text) or text): read_notes(reasoner, text) for text in texts}.items():
+                candidates.append(Candidate(case.pair, case.evidence, reasoner, text, getattr(held, _OF[reasoner])))
+                judged.append(JudgedNotes(case.pair.pair_id, reasoner, prompt, text, 0.0, is_read=read is not None))
+        worth = self._judge(reasoning, candidates, seed)
+        return [replace(notes, difference=value.difference, draft_words=value.draft_words) for notes, value in zip(judged, worth, strict=True)]
+
+    def evaluate(self, model: TextModel) -> dict[str, Any]:
+        """On the held-out pairs, with the same seeds for every adapter: differential reward of each reasoner's first notes, mean reward of the drafts
+        written with both, their words, and the share of their 8-grams that is copied."""
+        found = self._deliberate(model, self.held_out, "evaluation")
+        candidates = [
+            Candidate(case.pair, case.evidence, reasoner, getattr(notes, reasoner), getattr(notes, _OF[reasoner]))
+            for case, deliberation in zip(self.held_out, found, strict=True)
+            for notes in [deliberation.steps[0].notes]
+            for reasoner in REASONERS
+            if case.evidence.of(reasoner) is not None
+        ]
+        worth = self._judge(self._reasoning(model), candidates, derive_seed(self.seed, "evaluation"))
+        differences = {
+            reasoner: [value.difference for candidate, value in zip(candidates, worth, strict=True) if candidate.reasoner == reasoner]
+            for reasoner in REASONERS
+        }
+        return {
+            "pairs": len(self.held_out),
+            "reward": float(np.mean([value.reward for value in worth])),
+            "difference": {reasoner: float(np.mean(values)) for reasoner, values in differences.items() if values},
+            "differences": {reasoner: [round(value, 6) for value in values] for reasoner, values in differences.items() if values},
+            "draft_words": float(np.mean([value.draft_words for value in worth])),
+            "copied_share": float(np.mean([value.copied for value in worth])),
+            "unread": sum(deliberation.unread for deliberation in found),
+        }
+
+    def _judge(self, reasoning: DualReasoning, candidates: Sequence[Candidate], seed: int) -> list[Any]:
+        seeds = [derive_seed(seed, "drafts", candidate.pair.pair_id) for candidate in candidates]
+        return judge(reasoning, candidates, self.reward, seeds, num_drafts=self.config.num_drafts, temperature=self.config.draft_temperature)
+
+    def _deliberate(self, model: TextModel, cases: Sequence[Case], purpose: str) -> list[Deliberation]:
+        """The first notes and draft of every case."""
+        done: dict[str, Deliberation] = {}
+        for task in dict.fromkeys(case.pair.request.task for case in cases):
+            chosen = [case for case in cases if case.pair.request.task == task]
+            seeds = [derive_seed(self.seed, purpose, case.pair.pair_id) for case in chosen]
+            written = self._reasoning(model).write([case.pair.request for case in chosen], [case.evidence for case in chosen], seeds)
+            done.update((case.pair.pair_id, deliberation) for case, deliberation in zip(chosen, written, strict=True))
+        return [done[case.pair.pair_id] for case in cases]
+
+    def _reasoning(self, model: TextModel) -> DualReasoning:
+        return DualReasoning(model, self.prompts, steps=0)
+
+    def _adapted(self, adapter: Path | None) -> LocalModel:
+        return self.base if adapter is None else self.base.with_adapter(adapter)
+
+
+def _best(rounds: Sequence[dict[str, Any]]) -> int:
+    """The round with the highest held-out reward; of equals the earliest."""
+    return max(range(len(rounds)), key=lambda number: (rounds[number]["held_out"]["reward"], -number))
+
+
+def _no_pairs(selection: dict[str, Any]) -> str:
+    return (
+        f"none of {selection['groups']} groups of notes gave a preference pair ({selection['ties']} ties, {selection['useless']} without notes that "
+        f"help, {selection['unmatched']} of unequal length); {MORE_PAIRS}"
+    )

@@ -1,0 +1,98 @@
+"""Requests → outputs by dual reasoning: two reasoners and a writer take turns (PAT, arXiv 2604.24996)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from grasper.config import GenerateConfig
+from grasper.desk import Desk
+from grasper.generate.consensus import choose, evidence_for
+from grasper.generate.write import TITLE_WORDS
+from grasper.prompts.budget import max_new_tokens
+from grasper.reason.dual import Deliberation, DualReasoning, Evidence
+from grasper.reason.evidence import evidence_of
+from grasper.reason.format import parse_answer
+from grasper.records import Example, Output, Request, SyntheticReview, Task, request_for
+
+
+@dataclass(frozen=True)
+class DualWriter:
+    """Writes at the desk of a method with trajectories."""
+
+    desk: Desk
+    config: GenerateConfig
+
+    def write(self, task: Task, examples: Sequence[Example], synthetic: Mapping[str, Sequence[SyntheticReview]]) -> list[Output]:
+        """One output per example, in their order, with every step of how it came to be in `notes`.
+
+        Args:
+            synthetic: The synthetic reviews by example id.
+        """
+        desk = self.desk
+        requests = [request_for(example, task, desk.store.tables.item(example.item_id)) for example in examples]
+        evidence = []
+        for request, example in zip(requests, examples, strict=True):
+            profile = desk.profiles.for_request(request, example, synthetic.get(example.example_id, ()))
+            evidence.append(evidence_of(desk, request, example, profile))
+        seeds = [desk.seed_of("generate", task, request.example_id) for request in requests]
+        found = self._reasoning.write(requests, evidence, seeds)
+        outputs = [self._output(*parts) for parts in zip(requests, evidence, found, strict=True)]
+        if task == "rating" or self.config.consensus_samples == 1:
+            return outputs
+        return self._vote(requests, evidence, found, outputs)
+
+    @property
+    def _reasoning(self) -> DualReasoning:
+        config = self.config
+        return DualReasoning(
+            self.desk.model,
+            self.desk.prompts,
+            steps=self.desk.method.steps,
+            temperature=config.temperature,
+            notes_temperature=config.path_temperature,
+            top_p=config.top_p,
+            rating=config.rating,
+        )
+
+    def _output(self, request: Request, evidence: Evidence, found: Deliberation) -> Output:
+        # Known only after asking: a server that gives no log-probabilities is taken at its word.
+        is_measured = getattr(self.desk.model, "has_choice_probabilities", True)
+        is_rating = request.task == "rating"
+        return Output(
+            example_id=request.example_id,
+            task=request.task,
+            method=self.desk.method.name,
+            text=None if is_rating else _cut(found.draft, request.task),
+            rating=float(found.draft) if is_rating else None,
+            path=found.path or None,
+            raw=found.raw,
+            is_parsed=found.is_parsed and not (is_rating and not found.path),
+            probabilities=found.probabilities if is_measured else (),
+            evidence=evidence.review_ids(),
+            notes=found.to_json(evidence.remarks),
+            tokens_in=found.tokens_in,
+            tokens_out=found.tokens_out,
+        )
+
+    def _vote(
+        self, requests: Sequence[Request], evidence: Sequence[Evidence], found: Sequence[Deliberation], outputs: Sequence[Output]
+    ) -> list[Output]:
+        """The minimum-Bayes-risk choice among several drafts from the last notes, the first of them included."""
+        task, count = requests[0].task if requests else "long", self.config.consensus_samples - 1
+        prompts = [self._reasoning.last_prompt(*parts) for parts in zip(requests, evidence, found, strict=True)]
+        seeds = [self.desk.seed_of("consensus", task, request.example_id) for request in requests]
+        room = max_new_tokens(task, self.desk.prompts, reasoning=False)
+        drawn = self.desk.complete(prompts, seeds, n=count, temperature=self.config.temperature, top_p=self.config.top_p, max_new_tokens=room)
+        chosen = []
+        for request, shown, output, completions in zip(requests, evidence, outputs, drawn, strict=True):
+            answers = [parse_answer(completion.text, task, expects_path=False) for completion in completions]
+            texts = [output.text or "", *(_cut(str(answer.value(task) or ""), task) for answer in answers if answer.is_parsed)]
+            text = texts[choose(texts, evidence_for(request.task, shown.writer))]
+            tokens = output.tokens_in + completions[0].tokens_in, output.tokens_out + sum(completion.tokens_out for completion in completions)
+            chosen.append(replace(output, text=text, samples=tuple(texts), tokens_in=tokens[0], tokens_out=tokens[1]))
+        return chosen
+
+
+def _cut(text: str, task: Task) -> str:
+    return " ".join(text.split()[:TITLE_WORDS]) if task == "title" else text

@@ -1,0 +1,289 @@
+"""Two reasoners and a writer that take turns (PAT, arXiv 2604.24996): notes on style, notes on topic, a draft, and their revision step by step.
+
+Step 0: each reasoner writes notes from the evidence of its own trajectory, and the writer drafts from both. In every further step each reasoner sees
+the other's notes and the draft and revises its own; then the writer revises the draft. It ends after the given number of steps, or for a
+request as soon as its notes have settled. All roles are one model with different prompts. Every step is kept.
+
+All requests of a step are asked at once, and each draws from a seed of its own, so that what is written for one does not depend on the others.
+
+Deviation: neither the prompts nor the number of steps nor the stopping rule of PAT are public; they are this project's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from grasper.config import PromptConfig
+from grasper.errors import ConfigError, ShapeError
+from grasper.metrics.rating import rating_from_probabilities
+from grasper.metrics.text import rouge1
+from grasper.models.base import Completion, Prompt, TextModel
+from grasper.prompts.budget import max_new_tokens
+from grasper.prompts.escape import one_line
+from grasper.prompts.render import Notes, after_path, render
+from grasper.prompts.templates import INTERESTS, PLAN, RATING_CHOICES, STYLE, PromptRole
+from grasper.reason.format import ReasoningPath, parse_answer, parse_path
+from grasper.records import Profile, Request
+from grasper.runs import derive_seed
+
+Reasoner = Literal["style", "topic"]
+REASONERS: tuple[Reasoner, ...] = ("style", "topic")
+SETTLED = 0.9
+"""F1 of the words of two versions of the same notes from which they count as the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the roles of one request are shown. None for a reasoner that the method does not have."""
+
+    writer: Profile
+    style: Profile | None = None
+    """Own reviews, and in the place of the neighbours those of people who write alike."""
+    topic: Profile | None = None
+    """Own reviews, and in the place of the neighbours those of people with similar taste."""
+    remarks: dict[str, str] = field(default_factory=dict)
+    """What the retriever of a trajectory says of its evidence, by reasoner: whose style it is, and how sure that is."""
+
+    def of(self, reasoner: Reasoner) -> Profile | None:
+        """The evidence of a reasoner."""
+        return self.style if reasoner == "style" else self.topic
+
+    def review_ids(self) -> tuple[str, ...]:
+        """Ids of all real reviews that any role was shown, each once."""
+        shown = [profile.review_ids() for profile in (self.writer, self.style, self.topic) if profile]
+        return tuple(dict.fromkeys(review_id for ids in shown for review_id in ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The notes and the draft after one step; empty notes for a reasoner that the method does not have."""
+
+    style: str
+    topic: str
+    draft: str
+
+    @property
+    def notes(self) -> Notes:
+        """The step as later prompts show it."""
+        return Notes(self.style, self.topic, self.draft)
+
+
+@dataclass(frozen=True, slots=True)
+class Deliberation:
+    """How one text came to be."""
+
+    steps: tuple[Step, ...] = ()
+    is_settled: bool = False
+    """Whether the notes came to rest before the last step."""
+    is_parsed: bool = True
+    """Whether the last draft had the line that was asked for."""
+    unread: int = 0
+    """Notes that could not be read and gave way to the earlier ones, or to whatever stood there."""
+    raw: str = ""
+    probabilities: tuple[float, ...] = ()
+    """Of the ratings 1–5, for the rating task."""
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+    @property
+    def draft(self) -> str:
+        """The last draft: the text, the title, or the rating in digits."""
+        return self.steps[-1].draft
+
+    @property
+    def path(self) -> str:
+        """The last notes as a reasoning path."""
+        return path_of(self.steps[-1])
+
+    def to_json(self, remarks: dict[str, str] | None = None) -> tuple[dict[str, str], ...]:
+        """Every step for records and reports; the first one also says what the evidence rests on."""
+        found = [{"step": str(number), "style": step.style, "topic": step.topic, "draft": step.draft} for number, step in enumerate(self.steps)]
+        for name, remark in (remarks or {}).items():
+            found[0][f"{name}_evidence"] = remark
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class DualReasoning:
+    """Style reasoner, topic reasoner and writer, all of them `model`.
+
+    Args:
+        steps: Most revisions after the first draft; 0 notes and drafts once.
+        temperature: Of the drafts, and of the notes where `notes_temperature` is None.
+
+    Raises:
+        ConfigError: A negative number of steps.
+    """
+
+    model: TextModel
+    prompts: PromptConfig
+    steps: int = 2
+    temperature: float = 0.4
+    notes_temperature: float | None = None
+    top_p: float = 0.9
+    rating: Literal["expectation", "median", "argmax"] = "median"
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise ConfigError(f"the number of reasoning steps is {self.steps}, expected 0 or more")
+
+    def write(self, requests: Sequence[Request], evidence: Sequence[Evidence], seeds: Sequence[int]) -> list[Deliberation]:
+        """One deliberation per request, in their order; all requests are of one task.
+
+        Raises:
+            ShapeError: Requests, evidence and seeds do not pair up, or the requests are of several tasks.
+        """
+        if not len(requests) == len(evidence) == len(seeds) or len({request.task for request in requests}) > 1:
+            raise ShapeError(f"{len(requests)} requests of one task need as many pieces of evidence and seeds, got {len(evidence)} and {len(seeds)}")
+        work = _Work(requests, evidence, seeds, [Deliberation() for _ in requests])
+        active = list(range(len(requests)))
+        for number in range(self.steps + 1):
+            notes = self._take_notes(number, work, active)
+            if number:
+                active = [place for place in active if not _settle(work, place, notes[place])]
+            self._draft(number, work, active, notes)
+        return work.done
+
+    # -- one step --------------------------------------------------------------------------------------------------------------------
+
+    def _take_notes(self, number: int, work: _Work, active: Sequence[int]) -> dict[int, Notes]:
+        """The notes of both reasoners for this step, asked together; each sees the notes and the draft of the step before."""
+        asked, prompts = [], []
+        for place in active:
+            seen = work.done[place].steps[-1].notes if number else Notes()
+            for reasoner in REASONERS:
+                if (profile := work.evidence[place].of(reasoner)) is not None:
+                    asked.append((place, reasoner))
+                    prompts.append(self.notes_prompt(reasoner, work.requests[place], profile, seen))
+        temperature = self.temperature if self.notes_temperature is None else self.notes_temperature
+        seeds = [derive_seed(work.seeds[place], reasoner, number) for place, reasoner in asked]
+        notes = {place: Notes() for place in active}
+        for (place, reasoner), completion in zip(asked, self._ask(prompts, seeds, self.prompts.path_tokens, temperature), strict=True):
+            earlier = getattr(work.done[place].steps[-1], reasoner) if number else ""
+            read = read_notes(reasoner, completion.text)
+            notes[place] = replace(notes[place], **{reasoner: read or earlier or _labelled(reasoner, completion.text)})
+            work.record(place, completion, unread=work.done[place].unread + (read is None))
+        return notes
+
+    def _draft(self, number: int, work: _Work, active: Sequence[int], notes: Mapping[int, Notes]) -> None:
+        """Write the first draft, or revise the last one by the new notes."""
+        if not active:
+            return
+        seen = {place: replace(notes[place], draft=work.done[place].draft if number else "") for place in active}
+        prompts = [self.draft_prompt(work.requests[place], work.evidence[place].writer, seen[place]) for place in active]
+        task = work.requests[active[0]].task
+        if task == "rating":
+            self._rate(work, active, notes, prompts)
+            return
+        room = max_new_tokens(task, self.prompts, reasoning=False)
+        seeds = [derive_seed(work.seeds[place], "draft", number) for place in active]
+        for place, completion in zip(active, self._ask(prompts, seeds, room, self.temperature), strict=True):
+            answer = parse_answer(completion.text, task, expects_path=False)
+            work.add(place, notes[place], str(answer.value(task) or ""))
+            work.record(place, completion, is_parsed=answer.is_parsed, raw=completion.text)
+
+    def _rate(self, work: _Work, active: Sequence[int], notes: Mapping[int, Notes], prompts: Sequence[Prompt]) -> None:
+        """Draft ratings from the digit probabilities."""
+        asked = [after_path(prompt, "", "rating") for prompt in prompts]
+        scored = self.model.score_choices(asked, RATING_CHOICES)
+        for place, prompt, row, rating in zip(active, asked, scored, rating_from_probabilities(scored, self.rating), strict=True):
+            work.add(place, notes[place], f"{rating:g}")
+            tokens = sum(self.model.count_tokens(message.content) for message in prompt.messages)
+            probabilities = tuple(round(float(value), 6) for value in row)
+            work.record(place, Completion("", tokens_in=tokens, tokens_out=1), probabilities=probabilities)
+
+    # -- prompts ---------------------------------------------------------------------------------------------------------------------
+
+    def notes_prompt(self, reasoner: Reasoner, request: Request, profile: Profile, notes: Notes) -> Prompt:
+        """What a reasoner is asked, from its evidence and what it sees of the others' work."""
+        return self._render(request, profile, reasoner, notes)
+
+    def draft_prompt(self, request: Request, profile: Profile, notes: Notes) -> Prompt:
+        """What the writer is asked: a first draft from the notes, or a revision where they hold a draft."""
+        return self._render(request, profile, "revise" if notes.draft else "draft", notes)
+
+    def last_prompt(self, request: Request, evidence: Evidence, found: Deliberation) -> Prompt:
+        """The prompt that the last draft of a finished deliberation answered, to draw more drafts like it."""
+        written = [step for step in found.steps if step.draft == found.draft]
+        number = found.steps.index(written[0])
+        earlier = found.steps[number - 1].draft if number else ""
+        return self.draft_prompt(request, evidence.writer, replace(written[0].notes, draft=earlier))
+
+    def _render(self, request: Request, profile: Profile, role: PromptRole, notes: Notes) -> Prompt:
+        return render(request, profile, reasoning=False, config=self.prompts, model=self.model, role=role, notes=notes)
+
+    def _ask(self, prompts: Sequence[Prompt], seeds: Sequence[int], room: int, temperature: float) -> list[Completion]:
+        if not prompts:
+            return []
+        found = self.model.generate(prompts, temperature=temperature, top_p=self.top_p, max_new_tokens=room, seed=seeds)
+        return [completions[0] for completions in found]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Requests under way, and how far each has come."""
+
+    requests: Sequence[Request]
+    evidence: Sequence[Evidence]
+    seeds: Sequence[int]
+    done: list[Deliberation]
+
+    def add(self, place: int, notes: Notes, draft: str) -> None:
+        """One more step of a request."""
+        self.done[place] = replace(self.done[place], steps=(*self.done[place].steps, Step(notes.style, notes.topic, draft)))
+
+    def record(self, place: int, completion: Completion, **facts: Any) -> None:
+        """The cost of one more completion of a request, and what it changed."""
+        known = self.done[place]
+        tokens_in, tokens_out = known.tokens_in + completion.tokens_in, known.tokens_out + completion.tokens_out
+        self.done[place] = replace(known, tokens_in=tokens_in, tokens_out=tokens_out, **facts)
+
+
+def _settle(work: _Work, place: int, notes: Notes) -> bool:
+    """Whether a request's notes have settled; its draft then stays, and the step is its last."""
+    last = work.done[place].steps[-1]
+    if min(_sameness(last.style, notes.style), _sameness(last.topic, notes.topic)) < SETTLED:
+        return False
+    work.add(place, notes, last.draft)
+    work.done[place] = replace(work.done[place], is_settled=True)
+    return True
+
+
+def read_notes(reasoner: Reasoner, text: str) -> str | None:
+    """The lines of a reasoner's notes; None where the completion has not all of them."""
+    path = parse_path(text)
+    values = () if path is None else (path.style,) if reasoner == "style" else (path.interests, path.plan)
+    return _lines(reasoner, values) if values and all(values) else None
+
+
+def notes_of(reasoner: Reasoner, path: ReasoningPath) -> str:
+    """The part of a reasoning path that a reasoner writes, in its lines."""
+    return _lines(reasoner, (path.style,) if reasoner == "style" else (path.interests, path.plan))
+
+
+def path_of(step: Step) -> str:
+    """The notes of a step as the lines of a reasoning path."""
+    return "\n".join(line for line in (step.style, step.topic) if line)
+
+
+def labels_of(reasoner: Reasoner) -> tuple[str, ...]:
+    """The lines that a reasoner writes."""
+    return (STYLE,) if reasoner == "style" else (INTERESTS, PLAN)
+
+
+def _lines(reasoner: Reasoner, values: Sequence[str]) -> str:
+    return "\n".join(f"{label}: {one_line(value)}" for label, value in zip(labels_of(reasoner), values, strict=True))
+
+
+def _labelled(reasoner: Reasoner, text: str) -> str:
+    """Whatever a reasoner wrote that cannot be read, under the first of its labels; empty where it wrote nothing."""
+    line = one_line(text)
+    return f"{labels_of(reasoner)[0]}: {line}" if line else ""
+
+
+def _sameness(earlier: str, later: str) -> float:
+    return 1.0 if earlier == later else float(np.asarray(rouge1([later], [earlier]))[0])

@@ -1,0 +1,268 @@
+"""People who write alike, and what they wrote: the evidence of PAT's style trajectory (arXiv 2604.24996).
+
+A person's style is the mean of the style vectors (`stylometry.py`) of their visible reviews, longer texts weighing a little more; people are
+compared by cosine, exactly and in blocks. Whoever has no history borrows: from the given text of the request; else from the given title, that is
+the style of people who title alike and of the item's audience; else from the audience alone. `SimilarWriters.find` says which it was, and how far it
+can be trusted.
+
+How PAT measures style similarity is not public; all of this is this project's own design.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from grasper.errors import ConfigError
+from grasper.records import Example, Request, Review
+from grasper.retrieve.pool import POOLS, ReviewPool, is_visible, normalized, reserved_split
+from grasper.retrieve.rank import Ranker, query_of
+from grasper.retrieve.stylometry import Stylometry, mean_rows, num_words, unit
+from grasper.runs import stable_hash
+
+Basis = Literal["history", "given text", "given title", "audience", "nothing"]
+"""Whose writing stood for the user's: their own reviews, what the request gives of the target, other people's reviews of the item."""
+
+FLOOR = 0.2
+"""Cosine below which nobody counts as similar; see experiments/style.py for how often two random people reach it."""
+TITLED_ALIKE = 50
+"""People with similar titles whose texts stand in for the style of somebody of whom a title alone is known."""
+MIN_FIT_TEXTS, MAX_FIT_TEXTS = 8, 20_000
+"""Texts that the features are learned from, those of training users who are asked for nothing, so that no hidden text shapes them: fewer than the
+first tell nothing, more than the second change nothing."""
+BLOCK_ROWS = 65_536
+"""People compared at once."""
+_LENGTH_POWER = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarUser:
+    """Somebody who writes alike. `similarity` is a cosine, −1 … 1."""
+
+    user_id: str
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarUsers:
+    """Who writes like the user of a request, best first, and how sure that is."""
+
+    users: tuple[SimilarUser, ...]
+    basis: Basis
+    certainty: float
+    """How reliable the user's own style vector is, 0–1: the expected share of its variance that is the person's and not the text's, by the
+    formula of Spearman and Brown; 0 where no word of the user's own was seen."""
+    fallback: str = ""
+    """Why nobody is named, empty where somebody is; the retriever then shows the item's audience."""
+
+    def explain(self) -> str:
+        """One line for records and reports."""
+        if self.fallback:
+            return self.fallback
+        whose = {
+            "history": "their own reviews",
+            "given text": "the given text alone",
+            "given title": "people who title alike and the item's audience, since a title alone is known",
+            "audience": "the item's audience, since nothing of the user's own is known",
+        }[self.basis]
+        return f"{len(self.users)} people who write alike, judged by {whose}; certainty {self.certainty:.2f}"
+
+
+class SimilarWriters:
+    """Finds people who write like the user, and of each the review that suits the request best.
+
+    Args:
+        ranker: Chooses among the reviews of one person.
+        floor: Cosine below which nobody counts as similar, −1 … 1.
+
+    Raises:
+        ConfigError: A floor outside of −1 … 1.
+    """
+
+    def __init__(self, pool: ReviewPool, ranker: Ranker, *, floor: float = FLOOR) -> None:
+        if not -1.0 <= floor <= 1.0:
+            raise ConfigError(f"the floor of style similarity is {floor}, expected a cosine from -1 to 1")
+        self._pool, self._ranker, self._floor = pool, ranker, floor
+        reviews = [review for reviews in pool.by_user.values() for review in reviews]
+        self._texts = StyleSpace([(review, review.text) for review in reviews if review.text.strip()])
+        self._titles = StyleSpace([(review, review.title) for review in reviews if review.title and review.title.strip()])
+
+    def retrieve(self, request: Request, example: Example, k: int) -> list[Review]:
+        """One review of each of the `k` most similar people; where there is none, the item's audience as `neighbours` would show it."""
+        found = self.find(request, example, k)
+        chosen = [review for user in found.users if (review := self._best_of(user.user_id, request, example))]
+        if chosen:
+            return chosen
+        return self._best([review for review in self._pool.neighbours(example) if review.text.strip()], request)[:k]
+
+    def explain(self, request: Request, example: Example, k: int) -> str:
+        """One line for records and reports: whose writing stood for the user's, and how sure that is."""
+        return self.find(request, example, k).explain()
+
+    def find(self, request: Request, example: Example, k: int) -> SimilarUsers:
+        """The `k` people who write most like the user of the request, none of them the user."""
+        query, basis, evidence = self._query(request, example)
+        if query is None:
+            return SimilarUsers((), "nothing", 0.0, "nothing shows how the user writes")
+        certainty = self._texts.certainty(evidence)
+        users = self._texts.nearest(query, example, k, floor=self._floor)
+        if not users:
+            return SimilarUsers((), basis, certainty, f"no other person's style is nearer than {self._floor:g} (judged by: {basis})")
+        return SimilarUsers(users, basis, certainty)
+
+    def _query(self, request: Request, example: Example) -> tuple[np.ndarray | None, Basis, list[str]]:
+        """The user's style, `[dim]`, where it comes from, and the user's own words behind it."""
+        own = [review for review in self._pool.own(example) if review.text.strip()]
+        given = [request.text] if request.text and request.text.strip() else []
+        if not self._texts.is_fitted:
+            return None, "nothing", []
+        if own or given:
+            rows = [self._texts.vector_of(review) for review in own]
+            rows += list(self._texts.stylometry.vectors(given))
+            evidence = [*(review.text for review in own), *given]
+            return style_of(np.array(rows), evidence), "history" if own else "given text", evidence
+        borrowed = self._borrowed(request, example)
+        if not borrowed:
+            return None, "nothing", []
+        basis: Basis = "given title" if "title" in borrowed else "audience"
+        return unit(np.sum(list(borrowed.values()), axis=0)[None])[0], basis, [request.title or ""] if basis == "given title" else []
+
+    def _borrowed(self, request: Request, example: Example) -> dict[str, np.ndarray]:
+        """Other people's style that stands in for the user's: of those who title alike, and of the item's audience."""
+        borrowed = {}
+        if request.title and request.title.strip() and self._titles.is_fitted:
+            title = unit(self._titles.stylometry.vectors([request.title]))[0]
+            alike = self._titles.nearest(title, example, TITLED_ALIKE, floor=self._floor)
+            if (style := self._texts.mean_style([user.user_id for user in alike], example)) is not None:
+                borrowed["title"] = style
+        audience = [review for review in self._pool.neighbours(example) if review.text.strip()]
+        if audience:
+            borrowed["audience"] = style_of(np.array([self._texts.vector_of(review) for review in audience]), [review.text for review in audience])
+        return borrowed
+
+    def _best_of(self, user_id: str, request: Request, example: Example) -> Review | None:
+        visible = [review for review in self._pool.by_user[user_id] if review.text.strip() and is_visible(review, example)]
+        return next(iter(self._best(visible, request)), None)
+
+    def _best(self, reviews: Sequence[Review], request: Request) -> list[Review]:
+        scores = self._ranker.scores(query_of(request), reviews)
+        return [reviews[place] for place in np.argsort(-scores, kind="stable")]
+
+
+class StyleSpace:
+    """The styles of all people who wrote, seen through what one example may see.
+
+    Args:
+        documents: Reviews with what of each is looked at: its text, or its title.
+    """
+
+    def __init__(self, documents: Sequence[tuple[Review, str]]) -> None:
+        self._reviews = [review for review, _ in documents]
+        taught = (pair for pair in documents if pair[0].split == "train" and not reserved_split(pair[0].user_id))
+        train = sorted(taught, key=lambda pair: stable_hash(pair[0].review_id))[:MAX_FIT_TEXTS]
+        self.is_fitted = len(train) >= MIN_FIT_TEXTS
+        if not self.is_fitted:
+            return
+        texts = [text for _, text in documents]
+        self.stylometry = Stylometry().fit([text for _, text in train], [review.user_id for review, _ in train])
+        self._vectors = self.stylometry.vectors(texts)
+        self._weights = weights_of(texts)
+        self.user_ids, self._codes = np.unique([review.user_id for review in self._reviews], return_inverse=True)
+        self._splits = np.array([review.split for review in self._reviews])
+        self._row = {review.review_id: row for row, review in enumerate(self._reviews)}
+        self._mean_words = max(1.0, float(np.mean([num_words(text) for _, text in train])))
+        self._times = np.array([-np.inf if review.timestamp is None else review.timestamp for review in self._reviews])
+        self._repeats: dict[str, list[int]] = defaultdict(list)
+        for row, review in enumerate(self._reviews):
+            self._repeats[normalized(review.text)].append(row)
+        self._profiles: dict[tuple[str, ...], np.ndarray] = {}
+        self._lock = threading.Lock()
+
+    def vector_of(self, review: Review) -> np.ndarray:
+        """The style vector of one review, `[dim]`, also of one that somebody brings along from outside."""
+        row = self._row.get(review.review_id)
+        return self._vectors[row] if row is not None else self.stylometry.vectors([review.text])[0]
+
+    def certainty(self, evidence: Sequence[str]) -> float:
+        """Reliability of a style vector from so many texts of the user's own, 0–1 (Spearman–Brown, in texts of mean length)."""
+        amount = sum(map(num_words, evidence)) / self._mean_words
+        reliability = self.stylometry.reliability
+        return amount * reliability / (1.0 + (amount - 1.0) * reliability) if amount else 0.0
+
+    def nearest(self, query: np.ndarray, example: Example, k: int, *, floor: float) -> tuple[SimilarUser, ...]:
+        """The `k` people with the highest cosine of at least `floor`, never the example's own user; of equals the first by id.
+
+        Args:
+            query: A vector of length 1, `[dim]`.
+        """
+        likeness = self.likeness(query, example)
+        likeness[self.user_ids == example.user_id] = -np.inf
+        order = np.argsort(-likeness, kind="stable")[:k]
+        return tuple(SimilarUser(str(self.user_ids[code]), float(likeness[code])) for code in order if likeness[code] >= floor)
+
+    def mean_style(self, user_ids: Sequence[str], example: Example) -> np.ndarray | None:
+        """The mean style of some people, `[dim]`, length 1; None where the example sees no text of theirs."""
+        codes = np.flatnonzero(np.isin(self.user_ids, list(user_ids)))
+        styles = self._profiles_of(POOLS[example.split])[codes]
+        changed, anew = self._changed(example)
+        styles[np.isin(codes, changed)] = anew[np.isin(changed, codes)]
+        return unit(styles.sum(axis=0)[None])[0] if styles.any() else None
+
+    def likeness(self, query: np.ndarray, example: Example) -> np.ndarray:
+        """Cosine of the query with everybody's style, from what the example may see of each, `[users]`; −∞ for people of whom it sees nothing."""
+        profiles = self._profiles_of(POOLS[example.split])
+        likeness = np.concatenate([_cosines(profiles[start : start + BLOCK_ROWS], query) for start in range(0, len(profiles), BLOCK_ROWS)])
+        changed, anew = self._changed(example)
+        likeness[changed] = _cosines(anew, query)
+        return likeness
+
+    def _profiles_of(self, pools: tuple[str, ...]) -> np.ndarray:
+        """Everybody's style from all reviews of these splits, `[users, dim]`, length 1, or 0 without any."""
+        with self._lock:
+            if pools not in self._profiles:
+                self._profiles[pools] = self._styles(np.flatnonzero(np.isin(self._splits, pools)), np.arange(len(self.user_ids)))
+            return self._profiles[pools]
+
+    def _changed(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
+        """The people of whom the example does not see all reviews, by number, `[changed]`, and their style without the hidden ones."""
+        pools = POOLS[example.split]
+        hidden = self._hidden_rows(example, pools)
+        changed = np.unique(self._codes[hidden])
+        rows = np.setdiff1d(np.flatnonzero(np.isin(self._codes, changed) & np.isin(self._splits, pools)), hidden)
+        return changed, self._styles(rows, changed)
+
+    def _styles(self, rows: np.ndarray, people: np.ndarray) -> np.ndarray:
+        """Style of each of some people (ascending numbers) from these rows, all of them theirs, `[people, dim]`."""
+        means = mean_rows(self._vectors[rows], np.searchsorted(people, self._codes[rows]), self._weights[rows], len(people))
+        return unit(means).astype(np.float32)
+
+    def _hidden_rows(self, example: Example, pools: tuple[str, ...]) -> np.ndarray:
+        """Rows of these splits that the example may not see; `is_visible` decides, the indexes only save asking it about every review."""
+        suspects = {*self._repeats.get(normalized(example.target.text), ())}
+        if example.target.review_id in self._row:
+            suspects.add(self._row[example.target.review_id])
+        suspects.update(np.flatnonzero(self.user_ids[self._codes] == example.user_id).tolist())
+        if example.cutoff is not None:
+            suspects.update(np.flatnonzero(self._times > example.cutoff).tolist())
+        hidden = [row for row in suspects if self._reviews[row].split in pools and not is_visible(self._reviews[row], example)]
+        return np.array(sorted(hidden), dtype=np.int64)
+
+
+def style_of(vectors: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+    """The style of one person from the vectors of their texts, `[dim]`, length 1."""
+    return np.asarray(unit(np.average(vectors, axis=0, weights=weights_of(texts))[None])[0])
+
+
+def weights_of(texts: Sequence[str]) -> np.ndarray:
+    """How much each text counts for its writer's style, `[n]`: a long one more than a short one, but not by its length."""
+    return np.array([max(1, num_words(text)) ** _LENGTH_POWER for text in texts])
+
+
+def _cosines(styles: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Cosine of each row of length 1 with the query; −∞ for rows of zeros, of which nothing is known."""
+    return np.where(styles.any(axis=1), styles @ query, -np.inf)

@@ -1,0 +1,166 @@
+"""Warm start and preference rounds of dual reasoning, with a tiny model that is really trained but whose answers are written for it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from worlds import shown
+
+import grasper.align.dual as dual
+from grasper.align.dual import Case, DualTraining
+from grasper.align.preference import JudgedNotes
+from grasper.config import AlignConfig, DpoConfig, PromptConfig
+from grasper.errors import ConfigError
+from grasper.models.base import Completion, Message, Prompt
+from grasper.reason.dual import Evidence
+from grasper.reason.traces import TrainingPair
+from grasper.records import Example, Item, Profile, Review, request_for
+
+AUDIENCE = Review("n", "ann", "inn", "Quiet room, good breakfast.")
+CONFIG = AlignConfig(lora_rank=2, epochs=1, dpo=DpoConfig(rounds=2, num_notes=3, num_drafts=1, margin=0.0, learning_rate=0.01))
+
+
+def case(number: int) -> Case:
+    target = Review(f"t{number}", f"u{number}", "inn", "A clean room and a warm breakfast.", "Lovely", 5.0)
+    example = Example(f"e{number}", target, "align")
+    profile = Profile(neighbours=(AUDIENCE,))
+    return Case(TrainingPair(example, request_for(example, "long", Item("inn")), profile), Evidence(profile, profile, profile))
+
+
+class LengthReward:
+    """Longer drafts are better; so nothing but the answers' lengths decides."""
+
+    def score(self, task, candidates, references):
+        return np.array([min(1.0, len(candidate) / 100) for candidate in candidates])
+
+
+@pytest.fixture
+def training(make_model, tuned, monkeypatch: pytest.MonkeyPatch) -> DualTraining:
+    """Fine-tuning and preference training are replaced by writers of little adapters; what they were given is kept in `tuned`."""
+    monkeypatch.setattr(dual, "finetune", tuned)
+
+    def preferences(model, adapter, pairs, config, lora, out_dir, *, seed):
+        tuned.append((model, adapter, list(pairs), seed))
+        (out_dir / "adapter").mkdir(parents=True, exist_ok=True)
+        (out_dir / "adapter" / "adapter_model.safetensors").write_text(f"{out_dir.name}")
+        return {"pairs": len(pairs)}
+
+    monkeypatch.setattr(dual, "train_on_preferences", preferences)
+    base = make_model()
+    monkeypatch.setattr(type(base), "with_adapter", lambda self, adapter: _Named(self, adapter))
+    return DualTraining(base, PromptConfig(), CONFIG, LengthReward(), [case(1), case(2)], [case(3)], seed=0)
+
+
+@pytest.fixture
+def sampled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every round finds one good and one bad note; gives the names of the models that were asked for them."""
+    asked: list[str] = []
+
+    def sample(self, model, seed):
+        asked.append(model.name)
+        prompt = Prompt((Message("user", "note how they write."),))
+        return [JudgedNotes("e1/long", "style", prompt, f"Style: {word}", value) for word, value in (("warm", 0.3), ("cold", 0.0))]
+
+    monkeypatch.setattr(DualTraining, "sample", sample)
+    return asked
+
+
+class _Named:
+    """The base model under the name of an adapter, so that it answers differently with each."""
+
+    def __init__(self, base, adapter: Path) -> None:
+        self._base, self.name = base, f"{adapter.parent.name}"
+
+    def __getattr__(self, name: str):
+        return getattr(self._base, name)
+
+    def generate(self, prompts, **options):
+        return [[replace(c, text=c.text + f" {self.name}") for c in group] for group in self._base.generate(prompts, **options)]
+
+
+def test_warm_start_teaches_every_role_notes_drafts_and_revisions(training: DualTraining, tuned, tmp_path: Path) -> None:
+    training.warm_start(tmp_path)
+    [(_, train, evaluation, _)] = tuned
+    assert {sequence.task for sequence in train} == {f"{role}/long" for role in ("style", "topic", "draft", "revise")}
+    assert (len(train), len(evaluation)) == (12, 6)
+    texts = tuned.completions(0)
+    assert sum(text == "Text: A clean room and a warm breakfast." for text in texts) == 4
+    assert sum(text.startswith("Style: unknown; likely ") for text in texts) == 4
+    assert sum(text.startswith("Interests: ") and "\nPlan: " in text for text in texts) == 4
+
+
+def test_sampled_notes_are_judged_distinct_and_come_from_both_forms_of_prompt(training: DualTraining) -> None:
+    judged = training.sample(training.base, seed=0)
+    assert {(notes.pair_id, notes.reasoner) for notes in judged} == {(f"e{n}/long", r) for n in (1, 2) for r in ("style", "topic")}
+    assert len({(notes.pair_id, notes.reasoner, notes.notes) for notes in judged}) == len(judged)
+    asked = {notes.pair_id: shown(notes.prompt) for notes in judged}
+    assert "Draft:" not in asked["e1/long"]
+    assert "Draft:" in asked["e2/long"]
+
+
+def test_rounds_go_on_from_the_last_adapter_and_the_best_is_the_result(training, tuned, sampled, tmp_path: Path, monkeypatch) -> None:
+    rewards = iter([0.1, 0.3, 0.2])
+    monkeypatch.setattr(DualTraining, "evaluate", lambda self, model: {"reward": next(rewards), "model": model.name})
+    start = tmp_path / "warm" / "adapter"
+    start.mkdir(parents=True)
+    (start / "adapter_model.safetensors").write_text("warm")
+    found = training.improve(start, tmp_path)
+    assert [adapter for _, adapter, _, _ in tuned] == [start, tmp_path / "round-1" / "adapter"]
+    assert sampled == ["warm", "round-1"]
+    assert [record["held_out"]["model"] for record in found["rounds"]] == ["warm", "round-1", "round-2"]
+    assert (found["best_round"], found["stopped"]) == (1, "all rounds done")
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").read_text() == "round-1"
+    assert json.loads((tmp_path / "rounds.json").read_text())["best_round"] == 1
+
+
+def test_rounds_stop_where_the_held_out_reward_does_not_rise(training, tuned, sampled, tmp_path: Path, monkeypatch) -> None:
+    rewards = iter([0.5, 0.4, 0.9])
+    monkeypatch.setattr(DualTraining, "evaluate", lambda self, model: {"reward": next(rewards)})
+    start = tmp_path / "warm" / "adapter"
+    start.mkdir(parents=True)
+    (start / "adapter_model.safetensors").write_text("warm")
+    found = training.improve(start, tmp_path)
+    assert (len(tuned), found["best_round"], found["stopped"]) == (1, 0, "the held-out reward did not rise by round 1")
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").read_text() == "warm"
+
+
+def test_finished_rounds_and_judged_notes_are_not_done_again(training, tuned, sampled, tmp_path: Path) -> None:
+    first = training.improve(None, tmp_path)
+    calls, trained = len(training.base.calls), len(tuned)
+    assert training.improve(None, tmp_path) == first
+    assert (len(training.base.calls), len(tuned)) == (calls, trained)
+    asked = len(sampled)
+    (tmp_path / "round-1" / "round.json").unlink()
+    assert training.improve(None, tmp_path) == first
+    assert (len(tuned), len(sampled)) == (trained + 1, asked)  # the judged notes were read back
+
+
+def test_notes_that_are_all_alike_end_in_one_clear_line(training: DualTraining, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(LengthReward, "score", lambda self, task, candidates, references: np.full(len(candidates), 0.5))
+    with pytest.raises(ConfigError, match=r"none of 4 groups of notes gave a preference pair \(0 ties, 4 without notes that help"):
+        training.improve(None, tmp_path)
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_without_held_out_pairs_nothing_tells_when_to_stop(training: DualTraining, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"raise align\.num_held_out"):
+        replace(training, held_out=()).improve(None, tmp_path)
+
+
+def test_evaluation_gives_the_same_for_the_same_model_and_differences_by_pair(training: DualTraining) -> None:
+    one, two = training.evaluate(training.base), training.evaluate(training.base)
+    assert one == two
+    assert one["pairs"] == 1
+    assert {reasoner: len(values) for reasoner, values in one["differences"].items()} == {"style": 1, "topic": 1}
+    assert one["difference"]["style"] == pytest.approx(one["differences"]["style"][0])
+
+
+def test_unreadable_notes_are_kept_for_the_rejected_side(training: DualTraining, monkeypatch) -> None:
+    monkeypatch.setattr(type(training.base), "_write", lambda self, prompt, stream: Completion("gibberish", 3, 2))
+    judged = training.sample(training.base, seed=0)
+    assert judged
+    assert not any(notes.is_read or notes.is_sound for notes in judged)

@@ -1,0 +1,75 @@
+"""PAT through the whole system: its evidence, its steps in the record, its choices."""
+
+from __future__ import annotations
+
+import pytest
+from worlds import system_of
+
+from grasper.config import GenerateConfig
+from grasper.models.base import Prompt
+from grasper.models.scripted import ScriptedModel
+from grasper.records import Output, Tables
+
+
+def answer(prompt: Prompt) -> str:
+    asked = prompt.messages[-1].content.rpartition("Answer in these lines: ")[2]
+    if asked.startswith("Style"):
+        return "Style: short; warm"
+    if asked.startswith("Interests"):
+        return "Interests: staff\nPlan: praise"
+    return "Title: one two three four five six seven eight nine ten eleven\nText: A good stay."
+
+
+def write(tables: Tables, task: str, method: str = "pat", model: ScriptedModel | None = None, **settings) -> tuple[list[Output], ScriptedModel]:
+    model = model or ScriptedModel(answer)
+    system = system_of(method, tables, model, generation=GenerateConfig(**settings))
+    return system.write(task, tables.select("dev"), {}), model
+
+
+def test_every_step_stands_in_the_output(tables: Tables) -> None:
+    outputs, _ = write(tables, "long")
+    assert len(outputs) == len(tables.select("dev"))
+    for output in outputs:
+        assert (output.method, output.text, output.is_parsed) == ("pat", "A good stay.", True)
+        assert output.path == "Style: short; warm\nInterests: staff\nPlan: praise"
+        assert [step["draft"] for step in output.notes] == ["A good stay.", "A good stay."]  # settled after one revision
+        assert output.notes[0]["style_evidence"]
+        assert output.evidence
+        assert output.tokens_out > 0
+        assert Output.from_json(output.to_json()) == output
+
+
+def test_titles_are_cut_and_ratings_come_from_probabilities(tables: Tables) -> None:
+    titles, _ = write(tables, "title")
+    assert {output.text for output in titles} == {"one two three four five six seven eight nine ten"}
+    ratings, _ = write(tables, "rating", model=ScriptedModel(answer, choice=lambda prompt: " 4"))
+    assert {output.rating for output in ratings} == {4.0}
+    assert all(output.text is None and len(output.probabilities) == 5 and output.notes for output in ratings)
+
+
+@pytest.mark.parametrize(("method", "empty"), [("pat-style-only", "topic"), ("pat-topic-only", "style")])
+def test_one_trajectory_writes_one_kind_of_notes(tables: Tables, method: str, empty: str) -> None:
+    outputs, _ = write(tables, "long", method)
+    assert all(step[empty] == "" for output in outputs for step in output.notes)
+    assert all(output.notes[0]["style" if empty == "topic" else "topic"] for output in outputs)
+
+
+def test_one_step_revises_nothing(tables: Tables) -> None:
+    outputs, model = write(tables, "long", "pat-one-step")
+    assert [len(output.notes) for output in outputs] == [1] * len(outputs)
+    assert not any("Draft:" in prompt.messages[-1].content for prompt in model.prompts)
+
+
+def test_several_drafts_vote_from_the_same_notes(tables: Tables) -> None:
+    """The last draft's own prompt is asked for the others."""
+    outputs, model = write(tables, "long", consensus_samples=3)
+    assert all(len(output.samples) == 3 for output in outputs)
+    last = model.prompts[-1].messages[-1].content
+    assert "Style notes: short; warm" in last
+    single, _ = write(tables, "long")
+    assert all(more.tokens_out > one.tokens_out for more, one in zip(outputs, single, strict=True))
+
+
+def test_random_people_take_the_place_of_both_trajectories(tables: Tables) -> None:
+    outputs, _ = write(tables, "long", "pat-random-users")
+    assert all("style_evidence" not in output.notes[0] and output.evidence for output in outputs)

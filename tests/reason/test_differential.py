@@ -1,0 +1,103 @@
+"""The differential reward against numbers worked by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from grasper.config import PromptConfig
+from grasper.models.base import Prompt
+from grasper.models.scripted import ScriptedModel
+from grasper.reason.differential import Candidate, judge
+from grasper.reason.dual import DualReasoning, Evidence
+from grasper.reason.traces import TrainingPair
+from grasper.records import Example, Item, Profile, Review, request_for
+
+TARGET = Review("t", "lee", "inn", "quiet room", "Lovely", 4.0)
+SHOWN = Review("n", "ann", "inn", "one two three four five six seven eight nine")
+
+
+class WordReward:
+    """The share of the reference's words that a candidate holds."""
+
+    def score(self, task, candidates, references):
+        return np.array([len(set(c.split()) & set(r.split())) / len(set(r.split())) for c, r in zip(candidates, references, strict=True)])
+
+
+def candidate(notes: str, reasoner: str = "style", task: str = "long", held: str = "Interests: rooms") -> Candidate:
+    example = Example("e", TARGET, "align")
+    profile = Profile(neighbours=(SHOWN,))
+    pair = TrainingPair(example, request_for(example, task, Item("inn", "Gull Inn")), profile)
+    return Candidate(pair, Evidence(profile, profile, profile), reasoner, notes, held)
+
+
+def answer(prompt: Prompt) -> str:
+    """Names what the notes name."""
+    content = prompt.messages[-1].content
+    words = [word for word in ("quiet", "room") if f"say {word}" in content or "say all" in content]
+    return f"Text: {' '.join(words) or 'nothing'}"
+
+
+def judged(candidates: list[Candidate], script=answer, seeds: list[int] | None = None, **options):
+    model = ScriptedModel(script)
+    worth = judge(DualReasoning(model, PromptConfig()), candidates, WordReward(), seeds or [1] * len(candidates), num_drafts=2, **options)
+    return worth, model
+
+
+def test_worth_is_with_minus_without_the_other_notes_held() -> None:
+    worth, model = judged([candidate("Style: say all"), candidate("Style: say room"), candidate("Style: silent")])
+    assert [one.difference for one in worth] == [1.0, 0.5, 0.0]
+    assert [one.reward for one in worth] == [1.0, 0.5, 0.0]
+    assert worth[0].draft_words == 2.0
+    assert all("Topic notes: rooms" in prompt.messages[-1].content for prompt in model.prompts)
+
+
+def test_what_the_held_notes_give_anyway_is_no_merit() -> None:
+    [worth], _ = judged([candidate("Style: say room", held="Interests: say room")])
+    assert (worth.reward, worth.difference) == (0.5, 0.0)
+
+
+def test_topic_notes_are_judged_in_their_own_place() -> None:
+    [worth], model = judged([candidate("Interests: x\nPlan: say all", reasoner="topic", held="Style: short")])
+    assert worth.difference == 1.0
+    assert all("Style notes: short" in prompt.messages[-1].content for prompt in model.prompts)
+
+
+def test_drafts_without_notes_are_written_once_per_pair() -> None:
+    _, model = judged([candidate("Style: a"), candidate("Style: b"), candidate("Style: c")])
+    assert len(model.prompts) == 4
+
+
+def test_all_drafts_of_a_pair_share_their_seeds() -> None:
+    model = ScriptedModel(answer)
+    seeds: list[int] = []
+    generate = model.generate
+    model.generate = lambda prompts, **options: (seeds.extend(options["seed"]), generate(prompts, **options))[1]  # type: ignore[method-assign]
+    judge(DualReasoning(model, PromptConfig()), [candidate("Style: a"), candidate("Style: b")], WordReward(), [5, 5], num_drafts=2)
+    assert seeds == [5, 5, 5]
+
+
+def test_ratings_are_judged_by_expectation() -> None:
+    """With the notes nearly all on 4 (right), without them on 1: 0.99 + … against 0.25 + …"""
+    model = ScriptedModel(answer, choice=lambda prompt: " 4" if "say all" in prompt.messages[-1].content else " 1")
+    [worth] = judge(DualReasoning(model, PromptConfig()), [candidate("Style: say all", task="rating")], WordReward(), [0])
+
+    def expected(right: int) -> float:
+        return sum((0.99 if rating == right else 0.0025) * (1 - abs(rating - 4) / 4) for rating in range(1, 6))
+
+    assert worth.difference == pytest.approx(expected(4) - expected(1))
+    assert model.prompts == []
+
+
+def test_copied_runs_are_counted() -> None:
+    [worth], _ = judged([candidate("Style: a")], script=lambda prompt: "Text: one two three four five six seven eight")
+    assert worth.copied == 1.0
+
+
+def test_several_tasks_go_together() -> None:
+    title = replace(candidate("Style: say all", task="title"))
+    worth, _ = judged([candidate("Style: say all"), title], script=lambda prompt: answer(prompt) + "\nTitle: Lovely")
+    assert len(worth) == 2
+    assert worth[0].difference == 1.0
