@@ -183,7 +183,7 @@ def _save(policy: PeftModel, history: Sequence[dict[str, Any]], out_dir: Path, *
     part = out_dir / "adapter.part"
     policy.peft_config["default"].base_model_name_or_path = name
     policy.delete_adapter("ref")
-    save_adapter(policy, str(part))
+    save_adapter(policy, part)
     (part / "README.md").unlink(missing_ok=True)
     replace_folder(part, out_dir / "adapter")
     write_text(out_dir / METRICS_FILE, "".join(json.dumps(entry) + "\n" for entry in history))

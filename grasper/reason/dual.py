@@ -122,7 +122,7 @@ class DualReasoning:
     model: TextModel
     prompts: PromptConfig
     steps: int = 2
-    temperature: float = 0.4
+    temperature: float | None = 0.4
     notes_temperature: float | None = None
     top_p: float = 0.9
     rating: Literal["expectation", "median", "argmax"] = "median"
@@ -216,7 +216,7 @@ class DualReasoning:
     def _render(self, request: Request, profile: Profile, role: PromptRole, notes: Notes) -> Prompt:
         return render(request, profile, reasoning=False, config=self.prompts, model=self.model, role=role, notes=notes)
 
-    def _ask(self, prompts: Sequence[Prompt], seeds: Sequence[int], room: int, temperature: float) -> list[Completion]:
+    def _ask(self, prompts: Sequence[Prompt], seeds: Sequence[int], room: int, temperature: float | None) -> list[Completion]:
         if not prompts:
             return []
         found = self.model.generate(prompts, temperature=temperature, top_p=self.top_p, max_new_tokens=room, seed=seeds)
