@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from grasper.errors import ConfigError, MissingFileError
 from grasper.records import TASKS, Split, Task
 
-
 _MAX_YAML_BYTES = 1_000_000
 _MAX_YAML_ENTRIES = 10_000
 
@@ -81,7 +80,7 @@ class PrepareConfig(Section):
     max_name_characters: int = Field(1_000, ge=1, description="Longer titles, item names, categories and brands are cut; longer ids are refused.")
     max_line_mib: int = Field(64, ge=1, description="Longer lines of text files are refused (MiB).")
     max_unpacked_ratio: int = Field(200, ge=1, description="Compressed files that unpack to more than so many times their size are refused.")
-    memory_mib: int = Field(1024, ge=128, description="What joining and sorting may hold in memory before it goes to disk (MiB).")
+    memory_mib: int = Field(768, ge=128, description="What joining and sorting may hold in memory before it goes to disk (MiB).")
 
     @property
     def is_bundled(self) -> bool:
@@ -101,7 +100,7 @@ class PrepareConfig(Section):
     @field_validator("name")
     @classmethod
     def _must_name_a_folder(cls, value: str) -> str:
-        if value.strip() != value or value.startswith(".") or any(letter in '/\\:' or not letter.isprintable() for letter in value):
+        if value.strip() != value or value.startswith(".") or any(letter in "/\\:" or not letter.isprintable() for letter in value):
             raise ValueError("a data set's name is also a folder's: no / \\ : or control characters, no dot at the start, no outer spaces")
         return value
 
@@ -332,7 +331,8 @@ def _is_text(key: tuple[str, ...]) -> bool:
         section = fields[part].annotation
     kinds = get_args(section) if get_origin(section) in (Union, types.UnionType) else (section,)
     return all(
-        kind in (str, Path, type(None)) or (get_origin(kind) is Literal and all(isinstance(choice, str) for choice in get_args(kind))) for kind in kinds
+        all(isinstance(choice, str) for choice in get_args(kind)) if get_origin(kind) is Literal else kind in (str, Path, type(None))
+        for kind in kinds
     )
 
 
