@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from grasper.commands.data import data_app, init
 from grasper.commands.runs import runs
 from grasper.commands.use import rate, recommend, write
 from grasper.errors import ConfigError, GrasperError, MissingFileError
@@ -204,6 +205,8 @@ def doctor(config: ConfigOption = None, data: DataOption = None, settings: SetOp
         raise MissingFileError("some checks failed; each line above says what to do")
 
 
+app.command()(init)
+app.add_typer(data_app, name="data")
 app.command()(recommend)
 app.command()(write)
 app.command()(rate)

@@ -72,6 +72,7 @@ class PrepareConfig(Section):
     delimiter: str | None = Field(None, min_length=1, max_length=1, description="Of CSV files; null: a tab in .tsv, else a comma.")
     decimal: Literal[".", ","] = Field(".", description="Decimal mark of numbers in text.")
     date_formats: tuple[str, ...] = Field((), description="strptime formats tried in order on dates that are not ISO 8601, for example %d.%m.%Y.")
+    invalid_timestamp: Literal["error", "null"] = Field("error", description="What to do with a date that cannot be read; null keeps the review.")
     timestamp_unit: Literal["s", "ms", "us"] = Field("s", description="Unit of numeric timestamps since 1970.")
     strip_html: bool = Field(False, description="Take tags off texts and titles, and read entities such as &amp;.")
     query: str | None = Field(None, description="SQL that selects the reviews (source `sql`), columns as in `columns`.")
@@ -87,7 +88,7 @@ class PrepareConfig(Section):
         """Whether the data set is the bundled one itself, and no file in its layout."""
         return self.source == "harbour" and self.data is None
 
-    @field_validator("invalid_rating", mode="before")
+    @field_validator("invalid_rating", "invalid_timestamp", mode="before")
     @classmethod
     def _take_null_by_its_name(cls, value: object) -> object:
         return "null" if value is None else value  # YAML reads a bare null as nothing

@@ -25,7 +25,7 @@ from grasper.prepare.statistics import describe
 from grasper.records import Tables
 from grasper.runs import derive_seed, write_json
 
-__all__ = ["build_tables", "fingerprint_data", "prepare"]
+__all__ = ["build_tables", "check_data", "fingerprint_data", "prepare"]
 
 
 def prepare(config: PrepareConfig, out_dir: Path, *, seed: int) -> dict[str, Any]:
@@ -63,6 +63,19 @@ def build_tables(config: PrepareConfig, *, seed: int) -> tuple[Tables, dict[str,
         prepare(config, Path(folder), seed=seed)
         statistics = json.loads((Path(folder) / "statistics.json").read_text(encoding="utf-8"))
         return Tables.load(Path(folder)), statistics["cleaned"]
+
+
+def check_data(config: PrepareConfig, *, seed: int = 0) -> str:
+    """Read, clean and split everything as `prepare` would, and keep nothing: what was found, in one line.
+
+    Raises:
+        MissingFileError, DataFormatError, ConfigError: What `prepare` would refuse, all of it.
+    """
+    with tempfile.TemporaryDirectory(prefix="grasper-check-") as folder:
+        counts = prepare(config, Path(folder), seed=seed)
+    told = ", ".join(f"{name.replace('_', ' ')} {counts[name]:,}" for name in ("reviews", "users", "items"))
+    asked = ", ".join(f"{split} {count:,}" for split, count in counts["examples"].items()) or "none"
+    return f"{config.name}: {told}; examples: {asked}"
 
 
 def read_inputs(inputs: list[Input], config: PrepareConfig, staging: Staging) -> Counter[str]:

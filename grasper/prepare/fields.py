@@ -104,7 +104,7 @@ def clean_ratings(values: pd.Series, place: Place, config: PrepareConfig = _DEFA
     numbers = _numbers(values, config)
     if config.rating_in_words:
         words = is_given & numbers.isna()
-        numbers = numbers.mask(words, values[words].map(lambda text: _rating_in(str(text))).reindex(values.index).astype("float64"))
+        numbers = numbers.mask(words, values[words].map(lambda text: rating_in(str(text))).reindex(values.index).astype("float64"))
     is_valid = numbers.between(low, high) & (config.rating_fractions | (numbers % 1 == 0))
     wrong = is_given & ~is_valid
     if config.invalid_rating == "error" and wrong.any():
@@ -137,7 +137,7 @@ def _ways_out(value: object, number: float, config: PrepareConfig) -> list[str]:
     return ways
 
 
-def _rating_in(text: str) -> float:
+def rating_in(text: str) -> float:
     """The one number that a text such as '4 stars' or '4/5' gives as a rating, or its count of stars; NaN if it is not clear."""
     if stars := len(_STARS.findall(text)):
         return stars
@@ -168,12 +168,15 @@ def clean_timestamps(values: pd.Series, place: Place, config: PrepareConfig = _D
             if text.empty:
                 break
     wrong = is_given & (seconds.isna() | (seconds.abs() >= _LAST_PLAUSIBLE_SECOND).fillna(True)).astype(bool)
+    if config.invalid_timestamp == "null":
+        return seconds.mask(wrong)
     if wrong.any():
         index = int(np.argmax(wrong.to_numpy()))
         is_milliseconds = _LAST_PLAUSIBLE_SECOND <= abs(numbers.iloc[index]) < 1000 * _LAST_PLAUSIBLE_SECOND
         hint = " (milliseconds? --set prepare.timestamp_unit=ms)" if is_milliseconds else ""
         if not is_number.iloc[index]:
-            hint = ' (other formats: prepare.date_formats, for example ["%d.%m.%Y"])'
+            ways = 'prepare.date_formats, for example ["%d.%m.%Y"]; prepare.invalid_timestamp=null keeps such reviews without a date'
+            hint = f" ({ways})"
         told = problems or Problems()
         expected = "expected Unix seconds or an ISO date such as 2024-05-31"
         told.add("timestamp", f"{place.of(index)}: '{place.column('timestamp')}' is {values.iloc[index]!s:.40}, {expected}{hint}", int(wrong.sum()))

@@ -30,7 +30,7 @@ def numbered_lines(path: Path, config: PrepareConfig) -> Iterator[str]:
     """
     number, encoding = 0, _encoding_of(path, config)
     try:
-        with _open(path) as stream:
+        with open_bytes(path) as stream:
             for raw in _bounded_lines(stream, path, config, encoding):
                 number += 1
                 if number == 1 and b"\x00" in raw and encoding not in _WIDE:
@@ -52,7 +52,7 @@ def numbered_lines(path: Path, config: PrepareConfig) -> Iterator[str]:
 
 def head(path: Path, count: int) -> bytes:
     """The first `count` bytes, decompressed."""
-    with _open(path) as stream:
+    with open_bytes(path) as stream:
         return stream.read(count)
 
 
@@ -123,7 +123,8 @@ def is_compressed(path: Path) -> bool:
     return magic.startswith(b"\x1f\x8b") or magic == b"\x28\xb5\x2f\xfd"
 
 
-def _open(path: Path) -> BinaryIO:
+def open_bytes(path: Path) -> BinaryIO:
+    """The decompressed content as a stream."""
     with path.open("rb") as handle:
         magic = handle.read(4)
     if magic.startswith(b"\x1f\x8b"):

@@ -122,7 +122,7 @@ def _is_repeated(reviews: pd.DataFrame, examples: pd.DataFrame) -> pd.Series:
     table = table[reviews["has_text"]]
     flags = pd.Series(False, index=examples.index)
     for pools in sorted(set(POOLS.values())):
-        mine = examples.index[examples["split"].map(POOLS) == pools]
+        mine = examples.index[examples["split"].isin([split for split in POOLS if POOLS[split] == pools])]
         visible = table[table["pool"].isin(pools)]
         if examples.loc[mine, "cutoff"].notna().any():
             # A record without a date is always visible, so it ranks first; the target itself is one of those counted.

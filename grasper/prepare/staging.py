@@ -135,7 +135,8 @@ class Staging:
                 database.read_parquet(str(path)).create_view(name)
             written = database.sql(
                 """
-                SELECT format('{}-{:06d}', label, number) AS review_id, user_id, item_id, rating, title, coalesce(text, '') AS text, "timestamp", chosen.split
+                SELECT format('{}-{:06d}', label, number) AS review_id, user_id, item_id, rating, title,
+                       coalesce(text, '') AS text, "timestamp", chosen.split
                 FROM staged JOIN chosen USING (row) ORDER BY chosen.place
                 """
             )

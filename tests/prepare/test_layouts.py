@@ -122,7 +122,7 @@ def test_longlamp_reviews(tmp_path: Path) -> None:
 
 def test_a_folder_without_the_files_says_which(tmp_path: Path) -> None:
     for source in ("amazon", "yelp", "goodreads", "lamp"):
-        with pytest.raises(MissingFileError, match="holds no .*expected"):
+        with pytest.raises(MissingFileError, match=r"holds no .*expected"):
             read(source, tmp_path, split="given" if source == "lamp" else "none")
 
 
@@ -140,7 +140,7 @@ def test_sql(tmp_path: Path) -> None:
     columns = ColumnMapping(user_id="who", item_id="what", text="body", rating="stars", title=None, timestamp=None)
     tables = read("sql", path, query="SELECT * FROM r ORDER BY who", columns=columns)
     assert rows_of(tables) == [[str(2**53), "c", None, None, "Bad.", None], [str(2**53 + 1), "a b", 4.0, None, "Fine.", None]]
-    with pytest.raises(DataFormatError, match="the database refuses.*no such table: nothing"):
+    with pytest.raises(DataFormatError, match=r"the database refuses.*no such table: nothing"):
         read("sql", path, query="SELECT * FROM nothing", columns=columns)
     with pytest.raises(DataFormatError, match="refuses"):
         read("sql", path, query="DELETE FROM r", columns=columns)
