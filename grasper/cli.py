@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from grasper.commands.data import data_app, init
 from grasper.commands.export import export
 from grasper.commands.judge import judge
 from grasper.commands.runs import runs
@@ -225,6 +226,8 @@ def doctor(config: ConfigOption = None, data: DataOption = None, settings: SetOp
         raise MissingFileError("some checks failed; each line above says what to do")
 
 
+app.command()(init)
+app.add_typer(data_app, name="data")
 app.command()(recommend)
 app.command()(write)
 app.command()(rate)

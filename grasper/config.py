@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import codecs
+import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from grasper.errors import ConfigError, MissingFileError
 from grasper.records import TASKS, Split, Task
+
+_MAX_YAML_BYTES = 1_000_000
+_MAX_YAML_ENTRIES = 10_000
 
 
 class Section(BaseModel):
     """A frozen part of the configuration that rejects unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*")
+    @classmethod
+    def _expand_home(cls, value: Any) -> Any:
+        """Paths may start with `~`, wherever they are written."""
+        if isinstance(value, tuple):
+            return tuple(entry.expanduser() if isinstance(entry, Path) else entry for entry in value)
+        return value.expanduser() if isinstance(value, Path) else value
 
 
 class ColumnMapping(Section):
@@ -36,30 +49,75 @@ class ColumnMapping(Section):
 class PrepareConfig(Section):
     """Raw files → reviews, items, examples."""
 
-    source: Literal["harbour", "pgraphrag", "table"] = Field("harbour", description="Layout of the data.")
-    data: Path | None = Field(None, description="Folder (pgraphrag) or file (table); null for the bundled data set.")
-    name: str = Field("harbour", description="Name of the data set in results; the file prefix of the PGraphRAG JSON layout.")
+    source: str = Field("harbour", description="Layout of the data, a name of `grasper data list`.")
+    data: Path | None = Field(None, description="Folder or file with the data, a Hub id (source `hub`); null for the bundled data set.")
+    name: str = Field("harbour", min_length=1, max_length=100, description="Name of the data set in results; the file prefix of PGraphRAG's JSON.")
     train: tuple[Path, ...] = Field((), description="Further files or folders whose rows join the training pool (relative to `data`).")
     language: str = Field("en", description="Language of the reviews, ISO 639-1.")
     columns: ColumnMapping = Field(default_factory=ColumnMapping, description="Column mapping of a user's own table.")
-    split: Literal["given", "last-out", "users"] = Field("given", description="Benchmark splits; leave-last-out by time; users held out.")
+    split: Literal["given", "last-out", "users", "none"] = Field(
+        "given", description="Benchmark splits; leave-last-out by time; users held out; none trains on all reviews and asks for nothing."
+    )
     dev_share: float = Field(0.2, gt=0, lt=1, description="Share of users in dev (split: users), and again in test.")
     history_limit: int | None = Field(None, ge=0, description="Keep at most this many reviews of each user's history, the most recent ones.")
     pooled_user_limit: int = Field(
         50, ge=0, description="Training reviews kept of one user name; names like 'A Traveler' pool many people. 0 drops such users."
     )
-    rating_scale: int = Field(5, ge=2, description="Highest rating in the source; ratings are mapped to 1–5.")
-    invalid_rating: Literal["error", "null"] = Field("error", description="What to do with a rating that is no whole number on the scale.")
+    rating_scale: int = Field(5, ge=1, description="Highest rating in the source; ratings are mapped to 1–5.")
+    rating_lowest: int = Field(1, description="Lowest rating in the source, for example 0.")
+    rating_fractions: bool = Field(False, description="Accept ratings between whole numbers, such as 3.5; they are rounded, halves up.")
+    rating_in_words: bool = Field(False, description="Ratings are words around one number, such as '4 stars' or '4/5', or stars (★★★★☆).")
+    invalid_rating: Literal["error", "null"] = Field("error", description="What to do with a rating that is not on the scale; null keeps the review.")
+    encoding: str | None = Field(None, description="Of text files, for example cp1252; null: UTF-8, or what a byte order mark says.")
+    delimiter: str | None = Field(None, min_length=1, max_length=1, description="Of CSV files; null: a tab in .tsv, else a comma.")
+    decimal: Literal[".", ","] = Field(".", description="Decimal mark of numbers in text.")
+    date_formats: tuple[str, ...] = Field((), description="strptime formats tried in order on dates that are not ISO 8601, for example %d.%m.%Y.")
+    invalid_timestamp: Literal["error", "null"] = Field("error", description="What to do with a date that cannot be read; null keeps the review.")
+    timestamp_unit: Literal["s", "ms", "us"] = Field("s", description="Unit of numeric timestamps since 1970.")
+    strip_html: bool = Field(False, description="Take tags off texts and titles, and read entities such as &amp;.")
+    query: str | None = Field(None, description="SQL that selects the reviews (source `sql`), columns as in `columns`.")
+    database_env: str = Field("DATABASE_URL", description="Environment variable with the SQLAlchemy URL of the database (source `sql`).")
+    max_text_characters: int = Field(100_000, ge=1, description="Longer texts are cut, and counted.")
+    max_name_characters: int = Field(1_000, ge=1, description="Longer titles, item names, categories and brands are cut; longer ids are refused.")
+    max_line_mib: int = Field(64, ge=1, description="Longer lines of text files are refused (MiB).")
+    max_unpacked_ratio: int = Field(200, ge=1, description="Compressed files that unpack to more than so many times their size are refused.")
+    memory_mib: int = Field(768, ge=128, description="What joining and sorting may hold in memory before it goes to disk (MiB).")
 
     @property
     def is_bundled(self) -> bool:
         """Whether the data set is the bundled one itself, and no file in its layout."""
         return self.source == "harbour" and self.data is None
 
-    @field_validator("invalid_rating", mode="before")
+    @field_validator("invalid_rating", "invalid_timestamp", mode="before")
     @classmethod
     def _take_null_by_its_name(cls, value: object) -> object:
         return "null" if value is None else value  # YAML reads a bare null as nothing
+
+    @field_validator("split", mode="before")
+    @classmethod
+    def _take_none_by_its_name(cls, value: object) -> object:
+        return "none" if value is None else value
+
+    @field_validator("name")
+    @classmethod
+    def _must_name_a_folder(cls, value: str) -> str:
+        if value.strip() != value or value.startswith(".") or any(letter in "/\\:" or not letter.isprintable() for letter in value):
+            raise ValueError("a data set's name is also a folder's: no / \\ : or control characters, no dot at the start, no outer spaces")
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _must_be_known(cls, value: str | None) -> str | None:
+        try:
+            return value if value is None else codecs.lookup(value).name
+        except LookupError:
+            raise ValueError("unknown encoding; known are utf-8, cp1252, latin-1, utf-16 and the others of Python") from None
+
+    @model_validator(mode="after")
+    def _scale_must_rise(self) -> PrepareConfig:
+        if self.rating_lowest >= self.rating_scale:
+            raise ValueError(f"rating_lowest {self.rating_lowest} is not below rating_scale {self.rating_scale}")
+        return self
 
 
 class PredictConfig(Section):
@@ -254,15 +312,44 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = (), **value
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise MissingFileError(f"configuration {path} does not exist; the shipped ones are in experiments/")
+    if path.stat().st_size > _MAX_YAML_BYTES:
+        raise ConfigError(f"{path} has {path.stat().st_size:,} bytes, expected a configuration of at most {_MAX_YAML_BYTES:,}")
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        settings = _parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
     if settings is None:
         return {}
     if not isinstance(settings, dict):
         raise ConfigError(f"{path} holds a {type(settings).__name__}, expected sections such as 'prepare:' with keys below them")
     return settings
+
+
+def _parse_yaml(text: str, where: str) -> Any:
+    """The value of a YAML text that no configuration could make expensive: bounded nesting, digits, and entries with aliases written out."""
+    try:
+        value = yaml.safe_load(text)
+        _require_small(value, where)
+    except RecursionError:
+        raise ConfigError(f"{where} is nested too deeply for a configuration") from None
+    except (yaml.YAMLError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{where} is not valid YAML: {' '.join(str(error).split())[:300]}") from None
+    return value
+
+
+def _require_small(value: Any, where: str) -> None:
+    waiting, count = [value], 0
+    while waiting:
+        entry = waiting.pop()
+        count += 1
+        if count > _MAX_YAML_ENTRIES:
+            raise ConfigError(f"{where} holds more than {_MAX_YAML_ENTRIES:,} entries (aliases written out), too many for a configuration")
+        if isinstance(entry, dict):
+            waiting += [*entry, *entry.values()]
+        elif isinstance(entry, list | tuple | set):
+            waiting += entry
 
 
 def _set(settings: dict[str, Any], override: str) -> None:
@@ -275,10 +362,25 @@ def _set(settings: dict[str, Any], override: str) -> None:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
             raise ConfigError(f"--set {override!r}: {parent!r} is a value, not a section")
-    try:
-        place[leaf] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {override!r}: the value is not valid YAML") from None
+    if _is_text((*parents, leaf)):
+        place[leaf] = None if value == "null" else value
+    else:
+        place[leaf] = _parse_yaml(value, f"the value of --set {override[:80]!r}")
+
+
+def _is_text(key: tuple[str, ...]) -> bool:
+    """Whether a key holds a path or text, which --set takes as it stands: neither `#` nor quotes nor colons mean anything in it."""
+    section: Any = Config
+    for part in key:
+        fields = getattr(section, "model_fields", {})
+        if part not in fields:
+            return False
+        section = fields[part].annotation
+    kinds = get_args(section) if get_origin(section) in (Union, types.UnionType) else (section,)
+    return all(
+        all(isinstance(choice, str) for choice in get_args(kind)) if get_origin(kind) is Literal else kind in (str, Path, type(None))
+        for kind in kinds
+    )
 
 
 def _explain(error: ValidationError, path: Path | None) -> str:
@@ -290,8 +392,17 @@ def _explain(error: ValidationError, path: Path | None) -> str:
             known = ", ".join(sorted(_keys_beside(problem["loc"])))
             lines.append(f"unknown key '{key}' (known there: {known})")
         else:
-            lines.append(f"'{key}' is {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}")
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"'{key}' is {_short(problem['input'])}: {message[0].lower()}{message[1:]}")
     return f"{f'{path}: ' if path else ''}{'; '.join(lines)}"
+
+
+def _short(value: object) -> str:
+    try:
+        shown = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits
+        return f"a {type(value).__name__} too large to show"
+    return shown if len(shown) <= 100 else f"{shown[:97]}…"
 
 
 def _keys_beside(location: tuple[int | str, ...]) -> list[str]:

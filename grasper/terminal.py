@@ -192,9 +192,9 @@ def _check_model(config: Config) -> str:
 
 
 def _check_data(config: Config) -> str:
-    from grasper.prepare import fingerprint_data
+    from grasper.prepare import check_data
 
-    return f"{config.prepare.name} readable, fingerprint {fingerprint_data(config.prepare)}"
+    return check_data(config.prepare, seed=config.seed)
 
 
 def _check_device() -> str:

@@ -58,3 +58,52 @@ def test_configuration_is_frozen() -> None:
     """A stage cannot change what the run folder recorded."""
     with pytest.raises(ValueError, match="frozen"):
         load_config().predict.top_k = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("value", ["hot #2", "#mine", "my model #3", "a: b", "[x]", "'quoted'", "1e3", "yes", "2024-05-31", "- a", "*a"])
+def test_paths_and_names_are_taken_literally(value: str) -> None:
+    """Nothing in a path or a name is YAML, though a number or a list elsewhere is."""
+    config = load_config(None, [f"prepare.data={value}", f"model.name={value}", "predict.top_k=3", "tasks=[long, title]"])
+    assert config.prepare.data == Path(value)
+    assert config.model.name == value
+    assert (config.predict.top_k, config.tasks) == (3, ("long", "title"))
+
+
+def test_null_still_means_nothing() -> None:
+    assert load_config(None, ["prepare.columns.title=null"]).prepare.columns.title is None
+    assert load_config(None, ["prepare.split=none"]).prepare.split == "none"
+
+
+def test_a_tilde_is_home_in_yaml_and_in_options(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("prepare: {data: ~/shop.csv, train: [~/more.csv]}\n")
+    prepare = load_config(path).prepare
+    assert (prepare.data, prepare.train) == (Path.home() / "shop.csv", (Path.home() / "more.csv",))
+    assert load_config(None, ["prepare.data=~/x"]).prepare.data == Path.home() / "x"
+
+
+@pytest.mark.parametrize("name", ["../../x", "shop[/x]", "a" * 5000, "", ".hidden", "a\x00b", " shop", "c:\\x"])
+def test_a_name_that_is_no_folder_is_refused_in_short(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"prepare\.name") as caught:
+        load_config(None, [f"prepare.name={name}"])
+    assert len(str(caught.value)) < 400
+
+
+BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BOMB, "too many for a configuration"),
+        ("limit: " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("limit: " + "9" * 5000, "not valid YAML|too large"),
+        ("x: " + "y" * 1_100_000, "expected a configuration of at most"),
+    ],
+)
+def test_costly_yaml_is_refused_at_once(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(path)
+    assert len(str(caught.value)) < 800

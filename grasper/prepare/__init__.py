@@ -1,11 +1,13 @@
 """prepare: raw files → reviews, items and examples.
 
-`sources.py` finds and reads the files, `reduce.py` drops what does not stay, `split.py` decides pools and targets, `statistics.py`
-describes the result.
+`sources.py` finds the inputs, `formats.py` reads them in batches, `rows.py` cleans a batch, `staging.py` keeps texts on disk meanwhile, `reduce.py`
+drops what does not stay, `split.py` decides pools and targets, `statistics.py` describes the result.
 """
 
 from __future__ import annotations
 
+import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,38 +15,89 @@ import pandas as pd
 
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError
+from grasper.prepare.fields import Problems
 from grasper.prepare.reduce import drop_duplicates, drop_unusable, limit_histories, limit_pooled_users
-from grasper.prepare.sources import find_inputs, fingerprint_data, read_inputs
+from grasper.prepare.rows import clean_items, clean_rows
+from grasper.prepare.sources import Input, find_inputs, fingerprint_data
 from grasper.prepare.split import assign_splits, make_examples
+from grasper.prepare.staging import Staging
 from grasper.prepare.statistics import describe
-from grasper.records import ITEM_COLUMNS, REVIEW_COLUMNS, Tables
+from grasper.records import Tables
 from grasper.runs import derive_seed, write_json
 
-__all__ = ["build_tables", "fingerprint_data", "prepare"]
+__all__ = ["build_tables", "check_data", "fingerprint_data", "prepare"]
 
 
 def prepare(config: PrepareConfig, out_dir: Path, *, seed: int) -> dict[str, Any]:
     """Write `reviews.parquet`, `items.parquet`, `examples.parquet` and `statistics.json`; the counts of the manifest.
 
-    Nothing is written before all input has been read and checked.
+    Nothing is written into the folder before all input has been read and checked; what must be refused is told all at once. Texts are never all in
+    memory.
 
     Raises:
         MissingFileError: A file or folder does not exist.
         DataFormatError: Input that does not fit; the message names file, line and field.
         ConfigError: A setting that does not fit the data.
     """
-    tables, cleaned = build_tables(config, seed=seed)
-    statistics = {"name": config.name, "language": config.language, "source": config.source, **describe(tables), "cleaned": cleaned}
-    out_dir.mkdir(parents=True, exist_ok=True)
-    tables.save(out_dir)
-    write_json(out_dir / "statistics.json", statistics)
+    inputs = find_inputs(config)
+    with tempfile.TemporaryDirectory(prefix="grasper-prepare-", dir=out_dir if out_dir.is_dir() else None) as folder:
+        staging = Staging(Path(folder))
+        counts = read_inputs(inputs, config, staging)
+        reviews, cleaned = _choose(staging.narrow(), config, seed)
+        examples = make_examples(reviews, has_time=config.split == "last-out")
+        statistics = {"name": config.name, "language": config.language, "source": config.source, **describe(reviews, examples, 0)}
+        out_dir.mkdir(parents=True, exist_ok=True)
+        examples.to_parquet(out_dir / "examples.parquet", index=False, compression="zstd")
+        reviews = reviews[["row", "label", "number", "split"]]  # the rest is no longer needed in memory
+        statistics["items_known"] = staging.write(reviews, out_dir, config.memory_mib)
+    cleaned = {"invalid_ratings": counts["invalid_ratings"], **cleaned, **({"cut": counts["cut"]} if counts["cut"] else {})}
+    write_json(out_dir / "statistics.json", {**statistics, "cleaned": cleaned})
     return {**statistics["pools"]["all"], "examples": statistics["examples"], **cleaned}
 
 
 def build_tables(config: PrepareConfig, *, seed: int) -> tuple[Tables, dict[str, int]]:
     """The three tables in memory, and how many rows each cleaning step dropped or changed."""
-    reviews, items = read_inputs(find_inputs(config), config)
-    cleaned = {"invalid_ratings": int(reviews["is_invalid_rating"].sum())}
+    import json
+
+    with tempfile.TemporaryDirectory(prefix="grasper-tables-") as folder:
+        prepare(config, Path(folder), seed=seed)
+        statistics = json.loads((Path(folder) / "statistics.json").read_text(encoding="utf-8"))
+        return Tables.load(Path(folder)), statistics["cleaned"]
+
+
+def check_data(config: PrepareConfig, *, seed: int = 0) -> str:
+    """Read, clean and split everything as `prepare` would, and keep nothing: what was found, in one line.
+
+    Raises:
+        MissingFileError, DataFormatError, ConfigError: What `prepare` would refuse, all of it.
+    """
+    with tempfile.TemporaryDirectory(prefix="grasper-check-") as folder:
+        counts = prepare(config, Path(folder), seed=seed)
+    told = ", ".join(f"{name.replace('_', ' ')} {counts[name]:,}" for name in ("reviews", "users", "items"))
+    asked = ", ".join(f"{split} {count:,}" for split, count in counts["examples"].items()) or "none"
+    return f"{config.name}: {told}; examples: {asked}"
+
+
+def read_inputs(inputs: list[Input], config: PrepareConfig, staging: Staging) -> Counter[str]:
+    """Read, clean and stage all inputs, in batches; how many ratings were unusable and how many texts were cut.
+
+    Raises:
+        DataFormatError: Everything that must be refused, in one message.
+    """
+    problems, counts = Problems(), Counter[str]()
+    for given in inputs:
+        for batch in given.read(config):
+            if given.holds == "reviews":
+                staging.add_reviews(clean_rows(batch, config, problems, counts), given.label, given.pool)
+            else:
+                staging.add_items(clean_items(batch, config, problems, counts), is_wanted=given.holds == "items")
+    problems.raise_any()
+    return counts
+
+
+def _choose(reviews: pd.DataFrame, config: PrepareConfig, seed: int) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The rows that stay, with their pools and targets, and what each step dropped."""
+    cleaned: dict[str, int] = {}
 
     def step(name: str, kept: pd.DataFrame) -> pd.DataFrame:
         cleaned[name] = len(reviews) - len(kept)
@@ -54,14 +107,8 @@ def build_tables(config: PrepareConfig, *, seed: int) -> tuple[Tables, dict[str,
     reviews = step("duplicates", drop_duplicates(reviews))
     if reviews.empty:
         raise DataFormatError(f"{config.name}: no review has a user, an item and a text")
-    reviews = step("undated", assign_splits(reviews, config, seed))
+    reviews = assign_splits(reviews, config, seed)
     reviews = step("pooled", limit_pooled_users(reviews, config.pooled_user_limit, derive_seed(seed, "pooled users")))
     if config.history_limit is not None:
         reviews = step("beyond_history_limit", limit_histories(reviews, config.history_limit))
-    examples = make_examples(reviews, has_time=config.split == "last-out")
-    known = pd.concat([items, pd.DataFrame({"item_id": reviews["item_id"].unique()})]).drop_duplicates("item_id")
-    return Tables(
-        reviews[list(REVIEW_COLUMNS)].astype({"split": "str"}).reset_index(drop=True),
-        known[list(ITEM_COLUMNS)].reset_index(drop=True),
-        examples,
-    ), cleaned
+    return reviews, cleaned

@@ -1,14 +1,20 @@
-"""One field at a time: trim text, check ratings, read dates; a bad value names its file, line and field."""
+"""One field at a time: trim text, check ratings, read dates; a bad value names its file, line and the owner's own column.
+
+Refusals are gathered in `Problems`, so that all of them are told at once.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import html
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError
 
 # Control characters except tab and newline, zero-width and directional marks: invisible, and able to disguise what a prompt or a report
@@ -16,6 +22,11 @@ from grasper.errors import DataFormatError
 _INVISIBLE = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
 _LAST_PLAUSIBLE_SECOND = 10**11
 """Year 5138; larger numbers are milliseconds."""
+_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
+_TAG = re.compile(r"<(?:br|p|/p|div|/div|li)\b[^<>]*>|</?[a-zA-Z][^<>]*>|<!--")
+_STARS = re.compile(r"[★⭐]")
+_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
+_DEFAULTS = PrepareConfig()
 
 
 @dataclass(frozen=True)
@@ -25,9 +36,39 @@ class Place:
     path: Path
     unit: str
     numbers: np.ndarray
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """The owner's column of each field."""
 
     def of(self, index: int) -> str:
         return f"{self.path} {self.unit} {self.numbers[index]}"
+
+    def column(self, name: str) -> str:
+        return self.columns.get(name, name)
+
+
+class Problems:
+    """What must be refused, by kind: the first of each kind, and how many there are."""
+
+    def __init__(self) -> None:
+        self.first: dict[str, str] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, kind: str, message: str, count: int) -> None:
+        self.first.setdefault(kind, message)
+        self.counts[kind] = self.counts.get(kind, 0) + count
+
+    def messages(self) -> list[str]:
+        """One line for each kind."""
+        return [message + (f" – and {self.counts[kind] - 1:,} more" if self.counts[kind] > 1 else "") for kind, message in self.first.items()]
+
+    def raise_any(self) -> None:
+        """Refuse everything that was found.
+
+        Raises:
+            DataFormatError: Something was.
+        """
+        if self.first:
+            raise DataFormatError("; ".join(self.messages()))
 
 
 def clean_text(values: pd.Series) -> pd.Series:
@@ -40,54 +81,129 @@ def clean_text(values: pd.Series) -> pd.Series:
     return text.mask(text == "")
 
 
-def clean_ratings(values: pd.Series, place: Place, *, scale: int, invalid: Literal["error", "null"]) -> pd.Series:
-    """Ratings mapped from 1…`scale` to whole numbers 1–5 (linearly, halves up); invalid ones are missing.
+def strip_html(values: pd.Series) -> pd.Series:
+    """Texts without tags, entities read; `<br>` and block ends become line breaks. What is no tag, such as `a < b`, stays."""
+    marked = values.str.contains("[<&]", regex=True, na=False)
+    if not marked.any():
+        return values
+    return values.mask(marked, values[marked].map(_plain).astype("str"))
+
+
+def _plain(text: str) -> str:
+    return html.unescape(_TAG.sub(lambda tag: "\n" if re.match(r"</?(?:br|p|div|li)\b", tag[0]) else "", text))
+
+
+def clean_ratings(values: pd.Series, place: Place, config: PrepareConfig = _DEFAULTS, problems: Problems | None = None) -> pd.Series:
+    """Ratings mapped linearly from the source's scale to whole numbers 1–5, halves up; missing and (`invalid_rating: null`) invalid ones are NaN.
 
     Raises:
-        DataFormatError: A rating is missing, no number, no whole number or out of range, and `invalid` is `error`.
+        DataFormatError: A rating is no number, off the scale or, without `rating_fractions`, no whole number; unless `problems` gathers them.
     """
-    numbers = pd.to_numeric(values, errors="coerce").astype("float64")
-    is_valid = numbers.between(1, scale) & (numbers % 1 == 0)
-    if invalid == "error" and not is_valid.all():
-        index = int(np.argmin(is_valid.to_numpy()))
-        found = "missing" if pd.isna(values.iloc[index]) or not str(values.iloc[index]).strip() else f"{values.iloc[index]!s:.40}"
-        wider = "; prepare.rating_scale=10 if that is the source's scale" if scale < numbers.iloc[index] <= 10 else ""
-        raise DataFormatError(
-            f"{place.of(index)}: 'rating' is {found}, expected a whole number 1–{scale} "
-            f"(use --set prepare.invalid_rating=null to keep such reviews without a rating{wider})"
-        )
-    mapped = (1 + (numbers - 1) * 4 / (scale - 1) + 0.5) // 1
+    low, high = config.rating_lowest, config.rating_scale
+    is_given = _is_given(values)
+    numbers = _numbers(values, config)
+    if config.rating_in_words:
+        words = is_given & numbers.isna()
+        numbers = numbers.mask(words, values[words].map(lambda text: rating_in(str(text))).reindex(values.index).astype("float64"))
+    is_valid = numbers.between(low, high) & (config.rating_fractions | (numbers % 1 == 0))
+    wrong = is_given & ~is_valid
+    if config.invalid_rating == "error" and wrong.any():
+        index = int(np.argmax(wrong.to_numpy()))
+        found = f"{place.of(index)}: '{place.column('rating')}' is {values.iloc[index]!s:.40}, expected "
+        kind = "a number" if config.rating_fractions else "a whole number"
+        ways = ["prepare.invalid_rating=null to keep such reviews without a rating", *_ways_out(values.iloc[index], numbers.iloc[index], config)]
+        told = problems or Problems()
+        told.add("rating", f"{found}{kind} {low}–{high} (use --set {'; '.join(ways)})", int(wrong.sum()))
+        if problems is None:
+            told.raise_any()
+    mapped = (1 + (numbers - low) * 4 / (high - low) + 0.5) // 1
     return mapped.where(is_valid)
 
 
-def clean_timestamps(values: pd.Series, place: Place) -> pd.Series:
-    """Unix seconds (nullable integers) from Unix seconds, ISO 8601 dates (UTC unless they name a zone) or timestamp columns.
+def _ways_out(value: object, number: float, config: PrepareConfig) -> list[str]:
+    """Settings under which this value would be a rating."""
+    ways = []
+    if np.isnan(number):
+        if config.decimal == "." and re.fullmatch(r"\s*\d+,\d+\s*", str(value)):
+            ways.append("prepare.decimal=, for a decimal comma")
+        elif _STARS.search(str(value)) or _NUMBER.search(str(value)):
+            ways.append("prepare.rating_in_words=true if the rating is a number among words")
+    elif config.rating_scale < number <= 100:
+        ways.append(f"prepare.rating_scale={10 if number <= 10 else 100} if that is the source's scale")
+    elif 0 <= number < config.rating_lowest:
+        ways.append("prepare.rating_lowest=0 if the scale begins there")
+    elif np.isfinite(number) and number % 1:
+        ways.append("prepare.rating_fractions=true to round such ratings")
+    return ways
+
+
+def rating_in(text: str) -> float:
+    """The one number that a text such as '4 stars' or '4/5' gives as a rating, or its count of stars; NaN if it is not clear."""
+    if stars := len(_STARS.findall(text)):
+        return stars
+    numbers = _NUMBER.findall(text)
+    is_share = len(numbers) == 2 and re.search(r"\d\s*(?:/|of|out of|von|de|sur|su|из)\s*\d", text)
+    return float(numbers[0].replace(",", ".")) if len(numbers) == 1 or is_share else float("nan")
+
+
+def clean_timestamps(values: pd.Series, place: Place, config: PrepareConfig = _DEFAULTS, problems: Problems | None = None) -> pd.Series:
+    """Unix seconds (nullable integers, before 1970 below zero) from numbers, ISO 8601 dates (UTC unless they name a zone) or timestamp columns.
 
     Raises:
-        DataFormatError: A value is neither, or looks like milliseconds.
+        DataFormatError: A value is neither, or looks like milliseconds; unless `problems` gathers them.
     """
     if pd.api.types.is_datetime64_any_dtype(values):
         return _seconds(values)
-    is_given = values.notna() & (values.astype("str").str.strip() != "")
-    numbers = pd.to_numeric(values, errors="coerce").astype("float64")
+    is_given = _is_given(values)
+    numbers = _numbers(values, config) / _UNITS[config.timestamp_unit]
     is_number = numbers.notna()
-    if not (is_given & ~is_number).any():
-        seconds = numbers.where(is_given).round().astype("Int64")
-    else:
-        dates = pd.to_datetime(values.astype("str").where(is_given & ~is_number), format="ISO8601", utc=True, errors="coerce")
-        seconds = numbers.where(is_given).round().astype("Int64").fillna(_seconds(dates))
-    wrong = (is_given & seconds.isna()) | (seconds.abs() >= _LAST_PLAUSIBLE_SECOND).fillna(False).astype(bool)
+    is_plausible = numbers.abs() < _LAST_PLAUSIBLE_SECOND  # false for infinities
+    seconds = numbers.where(is_plausible).round().astype("Int64")
+    if (left := is_given & ~is_number).any():
+        text = values[left].astype("str").str.strip()
+        for pattern in ("ISO8601", *config.date_formats):
+            dates = _dates(text, pattern)
+            seconds = seconds.fillna(_seconds(dates).reindex(values.index))
+            text = text[dates.isna()]
+            if text.empty:
+                break
+    wrong = is_given & (seconds.isna() | (seconds.abs() >= _LAST_PLAUSIBLE_SECOND).fillna(True)).astype(bool)
+    if config.invalid_timestamp == "null":
+        return seconds.mask(wrong)
     if wrong.any():
         index = int(np.argmax(wrong.to_numpy()))
-        hint = " (milliseconds? divide by 1000)" if is_number.iloc[index] else ""
-        raise DataFormatError(
-            f"{place.of(index)}: 'timestamp' is {values.iloc[index]!s:.40}, expected Unix seconds or an ISO date such as 2024-05-31{hint}"
-        )
+        is_milliseconds = _LAST_PLAUSIBLE_SECOND <= abs(numbers.iloc[index]) < 1000 * _LAST_PLAUSIBLE_SECOND
+        hint = " (milliseconds? --set prepare.timestamp_unit=ms)" if is_milliseconds else ""
+        if not is_number.iloc[index]:
+            ways = 'prepare.date_formats, for example ["%d.%m.%Y"]; prepare.invalid_timestamp=null keeps such reviews without a date'
+            hint = f" ({ways})"
+        told = problems or Problems()
+        expected = "expected Unix seconds or an ISO date such as 2024-05-31"
+        told.add("timestamp", f"{place.of(index)}: '{place.column('timestamp')}' is {values.iloc[index]!s:.40}, {expected}{hint}", int(wrong.sum()))
+        if problems is None:
+            told.raise_any()
+        seconds = seconds.mask(wrong)
     return seconds
+
+
+def _is_given(values: pd.Series) -> pd.Series:
+    """Neither missing nor empty, nor the "nan" that programs write into numeric columns of text files."""
+    return values.notna() & ~values.astype("str").str.strip().str.lower().isin(["", "nan"])
+
+
+def _numbers(values: pd.Series, config: PrepareConfig) -> pd.Series:
+    if config.decimal == "," and not pd.api.types.is_numeric_dtype(values):
+        values = values.astype("str").str.replace(r"^\s*([-+]?\d+),(\d+)\s*$", r"\1.\2", regex=True)
+    return pd.to_numeric(values, errors="coerce").astype("float64")
+
+
+def _dates(text: pd.Series, pattern: str) -> pd.Series:
+    return pd.to_datetime(text, format=pattern, utc=True, errors="coerce")
 
 
 def _seconds(dates: pd.Series) -> pd.Series:
     if dates.dt.tz is None:
         dates = dates.dt.tz_localize("UTC")
-    since = dates - pd.Timestamp(0, tz="UTC")
-    return (since // pd.Timedelta(seconds=1)).astype("Int64")
+    is_given = dates.notna()
+    seconds = dates.dt.as_unit("s").astype("int64")  # whole seconds reach further than nanoseconds: years 1 and 9999 fit
+    return seconds.astype("Int64").mask(~is_given)

@@ -7,16 +7,19 @@ Training profiles have no target: pairs are formed by leaving one out (split.py)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 
-from grasper.config import ColumnMapping, PrepareConfig
+from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
-from grasper.prepare.fields import Place
-from grasper.prepare.table import RawTable, as_text, clean_rows, numbered_lines, parse_json, read_reviews
+from grasper.prepare.formats import Batch, gather, parse_json, read_batches, without_halves
+from grasper.prepare.lines import numbered_lines
+from grasper.prepare.sources import SOURCES, Input, Source, items_of, require_data
+from grasper.prepare.table import mapped_columns
 
 SplitName = Literal["train", "dev", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "dev", "test")
@@ -27,6 +30,7 @@ _KEYS = {
     "item_id": ("pid", "product_id"),
 }
 """The benchmark's files name the same field in two ways."""
+FIELDS = ("user_id", *_KEYS)
 
 
 def find_splits(folder: Path, name: str) -> dict[SplitName, Path]:
@@ -48,37 +52,61 @@ def find_splits(folder: Path, name: str) -> dict[SplitName, Path]:
     return found
 
 
-def read_split(path: Path, split: SplitName, config: PrepareConfig) -> pd.DataFrame:
-    """The cleaned rows of one split file, with `is_target` on the reviews that the benchmark asks for."""
+def find_benchmark(config: PrepareConfig) -> list[Input]:
+    """The split files of `prepare.data` and its items."""
+    folder = require_data(config)
+    splits = find_splits(folder, config.name)
+    inputs = [
+        Input(f"{config.name}-{split}", partial(read_split, path, split if config.split == "given" else "train"), path, pool=_pool(split, config))
+        for split, path in splits.items()
+    ]
+    return inputs + items_of(folder)
+
+
+def _pool(split: SplitName, config: PrepareConfig) -> SplitName | None:
+    return split if config.split == "given" else None
+
+
+def read_split(path: Path, split: SplitName, config: PrepareConfig) -> Iterator[Batch]:
+    """The rows of one split file, with `is_target` on the reviews that the benchmark asks for."""
     if path.suffix == ".parquet":
-        rows = read_reviews(path, ColumnMapping(), config)
-        starts = (rows["user_id"] != rows["user_id"].shift()) & rows["user_id"].notna()
-        if split != "train":
-            _require_contiguous(rows, starts, path)
+        yield from _read_parquet(path, split, config)
     else:
-        table, starts = _read_profiles(path)
-        rows = clean_rows(table, config)
-    rows["is_target"] = starts if split != "train" else False
-    return rows
+        yield from _read_profiles(path, split, config)
 
 
-def _require_contiguous(rows: pd.DataFrame, starts: pd.Series, path: Path) -> None:
-    repeated = starts & rows["user_id"].where(starts).duplicated()
-    if repeated.any():
-        row = rows[repeated].iloc[0]
-        raise DataFormatError(
-            f"{path} row {row['number']}: user '{row['user_id']}' appears again after other users; "
-            "the rows of a user must stand together, the target first"
-        )
+def _read_parquet(path: Path, split: SplitName, config: PrepareConfig) -> Iterator[Batch]:
+    before, seen = "", set[str]()
+    for batch in read_batches(path, mapped_columns(PrepareConfig()), config):
+        users = batch.rows["user_id"].fillna("").astype("object")
+        starts = (users != users.shift(fill_value=before)) & (users != "")
+        if split != "train":
+            for index in np.flatnonzero(starts.to_numpy()):
+                if users.iloc[index] in seen:
+                    raise DataFormatError(
+                        f"{batch.place.of(int(index))}: user '{users.iloc[index]}' appears again after other users; "
+                        "the rows of a user must stand together, the target first"
+                    )
+                seen.add(users.iloc[index])
+        before = str(users.iloc[-1]) if len(users) else before
+        yield Batch(batch.rows.assign(is_target=starts if split != "train" else False), batch.place)
 
 
-def _read_profiles(path: Path) -> tuple[RawTable, pd.Series]:
-    """The entries of all profiles in file order, and which of them come first in theirs."""
-    entries = parse_json("".join(numbered_lines(path)), path)
+def _read_profiles(path: Path, split: SplitName, config: PrepareConfig) -> Iterator[Batch]:
+    """The entries of all profiles in file order; the first of each is its target."""
+    entries = parse_json("".join(numbered_lines(path, config)), path)
     if not isinstance(entries, list) or not entries:
         raise DataFormatError(f"{path} holds no list of profiles, expected [{{id, profile: [{{title, text, rating, pid}}]}}, …]")
-    values: dict[str, list[str | None]] = {field: [] for field in ("user_id", *_KEYS)}
-    numbers, starts = [], []
+    yield from with_targets(gather(path, "entry", _reviews_of(entries, path), {name: name for name in (*FIELDS, "is_target")}), split != "train")
+
+
+def with_targets(batches: Iterator[Batch], are_asked: bool) -> Iterator[Batch]:
+    """The batches with `is_target` as truth values; none where nothing is asked."""
+    for rows, place in batches:
+        yield Batch(rows.assign(is_target=(rows["is_target"] == "1") & are_asked), place)
+
+
+def _reviews_of(entries: list[Any], path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
     for number, entry in enumerate(entries, start=1):
         where = f"{path} entry {number}"
         profile = entry.get("profile") if isinstance(entry, dict) else None
@@ -87,13 +115,9 @@ def _read_profiles(path: Path) -> tuple[RawTable, pd.Series]:
         for position, review in enumerate(profile):
             if not isinstance(review, dict):
                 raise DataFormatError(f"{where}: a profile entry is a {type(review).__name__}, expected an object")
-            values["user_id"].append(as_text(entry["id"], where, "id"))
-            for field, names in _KEYS.items():
-                values[field].append(as_text(_first(review, names, where), where, field))
-            numbers.append(number)
-            starts.append(position == 0)
-    rows = pd.DataFrame(values, dtype="str")
-    return RawTable(rows, Place(path, "entry", np.array(numbers, dtype=np.int64))), pd.Series(starts)
+            fields = {name: without_halves(_first(review, names, where)) for name, names in _KEYS.items()}
+            size = sum(len(value) for value in fields.values() if isinstance(value, str))
+            yield number, size, {"user_id": without_halves(entry["id"]), **fields, "is_target": "1" if position == 0 else "0"}
 
 
 def _first(review: dict[str, Any], names: tuple[str, ...], where: str) -> Any:
@@ -101,3 +125,16 @@ def _first(review: dict[str, Any], names: tuple[str, ...], where: str) -> Any:
         if name in review:
             return review[name]
     raise DataFormatError(f"{where}: a profile entry has no '{names[0]}'; it has: {', '.join(map(str, review)) or 'nothing'}")
+
+
+SOURCES.register(
+    "pgraphrag",
+    Source(
+        "pgraphrag",
+        "a folder: <name>_{train,dev,test}.json (or .json.gz), or {train,dev,test}.parquet",
+        find_benchmark,
+        origin="https://github.com/PGraphRAG-benchmark/PGraphRAG",
+        licence="that of the reviews; see the benchmark (arXiv 2501.02157)",
+        splits=True,
+    ),
+)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-_ALL_FIELDS = ["user_id", "item_id", "rating", "title", "text"]
+from grasper.prepare.staging import keyed
+
+_ALL_FIELDS = ["user_id", "item_id", "rating", "title_key", "text_key"]
 _POOLED_NAMES = (
     r"(?:by )?(?:an? )?(?:verified )?(?:amazon |google )?"
     r"(?:travell?er|guest|customer|reviewer|user|shopper|buyer|anonymous|unknown|n/?a|none|null)"
@@ -17,16 +19,18 @@ _POOLED_NAMES = (
 
 
 def drop_unusable(reviews: pd.DataFrame) -> pd.DataFrame:
-    """Rows with a user, an item and a text. A target without a text stays, with an empty one: it still has a rating to predict."""
+    """Rows with a user, an item and a text. A target without a text stays: it still has a rating to predict."""
     has_ids = reviews["user_id"].notna() & reviews["item_id"].notna()
-    kept = reviews[has_ids & (reviews["text"].notna() | reviews["is_target"])]
-    return kept.assign(text=kept["text"].fillna("")).reset_index(drop=True)
+    return reviews[has_ids & (keyed(reviews)["has_text"] | reviews["is_target"])].reset_index(drop=True)
 
 
 def drop_duplicates(reviews: pd.DataFrame) -> pd.DataFrame:
     """Records whose user, item, rating, title and text are all equal, kept once: the target where there is one, else the first."""
-    targets_first = reviews.sort_values("is_target", ascending=False, kind="stable")
-    is_repeat = targets_first.duplicated(_ALL_FIELDS).sort_index()
+    fields = keyed(reviews)[[*_ALL_FIELDS, "is_target"]]
+    if fields["is_target"].any():
+        is_repeat = fields.sort_values("is_target", ascending=False, kind="stable").duplicated(_ALL_FIELDS).sort_index()
+    else:
+        is_repeat = fields.duplicated(_ALL_FIELDS)
     return reviews[~is_repeat | reviews["is_target"]].reset_index(drop=True)
 
 

@@ -1,120 +1,150 @@
-"""Which files a configuration reads, and their rows as one table.
+"""The door for data: what a source is, which sources there are, and which files a configuration reads.
 
 A data set is a list of inputs: its own splits (or table), then the sets of `prepare.train`, whose rows all join the training pool.
 """
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
-
 from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, MissingFileError
-from grasper.prepare.bundled import harbour_folder
-from grasper.prepare.fields import clean_text
-from grasper.prepare.pgraphrag import SplitName, find_splits, read_split
-from grasper.prepare.table import read_reviews, read_table
-from grasper.records import ITEM_COLUMNS
+from grasper.prepare.formats import Batch
+from grasper.registry import Registry
 from grasper.runs import fingerprint, fingerprint_file
+
+Pool = Literal["train", "dev", "test"]
 
 
 @dataclass(frozen=True)
 class Input:
-    """One file. `label` starts its review ids; `pool` is where its rows belong, None where `prepare.split` decides."""
+    """One file (or query) and how its rows are read."""
 
-    path: Path
     label: str
-    kind: Literal["split", "table", "items"]
-    pool: SplitName | None = None
+    """Starts its review ids."""
+    read: Callable[[PrepareConfig], Iterator[Batch]]
+    """Its rows in batches; a column `is_target` marks the reviews that a benchmark asks for."""
+    path: Path | None = None
+    identity: str | None = None
+    """Stands for the content in the fingerprint where there is no file, or where its bytes say less than its rows."""
+    pool: Pool | None = None
+    """Where its rows belong; None where `prepare.split` decides."""
+    holds: Literal["reviews", "items", "metadata"] = "reviews"
+    """`metadata` describes items, of which only those with reviews are kept."""
+
+    def fingerprint(self) -> str:
+        return self.identity or (fingerprint_file(self.path) if self.path else "")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A layout of data that grasper reads."""
+
+    name: str
+    reads: str
+    """What `prepare.data` is, in one line."""
+    find: Callable[[PrepareConfig], list[Input]]
+    """The inputs of a configuration.
+
+    Raises:
+        ConfigError: A setting that this source needs is missing.
+        MissingFileError: A file or folder does not exist.
+    """
+    origin: str = "your own"
+    licence: str = "your own"
+    extra: str | None = None
+    """The optional dependency (`pip install 'grasper[…]'`) that it needs."""
+    splits: bool = False
+    """Whether it brings splits of its own (`prepare.split: given`)."""
+
+
+SOURCES: Registry[Source] = Registry("source (prepare.source)", ConfigError)
+
+
+def sources() -> Registry[Source]:
+    """All sources: the shipped ones, those of installed packages and of plugins."""
+    for name in ("bundled", "pgraphrag", "table", "amazon", "yelp", "goodreads", "lamp", "hub", "sql"):
+        importlib.import_module(f"grasper.prepare.{name}")
+    return SOURCES
 
 
 def find_inputs(config: PrepareConfig) -> list[Input]:
-    """All files that the configuration reads.
+    """All that the configuration reads.
 
     Raises:
-        ConfigError: `prepare.data` is not set, or a training set is listed twice.
+        ConfigError: An unknown source, `prepare.data` is not set, or a training set is listed twice.
         MissingFileError: A file or folder does not exist.
     """
-    if config.source == "table":
-        base = _require_data(config)
-        if not base.is_file():
-            raise MissingFileError(f"prepare.data is {base}, expected a CSV, JSONL or parquet file")
-        inputs, folder = [Input(base, config.name, "table")], base.parent
-    else:
-        folder = harbour_folder() if config.is_bundled else _require_data(config)
-        inputs = [
-            Input(path, f"{config.name}-{split}", "split", split if config.split == "given" else None)
-            for split, path in find_splits(folder, config.name).items()
-        ]
-        inputs += _items_of(folder)
+    source = sources().get(config.source)
+    if config.split == "given" and not source.splits:
+        bringing = ", ".join(name for name, other in sources().items() if other.splits)
+        raise ConfigError(f"prepare.split is 'given', but a {source.name} brings no splits (only {bringing}); use last-out, users or none")
+    inputs = source.find(config)
+    folder = _folder(config)
     for entry in config.train:
         inputs += _training_inputs(folder / entry, config)
-    labels = [given.label for given in inputs if given.kind != "items"]
+    labels = [given.label for given in inputs if given.holds == "reviews"]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
         raise ConfigError(f"prepare.train names the same set twice: {', '.join(twice)}")
     return inputs
 
 
 def fingerprint_data(config: PrepareConfig) -> str:
-    """A short hash of the content of all input files."""
-    return fingerprint([(given.label, given.kind, fingerprint_file(given.path)) for given in find_inputs(config)])
+    """A short hash of the content of all inputs."""
+    return fingerprint([(given.label, given.holds, given.fingerprint()) for given in find_inputs(config)])
 
 
-def read_inputs(inputs: list[Input], config: PrepareConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All reviews and all items of the inputs, cleaned.
+def require_data(config: PrepareConfig) -> Path:
+    """Where the data are.
 
-    Reviews have `review_id` (label and row number in its file), `split` (None where still to be decided), `is_target` and their fields.
+    Raises:
+        ConfigError: The configuration does not say it.
     """
-    parts, items = [], []
-    for given in inputs:
-        if given.kind == "items":
-            items.append(_read_items(given.path))
-            continue
-        if given.kind == "split":
-            rows = read_split(given.path, given.pool or "train", config)
-        else:
-            rows = read_reviews(given.path, config.columns, config).assign(is_target=False)
-        rows["review_id"] = [f"{given.label}-{row:06d}" for row in range(1, len(rows) + 1)]
-        rows["split"] = pd.Series(given.pool, index=rows.index, dtype="object")
-        items.append(rows[list(ITEM_COLUMNS)])
-        parts.append(rows.drop(columns=["name", "category", "brand", "number"]))
-    return pd.concat(parts, ignore_index=True), _merge_items(items)
-
-
-def _require_data(config: PrepareConfig) -> Path:
     if config.data is None:
         example = "reviews.csv" if config.source == "table" else f"../shared/data/{config.name}"
         raise ConfigError(f"prepare.data is not set: say where the {config.name} data are, for example --data {example}")
     return config.data
 
 
-def _items_of(folder: Path) -> list[Input]:
+def _folder(config: PrepareConfig) -> Path:
+    if config.data is None:
+        from grasper.prepare.bundled import harbour_folder
+
+        return harbour_folder() if config.is_bundled else Path()
+    return config.data.parent if config.data.is_file() else config.data
+
+
+def items_of(folder: Path) -> list[Input]:
+    """The `items.parquet` of a folder, if there is one."""
     path = folder / "items.parquet"
-    return [Input(path, folder.name, "items")] if path.is_file() else []
+    return [Input(folder.name, partial(read_items, path), path, holds="items")] if path.is_file() else []
+
+
+def read_items(path: Path, config: PrepareConfig) -> Iterator[Batch]:
+    """The rows of an items table in our own columns."""
+    from grasper.prepare.formats import read_batches
+    from grasper.records import ITEM_COLUMNS
+
+    return read_batches(path, {name: name for name in ITEM_COLUMNS}, config)
 
 
 def _training_inputs(path: Path, config: PrepareConfig) -> list[Input]:
     """The files of one entry of `prepare.train`: a folder in the parquet layout, or a single file."""
+    from grasper.prepare.pgraphrag import read_split
+    from grasper.prepare.table import read_table
+
     if path.is_dir():
         for stem in ("train", "reviews"):
             if (file := path / f"{stem}.parquet").is_file():
-                return [Input(file, f"{path.resolve().name}-{stem}", "split", "train"), *_items_of(path)]
+                return [Input(f"{path.resolve().name}-{stem}", partial(read_split, file, "train"), file, pool="train"), *items_of(path)]
         raise MissingFileError(f"prepare.train: {path} holds neither train.parquet nor reviews.parquet")
     if not path.is_file():
         raise MissingFileError(f"prepare.train: {path} does not exist (paths are relative to prepare.data)")
     label = f"{path.resolve().parent.name}-{path.name.split('.')[0]}"
-    return [Input(path, label, "table" if config.source == "table" else "split", "train")]
-
-
-def _read_items(path: Path) -> pd.DataFrame:
-    rows = read_table(path, {column: column for column in ITEM_COLUMNS}).rows
-    return rows.apply(clean_text)
-
-
-def _merge_items(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """One row per item, in order of first appearance; each field is the first that any source gives."""
-    rows = pd.concat(parts, ignore_index=True).dropna(subset=["item_id"])
-    return rows.groupby("item_id", sort=False, as_index=False).first()[list(ITEM_COLUMNS)]
+    read = partial(read_table, path) if config.source == "table" else partial(read_split, path, "train")
+    return [Input(label, read, path, pool="train")]

@@ -3,10 +3,11 @@
 `given`     The benchmark's own splits; no time, so no cut-off.
 `last-out`  The last review of each user with two or more is a target of dev or test (by a hash of the user); everything else trains.
             A request sees nothing later than its target (`Example.cutoff`). Reserved users keep all their reviews in training, so that
-            no user both gives alignment pairs and is evaluated. Reviews without a date cannot be placed and are left out. The item
-            predictor's parameters are fitted on all training edges, whatever their time.
+            no user both gives alignment pairs and is evaluated. Reviews without a date cannot be placed in time: they train, are always
+            visible and never targets. The item predictor's parameters are fitted on all training edges, whatever their time.
 `users`     A share of the users, chosen by a seeded hash, is held out with all reviews: the last of each is the target, the others
             are its history. No cut-off.
+`none`      Everybody trains, nobody is asked for: for use, not for measuring.
 
 Reserved users are training users with `int(sha256(user_id)[0], 16) < 5`: those below 3 give pairs of the split `align`, the others
 `held-out`, one per review with a text, by leave-one-out. A user with a target of its own gives none.
@@ -22,8 +23,9 @@ import pandas as pd
 
 from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, DataFormatError
+from grasper.prepare.staging import keyed, review_ids
 from grasper.records import EXAMPLE_COLUMNS
-from grasper.retrieve.pool import POOLS, normalized, reserved_split
+from grasper.retrieve.pool import POOLS, reserved_split
 from grasper.runs import stable_hash
 
 
@@ -37,12 +39,12 @@ def assign_splits(reviews: pd.DataFrame, config: PrepareConfig, seed: int) -> pd
 
     Raises:
         DataFormatError: The split needs dates, or leaves nobody to train on or to ask for.
-        ConfigError: A table has no given split, or the shares leave no training users.
+        ConfigError: The shares leave no training users.
     """
     if config.split == "given":
-        if config.source == "table":
-            raise ConfigError("prepare.split is 'given', but a table brings no splits; use --set prepare.split=last-out or users")
         return reviews
+    if config.split == "none":
+        return reviews.assign(split=reviews["split"].fillna("train"), is_target=False)
     is_open = reviews["split"].isna()  # the others are lent by prepare.train
     own, lent = reviews[is_open], reviews[~is_open]
     own = _leave_last_out(own) if config.split == "last-out" else _hold_users_out(own, config.dev_share, seed)
@@ -52,11 +54,13 @@ def assign_splits(reviews: pd.DataFrame, config: PrepareConfig, seed: int) -> pd
 
 
 def _leave_last_out(reviews: pd.DataFrame) -> pd.DataFrame:
-    dated = reviews[reviews["timestamp"].notna()]
-    if dated.empty:
-        raise DataFormatError(f"prepare.split=last-out needs dates, but none of {len(reviews)} reviews has one (prepare.columns.timestamp)")
-    ordered = dated.sort_values("timestamp", kind="stable").reset_index(drop=True)
-    is_last = ~ordered.duplicated("user_id", keep="last")
+    if reviews["timestamp"].isna().all():
+        raise DataFormatError(
+            f"prepare.split=last-out needs dates, but none of {len(reviews)} reviews has one "
+            "(prepare.columns.timestamp); without dates use prepare.split=users"
+        )
+    ordered = reviews.sort_values("timestamp", kind="stable", na_position="first").reset_index(drop=True)
+    is_last = ~ordered.duplicated("user_id", keep="last") & ordered["timestamp"].notna()
     has_history = ordered.duplicated("user_id", keep="first")
     is_target = is_last & has_history & (of_users(ordered["user_id"], reserved_split).isna())
     side = of_users(ordered["user_id"], lambda user: "dev" if int(stable_hash(user)[2], 16) % 2 == 0 else "test")
@@ -78,21 +82,23 @@ def _hold_users_out(reviews: pd.DataFrame, share: float, seed: int) -> pd.DataFr
 
 def make_examples(reviews: pd.DataFrame, *, has_time: bool) -> pd.DataFrame:
     """One row per target and per reserved training review with a text, in table order; `has_time` sets cut-offs."""
+    reviews = keyed(reviews)
     is_target = reviews["is_target"]
     with_target = set(reviews.loc[is_target, "user_id"])
     users = reviews["user_id"]
     reserved = of_users(users, reserved_split)
-    is_pair = (reviews["split"] == "train") & (reviews["text"] != "") & ~users.isin(with_target) & reserved.notna()
+    is_pair = (reviews["split"] == "train") & reviews["has_text"] & ~users.isin(with_target) & reserved.notna()
     split = reserved.where(is_pair)
     split = split.mask(is_target & (reviews["split"] == "dev"), of_users(users, dev_half))
     split = split.mask(is_target & (reviews["split"] == "test"), "test")
     chosen = reviews[is_target | is_pair]
+    names = review_ids(chosen)
     examples = pd.DataFrame(
         {
-            "example_id": chosen["review_id"],
-            "review_id": chosen["review_id"],
-            "user_id": chosen["user_id"],
-            "item_id": chosen["item_id"],
+            "example_id": names,
+            "review_id": names,
+            "user_id": chosen["user_id"].astype("str"),
+            "item_id": chosen["item_id"].astype("str"),
             "split": split[chosen.index].astype("str"),
             "cutoff": chosen["timestamp"] if has_time else pd.Series(pd.NA, index=chosen.index, dtype="Int64"),
         }
@@ -106,22 +112,23 @@ def _is_repeated(reviews: pd.DataFrame, examples: pd.DataFrame) -> pd.Series:
 
     Training pairs are flagged likewise, though retrieval hides such records from them (retrieve/pool.py).
     """
-    text = reviews["text"].map(normalized)
-    table = pd.DataFrame({"text": text, "pool": reviews["split"], "timestamp": reviews["timestamp"].astype("float64")})
+    table = pd.DataFrame({"text": reviews["folded_key"], "pool": reviews["split"], "timestamp": reviews["timestamp"].astype("float64")})
+    table = table[reviews["has_text"]]
     flags = pd.Series(False, index=examples.index)
     for pools in sorted(set(POOLS.values())):
-        mine = examples.index[examples["split"].map(POOLS) == pools]
-        visible = table[table["pool"].isin(pools) & (table["text"] != "")].groupby("text")
+        mine = examples.index[examples["split"].isin([split for split in POOLS if POOLS[split] == pools])]
+        visible = table[table["pool"].isin(pools)]
         if examples.loc[mine, "cutoff"].notna().any():
             # A record without a date is always visible, so it ranks first; the target itself is one of those counted.
-            count = table.loc[table["pool"].isin(pools)].fillna({"timestamp": -np.inf}).groupby("text")["timestamp"].rank(method="max")
+            count = visible.fillna({"timestamp": -np.inf}).groupby("text")["timestamp"].rank(method="max")
         else:
-            count = visible["text"].transform("size")
+            count = visible.groupby("text")["text"].transform("size")
         flags[mine] = count.reindex(mine).fillna(0) > 1
-    return flags & (reviews.loc[examples.index, "text"] != "")
+    return flags
 
 
 def of_users(user_ids: pd.Series, function: Callable[[str], str | None]) -> pd.Series:
     """A function of the user for every row, computed once per user."""
-    values = {user_id: function(user_id) for user_id in user_ids.unique()}
-    return user_ids.map(values).astype("object")
+    codes, users = pd.factorize(user_ids)
+    values = np.array([function(user_id) for user_id in users], dtype=object)
+    return pd.Series(values[codes], index=user_ids.index, dtype="object")

@@ -5,31 +5,32 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+from rich.markup import escape
 from rich.table import Table
 
-from grasper.records import Tables
+from grasper.prepare.staging import keyed
 from grasper.retrieve.pool import POOLS
 
 HISTORY_BINS = ("0", "1", "2", "3-5", ">5")
 
 
-def describe(tables: Tables) -> dict[str, Any]:
+def describe(reviews: pd.DataFrame, examples: pd.DataFrame, items_known: int) -> dict[str, Any]:
     """Sizes and sparsity per pool and of all together, and the examples per split.
 
     `histories` are shares of users by the number of reviews that a request sees of them: for dev and test besides the target, for training
     users besides the one left out. `density` is distinct (user, item) pairs / (users × items).
     """
-    reviews, examples = tables.reviews, tables.examples
+    reviews = keyed(reviews)
     pools = {pool: rows for pool in ("train", "dev", "test") if not (rows := reviews[reviews["split"] == pool]).empty}
-    described = {pool: _describe_pool(rows, _histories(pool, tables)) for pool, rows in pools.items()}
+    described = {pool: _describe_pool(rows, _histories(pool, reviews, examples)) for pool, rows in pools.items()}
     return {
         "pools": described | {"all": _describe_pool(reviews, None)},
-        "items_known": len(tables.items),
+        "items_known": items_known,
         "examples": {split: int(count) for split, count in examples["split"].value_counts(sort=False).items()},
         "repeated_targets": {split: int(count) for split, count in examples.groupby("split", sort=False)["is_repeated"].sum().items()},
         "reviews_without_rating": int(reviews["rating"].isna().sum()),
-        "reviews_without_title": int(reviews["title"].isna().sum()),
-        "targets_without_text": int((reviews["text"] == "").sum()),
+        "reviews_without_title": int((~reviews["has_title"]).sum()),
+        "targets_without_text": int((~reviews["has_text"]).sum()),
     }
 
 
@@ -43,19 +44,20 @@ def _describe_pool(reviews: pd.DataFrame, histories: pd.Series | None) -> dict[s
     return described
 
 
-def _histories(pool: str, tables: Tables) -> pd.Series:
+def _histories(pool: str, reviews: pd.DataFrame, examples: pd.DataFrame) -> pd.Series:
     """Visible reviews besides the one asked for, per training user or per target of the pool."""
-    visible = tables.reviews[tables.reviews["split"].isin(POOLS["align" if pool == "train" else pool])]
+    visible = reviews[reviews["split"].isin(POOLS["align" if pool == "train" else pool])]
     sizes = visible["user_id"].value_counts()
+    sizes = sizes[sizes > 0]  # ids may be categories
     if pool == "train":
         return sizes - 1
-    splits = [split for split in tables.examples["split"].unique() if split.startswith(pool)]
-    return tables.examples.loc[tables.examples["split"].isin(splits), "user_id"].map(sizes) - 1
+    splits = [split for split in examples["split"].unique() if split.startswith(pool)]
+    return examples.loc[examples["split"].isin(splits), "user_id"].astype("str").map(sizes) - 1
 
 
 def render(statistics: dict[str, Any]) -> Table:
     """The statistics as a table for the terminal, one row per pool."""
-    title = f"{statistics.get('name', 'data')} ({statistics.get('language', '?')})"
+    title = escape(f"{statistics.get('name', 'data')} ({statistics.get('language', '?')})")
     table = Table(title=title, title_justify="left", caption=_caption(statistics), caption_justify="left")
     table.add_column("pool")
     for column in ("reviews", "users", "items", "density"):
@@ -73,4 +75,4 @@ def _caption(statistics: dict[str, Any]) -> str:
     repeated = statistics["repeated_targets"]
     examples = ", ".join(f"{split} {count:,} ({repeated[split]:,} repeated)" for split, count in statistics["examples"].items())
     cleaned = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in statistics.get("cleaned", {}).items())
-    return f"examples: {examples}\ncleaned: {cleaned or 'nothing'}\nreviews without rating: {statistics['reviews_without_rating']:,}"
+    return f"examples: {examples or 'none'}\ncleaned: {cleaned or 'nothing'}\nreviews without rating: {statistics['reviews_without_rating']:,}"

@@ -10,16 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError
-from grasper.prepare.fields import Place, clean_ratings, clean_text, clean_timestamps
+from grasper.prepare.fields import Place, Problems, clean_ratings, clean_text, clean_timestamps, strip_html
 
 
 def place(count: int) -> Place:
     return Place(Path("reviews.jsonl"), "line", np.arange(1, count + 1) + 810)
 
 
-def ratings(*values: object, scale: int = 5, invalid: str = "error") -> list[float]:
-    return clean_ratings(pd.Series(values), place(len(values)), scale=scale, invalid=invalid).tolist()  # type: ignore[arg-type]
+def ratings(*values: object, scale: int = 5, invalid: str = "error", **settings: object) -> list[float]:
+    config = PrepareConfig(rating_scale=scale, invalid_rating=invalid, **settings)  # type: ignore[arg-type]
+    return clean_ratings(pd.Series(values), place(len(values)), config).tolist()
 
 
 def test_text_is_trimmed_and_empty_becomes_missing() -> None:
@@ -49,7 +51,7 @@ def test_ratings_of_other_scales_are_mapped_to_five() -> None:
     assert ratings("1", "5.0", " 3") == [1, 5, 3]
 
 
-@pytest.mark.parametrize("bad", [7.0, 0, 4.5, -1, "good", None, "", float("inf")])
+@pytest.mark.parametrize("bad", [7.0, 0, 4.5, -1, "good", float("inf")])
 def test_an_invalid_rating_names_its_line_or_becomes_null(bad: object) -> None:
     with pytest.raises(DataFormatError, match=r"reviews\.jsonl line 812: 'rating' is .*expected a whole number 1–5.*invalid_rating=null"):
         ratings(5, bad, 3)
@@ -62,9 +64,63 @@ def test_a_seven_hints_at_a_wider_scale() -> None:
         ratings(7)
 
 
-def test_a_blank_rating_is_missing() -> None:
-    with pytest.raises(DataFormatError, match="'rating' is missing"):
-        ratings("4", " ")
+@pytest.mark.parametrize("nothing", [None, "", " ", "NaN", float("nan")])
+def test_a_missing_rating_is_missing_and_no_fault(nothing: object) -> None:
+    assert ratings("4", nothing)[0] == 4
+    assert np.isnan(ratings("4", nothing)[1])
+
+
+def test_ratings_that_begin_at_zero_or_have_fractions_are_mapped_when_declared() -> None:
+    """0–10 onto 1–5: 0 → 1, 5 → 3, 10 → 5; half stars are rounded up."""
+    assert ratings(0, 5, 10, scale=10, rating_lowest=0) == [1, 3, 5]
+    assert ratings("3.5", "2,0", rating_fractions=True, decimal=",") == [4, 2]
+    assert ratings(0, 1, scale=1, rating_lowest=0) == [1, 5]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("4 stars", 4), ("4/5", 4), ("★★★☆☆", 3), ("⭐⭐", 2), ("2 von 5", 2), ("Rated 5", 5), ("3,0 Sterne", 3), ("1 or 2", None)]
+)
+def test_ratings_in_words(text: str, value: float | None) -> None:
+    """The one number among words counts; two numbers that are no share are refused."""
+    if value is None:
+        with pytest.raises(DataFormatError, match="1 or 2"):
+            ratings(text, rating_in_words=True)
+    else:
+        assert ratings(text, rating_in_words=True) == [value]
+
+
+@pytest.mark.parametrize(
+    ("value", "way"),
+    [
+        ("8", "rating_scale=10"),
+        ("80", "rating_scale=100"),
+        ("0", "rating_lowest=0"),
+        ("3.5", "rating_fractions=true"),
+        ("3,5", "prepare.decimal=,"),
+        ("4 stars", "rating_in_words=true"),
+    ],
+)
+def test_a_refused_rating_says_how_to_allow_it(value: str, way: str) -> None:
+    with pytest.raises(DataFormatError, match=way):
+        ratings(value)
+
+
+def test_all_refusals_are_told_at_once_with_the_owners_columns() -> None:
+    problems = Problems()
+    where = Place(Path("shop.csv"), "line", np.array([2, 3, 4]), {"rating": "Sterne", "timestamp": "Datum"})
+    clean_ratings(pd.Series(["9", "5", "8"]), where, problems=problems)
+    clean_timestamps(pd.Series(["x", "2020-01-01", "1"]), where, problems=problems)
+    first, second = problems.messages()
+    assert first.startswith("shop.csv line 2: 'Sterne' is 9")
+    assert first.endswith("and 1 more")
+    assert second.startswith("shop.csv line 2: 'Datum' is x")
+    with pytest.raises(DataFormatError, match=r"Sterne.*Datum"):
+        problems.raise_any()
+
+
+def test_html_is_taken_off_and_comparisons_stay() -> None:
+    texts = pd.Series(["a <b>b</b> &amp; c<br/>d", "2 < 3 and 5 > 4", None, "<script>x</script>"], dtype="str")
+    assert strip_html(texts).iloc[[0, 1, 3]].tolist() == ["a b & c\nd", "2 < 3 and 5 > 4", "x"]
 
 
 def test_dates_come_as_seconds_or_iso_days() -> None:
@@ -81,3 +137,22 @@ def test_dates_come_as_seconds_or_iso_days() -> None:
 def test_other_dates_are_refused_with_their_line(bad: str, hint: str) -> None:
     with pytest.raises(DataFormatError, match=rf"line 812: 'timestamp' is {bad}.*{hint}"):
         clean_timestamps(pd.Series(["1", bad], dtype="str"), place(2))
+
+
+@pytest.mark.parametrize("bad", ["Infinity", "-inf", "1e300", "9999-01-01", "0000-00-00", "9" * 400, float("inf")])
+def test_impossible_dates_are_one_line(bad: object) -> None:
+    with pytest.raises(DataFormatError, match="line 811: 'timestamp' is "):
+        clean_timestamps(pd.Series([bad]), place(1))
+
+
+def test_dates_before_1970_and_in_year_one_are_exact() -> None:
+    values = pd.Series(["0001-01-01", "1969-12-31 23:59:59", "-5", "-62135596800"], dtype="str")
+    assert clean_timestamps(values, place(4)).tolist() == [-62135596800, -1, -5, -62135596800]
+
+
+def test_declared_units_and_formats() -> None:
+    """Day before month, and milliseconds, only when the owner says so."""
+    config = PrepareConfig(date_formats=("%d.%m.%Y", "%d/%m/%y %H:%M"))
+    values = pd.Series(["31.05.2024", "31/05/24 00:01", "2024-05-31"], dtype="str")
+    assert clean_timestamps(values, place(3), config).tolist() == [1717113600, 1717113660, 1717113600]
+    assert clean_timestamps(pd.Series([1717113600123]), place(1), PrepareConfig(timestamp_unit="ms")).tolist() == [1717113600]

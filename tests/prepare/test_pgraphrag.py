@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,22 @@ import pytest
 
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
-from grasper.prepare.pgraphrag import find_splits, read_split
+from grasper.prepare.fields import Problems
+from grasper.prepare.pgraphrag import find_splits
+from grasper.prepare.pgraphrag import read_split as read_batches
+from grasper.prepare.rows import clean_rows
 
 CONFIG = PrepareConfig(source="pgraphrag", name="inns")
+
+
+def read_split(path: Path, split: Any, config: PrepareConfig) -> pd.DataFrame:
+    """The cleaned rows of all batches."""
+    problems = Problems()
+    rows = pd.concat([clean_rows(batch, config, problems, Counter()) for batch in read_batches(path, split, config)], ignore_index=True)
+    problems.raise_any()
+    return rows
+
+
 PROFILES = [
     {"id": "Ann", "profile": [{"title": "A", "text": "target", "rating": 5, "pid": 7}, {"title": "B", "text": "past", "rating": 3.0, "pid": "x"}]},
     {"id": "ann", "profile": [{"review_title": "C", "review_text": "other case", "overall_rating": 1, "product_id": 7}]},

@@ -46,7 +46,7 @@ def test_a_table_becomes_a_finished_stage(tmp_path: Path) -> None:
         assert tuple(getattr(loaded, name).columns) == columns
         pd.testing.assert_frame_equal(getattr(loaded, name), getattr(built, name), check_dtype=False)
     assert counts["reviews"] == len(loaded.reviews) == 73
-    assert cleaned == {"invalid_ratings": 0, "unusable": 0, "duplicates": 0, "undated": 0, "pooled": 0}
+    assert cleaned == {"invalid_ratings": 0, "unusable": 0, "duplicates": 0, "pooled": 0}
     assert json.loads((tmp_path / "out" / "statistics.json").read_text())["pools"]["all"]["users"] == 30
     example = loaded.select("test")[0]
     assert example.cutoff == example.target.timestamp

@@ -22,7 +22,7 @@ def table(*rows: tuple[str | None, str | None, str | None], targets: tuple[int, 
 def test_rows_without_user_item_or_text_go_but_targets_keep_an_empty_text() -> None:
     kept = drop_unusable(table(("u", "i", "a"), (None, "i", "a"), ("u", None, "a"), ("u", "i", None), ("u", "j", None), targets=(4,)))
     assert kept["item_id"].tolist() == ["i", "j"]
-    assert kept["text"].tolist() == ["a", ""]
+    assert kept["text"].isna().tolist() == [False, True]
 
 
 def test_equal_records_are_kept_once_and_the_target_stays() -> None:

@@ -10,8 +10,9 @@ import pytest
 import grasper
 from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, MissingFileError
-from grasper.prepare import bundled
-from grasper.prepare.sources import find_inputs, fingerprint_data, read_inputs
+from grasper.prepare import bundled, read_inputs
+from grasper.prepare.sources import find_inputs, fingerprint_data
+from grasper.prepare.staging import Staging, review_ids
 
 
 def save(path: Path, *users: str, item: str = "i") -> None:
@@ -22,6 +23,15 @@ def save(path: Path, *users: str, item: str = "i") -> None:
 
 def save_items(folder: Path, *rows: tuple[str, str | None, str | None]) -> None:
     pd.DataFrame(rows, columns=["item_id", "name", "category"]).assign(brand=pd.Series(dtype="str")).to_parquet(folder / "items.parquet")
+
+
+def read(config: PrepareConfig, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All reviews (narrow) and all items of a configuration."""
+    staging = Staging(folder)
+    read_inputs(find_inputs(config), config, staging)
+    reviews = staging.narrow()
+    staging.write(reviews, folder, 256)
+    return reviews, pd.read_parquet(folder / "items.parquet")
 
 
 @pytest.fixture
@@ -36,9 +46,9 @@ def config(tmp_path: Path) -> PrepareConfig:
     return PrepareConfig(source="pgraphrag", name="inns", data=tmp_path / "inns", train=(Path("extra.parquet"), Path("../cafes")))
 
 
-def test_all_sets_join_with_ids_that_tell_their_source(config: PrepareConfig) -> None:
-    reviews, items = read_inputs(find_inputs(config), config)
-    assert reviews["review_id"].tolist() == [
+def test_all_sets_join_with_ids_that_tell_their_source(config: PrepareConfig, tmp_path: Path) -> None:
+    reviews, items = read(config, tmp_path)
+    assert review_ids(reviews).tolist() == [
         "inns-train-000001",
         "inns-train-000002",
         "inns-dev-000001",
@@ -54,10 +64,9 @@ def test_all_sets_join_with_ids_that_tell_their_source(config: PrepareConfig) ->
     assert "j" in named.index
 
 
-def test_own_splits_may_be_drawn_anew(config: PrepareConfig) -> None:
+def test_own_splits_may_be_drawn_anew(config: PrepareConfig, tmp_path: Path) -> None:
     """Then train, dev and test are one table without targets, and lent sets stay training."""
-    config = config.model_copy(update={"split": "users"})
-    reviews, _ = read_inputs(find_inputs(config), config)
+    reviews, _ = read(config.model_copy(update={"split": "users"}), tmp_path)
     assert reviews["split"].isna().tolist() == [True] * 4 + [False] * 2
     assert not reviews["is_target"].any()
 
@@ -75,9 +84,16 @@ def test_data_must_be_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--data"):
         find_inputs(PrepareConfig(source="pgraphrag", name="hotel"))
     with pytest.raises(ConfigError, match=r"prepare\.data is not set"):
-        find_inputs(PrepareConfig(source="table", name="mine"))
-    with pytest.raises(MissingFileError, match="expected a CSV, JSONL or parquet file"):
-        find_inputs(PrepareConfig(source="table", data=tmp_path))
+        find_inputs(PrepareConfig(source="table", name="mine", split="users"))
+    with pytest.raises(MissingFileError, match="expected a CSV, JSONL, parquet or Excel file"):
+        find_inputs(PrepareConfig(source="table", data=tmp_path, split="users"))
+
+
+def test_an_unknown_source_and_a_split_that_a_source_does_not_bring_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"unknown source \(prepare.source\) 'tabel'; known: table"):
+        find_inputs(PrepareConfig(source="tabel"))
+    with pytest.raises(ConfigError, match="a table brings no splits"):
+        find_inputs(PrepareConfig(source="table", data=Path("x.csv")))
 
 
 def test_the_fingerprint_follows_the_content(config: PrepareConfig, tmp_path: Path) -> None:

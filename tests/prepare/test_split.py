@@ -82,12 +82,26 @@ def test_pairs_and_texts() -> None:
 
 
 def test_last_out_takes_the_last_review_of_each_user() -> None:
-    """dora's review of second 9 is her last; bob has only one, lee is reserved: both stay in training. Undated reviews are left out."""
+    """dora's review of second 9 is her last; bob has only one, lee is reserved: both stay in training, and so does what has no date."""
     reviews = table([("dora", 5), ("dora", 9), ("dora", None), ("dora", 1), ("bob", 4), ("lee", 2), ("lee", 3)])
     assigned = assign_splits(reviews, LAST_OUT, 0)
-    assert assigned["timestamp"].is_monotonic_increasing
+    assert pd.isna(assigned["timestamp"].iloc[0])
+    assert assigned["timestamp"].iloc[1:].is_monotonic_increasing
     assert assigned.loc[assigned["is_target"], ["user_id", "timestamp"]].values.tolist() == [["dora", 9]]
-    assert (assigned["split"] == "train").sum() == 5
+    assert (assigned["split"] == "train").sum() == 6
+
+
+def test_an_undated_review_is_never_a_target() -> None:
+    """dora's only dated review is asked for, with the undated ones as history; user2 has no date at all and trains."""
+    assigned = assign_splits(table([("dora", None), ("dora", 3), ("dora", None), ("user2", None), ("user2", None)]), LAST_OUT, 0)
+    assert assigned.loc[assigned["is_target"], ["user_id", "timestamp"]].values.tolist() == [["dora", 3]]
+
+
+def test_none_trains_everybody_and_asks_for_nothing() -> None:
+    """Reserved users still give training pairs for alignment."""
+    assigned = assign_splits(table([("dora", 1), ("dora", 2), ("lee", None)]), USERS.model_copy(update={"split": "none"}), 0)
+    assert set(assigned["split"]) == {"train"}
+    assert make_examples(assigned, has_time=False)["split"].tolist() == ["align"]
 
 
 dated_rows = st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 9)), min_size=4, max_size=40)
@@ -148,7 +162,5 @@ def test_settings_that_cannot_work_are_refused() -> None:
         assign_splits(table([("dora", None), ("dora", None)]), LAST_OUT, 0)
     with pytest.raises(ConfigError, match="nobody is left to train on"):
         assign_splits(reviews, USERS.model_copy(update={"dev_share": 0.5}), 0)
-    with pytest.raises(ConfigError, match="a table brings no splits"):
-        assign_splits(reviews, USERS.model_copy(update={"split": "given"}), 0)
     with pytest.raises(DataFormatError, match="finds no user to hold out"):
         assign_splits(table([("bob", 1)]), LAST_OUT, 0)

@@ -12,7 +12,7 @@ from grasper.records import Tables
 
 
 def test_the_tiny_set_by_hand(tables: Tables) -> None:
-    statistics = describe(tables)
+    statistics = describe(tables.reviews, tables.examples, len(tables.items))
     train, dev = statistics["pools"]["train"], statistics["pools"]["dev"]
     assert (train["reviews"], train["users"], train["items"]) == (7, 4, 3)
     assert train["density"] == pytest.approx(7 / 12)
@@ -28,6 +28,8 @@ def test_the_tiny_set_by_hand(tables: Tables) -> None:
 def test_the_table_shows_every_pool(tables: Tables) -> None:
     console = Console(width=140)
     with console.capture() as capture:
-        console.print(render({"name": "tiny", "language": "en", **describe(tables), "cleaned": {"duplicates": 3}}))
+        console.print(
+            render({"name": "tiny", "language": "en", **describe(tables.reviews, tables.examples, len(tables.items)), "cleaned": {"duplicates": 3}})
+        )
     shown = capture.get()
     assert all(word in shown for word in ("tiny (en)", "train", "dev", "58.333%", "33.3%", "duplicates 3", "align 2 (1 repeated)"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 from grasper.config import ColumnMapping, PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
-from grasper.prepare.table import read_reviews
+from grasper.prepare.fields import Problems
+from grasper.prepare.rows import clean_rows
+from grasper.prepare.table import read_table
 
 CONFIG = PrepareConfig(source="table", split="users")
 ROWS = [
@@ -40,8 +43,13 @@ def write(folder: Path, suffix: str) -> Path:
     return path
 
 
-def read(path: Path, **columns: str | None) -> pd.DataFrame:
-    return read_reviews(path, ColumnMapping(**columns), CONFIG)  # type: ignore[arg-type]
+def read(path: Path, config: PrepareConfig = CONFIG, **columns: str | None) -> pd.DataFrame:
+    """The cleaned rows of all batches."""
+    config = config.model_copy(update={"columns": ColumnMapping(**columns)})  # type: ignore[arg-type]
+    problems = Problems()
+    rows = pd.concat([clean_rows(batch, config, problems, Counter()) for batch in read_table(path, config)], ignore_index=True)
+    problems.raise_any()
+    return rows
 
 
 def put(folder: Path, name: str, content: str | bytes) -> Path:
@@ -67,7 +75,6 @@ def test_columns_are_mapped_and_absent_ones_may_be_null(tmp_path: Path) -> None:
     assert (row["user_id"], row["item_id"], row["text"], row["name"]) == ("u", "7", "hello", "Corner")
     assert pd.isna(row["rating"])
     assert pd.isna(row["timestamp"])
-    assert not row["is_invalid_rating"]
 
 
 def test_numbers_as_ids_read_alike_in_every_format(tmp_path: Path) -> None:
@@ -91,10 +98,15 @@ def test_numbers_as_ids_read_alike_in_every_format(tmp_path: Path) -> None:
         ("r.jsonl", json.dumps(ROWS[0]) + '\n\n{"user_id": \n', "line 3: broken JSON"),
         ("r.jsonl", "[1, 2]\n", "line 1 holds a JSON list, expected one object per line"),
         ("r.jsonl", json.dumps({**ROWS[0], "text": ["a"]}), "line 1: 'text' is a list"),
-        ("r.jsonl", json.dumps({"user_id": "u", "stars": 3}), "no column 'item_id' for item_id; it has: user_id, stars"),
+        (
+            "r.jsonl",
+            json.dumps({"user_id": "u", "stars": 3}),
+            "'rating' for rating, 'timestamp' for timestamp; it has: user_id, stars",
+        ),
         ("r.jsonl", '{"a":' * 100_000, "line 1: "),
         ("r.parquet", "not parquet at all", "not a readable parquet file"),
-        ("r.xlsx", "x", "unknown format '.xlsx', expected one of .csv"),
+        ("r.xlsx", "x", "not a readable Excel file"),
+        ("r.docx", "x", "unknown format '.docx', expected one of .csv"),
         ("reviews", "x", "unknown format ''"),
     ],
 )
@@ -143,3 +155,132 @@ def test_no_bytes_crash_the_readers(tmp_path_factory: pytest.TempPathFactory, co
         except DataFormatError as error:
             problem = str(error)
         assert name in problem or {"user_id", "item_id", "text"} <= columns
+
+
+BIG = [9007199254740992, 9007199254740993, None]
+
+
+def with_ids(users: list[object], items: list[object] | None = None) -> list[dict[str, object]]:
+    return [{"user_id": user, "item_id": item, "text": "fine"} for user, item in zip(users, items or ["i"] * len(users), strict=True)]
+
+
+PLAIN = {"title": None, "rating": None, "timestamp": None}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx"])
+def test_ids_are_what_the_file_holds(tmp_path: Path, suffix: str) -> None:
+    """Large whole numbers stay apart beside a null, small ones get no decimals, leading zeros and text stay."""
+    path = tmp_path / f"r{suffix}"
+    if suffix == ".parquet":
+        pd.DataFrame({"user_id": pd.array(BIG, dtype="Int64"), "item_id": [7.0, 8.0, None], "text": "fine"}).to_parquet(path)
+    elif suffix == ".xlsx":
+        pd.DataFrame(with_ids([str(BIG[0]), str(BIG[1]), None], [7.0, 8.0, None])).to_excel(path, index=False)
+    elif suffix in (".csv", ".tsv"):
+        rows = [("user_id", "item_id", "text"), (BIG[0], 7, "fine"), (BIG[1], 8, "fine"), ("", "", "fine")]
+        path.write_text("".join(("\t" if suffix == ".tsv" else ",").join(map(str, row)) + "\n" for row in rows))
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in with_ids(BIG, [7, 8.0, None])))
+    rows = read(path, **PLAIN)
+    assert rows["user_id"].tolist()[:2] == ["9007199254740992", "9007199254740993"]
+    assert rows["item_id"].tolist()[:2] == ["7", "8"]
+    assert rows.loc[2, ["user_id", "item_id"]].isna().all()
+
+
+def test_text_ids_keep_their_form(tmp_path: Path) -> None:
+    """What is text in the file is no number: leading zeros, decimals and exponents are part of the id; 30 digits are exact in JSON."""
+    rows = read(put(tmp_path, "r.csv", "user_id,item_id,text\n007,1000.0,a\n1e5,x y,b\n"), **PLAIN)
+    assert rows[["user_id", "item_id"]].values.tolist() == [["007", "1000.0"], ["1e5", "x y"]]
+    digits = "123456789012345678901234567890"
+    assert read(put(tmp_path, "r.jsonl", f'{{"user_id": {digits}, "item_id": 1, "text": "a"}}'), **PLAIN).loc[0, "user_id"] == digits
+
+
+def test_nan_is_missing_everywhere(tmp_path: Path) -> None:
+    """As JSON programs and parquet write it; the word is a word where a text column holds it."""
+    line = '{"user_id": NaN, "item_id": "i", "text": NaN, "title": NaN, "rating": NaN, "timestamp": NaN}\n'
+    rows = read(put(tmp_path, "r.jsonl", line))
+    assert rows[["user_id", "text", "title", "rating", "timestamp"]].isna().all(axis=None)
+    frame = pd.DataFrame({"user_id": [float("nan"), 2.0], "item_id": ["i", "j"], "text": pd.Series([None, "x"], dtype="object")})
+    frame.to_parquet(tmp_path / "r.parquet")
+    rows = read(tmp_path / "r.parquet", **PLAIN)
+    assert rows["user_id"].isna().tolist() == [True, False]
+    assert rows["user_id"].iloc[1] == "2"
+
+
+def test_int64_parquet_with_a_null_keeps_forty_users_apart(tmp_path: Path) -> None:
+    users = pd.array([2**53 + n for n in range(40)] + [None], dtype="Int64")
+    pd.DataFrame({"user_id": users, "item_id": "i", "text": "x"}).to_parquet(tmp_path / "r.parquet")
+    assert read(tmp_path / "r.parquet", **PLAIN)["user_id"].nunique() == 40
+
+
+def test_a_large_file_is_read_in_batches(tmp_path: Path) -> None:
+    """120,000 rows come as three batches whose line numbers go on."""
+    path = put(tmp_path, "r.csv", "user_id,item_id,text\n" + "u,i,x\n" * 120_000)
+    config = CONFIG.model_copy(update={"columns": ColumnMapping(**PLAIN)})  # type: ignore[arg-type]
+    sizes = [(len(batch.rows), int(batch.place.numbers[0])) for batch in read_table(path, config)]
+    assert sizes == [(50_000, 2), (50_000, 50_002), (20_000, 100_002)]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-8-sig", "utf-16-le"])
+def test_declared_or_marked_encodings(tmp_path: Path, encoding: str) -> None:
+    content = "user_id,item_id,text\nJosé,i,schön ċ\n".replace(" ċ", "" if encoding == "cp1252" else " ċ")
+    config = CONFIG.model_copy(update={"encoding": encoding if encoding in ("cp1252", "utf-16-le") else None})
+    rows = read(put(tmp_path, "r.csv", content.encode(encoding)), config, **PLAIN)
+    assert rows.loc[0, "user_id"] == "José"
+    assert rows.loc[0, "text"] == ("schön" if encoding == "cp1252" else "schön ċ")
+
+
+def test_mixed_encodings_are_told_with_line_and_way_out(tmp_path: Path) -> None:
+    path = put(tmp_path, "r.csv", "user_id,item_id,text\nu,i,schön\n".encode() + "u,i,schön\n".encode("cp1252"))
+    with pytest.raises(DataFormatError, match=r"line 3 is not UTF-8 text.*prepare\.encoding=cp1252"):
+        read(path, **PLAIN)
+
+
+def test_suffixes_in_capitals_and_long_cells(tmp_path: Path) -> None:
+    """A cell may be longer than the 131,072 characters of Python's csv; it is cut at the limit, and that is counted."""
+    path = put(tmp_path, "R.TSV", "user_id\titem_id\ttext\nu\ti\t" + "x" * 200_000 + "\n")
+    assert len(read(path, **PLAIN).loc[0, "text"]) == 100_000
+    with pytest.raises(DataFormatError, match="'user_id' has 2,000 characters"):
+        read(put(tmp_path, "r.csv", "user_id,item_id,text\n" + "u" * 2000 + ",i,x\n"), **PLAIN)
+    long = read(put(tmp_path, "n.csv", "user_id,item_id,text,name\nu,i,x," + "n" * 100_000 + "\n"), **PLAIN, name="name")
+    assert len(long.loc[0, "name"]) == 1000
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_bombs_are_refused_at_a_bounded_size(tmp_path: Path, suffix: str) -> None:
+    """200 MB of one letter in a few hundred kilobytes; and many short lines."""
+    compress = gzip.compress if suffix == ".gz" else zstandard.compress
+    one = put(tmp_path, f"a.csv{suffix}", compress(b"user_id,item_id,text\nu,i," + b"x" * 200_000_000))
+    with pytest.raises(DataFormatError, match=r"line 2 has more than 64 MiB.*max_line_mib"):
+        read(one, **PLAIN)
+    many = put(tmp_path, f"b.csv{suffix}", compress(b"user_id,item_id,text\n" + b"u,i," + b"x" * 1_000_000 + b"\n" + (b"u,i,x\n" * 12_000_000)))
+    with pytest.raises(DataFormatError, match=r"unpacks to more than 2 times its size.*max_unpacked_ratio"):
+        read(many, CONFIG.model_copy(update={"max_unpacked_ratio": 2}), **PLAIN)
+
+
+def test_duplicate_columns_are_refused_only_where_they_are_mapped(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = ["user_id", "item_id", "text", "text", "other", "other"]
+    pq.write_table(pa.Table.from_arrays([pa.array(["a"])] * 6, names=names), tmp_path / "r.parquet")
+    with pytest.raises(DataFormatError, match="columns twice: text"):
+        read(tmp_path / "r.parquet", **PLAIN)
+    with pytest.raises(DataFormatError, match="columns twice: text"):
+        read(put(tmp_path, "r.csv", ",".join(names) + "\na,b,c,d,e,f\n"), **PLAIN)
+
+
+def test_a_json_array_is_a_table(tmp_path: Path) -> None:
+    assert read(put(tmp_path, "r.json", json.dumps(ROWS, indent=2)))["user_id"].tolist() == ["u1", "u2"]
+
+
+def test_missing_columns_are_told_together_nearest_first(tmp_path: Path) -> None:
+    with pytest.raises(DataFormatError) as caught:
+        read(put(tmp_path, "r.csv", "date,texts,user_id\n2020,a,u\n"), title=None, rating=None)
+    assert "no column 'item_id' for item_id, 'text' for text, 'timestamp' for timestamp" in str(caught.value)
+
+
+def test_other_delimiters(tmp_path: Path) -> None:
+    path = put(tmp_path, "r.csv", "user_id;item_id;text\nu;i;a, b\n")
+    with pytest.raises(DataFormatError, match="no column"):
+        read(path, **PLAIN)
+    assert read(path, CONFIG.model_copy(update={"delimiter": ";"}), **PLAIN).loc[0, "text"] == "a, b"

@@ -1,0 +1,97 @@
+"""How preparing grows: gzip JSON lines of 0.1 to 5 million reviews become prepared parquet; time, processor time and peak memory of a fresh process.
+
+python experiments/bench/prepare.py --rows 100000 1000000 5000000 --out experiments/results/bench/prepare.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from grasper.runs import write_json
+
+WORDS = ("warm", "cold", "bed", "cake", "noisy", "kind", "sea", "late", "soft", "slow", "bright", "cheap", "large", "worn", "clean", "strong")
+
+
+def write_reviews(path: Path, count: int, seed: int) -> None:
+    """Reviews of count / 3 users and count / 25 items in the layout of Amazon 2023, about 60 words each, as in its smaller categories."""
+    random.seed(seed)
+    texts = [" ".join(random.choices(WORDS, k=random.randint(5, 115))) for _ in range(2000)]
+    with gzip.open(path, "wt", encoding="utf-8", compresslevel=1) as lines:
+        for number in range(count):
+            row = {
+                "rating": float(random.randint(1, 5)),
+                "title": f"{random.choice(WORDS)} {random.choice(WORDS)}",
+                "text": f"{number} {random.choice(texts)}",
+                "images": [],
+                "asin": f"B{number % 97:09d}",
+                "parent_asin": f"B{int(count / 25 * random.random() ** 2):09d}",
+                "user_id": f"AE{int(count / 3 * random.random()):026d}",
+                "timestamp": 1_500_000_000_000 + random.randrange(10**11),
+                "helpful_vote": 0,
+                "verified_purchase": True,
+            }
+            lines.write(json.dumps(row) + "\n")
+
+
+def measure(data: Path, split: str) -> None:
+    """Prepare in this process, and print what it took."""
+    from grasper.config import PrepareConfig
+    from grasper.prepare import prepare
+
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=data.parent) as folder:
+        counts = prepare(PrepareConfig(source="amazon", name="bench", data=data, split=split), Path(folder), seed=0)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    record = {
+        "reviews": counts["reviews"],
+        "users": counts["users"],
+        "seconds": round(time.monotonic() - started, 1),
+        "processor_seconds": round(used.ru_utime + used.ru_stime, 1),
+        "peak_mib": round(used.ru_maxrss / 1024),
+    }
+    print(json.dumps(record))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 300_000, 1_000_000, 5_000_000])
+    parser.add_argument("--split", default="last-out")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        measure(options.measure, options.split)
+        return
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        for count in options.rows:
+            data = Path(folder) / f"reviews_{count}.jsonl.gz"
+            write_reviews(data, count, options.seed)
+            command = [sys.executable, __file__, "--measure", str(data), "--split", options.split]
+            answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            size = data.stat().st_size
+            results.append(
+                {"rows": count, "file_mib": round(size / 2**20), **json.loads(answer.splitlines()[-1]), "load": round(os.getloadavg()[0], 1)}
+            )
+            print(results[-1], flush=True)
+            data.unlink()
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    command_line = f"python experiments/bench/prepare.py --rows {' '.join(map(str, options.rows))} --split {options.split} --seed {options.seed}"
+    facts = {"command": command_line, "commit": commit, "seed": options.seed, "cores": os.cpu_count(), "note": "load: other work on the machine"}
+    if options.out:
+        write_json(options.out, {**facts, "results": results})
+
+
+if __name__ == "__main__":
+    main()

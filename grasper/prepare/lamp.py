@@ -1,0 +1,157 @@
+"""LaMP (Salemi et al., arXiv 2304.11406) and LongLaMP (Kumar et al., arXiv 2407.11016): their tasks as ours, where they fit.
+
+`prepare.data` is a folder with `{train,dev}_questions.json` and `{train,dev}_outputs.json` (LaMP), or with LongLaMP's `{train,val,test}.json`.
+A question is a user, its profile the user's history, and its own text with the output the target. The collections name no items, so every entry
+is an item of its own: there is no graph to predict on, and methods without predicted items are what can be compared.
+
+| collection | becomes |
+|---|---|
+| LaMP-3 (product ratings) | `rating` |
+| LaMP-4, LaMP-5 (headlines, titles of papers) | `title` |
+| LongLaMP: product reviews | `long`, `title`, `rating` |
+| LongLaMP: abstracts, posts | `long`, `title` |
+| LaMP-1, 2 (classification), LaMP-6 and e-mails (private), LaMP-7 (paraphrase) | refused, with the reason |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from grasper.config import PrepareConfig
+from grasper.errors import DataFormatError, MissingFileError
+from grasper.prepare.formats import Batch, format_of, gather, json_lines, parse_json, without_halves
+from grasper.prepare.lines import numbered_lines
+from grasper.prepare.sources import SOURCES, Input, Pool, Source, require_data
+
+_FIELDS = ("user_id", "item_id", "text", "title", "rating")
+_KEYS = {
+    "text": ("text", "reviewText", "abstract", "content"),
+    "title": ("title", "summary"),
+    "rating": ("score", "overall", "rating"),
+}
+_NOT_OURS = {
+    "LaMP_1": "chooses between two references, which is no text that a user writes",
+    "LaMP_2": "chooses a tag from a list, which is no text that a user writes",
+    "LaMP_6": "asks for subjects of e-mails, which are private (Avocado)",
+    "LaMP_7": "asks to paraphrase a post that is given, so nothing about an item is left to predict",
+}
+_POOLS: dict[str, Pool] = {"train": "train", "dev": "dev", "val": "dev", "validation": "dev", "test": "test"}
+Entry = dict[str, Any]
+
+
+def find_lamp(config: PrepareConfig) -> list[Input]:
+    """The splits in the folder.
+
+    Raises:
+        MissingFileError: There are none, or the outputs of one are missing.
+    """
+    folder = require_data(config)
+    inputs = []
+    for split, pool in _POOLS.items():
+        for name in (f"{split}_questions.json", f"{split}.json", f"{split}.jsonl", f"{split}.parquet"):
+            if (path := folder / name).is_file():
+                chosen = pool if config.split == "given" else None
+                inputs.append(Input(f"{config.name}-{split}", partial(read_questions, path, chosen), path, pool=chosen))
+                break
+    if not inputs:
+        raise MissingFileError(f"{folder} holds no LaMP data: expected dev_questions.json with dev_outputs.json, or LongLaMP's dev.json")
+    return inputs
+
+
+def read_questions(path: Path, pool: Pool | None, config: PrepareConfig) -> Iterator[Batch]:
+    """The targets and histories of one split.
+
+    Raises:
+        MissingFileError: The outputs of the questions are missing.
+        DataFormatError: A task that is none of ours, or an entry of another layout.
+    """
+    from grasper.prepare.pgraphrag import with_targets
+
+    outputs = _outputs(path, config)
+    reviews = _reviews(path, outputs, config)
+    yield from with_targets(gather(path, "entry", reviews, {name: name for name in (*_FIELDS, "is_target")}), pool in ("dev", "test"))
+
+
+def _reviews(path: Path, outputs: dict[str, str], config: PrepareConfig) -> Iterator[tuple[int, int, Entry]]:
+    for number, question in _questions(path, config):
+        where = f"{path} entry {number}"
+        if not isinstance(question, dict) or not isinstance(question.get("profile"), list) or "input" not in question:
+            raise DataFormatError(f"{where}: expected an object with 'input' and a list 'profile'")
+        user = question.get("reviewerId") or question.get("author") or question.get("name") or question.get("id")
+        target = _target(question, outputs, where)
+        for position, (entry, is_target) in enumerate([(target, True), *((past, False) for past in question["profile"])]):
+            if not isinstance(entry, dict):
+                raise DataFormatError(f"{where}: a profile entry is a {type(entry).__name__}, expected an object")
+            fields = {name: next((entry[key] for key in keys if entry.get(key) is not None), None) for name, keys in _KEYS.items()}
+            item = entry.get("asin") or entry.get("id") or f"{user}-{position}"
+            size = sum(len(value) for value in fields.values() if isinstance(value, str))
+            yield number, size, {"user_id": user, "item_id": item, **fields, "is_target": "1" if is_target else "0"}
+
+
+def _questions(path: Path, config: PrepareConfig) -> Iterator[tuple[int, Any]]:
+    if format_of(path) == ".parquet":
+        raise DataFormatError(f"{path}: profiles in parquet are nested; write them as JSON lines (datasets.Dataset.to_json)")
+    text = numbered_lines(path, config)
+    if format_of(path) == ".jsonl":
+        yield from ((number, value) for number, _, value in json_lines(text, path))
+        return
+    whole = "".join(text)
+    entries = without_halves(parse_json(whole, path)) if whole.lstrip().startswith("[") else None
+    if entries is None:
+        yield from ((number, value) for number, _, value in json_lines(iter(whole.splitlines()), path))
+    else:
+        yield from enumerate(entries, start=1)
+
+
+def _outputs(path: Path, config: PrepareConfig) -> dict[str, str]:
+    """Question → gold answer, for LaMP; empty for LongLaMP, whose questions hold theirs."""
+    if "_questions" not in path.name:
+        return {}
+    answers = path.with_name(path.name.replace("_questions", "_outputs"))
+    if not answers.is_file():
+        raise MissingFileError(f"{answers} is missing: the answers to {path.name} (LaMP's test answers are not public; use dev)")
+    value = parse_json("".join(numbered_lines(answers, config)), answers)
+    if not isinstance(value, dict) or not isinstance(value.get("golds"), list):
+        raise DataFormatError(f"{answers}: expected {{task, golds: [{{id, output}}]}}")
+    task = str(value.get("task"))
+    if reason := _NOT_OURS.get(task):
+        raise DataFormatError(f"{answers}: {task} {reason}; LaMP_3, LaMP_4 and LaMP_5 are what grasper asks for")
+    return {str(gold.get("id")): str(gold.get("output")) for gold in value["golds"] if isinstance(gold, dict)}
+
+
+def _target(question: Entry, outputs: dict[str, str], where: str) -> Entry:
+    """What is to be predicted, in the keys of a profile entry."""
+    given = str(question["input"])
+    answer = outputs.get(str(question.get("id"))) if outputs else question.get("output")
+    if answer is None:
+        raise DataFormatError(f"{where}: no answer to it ('output')")
+    if not outputs:  # LongLaMP: the answer is the long text
+        title = question.get("summary") or question.get("title") or _quoted(given)
+        return {"text": answer, "title": title, "rating": question.get("overall") or question.get("rating"), "id": question.get("asin")}
+    text = re.split(r"\b(?:review|article|paper)\b[^:]*:", given, maxsplit=1)[-1].strip()
+    if re.fullmatch(r"[1-5](?:\.0)?", answer.strip()):
+        return {"text": text, "score": answer}
+    return {"text": text, "title": answer}
+
+
+def _quoted(instruction: str) -> str | None:
+    """The title within an instruction: in quotation marks, or behind its last colon."""
+    quoted = re.findall(r'["“]([^"“”]{2,300})["”]', instruction)
+    return quoted[0] if quoted else instruction.rsplit(":", 1)[-1].strip() if ":" in instruction else None
+
+
+SOURCES.register(
+    "lamp",
+    Source(
+        "lamp",
+        "a folder with {train,dev}_questions.json and …_outputs.json (LaMP), or {train,val,test}.json (LongLaMP)",
+        find_lamp,
+        origin="https://lamp-benchmark.github.io and https://longlamp-benchmark.github.io",
+        licence="CC BY-NC-SA 4.0",
+        splits=True,
+    ),
+)
