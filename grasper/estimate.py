@@ -8,7 +8,7 @@ log-probabilities needs more requests (and repeats the prompt in each): `most_re
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from grasper.config import Config
@@ -63,10 +63,17 @@ class StepEstimate:
     tokens_in: int = 0
     tokens_out: int = 0
 
+    def __add__(self, other: StepEstimate) -> StepEstimate:
+        """This step with further requests."""
+        return StepEstimate(self.name, *(mine + further for mine, further in zip(self._numbers, other._numbers, strict=True)))
+
     def part(self, share: float) -> StepEstimate:
         """The same step, where so much of it is left to do."""
-        numbers = (self.requests, self.most_requests, self.tokens_in, self.tokens_out)
-        return StepEstimate(self.name, *(round(number * share) for number in numbers))
+        return StepEstimate(self.name, *(round(number * share) for number in self._numbers))
+
+    @property
+    def _numbers(self) -> tuple[int, int, int, int]:
+        return self.requests, self.most_requests, self.tokens_in, self.tokens_out
 
 
 @dataclass(frozen=True)
@@ -165,7 +172,9 @@ class _Prompts:
         return min(self.config.synthesize.num_items, self.config.prompts.predicted_entries)
 
     def _has_exemplars(self) -> bool:
-        return self.is_aligned and self.method.training != "none" and self.config.model.for_training().kind != "local"
+        return (
+            self.is_aligned and not self.method.trajectories and self.method.training != "none" and self.config.model.for_training().kind != "local"
+        )
 
 
 def _owner(method: Method) -> Method:
@@ -173,6 +182,8 @@ def _owner(method: Method) -> Method:
 
 
 def _generate(prompts: _Prompts) -> StepEstimate:
+    if prompts.method.trajectories:
+        return _take_turns(prompts)
     config = prompts.config
     samples, polled = config.generate.consensus_samples, config.model.rating_samples
     parts: list[tuple[AnswerTask, float, int]] = []
@@ -185,19 +196,28 @@ def _generate(prompts: _Prompts) -> StepEstimate:
             parts += [(task, number, samples), (task, number * samples, 1)]
         else:
             parts.append((task, number, samples))
-    turns = len(prompts.method.trajectories) * prompts.method.steps  # reasoners that leave notes for the writer
-    parts += [(task, number * turns, 1) for task, number in prompts.sizes.targets.items() if turns]
-    step = prompts.step(f"generate/{prompts.method.name}", parts)
+    name = f"generate/{prompts.method.name}"
     scores = prompts.sizes.targets.get("rating", 0) * (samples if prompts.method.reasoning else 1)
-    return StepEstimate(step.name, step.requests, step.most_requests + scores * polled, step.tokens_in, step.tokens_out)
+    return prompts.step(name, parts) + StepEstimate(name, most_requests=scores * polled)
+
+
+def _take_turns(prompts: _Prompts) -> StepEstimate:
+    """Generation by roles that take turns: in each turn the notes of every reasoner and a draft, as if no request were settled early."""
+    config, name, turns = prompts.config, f"generate/{prompts.method.name}", prompts.method.steps + 1
+    drafts = prompts.step(name, [(task, number * turns, 1) for task, number in prompts.sizes.targets.items()])
+    notes = drafts.part(len(prompts.method.trajectories))
+    notes = replace(notes, tokens_out=notes.requests * config.prompts.path_tokens)
+    further = config.generate.consensus_samples - 1
+    votes = prompts.step(name, [(task, number, further) for task, number in prompts.sizes.targets.items() if further and task != "rating"])
+    scores = prompts.sizes.targets.get("rating", 0) * turns
+    return drafts + notes + votes + StepEstimate(name, most_requests=scores * config.model.rating_samples)
 
 
 def _synthesize(prompts: _Prompts, examples: int, name: str) -> StepEstimate:
     if prompts.method.predicted == "none":
         return StepEstimate(name)
     first = examples * prompts.config.synthesize.num_items
-    step = prompts.step(name, [("review", first * (1 + RETRIED_SHARE), 1)])
-    return StepEstimate(name, step.requests, 2 * first, step.tokens_in, step.tokens_out)
+    return replace(prompts.step(name, [("review", first * (1 + RETRIED_SHARE), 1)]), most_requests=2 * first)
 
 
 def _align(prompts: _Prompts) -> StepEstimate:
@@ -213,14 +233,7 @@ def _align(prompts: _Prompts) -> StepEstimate:
         parts.append(("long", pairs, samples))
         parts += [("long", pairs * samples, 1)] if source == "hindsight" else []
         parts += [("rating", pairs * samples, 1)] if align.reward == "judge" else []
-    step, context = prompts.step(name, parts), _synthesize(prompts, pairs, name)
-    return StepEstimate(
-        name,
-        step.requests + context.requests,
-        step.most_requests + context.most_requests,
-        step.tokens_in + context.tokens_in,
-        step.tokens_out + context.tokens_out,
-    )
+    return prompts.step(name, parts) + _synthesize(prompts, pairs, name)
 
 
 def _mean(values: Iterable[float]) -> float:

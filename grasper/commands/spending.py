@@ -10,6 +10,7 @@ from grasper.errors import ConfigError, GrasperError
 from grasper.runs import read_records
 
 if TYPE_CHECKING:
+    from grasper.config import ModelConfig
     from grasper.estimate import WorkSizes
     from grasper.pipeline import Pipeline, Step
 
@@ -22,20 +23,29 @@ def spending(plan: Pipeline, budget: str | None, say: Callable[[str], None]) -> 
         ConfigError: A budget that is no amount, or for a model that costs none.
         BudgetSpentError: The budget is spent.
     """
-    from grasper.models.budget import Budget, limit_spending
     from grasper.pipeline import Pipeline
 
-    model = plan.config.model
-    if model.kind != "endpoint":
-        if budget is not None:
-            raise ConfigError(f"--budget is for servers (model.kind=endpoint), but model.kind is {model.kind}")
-        yield
-        return
-    with limit_spending(None if budget is None else Budget.parse(budget, model)) as meter:
-        if plan.only is None and plan.run.manifest(plan.run.folder("prepare")) is None:
+    with within_budget(plan.config.model, budget, say):
+        if plan.config.model.kind == "endpoint" and plan.only is None and plan.run.manifest(plan.run.folder("prepare")) is None:
             Pipeline(plan.config, plan.run, only="prepare").carry_out(say=say)  # its sizes tell what comes
         for line in foresee(plan):
             say(line)
+        yield
+
+
+@contextmanager
+def within_budget(model: ModelConfig, budget: str | None, say: Callable[[str], None]) -> Iterator[None]:
+    """Spend at most a budget within the block; what was spent at an endpoint is said after it, however it ended.
+
+    Raises:
+        ConfigError: A budget that is no amount, or for a model that costs none.
+        BudgetSpentError: The budget is spent.
+    """
+    from grasper.models.budget import Budget, limit_spending
+
+    if model.kind != "endpoint" and budget is not None:
+        raise ConfigError(f"--budget is for servers (model.kind=endpoint), but model.kind is {model.kind}")
+    with limit_spending(None if budget is None else Budget.parse(budget, model)) as meter:
         try:
             yield
         finally:

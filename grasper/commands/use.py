@@ -20,6 +20,7 @@ TextOption = Annotated[str | None, typer.Option("--text", help="The text that th
 RatingOption = Annotated[float | None, typer.Option("--rating", help="The rating that the text is written for, 1 to 5.")]
 MethodOption = Annotated[str, typer.Option("--method", help="The system that writes; a trained one must be aligned in the run.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="A .csv, .jsonl or .parquet file; without it the answers are printed.")]
+BudgetOption = Annotated[str | None, typer.Option("--budget", help="Endpoints: the most that may be spent, as 500requests, 200000tokens or 3.50.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the file, or start it anew.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Same seed, same text. Default: the run's own.")]
 
@@ -76,9 +77,10 @@ def write(
     out: OutOption = None,
     seed: SeedOption = None,
     overwrite: OverwriteOption = False,
+    budget: BudgetOption = None,
 ) -> None:
     """The reviews or titles that users would write, for one request or a file of them; a file that was cut off is continued."""
-    _answer(task, method, run, file, out, seed, overwrite, user_id=user, item_id=item, title=title, text=text, rating=rating)
+    _answer(task, method, run, file, out, seed, overwrite, budget, user_id=user, item_id=item, title=title, text=text, rating=rating)
 
 
 def rate(
@@ -92,13 +94,25 @@ def rate(
     out: OutOption = None,
     seed: SeedOption = None,
     overwrite: OverwriteOption = False,
+    budget: BudgetOption = None,
 ) -> None:
     """The ratings that users would give with their texts."""
-    _answer("rating", method, run, file, out, seed, overwrite, user_id=user, item_id=item, title=title, text=text)
+    _answer("rating", method, run, file, out, seed, overwrite, budget, user_id=user, item_id=item, title=title, text=text)
 
 
-def _answer(task: Any, method: str, run: str | None, file: Path | None, out: Path | None, seed: int | None, overwrite: bool, **request: Any) -> None:
+def _answer(
+    task: Any,
+    method: str,
+    run: str | None,
+    file: Path | None,
+    out: Path | None,
+    seed: int | None,
+    overwrite: bool,
+    budget: str | None,
+    **request: Any,
+) -> None:
     from grasper.batch import answer_all, ask_all, origin_of, read_rows
+    from grasper.commands.spending import within_budget
     from grasper.errors import ConfigError
     from grasper.methods import get_method
 
@@ -108,15 +122,15 @@ def _answer(task: Any, method: str, run: str | None, file: Path | None, out: Pat
     asked = ask_all(loaded.asker, [request] if file is None else read_rows(file), task)
     if newcomers := sum(one.is_newcomer for one in asked):
         typer.echo(f"{newcomers} of {len(asked)} requests are by people without a history in {loaded.run.root}", err=True)
-    if out is None:
+    with within_budget(loaded.config.model, budget, lambda line: typer.echo(line, err=True)):
         system = loaded.workshop.system(chosen, seed=seed)
-        for one, answer in zip(asked, system.personalize(task, [one.example for one in asked]), strict=True):
-            typer.echo(_row(one, answer)["answer"])
-        return
-    origin = origin_of(file, request=request, task=task, method=method, seed=seed, run=loaded.stamp)
-    system = loaded.workshop.system(chosen, seed=seed)
-    count = answer_all(system.personalize, asked, task, out, origin=origin, describe=_row, overwrite=overwrite)
-    typer.echo(f"{count} rows: {out}")
+        if out is None:
+            for one, answer in zip(asked, system.personalize(task, [one.example for one in asked]), strict=True):
+                typer.echo(_row(one, answer)["answer"])
+            return
+        origin = origin_of(file, request=request, task=task, method=method, seed=seed, run=loaded.stamp)
+        count = answer_all(system.personalize, asked, task, out, origin=origin, describe=_row, overwrite=overwrite)
+        typer.echo(f"{count} rows: {out}")
 
 
 def _row(one: Asked, answer: Personalized) -> dict[str, Any]:

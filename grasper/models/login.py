@@ -10,7 +10,10 @@ import re
 from urllib.parse import unquote
 
 LOGIN_VARIABLE = "GRASPER_LOGIN"
-_LOGIN = re.compile(r"^(?P<scheme>\s*[a-z][a-z0-9+.-]*://)(?P<login>.*)@", re.IGNORECASE | re.DOTALL)
+_LOGIN = re.compile(
+    r"^(?P<scheme>\s*[a-z][a-z0-9+.-]*://)(?P<login>[^/?#@:]*|[^/?#@:]*:(?!\d*(?:[/?#]|$)).*)@",  # no port behind the colon: a password
+    re.IGNORECASE | re.DOTALL,
+)
 
 _remembered: dict[str, str] = {}
 """`user:password` by address without it."""

@@ -34,6 +34,10 @@ def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
         ("https://ann:w%40rd@host/v1", "https://host/v1", ("ann", "w@rd")),
         ("https://token@host/v1", "https://host/v1", ("token", "")),
         ("https://host/v1", "https://host/v1", None),
+        ("https://host/path/@scope/v1", "https://host/path/@scope/v1", None),
+        ("http://host:8000/@scope/v1", "http://host:8000/@scope/v1", None),
+        ("https://token@host/@scope/v1", "https://host/@scope/v1", ("token", "")),
+        ("http://ann:123@host:8000/v1", "http://host:8000/v1", ("ann", "123")),
     ],
 )
 def test_a_login_leaves_the_address_at_once(address: str, plain: str, known: tuple[str, str] | None) -> None:

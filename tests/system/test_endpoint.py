@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 import pytest
 from servers import Answer, Body, Reply, Server, completion, dead_port, refusal, serving
 from tiny_model import save_model
@@ -208,3 +209,21 @@ def test_an_adapter_is_trained_here_and_writes_at_the_server(server: Server, tmp
     asked = len(server.requests)
     assert grasper("pipeline", *options, "--set", "align.epochs=2", "--overwrite", url=server.url).code == 0
     assert {body["model"] for body in server.requests[asked:]} == {"lora-grasper-no-graph"}
+
+
+def test_texts_for_a_file_of_requests_within_a_budget(server: Server, tmp_path: Path, grasper: Call) -> None:
+    """Two budgets of five requests and a rest write twelve texts, each asked once."""
+    options = ("--run", "x", "--methods", "pgraphrag", "--limit", "1")
+    assert grasper("pipeline", *options, url=server.url).code == 0
+    items = pd.read_parquet(tmp_path / "runs/x/prepare/items.parquet")["item_id"].head(12)
+    pd.DataFrame({"user_id": [f"new-{number}" for number in range(12)], "item_id": items}).to_csv(tmp_path / "ask.csv", index=False)
+    server.requests.clear()
+    wanted = ("write", "--run", "x", "--method", "pgraphrag", "--file", "ask.csv", "--out", "texts.csv")
+    for asked in (5, 10):
+        said = grasper(*wanted, "--budget", "5requests", url=None)
+        assert said.code == 3, said.err
+        assert "spent: 5 requests" in said.err
+        assert len(server.requests) == asked
+    assert grasper(*wanted, url=None).code == 0
+    assert len(server.requests) == 12
+    assert pd.read_csv(tmp_path / "texts.csv")["answer"].str.startswith("A lovely quiet place").all()

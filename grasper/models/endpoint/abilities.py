@@ -65,7 +65,7 @@ class Abilities:
                     answer = await put(refused)
                     break
                 except RejectedError as error:
-                    if _FILTERED.search(str(error)):
+                    if _FILTERED.search(error.message):
                         return Answer(choices=(Choice(content="", finish_reason="error"),), tokens_in=0, tokens_out=0)
                     first = error
                 async with client.finding_out:
@@ -79,13 +79,13 @@ class Abilities:
         """The answer without what the server refuses: the parts that it names, else one part more, else as many as it takes."""
         named: frozenset[Part] = frozenset()
         error = first
-        while more := named_parts(str(error), request, self.refused | named):
+        while more := named_parts(error.message, request, self.refused | named):
             named |= more
             try:
                 return self._learn(named, await put(self.refused | named))
             except RejectedError as another:
                 error = another
-        if _TOO_LONG.search(str(error)):
+        if _TOO_LONG.search(error.message):
             raise error
         others = [part for part in request.parts() if part not in self.refused | named and part not in ("max_tokens", "top_logprobs")]
         for part in others:

@@ -43,6 +43,11 @@ _TEMPLATE = re.compile(r"jinja|chat.?template|not support|unsupported|must alter
 class RejectedError(ModelError):
     """A request that the server understood and does not serve, for example because of a parameter that it does not know."""
 
+    def __init__(self, problem: str, message: str) -> None:
+        super().__init__(problem)
+        self.message = message
+        """The server's own words."""
+
 
 class StoppedError(GrasperError):
     """Nothing is sent any more because another request of the same call failed."""
@@ -150,7 +155,8 @@ class Client:
         pause = min(patience.pause_seconds * 2 ** (failures - 1), LONGEST_PAUSE_SECONDS)
         wait = max(pause, failure.wait or 0.0)
         if time.monotonic() + wait >= end:
-            raise failure.kind(f"{failure.problem}; it asks to wait {wait:.0f} s, which is past the deadline of {patience.deadline_seconds:g} s")
+            asked = f"it asks to wait {wait:.0f} s, which is past" if is_asked_to_wait else "gave up at"
+            raise failure.kind(f"{failure.problem}; {asked} the deadline of {patience.deadline_seconds:g} s (model.deadline_seconds)")
         if wait >= ANNOUNCED_SECONDS and time.monotonic() >= self._quiet_until:
             self._quiet_until = time.monotonic() + wait
             logger.warning("waiting %.0f s: %s", wait, failure.problem)
@@ -188,10 +194,11 @@ class Client:
         wait = _retry_after(response.headers)
         if status < 400:
             raise ModelError(f"{url} redirects to {self._access.redact(response.headers.get('location', 'nowhere'))!r}; correct model.base_url")
-        if status == 402 or (status in (403, 429) and wait is None and _USED_UP.search(message)):
+        is_used_up = "insufficient_quota" in message or (wait is None and _USED_UP.search(message))
+        if status == 402 or (status in (403, 429) and is_used_up):
             raise ModelError(f"{url} will not answer any more ({status}: {message}); see to the account, then run the same command again")
         if status == 403 and has_logprobs:
-            raise RejectedError(f"{url} refused logprobs ({status}: {message})")
+            raise RejectedError(f"{url} refused logprobs ({status}: {message})", "logprobs")
         if status in (401, 403):
             raise ModelError(f"{url} refused the key ({status}: {message}); set the variable that model.api_key_env names")
         if status == 404:
@@ -200,7 +207,7 @@ class Client:
         is_final = response.headers.get("x-should-retry") == "false" or (status == 500 and _TEMPLATE.search(message))
         if status in REPEATED and not is_final:
             raise _FailedError(f"the server {url} said {status} ({message})", ModelError, wait=wait)
-        raise RejectedError(f"{url} rejected the request ({status}: {message})")
+        raise RejectedError(f"{url} rejected the request ({status}: {message})", message)
 
 
 async def _body(response: httpx.Response) -> bytes:
