@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from grasper.errors import ModelNotFoundError
 from grasper.metrics.meteor import meteor, meteor_name, treebank_tokens
 from grasper.metrics.metric import Batch, Function, Metric, register
 from grasper.metrics.rating import absolute_error, squared_error
@@ -60,11 +61,23 @@ def chrf(predictions: Sequence[Text], references: Sequence[Text]) -> np.ndarray:
     return score_pairs(predictions, references, score)
 
 
+BERTSCORE: dict[str, object] = {"lang": "en"}
+"""Which model `bert-score` takes; for English its own default, roberta-large."""
+
+
 def bertscore(batch: Batch) -> np.ndarray:
-    """BERTScore F₁ by the package `bert-score` with its own default model of English, which it loads from the Hub's cache."""
+    """BERTScore F₁ by the package `bert-score`, whose model comes from the Hub or its cache, `[n]`.
+
+    Raises:
+        ModelNotFoundError: The model is neither in the cache nor reachable.
+    """
     from bert_score import score
 
-    _, _, f1 = score(list(batch.texts), list(batch.references), lang="en", rescale_with_baseline=False, verbose=False)
+    try:
+        _, _, f1 = score(list(batch.texts), list(batch.references), verbose=False, **BERTSCORE)
+    except OSError as error:
+        message = " ".join(str(error).split())[:200]
+        raise ModelNotFoundError(f"the model of BERTScore ({BERTSCORE}) is neither in the Hub's cache nor reachable: {message}") from error
     return np.asarray(f1, dtype=float)
 
 

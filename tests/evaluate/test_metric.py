@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import pytest
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
 from grasper.config import EvaluateConfig
-from grasper.errors import ConfigError, PluginError, RunMismatchError, ShapeError, UnknownNameError
+from grasper.errors import ConfigError, ModelNotFoundError, PluginError, RunMismatchError, ShapeError, UnknownNameError
 from grasper.evaluate.measured import read_measured
 from grasper.evaluate.stage import evaluate
-from grasper.metrics.metric import METRICS, Metric, choose_metrics, metric_of, register
+from grasper.metrics import standard
+from grasper.metrics.metric import METRICS, Batch, Metric, Targets, choose_metrics, metric_of, register
 from grasper.metrics.standard import bleu, chrf, distinct
 from grasper.metrics.text import ngrams
 from grasper.runs import read_json
@@ -156,3 +158,37 @@ def test_distinct_sums_to_the_number_of_different_pairs() -> None:
     total = sum(value * size for value, size in zip(values, sizes, strict=True) if size)
     assert total == pytest.approx(len({gram for text in texts for gram in ngrams(text.split(), 2)}))
     assert np.isnan(values[2])
+
+
+def test_bertscore_runs_where_its_extra_is_installed(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a tiny model of our own in the place of the package's large one: equal texts score 1, a missing model is told in one line."""
+    pytest.importorskip("bert_score")
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz"]))
+    BertTokenizerFast(str(tmp_path / "vocab.txt"), model_max_length=64).save_pretrained(tmp_path)
+    BertModel(BertConfig(vocab_size=31, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)).save_pretrained(tmp_path)
+    references = ["a b c", "d e f"]
+    targets = Targets("long", world.examples[:2], references, np.full(2, np.nan))
+    batch = Batch(targets, [], ["a b c", "x y"], np.full(2, np.nan))
+    monkeypatch.setattr(standard, "BERTSCORE", {"model_type": str(tmp_path), "num_layers": 2})
+    same, other = standard.bertscore(batch)
+    assert same == pytest.approx(1.0, abs=1e-4)
+    assert other < 0.99
+    monkeypatch.setattr(standard, "BERTSCORE", {"model_type": str(tmp_path / "absent"), "num_layers": 2})
+    with pytest.raises(ModelNotFoundError, match="BERTScore"):
+        standard.bertscore(batch)
+
+
+def test_the_documented_metric_runs() -> None:
+    """The example of docs/evaluate.md registers and counts."""
+    page = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(code, "docs/evaluate.md", "exec"), {})  # our own page
+    try:
+        metric = METRICS.get("exclamations")
+        targets = Targets("long", [], ["", ""], np.full(2, np.nan))
+        assert metric.function is not None
+        assert list(metric.function(Batch(targets, [], ["Hi!!", "no"], np.full(2, np.nan)))) == [2, 0]
+    finally:
+        METRICS._parts.pop("exclamations", None)
