@@ -37,9 +37,10 @@ LINEAR = {
 SSM = {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}
 
 FAMILIES: dict[str, dict[str, Any]] = {
-    **{name: USUAL for name in ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi", "olmo", "olmo2", "stablelm")},
-    **{name: USUAL for name in ("starcoder2", "granite", "cohere", "smollm3", "glm", "phi3", "gpt_neox", "exaone4", "ministral", "helium")},
-    **{name: USUAL | EXPERTS for name in ("qwen3_moe", "mixtral", "olmoe")},
+    **dict.fromkeys(("llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi", "olmo", "olmo2", "stablelm"), USUAL),
+    **dict.fromkeys(("starcoder2", "granite", "cohere", "smollm3", "glm", "phi3", "gpt_neox", "exaone4", "ministral", "helium"), USUAL),
+    **dict.fromkeys(("qwen3_moe", "mixtral", "olmoe"), USUAL | EXPERTS),
+    "mistral": USUAL | {"sliding_window": None},
     "gpt2": GPT,
     "gpt_bigcode": GPT,
     "gptj": GPT | {"rotary_dim": 4},
