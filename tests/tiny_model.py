@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] + '<|end|>\\n' }}{% endfor %}"
@@ -55,3 +55,16 @@ def save_model(folder: Path, *, seed: int = 0, hidden_size: int = 32, context_to
         torch.manual_seed(seed)
         LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+def save_adapter(model_dir: Path, adapter_dir: Path, base: str) -> Path:
+    """An adapter with weights that matter, as training leaves it."""
+    import peft
+
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
+        model.name_or_path = base
+        config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
+        peft.get_peft_model(model, config).save_pretrained(adapter_dir, save_embedding_layers=False)
+    return adapter_dir

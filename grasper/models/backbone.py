@@ -24,6 +24,7 @@ from transformers import PreTrainedModel
 from grasper.errors import AdapterError, ConfigError
 from grasper.models.adapters import Adapter, find_adapter, require_fitting
 from grasper.models.fingerprints import fingerprint_weights
+from grasper.models.gather import Gathering
 from grasper.models.locate import find_weights, first_line
 from grasper.models.weights import choose_device, choose_dtype, load_model, load_tokenizer, without_future_warnings
 
@@ -51,6 +52,7 @@ class Backbone:
         self.name = found.identity
         self.tokenizer = load_tokenizer(found.folder, self.name)
         self.model = load_model(found.folder, found.base_identity, device=self.device, dtype=dtype or choose_dtype(self.device))
+        self.gathering = Gathering()
         self._lock = threading.RLock()
         self._tokenizer_lock = threading.Lock()
         self._peft: PeftModel | None = None
@@ -118,7 +120,7 @@ class Backbone:
             finally:
                 if is_first:
                     self._peft.unload()
-                    self._peft = None
+                    self._drop_peft()
                 else:
                     with warnings.catch_warnings():
                         warnings.filterwarnings("ignore", message="Adapter default was active")
@@ -158,8 +160,14 @@ class Backbone:
             if self._peft.peft_config:
                 _layers_of(self._peft).disable_adapter_layers()
                 return
-        self._peft = None
         _take_off_layers(self.model)
+        self._drop_peft()
+
+    def _drop_peft(self) -> None:
+        """Forget peft's wrapper, and what it has noted on the network."""
+        self._peft = None
+        if hasattr(self.model, "peft_config"):
+            del self.model.peft_config
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -193,8 +201,9 @@ class Backbone:
         assert self._peft is not None
         _layers_of(self._peft).enable_adapter_layers()
         self._peft.set_adapter(adapter.fingerprint, inference_mode=True)
-        self._peft.merge_and_unload()
-        self._peft, self.name = None, identity
+        self._peft.merge_and_unload(safe_merge=True)
+        self._drop_peft()
+        self.name = identity
         self.model.name_or_path = self.model.config._name_or_path = identity
 
 

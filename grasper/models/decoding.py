@@ -89,6 +89,11 @@ def _read_one_by_one(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> tuple
     return cache, torch.stack(last)
 
 
+def has_exact_batches(model: PreTrainedModel) -> bool:
+    """Whether a row gets the same bits in any batch."""
+    return model.device.type == "cpu" and model.dtype == torch.bfloat16 and can_share_prefix(model)
+
+
 @torch.inference_mode()
 def decode(
     model: PreTrainedModel,

@@ -19,7 +19,8 @@ from grasper.models.adapters import find_adapter
 from grasper.models.backbone import Backbone
 from grasper.models.base import Completion, Message, Prompt, prompt_seeds
 from grasper.models.continuation import Continuation, Row
-from grasper.models.decoding import decode, prefill
+from grasper.models.decoding import decode, has_exact_batches, prefill
+from grasper.models.gather import Call, Request
 from grasper.models.library import keeps_keys_only
 from grasper.models.sampling import Sampling
 from grasper.models.thoughts import ends_in_thought, split_thoughts
@@ -192,25 +193,40 @@ class LocalModel:
         Raises:
             PromptTooLongError: A prompt leaves no room for an answer.
         """
-        encoded, seeds = [tuple(self.encode(prompt)) for prompt in prompts], prompt_seeds(seed, len(prompts))
-        rows_of: dict[tuple[int, ...], list[tuple[int, int]]] = {}
-        for index, ids in enumerate(encoded):
+        seeds = prompt_seeds(seed, len(prompts))
+        requests: list[Request] = []
+        for prompt, own in zip(prompts, seeds, strict=True):
+            ids = tuple(self.encode(prompt))
             self._require_room(ids)
-            rows_of.setdefault(ids, []).extend((index, sample) for sample in range(n))
-        completions: list[list[Completion | None]] = [[None] * n for _ in prompts]
-        for batch in self._batches(rows_of, max_new_tokens):
-            places = [(ids, place) for ids, places in batch for place in places]
-            number_of = {ids: number for number, (ids, _) in enumerate(batch)}
-            rows = [
-                Row(number_of[ids], derive_seed(seeds[index], sample), min(max_new_tokens, self.context_tokens - len(ids)))
-                for ids, (index, sample) in places
-            ]
-            sampling = Sampling(1.0 if temperature is None else temperature, top_p, self.no_repeat_tokens)
-            with self.network() as network:
-                continuations = decode(network, list(number_of), rows, sampling, end_ids=self.end_ids, pad_id=self._pad_id)
-            for (ids, (index, sample)), continuation in zip(places, continuations, strict=True):
-                completions[index][sample] = self._complete(ids, continuation)
-        return completions  # type: ignore[return-value]  # every place is filled
+            room = min(max_new_tokens, self.context_tokens - len(ids))
+            requests += [Request(ids, derive_seed(own, sample), room) for sample in range(n)]
+        if not requests:
+            return [[] for _ in prompts]
+        sampling = Sampling(1.0 if temperature is None else temperature, top_p, self.no_repeat_tokens)
+        kind = (self._adapter, sampling, self.batch_tokens) if has_exact_batches(self.model) else object()  # others wait for their turn
+        call = Call(kind, requests)
+        answers = self.backbone.gathering.answer(call, self.network, lambda network, calls: self._answer(network, calls, sampling))
+        completions = [self._complete(request.ids, answer) for request, answer in zip(requests, answers, strict=True)]
+        return [completions[start : start + n] for start in range(0, len(completions), n)]
+
+    def _answer(self, network: PreTrainedModel, calls: Sequence[Call], sampling: Sampling) -> None:
+        """Answer the calls in common batches; equal prompts are read once."""
+        rows_of: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+        for number, call in enumerate(calls):
+            for place, request in enumerate(call.requests):
+                rows_of.setdefault(request.ids, []).append((number, place))
+        answers: dict[tuple[int, int], Continuation] = {}
+        for batch in self._batches(rows_of, max(request.max_new_tokens for call in calls for request in call.requests)):
+            places, rows = [], []
+            for prompt, (_, its_places) in enumerate(batch):
+                for number, place in its_places:
+                    request = calls[number].requests[place]
+                    places.append((number, place))
+                    rows.append(Row(prompt, request.seed, request.max_new_tokens))
+            written = decode(network, [ids for ids, _ in batch], rows, sampling, end_ids=self.end_ids, pad_id=self._pad_id)
+            answers.update(zip(places, written, strict=True))
+        for number, call in enumerate(calls):
+            call.answers = [answers[number, place] for place in range(len(call.requests))]
 
     @property
     def _pad_id(self) -> int:

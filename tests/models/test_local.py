@@ -14,8 +14,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_model import save_model
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tiny_model import save_adapter, save_model
+from transformers import AutoTokenizer
 
 from grasper.errors import AdapterError, ModelError, ModelNotFoundError, PromptTooLongError
 from grasper.models import TextModel
@@ -269,14 +269,3 @@ class TestAdapters:
             warnings.simplefilter("error", UserWarning)
             with pytest.raises(AdapterError, match="lacks 1 of 8"):
                 open_tiny(model_dir, adapter=adapter)
-
-
-def save_adapter(model_dir: Path, adapter_dir: Path, base: str) -> Path:
-    """An adapter with weights that matter, as training leaves it."""
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
-        model.name_or_path = base
-        config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
-        peft.get_peft_model(model, config).save_pretrained(adapter_dir, save_embedding_layers=False)
-    return adapter_dir

@@ -1,0 +1,160 @@
+"""One network for many models: what opening, adapters and damage do to it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_model import save_adapter, save_model
+
+from grasper.config import ModelConfig
+from grasper.errors import AdapterError, ConfigError, GrasperError, ModelError
+from grasper.models import fingerprint_model, open_model, require_model
+from grasper.models.base import Message, Prompt
+from grasper.models.fingerprints import fingerprint_weights
+from grasper.models.local import LocalModel
+from grasper.runs import fingerprint_file
+
+
+def ask(text: str) -> Prompt:
+    return Prompt((Message("system", "Write a review."), Message("user", text)))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GRASPER_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def adapter(model_dir: Path, tmp_path: Path) -> Path:
+    return save_adapter(model_dir, tmp_path / "adapter", str(model_dir))
+
+
+def settings(folder: Path) -> ModelConfig:
+    return ModelConfig(name=str(folder), device="cpu")
+
+
+def texts(model: object) -> list[str]:
+    return [row[0].text for row in model.generate([ask("x"), ask("y")], max_new_tokens=8, seed=[1, 2])]  # type: ignore[attr-defined]
+
+
+def test_opening_again_loads_nothing(model_dir: Path, adapter: Path) -> None:
+    """All views share one network; with and without the adapter they write different texts, in any order the same ones."""
+    base, adapted, again = open_model(settings(model_dir)), open_model(settings(model_dir), adapter), open_model(settings(model_dir))
+    assert isinstance(base, LocalModel)
+    assert len({id(model.model) for model in (base, adapted, again)}) == 1  # type: ignore[attr-defined]
+    first = [texts(model) for model in (base, adapted, again)]
+    assert first[0] == first[2] != first[1]
+    assert [texts(model) for model in (adapted, base)] == [first[1], first[0]]
+
+
+def test_the_base_is_the_same_to_the_bit_after_an_adapter(model_dir: Path, adapter: Path) -> None:
+    """Adding and subtracting in bfloat16 would leave rounding behind."""
+    base = LocalModel(str(model_dir), device="cpu", dtype=torch.bfloat16)
+    before = {name: value.clone() for name, value in base.model.state_dict().items()}
+    adapted = base.with_adapter(adapter)
+    for _ in range(3):
+        texts(adapted)
+        texts(base)
+    after = {name.replace(".base_layer", ""): value for name, value in base.model.state_dict().items() if "lora_" not in name}
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_an_adapter_that_was_made_anew_is_seen(model_dir: Path, adapter: Path) -> None:
+    """Same folder, other content: the new view writes with it, the old one goes on as it was."""
+    old = open_model(settings(model_dir), adapter)
+    before = texts(old)
+    content = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    (adapter / "adapter_config.json").write_text(json.dumps(content | {"lora_alpha": 64}), encoding="utf-8")
+    new = open_model(settings(model_dir), adapter)
+    assert new.name != old.name
+    assert texts(new) != before == texts(old)
+
+
+def test_a_deleted_or_unfinished_adapter_is_an_error(model_dir: Path, adapter: Path) -> None:
+    """Never the untuned base in silence, also where the adapter was in memory a moment ago."""
+    open_model(settings(model_dir), adapter)
+    (adapter / "adapter_model.safetensors").unlink()
+    with pytest.raises(AdapterError, match=r"adapter_model\.safetensors is missing"):
+        open_model(settings(model_dir), adapter)
+    shutil.rmtree(adapter)
+    with pytest.raises(AdapterError, match="holds no adapter"):
+        open_model(settings(model_dir), adapter)
+
+
+def test_a_refused_adapter_leaves_the_network_as_it_was(model_dir: Path, adapter: Path, tmp_path: Path) -> None:
+    """Refused by name and by shape, first on a bare network, then beside another adapter."""
+    wider = save_model(tmp_path / "wider", hidden_size=64)
+    misnamed = save_adapter(wider, tmp_path / "misnamed", str(model_dir))
+    foreign = save_adapter(model_dir, tmp_path / "foreign", "someone/else")
+    base = LocalModel(str(model_dir), device="cpu", dtype=torch.float32)
+    before = texts(base)
+    for _ in range(2):
+        with pytest.raises(AdapterError, match="does not fit"):
+            base.with_adapter(misnamed)
+        with pytest.raises(AdapterError, match=f"'someone/else', not for '{model_dir}'"):
+            base.with_adapter(foreign)
+        assert texts(base) == before
+        adapted = base.with_adapter(adapter)
+        assert texts(adapted) != before
+
+
+def test_a_folder_with_an_adapter_is_a_model(model_dir: Path, adapter: Path, tmp_path: Path) -> None:
+    """It writes as base and adapter do, takes adapters of its own, and refuses those of its base."""
+    name, expected = str(adapter), texts(open_model(settings(model_dir), adapter))
+    model = open_model(settings(adapter))
+    assert texts(model) == expected
+    assert set(fingerprint_model(settings(adapter))["weights"]) == {"model.safetensors", "adapter_model.safetensors"}
+    on_top = save_adapter(model_dir, tmp_path / "on-top", model.name)
+    assert texts(open_model(settings(adapter), on_top)) != expected
+    with pytest.raises(AdapterError, match="was trained for model"):
+        open_model(ModelConfig(name=name, device="cpu"), adapter)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "mps", ""])
+def test_a_device_that_is_not_there_is_told_in_one_line(device: str) -> None:
+    """Also before any weights are looked for."""
+    config = ModelConfig(device=device)
+    for look in (require_model, open_model):
+        with pytest.raises(ConfigError, match="this machine has cpu") as caught:
+            look(config)
+        assert "\n" not in str(caught.value)
+
+
+def test_weights_are_hashed_once(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second look, in another process too, reads no content; a changed file is read again; a damaged memory costs only time."""
+    file, read = tmp_path / "model.safetensors", list[Path]()
+
+    def count(path: Path) -> str:
+        read.append(path)
+        return fingerprint_file(path)
+
+    monkeypatch.setattr("grasper.models.fingerprints.fingerprint_file", count)
+    file.write_bytes(b"weights")
+    expected = fingerprint_file(file)
+    for _ in range(3):
+        assert fingerprint_weights(file) == expected
+        monkeypatch.setattr("grasper.models.fingerprints._remembered", {})  # as in a new process
+    assert len(read) == 1
+    (cache / "weights.json").write_text("{broken")
+    assert fingerprint_weights(file) == expected
+    file.write_bytes(b"others")
+    assert fingerprint_weights(file) == fingerprint_file(file) != expected
+
+
+def test_odd_prompts(tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a surrogate pair is read as �; a prompt without any token is an error of ours."""
+    assert tiny.encode(ask("a \ud83d b")) == tiny.encode(ask("a \N{REPLACEMENT CHARACTER} b"))
+    assert tiny.truncate("\ud83d" * 9, 3).encode(errors="replace")
+    assert tiny.generate([ask("\ud83d")], max_new_tokens=2)[0][0].tokens_out > 0
+    assert tiny.generate([ask("")], max_new_tokens=2)[0][0].tokens_out > 0
+    monkeypatch.setattr(tiny.tokenizer, "chat_template", "{{ '' }}")
+    for use in (tiny.generate, lambda prompts: tiny.score_choices(prompts, ["1", "2"])):
+        with pytest.raises(ModelError, match="no tokens") as caught:
+            use([ask("")])
+        assert isinstance(caught.value, GrasperError)
