@@ -156,8 +156,8 @@ class ItemText:
         Words that are part of the graph are taken out, as `Interactions.of_users` gives them; a newcomer's are not in it.
         """
         behind = self.sums[histories.item_index]
-        if histories.text is not None and histories.words_in_graph:
-            behind = behind - histories.text
+        if histories.text is not None:
+            behind = behind - (histories.text if histories.graph_text is None else histories.graph_text)
         return unit_rows(behind)
 
     def profiles(self, histories: Interactions) -> FloatArray | sp.csr_matrix:
