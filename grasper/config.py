@@ -76,7 +76,7 @@ class PredictConfig(Section):
     patience: int = Field(3, ge=1, description="Epochs without a better validation NDCG@10 before training stops.")
     batch_size: int = Field(2048, ge=1, description="Edges in a batch.")
     top_k: int = Field(10, ge=1, description="Predicted items kept per example.")
-    eras: int = Field(4, ge=1, description="Splits by time: stretches of time for which it is fitted anew, each on what was known when it began.")
+    eras: int = Field(8, ge=1, description="Splits by time: stretches of time for which it is fitted anew, each on what was known when it began.")
 
     @field_validator("encoder")
     @classmethod

@@ -25,6 +25,8 @@ from grasper.retrieve.pool import POOLS
 
 EXAMPLES_AT_ONCE = 4096
 """Examples whose histories are held at once."""
+ERA_GROWTH = 0.7
+"""Share of the requests before one era among those before the next: all fits together learn from about three times the edges of one."""
 
 
 class Era:
@@ -146,12 +148,13 @@ def candidate_table(examples: Sequence[Example], ids: np.ndarray, scores: FloatA
 
 
 def era_starts(cutoffs: pd.Series, num_eras: int) -> list[float]:
-    """When eras begin: at the first cut-off, and so that each is asked about equally often; none where there are no cut-offs.
+    """When eras begin: the first at the first cut-off, the others so that each knows about `ERA_GROWTH` of what the next one does; none without cut-offs.
 
-    They follow from the cut-offs alone, so reviews that come later change nothing.
+    Early ones are short, as little is known and a fit costs little. They follow from the cut-offs alone, so reviews that come later change nothing.
     """
     known = cutoffs.astype("float64").dropna().to_numpy()
-    return sorted({float(start) for start in np.quantile(known, np.arange(num_eras) / num_eras, method="lower")}) if len(known) else []
+    shares = [0.0, *(ERA_GROWTH**power for power in range(1, num_eras))]
+    return sorted({float(start) for start in np.quantile(known, shares, method="lower")}) if len(known) else []
 
 
 def era_of(examples: Sequence[Example], starts: Sequence[float]) -> list[float | None]:

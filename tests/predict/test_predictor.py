@@ -191,7 +191,8 @@ def test_edges_between_two_requests_reach_the_later_one_only(tmp_path: Path) -> 
 def test_an_own_review_between_the_era_and_the_cutoff_counts(tmp_path: Path) -> None:
     """An era knows the graph as it stood when it began; the requester's own later reviews up to the cut-off are history all the same."""
     tables = dated_tables()
-    fit(PredictConfig(eras=1), tables, tmp_path, seed=0)
+    tables = Tables(tables.reviews, tables.items, tables.examples[tables.examples["split"] == "dev-a"])
+    fit(PredictConfig(eras=1, max_epochs=2), tables, tmp_path, seed=0)
     predictor = load(tmp_path, tables)
     late = asked(tables.examples[tables.examples["example_id"] == "d9-0"])
     era = predictor._era(era_of(late, list(predictor._openers))[0])  # type: ignore[arg-type]
@@ -205,7 +206,7 @@ def test_an_own_review_between_the_era_and_the_cutoff_counts(tmp_path: Path) -> 
 def test_loaded_eras_answer_alike(tmp_path: Path) -> None:
     """Each era has its own files, and what is opened from them gives the stage's candidates."""
     tables = dated_tables()
-    counts = fit(PredictConfig(max_epochs=2, top_k=6), tables, tmp_path, seed=0)
+    counts = fit(PredictConfig(max_epochs=2, top_k=6, eras=4), tables, tmp_path, seed=0)
     assert counts["eras"] == 4 == len(list(tmp_path.glob("era-*/model.safetensors")))
     found = load(tmp_path, tables).predict(asked(tables.examples), 6)
     pd.testing.assert_frame_equal(found, pd.read_parquet(tmp_path / "candidates.parquet"), rtol=1e-4)
@@ -214,10 +215,10 @@ def test_loaded_eras_answer_alike(tmp_path: Path) -> None:
 def test_eras_begin_at_cutoffs_and_end_before_the_next() -> None:
     """Each request falls to the latest era that began no later than its cut-off; without a cut-off all is known."""
     starts = era_starts(pd.Series([40, 10, None, 20, 30], dtype="Int64"), 2)
-    assert starts == [10.0, 20.0]
+    assert starts == [10.0, 30.0]
     at: Callable[[int | None], Example] = lambda cutoff: someone("x", cutoff=cutoff)  # noqa: E731
-    expected: Sequence[float | None] = [10.0, 10.0, 20.0, 20.0, None, float("inf")]
-    assert era_of([at(10), at(19), at(20), at(99), at(9), at(None)], [*starts, float("inf")]) == expected
+    expected: Sequence[float | None] = [10.0, 10.0, 30.0, 30.0, None, float("inf")]
+    assert era_of([at(10), at(29), at(30), at(99), at(9), at(None)], [*starts, float("inf")]) == expected
 
 
 def test_undated_reviews_are_known_at_any_time(tmp_path: Path) -> None:
