@@ -140,10 +140,6 @@ class Interactions:
             graph_text=None if self.graph_text is None else self.graph_text[chosen],
         )
 
-    def until(self, day: float) -> Interactions:
-        """The edges up to a day, and those without one, which are facts that no time is known of."""
-        return self if self.day is None else self.keep(~(self.day > day))
-
     def of_users(self, users: ArrayLike) -> Interactions:
         """The histories of these users, in this order, as a graph of their own, `[len(users), num_items]`; a user may stand several times."""
         users = np.asarray(users, dtype=np.int64)

@@ -132,6 +132,11 @@ class Predictor:
                 ids[places], scores[places] = self._era(until).predict([examples[place] for place in places], k)
         return candidate_table(examples, ids, scores)
 
+    def era_for(self, example: Example) -> tuple[float, Era] | None:
+        """The era that answers an example, and until when it knows; None where a cut-off lies before all eras."""
+        until = era_of([example], list(self._openers))[0]
+        return None if until is None else (until, self._era(until))
+
     def _era(self, until: float) -> Era:
         with self._lock:
             if until not in self._opened:
