@@ -4,7 +4,7 @@
 
 Every user's last item is withheld, `lightgcn` is fitted on the rest, and each user's ten nearest (cosine of user vectors, as in
 `grasper/retrieve/topic.py`) are asked whether they ever met the withheld item. Against ten random users, and against ten random ones who met as many
-items each as the nearest did: whoever met more shares more by chance.
+items each, and items as popular, as the nearest did: whoever met more shares more by chance. All are people of two items or more, as in the retriever.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def measure(data: Path, name: str, seed: int) -> dict[str, Any]:
     step = max(1, -(-int(known.sum()) // MAX_USERS))
     users, targets = users[known][::step], targets[known][::step]
     model = EncoderPredictor("lightgcn").fit(rest, seed=seed)
-    everyone = np.flatnonzero(rest.user_degree > 0)
+    everyone = np.flatnonzero(rest.user_degree > 1)
     vectors = unit(model.user_vectors(rest.of_users(everyone)))
     asked = unit(model.user_vectors(rest.of_users(users)))
     places, _ = nearest_rows(asked, vectors, NUM_NEAREST + 1)
@@ -63,9 +63,10 @@ def strangers(everyone: np.ndarray, users: np.ndarray, rng: np.random.Generator)
 
 
 def matched(rest: Interactions, everyone: np.ndarray, users: np.ndarray, nearest: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """For each of the nearest somebody random who met as many items, or nearly, and popular ones to the same degree; never the user."""
+    """For each of the nearest somebody random who met as many items, or nearly, of the same quintile of mean popularity; never the user."""
     popularity = np.bincount(rest.user_index, np.log(rest.item_degree[rest.item_index]), rest.num_users) / np.maximum(rest.user_degree, 1)
-    order = everyone[np.lexsort((popularity[everyone], rest.user_degree[everyone]))]
+    quintile = np.searchsorted(np.quantile(popularity[everyone], (0.2, 0.4, 0.6, 0.8)), popularity[everyone])
+    order = everyone[np.lexsort((rng.random(len(everyone)), quintile, rest.user_degree[everyone]))]
     place = np.empty(rest.num_users, np.int64)
     place[order] = np.arange(len(order))
     offset = rng.integers(1, 26, nearest.shape) * rng.choice([-1, 1], nearest.shape)

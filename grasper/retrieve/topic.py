@@ -1,6 +1,7 @@
 """People with similar taste, and what they wrote about the wanted item and items like it: the evidence of PAT's topic trajectory (arXiv 2604.24996).
 
 A person's taste is the graph encoder's user vector, a function of the visible edges alone; people are compared by cosine, exactly and in blocks.
+Only those who met two items or more are asked: among people of one item the nearest are those of the same item, who know nothing else.
 Whoever has no history is placed by the item in mind. How PAT chooses preference-aligned users beyond "from GraphSAGE embeddings" is not public.
 """
 
@@ -106,7 +107,7 @@ class TasteSpace:
     def __init__(self, era: Era, pool: tuple[str, ...]) -> None:
         self._era, self._pool = era, pool
         self._model, graph = era.bind(pool)
-        known = np.flatnonzero(graph.user_degree > 0)
+        known = np.flatnonzero(graph.user_degree > 1)  # whoever met one item alone says no more than that item does
         blocks = [known[start : start + BLOCK_ROWS] for start in range(0, len(known), BLOCK_ROWS)]
         vectors = [unit(user_vectors(self._model, graph.of_users(block))) for block in blocks]
         self._user_ids = era.catalogue.users.ids.to_numpy()[known]
