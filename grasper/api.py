@@ -117,7 +117,7 @@ class LoadedRun:
         if isinstance(k, bool) or k != int(k) or k < 1:
             raise ConfigError(f"k is {k}, expected a whole number, at least 1")
         examples = [self.asker.wondering(who, near) for who in self.asker.people(users)]
-        table = self.predictor.predict_requests(examples, int(k))
+        table = self.predictor.predict(examples, int(k))
         return table.drop(columns="example_id").assign(name=table["item_id"].map(self.names)).reset_index(drop=True)
 
     def personalize(

@@ -123,7 +123,7 @@ class PrepareConfig(Section):
 class PredictConfig(Section):
     """Link prediction: reviews → likely next items."""
 
-    encoder: Literal["hybrid", "lightgcn", "sage", "popularity", "itemknn", "ease", "similarity"] = Field("hybrid", description="Item predictor.")
+    encoder: str = Field("hybrid", description="Item predictor: hybrid, lightgcn, sage, popularity, itemknn, ease, similarity, or a plugin's.")
     embedding_dim: int = Field(64, gt=0, description="Width of user and item embeddings.")
     num_layers: int = Field(2, ge=1, description="Propagation layers.")
     text_dim: int = Field(128, gt=0, description="Width of the text features after SVD.")
@@ -134,6 +134,15 @@ class PredictConfig(Section):
     patience: int = Field(3, ge=1, description="Epochs without a better validation NDCG@10 before training stops.")
     batch_size: int = Field(2048, ge=1, description="Edges in a batch.")
     top_k: int = Field(10, ge=1, description="Predicted items kept per example.")
+    eras: int = Field(8, ge=1, description="Splits by time: stretches of time for which it is fitted anew, each on what was known when it began.")
+
+    @field_validator("encoder")
+    @classmethod
+    def _require_known_encoder(cls, value: str) -> str:
+        from grasper.predict.doors import ENCODERS
+
+        ENCODERS.get(value)
+        return value
 
 
 class ModelConfig(Section):

@@ -81,7 +81,7 @@ class Workshop:
         if not asked:
             return found
         k = max(self.config.predict.top_k, self.config.synthesize.num_items)
-        return pd.concat([found, self.predictor.predict_requests(asked, k)], ignore_index=True)[list(CANDIDATE_COLUMNS)]
+        return pd.concat([found, self.predictor.predict(asked, k)], ignore_index=True)[list(CANDIDATE_COLUMNS)]
 
     def system(self, method: Method, *, is_aligned: bool = True, seed: int | None = None) -> System:
         """A method ready to answer; the same object until what it was aligned on changes.

@@ -81,7 +81,12 @@ class Popularity(FittedPredictor):
         return self
 
     def score(self, histories: Interactions) -> FloatArray:
-        return np.tile(np.log(self.graph.item_degree + 0.5).astype(np.float32), (histories.num_users, 1))
+        return np.tile(log_popularity(self.graph), (histories.num_users, 1))
+
+
+def log_popularity(graph: Interactions) -> FloatArray:
+    """Log of the number of visible users of each item, `[num_items]`."""
+    return np.log(graph.item_degree + 0.5).astype(np.float32)
 
 
 class ItemMatrix(FittedPredictor):

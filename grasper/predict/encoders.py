@@ -79,16 +79,16 @@ class Encoder(nn.Module, ABC):
         self.item_bias = nn.Parameter(torch.zeros(num_items))
 
     @abstractmethod
-    def items(self, messages: Messages, item_index: Tensor | None = None) -> Tensor:
-        """Item vectors, `[num_items, embedding_dim]`; `item_index` names the items of a sampled graph."""
+    def items(self, messages: Messages) -> Tensor:
+        """Item vectors, `[num_items, embedding_dim]`."""
 
     def users(self, items: Tensor, histories: HistoryMessages) -> Tensor:
         """User vectors from the items of their histories, `[num_users, embedding_dim]`; zeros without history."""
         return torch.sparse.mm(histories.to_users, items)
 
-    def popularity(self, messages: Messages, item_index: Tensor | None = None) -> Tensor:
+    def popularity(self, messages: Messages) -> Tensor:
         """What every user's score of an item starts from, `[num_items]`."""
-        return self.popularity_weight * messages.log_degree + (self.item_bias if item_index is None else self.item_bias[item_index])
+        return self.popularity_weight * messages.log_degree + self.item_bias
 
 
 class LightGCNEncoder(Encoder):
@@ -104,8 +104,8 @@ class LightGCNEncoder(Encoder):
         self.num_layers = num_layers
         self.user_scale = nn.Parameter(torch.tensor(3.0))
 
-    def items(self, messages: Messages, item_index: Tensor | None = None) -> Tensor:
-        layer = self.embedding if item_index is None else self.embedding[item_index]
+    def items(self, messages: Messages) -> Tensor:
+        layer: Tensor = self.embedding
         layers = [layer]
         for _ in range(self.num_layers - 1):
             layer = self.propagate(self.propagate(layer, messages.to_users), messages.to_items)
@@ -131,9 +131,9 @@ class TextEncoder(Encoder):
         self.own_similarity = nn.Parameter(0.3 * torch.eye(text_dim))
         self.newcomer = nn.Parameter(torch.zeros(text_dim))
 
-    def items(self, messages: Messages, item_index: Tensor | None = None) -> Tensor:
+    def items(self, messages: Messages) -> Tensor:
         assert messages.item_text is not None, "words are all that this encoder reads"
-        return messages.item_text if item_index is None else messages.item_text[item_index]
+        return messages.item_text
 
     def users(self, items: Tensor, histories: HistoryMessages) -> Tensor:
         assert histories.profile is not None, "words are all that this encoder reads"
@@ -154,7 +154,7 @@ class SageEncoder(Encoder):
             self.to_items = nn.ModuleList(SAGEConv((embedding_dim, embedding_dim), embedding_dim, aggr="sum") for _ in range(num_layers - 1))
             self.ask = nn.Linear(embedding_dim, embedding_dim)
 
-    def items(self, messages: Messages, item_index: Tensor | None = None) -> Tensor:
+    def items(self, messages: Messages) -> Tensor:
         assert messages.item_text is not None, "sage needs text features"
         items = self.project(messages.item_text)
         users = items.new_zeros(messages.to_users.shape[0], items.shape[1])

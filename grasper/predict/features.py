@@ -51,10 +51,13 @@ class TfidfSpace:
             weights = vectorizer.fit_transform(texts[::step])
         except ValueError:  # no term passes the limits, or all texts are empty
             return cls((), np.zeros(0, np.float32), np.zeros((1, 0), np.float32), np.zeros(1, np.float32))
-        dim = max(1, min(dim, min(weights.shape) - 1))
-        with threadpool_limits(limits=1):  # these products are too small for threads, which only wait for each other on a busy machine
-            svd = TruncatedSVD(dim, n_iter=2, n_oversamples=8, random_state=seed).fit(weights)
-        components = svd.components_.astype(np.float32)
+        if min(weights.shape) < 3:  # one review or two, or one word or two: there is nothing to reduce
+            components = np.eye(weights.shape[1], dtype=np.float32)[:dim]
+        else:
+            dim = min(dim, min(weights.shape) - 1)
+            with threadpool_limits(limits=1):  # these products are too small for threads, which only wait for each other on a busy machine
+                svd = TruncatedSVD(dim, n_iter=2, n_oversamples=8, random_state=seed).fit(weights)
+            components = svd.components_.astype(np.float32)
         centre = np.asarray(weights.mean(0)).ravel().astype(np.float32) @ components.T
         return cls(tuple(vectorizer.get_feature_names_out()), vectorizer.idf_.astype(np.float32), components, centre)
 
@@ -156,8 +159,8 @@ class ItemText:
         Words that are part of the graph are taken out, as `Interactions.of_users` gives them; a newcomer's are not in it.
         """
         behind = self.sums[histories.item_index]
-        if histories.text is not None and histories.words_in_graph:
-            behind = behind - histories.text
+        if histories.text is not None:
+            behind = behind - (histories.text if histories.graph_text is None else histories.graph_text)
         return unit_rows(behind)
 
     def profiles(self, histories: Interactions) -> FloatArray | sp.csr_matrix:

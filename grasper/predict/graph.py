@@ -17,7 +17,6 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
-from torch_geometric.data import HeteroData
 
 from grasper.errors import ShapeError, UnknownIdError
 
@@ -32,8 +31,8 @@ class Interactions:
 
     `user_index`, `item_index`: `[num_edges]`. `day`: `[num_edges]`, days since 1970, NaN where unknown. `text`: `[num_edges, text_dim]`, the
     vector of the user's own review behind each edge (zeros where it is hidden), or None. `is_target`: `[num_edges]`, reviews that some example asks
-    for: their words are for others to see, never part of what their writer is known by; None where there are none. `words_in_graph`: whether item
-    vectors hold these words, too; those of a newcomer they do not.
+    for: their words are for others to see, never part of what their writer is known by; None where there are none. `graph_text`: what of `text`
+    stands in the items' vectors, too, `[num_edges, text_dim]`; None where all of it does. A newcomer's words do not.
     """
 
     user_index: IndexArray
@@ -43,7 +42,7 @@ class Interactions:
     day: NDArray[np.float64] | None = None
     text: FloatArray | sp.csr_matrix | None = None
     is_target: NDArray[np.bool_] | None = None
-    words_in_graph: bool = True
+    graph_text: FloatArray | None = None
 
     @property
     def num_edges(self) -> int:
@@ -67,6 +66,7 @@ class Interactions:
         text: FloatArray | sp.csr_matrix | None = None,
         limit: int | None = None,
         is_target: NDArray[np.bool_] | None = None,
+        graph_text: FloatArray | None = None,
     ) -> Interactions:
         """Sort edges by user and time (rows without time first, ties in row order), merge repeated pairs, keep each user's last `limit` edges.
 
@@ -78,7 +78,7 @@ class Interactions:
         _, first, inverse = np.unique(pairs, return_index=True, return_inverse=True)
         if text is not None:
             merge = sp.csr_matrix((np.ones(len(pairs), np.float32), (inverse, np.arange(len(pairs)))), (len(first), len(pairs)))
-            text = merge @ text[order]
+            text, graph_text = merge @ text[order], None if graph_text is None else merge @ graph_text[order]
         if is_target is not None:
             is_target = np.bincount(inverse, is_target[order]) > 0
         by_position = np.argsort(first)
@@ -91,6 +91,7 @@ class Interactions:
             None if day is None else day[kept],
             None if text is None else text[by_position],
             None if is_target is None else is_target[by_position],
+            None if graph_text is None else graph_text[by_position],
         )
         return graph if limit is None else graph.keep(graph.edges_after < limit)
 
@@ -136,11 +137,8 @@ class Interactions:
             day=None if self.day is None else self.day[chosen],
             text=None if self.text is None else self.text[chosen],
             is_target=None if self.is_target is None else self.is_target[chosen],
+            graph_text=None if self.graph_text is None else self.graph_text[chosen],
         )
-
-    def until(self, day: float) -> Interactions:
-        """The edges up to a day, and those without one, which are facts that no time is known of."""
-        return self if self.day is None else self.keep(~(self.day > day))
 
     def of_users(self, users: ArrayLike) -> Interactions:
         """The histories of these users, in this order, as a graph of their own, `[len(users), num_items]`; a user may stand several times."""
@@ -155,17 +153,6 @@ class Interactions:
         """The graph without the last edge of every user who has `at_least` edges; those users, and their withheld items."""
         is_last = (self.edges_after == 0) & (self.user_degree[self.user_index] >= at_least)
         return self.keep(~is_last), self.user_index[is_last], self.item_index[is_last]
-
-    def to_hetero_data(self, edge_label_index: Tensor | None = None) -> HeteroData:
-        """The graph for torch-geometric: `edge_index` carries messages in both directions, `edge_label_index` is what is scored."""
-        data = HeteroData()
-        data["user"].num_nodes, data["item"].num_nodes = self.num_users, self.num_items
-        edge_index = torch.from_numpy(np.stack([self.user_index, self.item_index]))
-        data["user", "reviews", "item"].edge_index = edge_index
-        data["item", "reviewed_by", "user"].edge_index = edge_index.flip(0)
-        if edge_label_index is not None:
-            data["user", "reviews", "item"].edge_label_index = edge_label_index
-        return data
 
 
 def as_interactions(graph: Interactions | ArrayLike | sp.spmatrix) -> Interactions:

@@ -22,9 +22,9 @@ from grasper.predict.encoders import Encoder, LightGCNEncoder, TextEncoder
 from grasper.predict.features import words_of
 from grasper.predict.graph import FloatArray, IndexArray, Interactions, as_interactions
 from grasper.predict.mixture import Mixture, fit_mixture
-from grasper.predict.recency import RecentPopularity, usable_bandwidths
+from grasper.predict.recency import SIDES, RecentPopularity, Side, usable_bandwidths
 from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, order_weights, walk_weights
-from grasper.predict.train import TrainSettings, bind_encoder, linking_edges, score_histories, train_encoder
+from grasper.predict.train import TrainSettings, bind_encoder, encode_users, linking_edges, score_histories, train_encoder
 from grasper.predict.validation import Validation, Withheld, withhold
 
 DENSE_CATALOGUE = 5_000
@@ -55,6 +55,7 @@ class Signals:
     metadata: Mapping[str, sp.csr_matrix]
     bandwidths: tuple[float, ...]
     networks: Mapping[str, Encoder]
+    sides: tuple[Side, ...] = SIDES
 
     def __post_init__(self) -> None:
         graph = self.graph
@@ -65,8 +66,9 @@ class Signals:
         self.logarithmic: dict[str, tuple[Reading, FloatArray]] = {}
         if graph.num_items <= DENSE_CATALOGUE:
             self._relate_items()
-        self.recent = RecentPopularity(graph, self.bandwidths)
+        self.recent = RecentPopularity(graph, self.bandwidths, self.sides)
         self.text = words_of(graph)
+        self._merged_latest: tuple[Mixture, FloatArray] | None = None
         self.encoded = {
             name: bind_encoder(network, edges_for(name, graph), self.text if network.reads_words else None) for name, network in self.networks.items()
         }
@@ -137,15 +139,16 @@ class Signals:
 
         Four blocks: base weights of the signals that read all items alike, of those that read the latest most, then the slopes of both.
         """
-        if getattr(self, "_merged_for", None) is not mixture:
+        made = self._merged_latest  # one attribute, so that threads find both or neither
+        if made is None or made[0] is not mixture:
             num_items = self.graph.num_items
             merged = np.zeros((4 * num_items, num_items), np.float32)
             for name, (reading, matrix) in self.linear.items():
                 column, block = self.names.index(name), 0 if reading == "all" else 1
                 for weights, place in ((mixture.base, block), (mixture.slope, block + 2)):
                     merged[place * num_items : (place + 1) * num_items] += (weights[column] / mixture.scale[column]) * matrix
-            self._merged_for, self._merged_matrix = mixture, merged
-        return self._merged_matrix
+            made = self._merged_latest = mixture, merged
+        return made[1]
 
 
 def edges_for(network: str, graph: Interactions) -> Interactions:
@@ -183,8 +186,10 @@ class Hybrid(FittedPredictor):
         embedding_dim: int = 64,
         num_layers: int = 2,
         train: TrainSettings | None = None,
+        sides: tuple[Side, ...] = SIDES,
     ) -> None:
-        self.metadata = metadata or {}
+        """`sides`: where others' activity is looked at from the user's last day, behind it or also ahead of it."""
+        self.metadata, self.sides = metadata or {}, sides
         self.embedding_dim, self.num_layers = embedding_dim, num_layers
         self.train = train or TrainSettings()
         self.networks: dict[str, Encoder] = {}
@@ -195,8 +200,12 @@ class Hybrid(FittedPredictor):
         self.report: dict[str, Any] = {}
 
     def fit(self, graph: Interactions | ArrayLike, *, seed: int = 0) -> Self:
-        """Learn embeddings and weights on every user's withheld last edge, then learn and take in the whole graph."""
+        """Learn from the graph and take it in."""
         graph = as_interactions(graph)
+        return self.learn(graph, seed=seed).bind(graph)
+
+    def learn(self, graph: Interactions, *, seed: int = 0) -> Self:
+        """Learn embeddings and weights on every user's withheld last edge, then the embeddings of the whole graph; nothing is taken in."""
         withheld = withhold(graph)
         self.bandwidths = usable_bandwidths(graph)
         text_dim = graph.text.shape[1] if graph.text is not None else None
@@ -205,12 +214,12 @@ class Hybrid(FittedPredictor):
             name: train_encoder(network, edges_for(name, withheld.rest), self.train, seed=seed, withheld=withheld)
             for name, network in networks.items()
         }
-        self._learn_weights(Signals(withheld.rest, self.metadata, self.bandwidths, networks), withheld, seed)
+        self._learn_weights(Signals(withheld.rest, self.metadata, self.bandwidths, networks, self.sides), withheld, seed)
         self.networks = self._new_networks(graph.num_items, text_dim, seed)
         for name, network in self.networks.items():
             train_encoder(network, edges_for(name, graph), self.train, seed=seed, num_epochs=epochs[name])
         self.report["epochs"] = epochs
-        return self.bind(graph)
+        return self
 
     def _new_networks(self, num_items: int, text_dim: int | None, seed: int) -> dict[str, Encoder]:
         generator = torch.Generator().manual_seed(seed)
@@ -247,7 +256,7 @@ class Hybrid(FittedPredictor):
         if (graph.text is None) == ("projected-text" in self.networks):
             raise ShapeError("the graph carries words where the fitted one had none, or none where it had some; both must be alike")
         self.graph = graph
-        self.signals = Signals(graph, self.metadata, self.bandwidths, self.networks)
+        self.signals = Signals(graph, self.metadata, self.bandwidths, self.networks, self.sides)
         if self.mixture is not None and len(self.mixture.base) != len(self.signals.names):
             known = ", ".join(self.signals.names)
             raise ShapeError(f"the mixture holds {len(self.mixture.base)} weights, but the graph gives {len(self.signals.names)} signals ({known})")
@@ -257,6 +266,15 @@ class Hybrid(FittedPredictor):
         """Logits, `[num_users, num_items]`."""
         assert self.mixture is not None, "fit first"
         return self.signals.mix(histories, self.mixture)
+
+    @torch.no_grad()
+    def user_vectors(self, histories: Interactions) -> FloatArray:
+        """Propagated embeddings of what was met, `[num_users, embedding_dim]`; words and popularity are no part of them."""
+        return encode_users(self.networks["embeddings"], self.signals.encoded["embeddings"], histories).numpy()
+
+    def item_vectors(self) -> FloatArray:
+        """Propagated embeddings of the items over the bound graph, `[num_items, embedding_dim]`."""
+        return self.signals.encoded["embeddings"].items.detach().numpy()
 
     def state(self) -> dict[str, np.ndarray]:
         assert self.mixture is not None, "fit first"

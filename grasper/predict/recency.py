@@ -29,19 +29,19 @@ SIDES: tuple[Side, ...] = ("behind", "ahead")
 class RecentPopularity:
     """Log share of each item in the activity behind a day and ahead of it, one signal per bandwidth and side."""
 
-    def __init__(self, graph: Interactions, bandwidths: Sequence[float]) -> None:
+    def __init__(self, graph: Interactions, bandwidths: Sequence[float], sides: Sequence[Side] = SIDES) -> None:
         degree = graph.item_degree + 0.1
         share = (degree / degree.sum()).astype(np.float32)
         day, item = known_days(graph)
-        self.names = [f"{side}-{width:.0f}d" for width in bandwidths for side in SIDES]
+        self.names = [f"{side}-{width:.0f}d" for width in bandwidths for side in sides]
         self._first = float(day.min()) if len(day) else 0.0
-        self._step = np.repeat(np.array(bandwidths, np.float64) / STEPS, len(SIDES))
+        self._step = np.repeat(np.array(bandwidths, np.float64) / STEPS, len(sides))
         tables = []
         for width in bandwidths:
             row = ((day - self._first) // (width / STEPS)).astype(np.int64)
             num_rows = int(row.max()) + 1 if len(row) else 1
             counts = np.bincount(row * graph.num_items + item, minlength=num_rows * graph.num_items).reshape(num_rows, graph.num_items)
-            tables += [_log_share(_accumulated(counts, side), share) for side in SIDES]
+            tables += [_log_share(_accumulated(counts, side), share) for side in sides]
         self._num_rows = np.array([len(table) for table in tables], np.int64)
         self._start = np.cumsum(self._num_rows) - self._num_rows
         self.table: FloatArray = np.concatenate([*tables, np.log(share)[None]])

@@ -1,4 +1,4 @@
-"""Negatives that are never positives, drawn without loops."""
+"""Negatives without loops: items that are never positives."""
 
 from __future__ import annotations
 

@@ -2,111 +2,163 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import numpy as tensors
 
 from grasper.config import PredictConfig
 from grasper.errors import MissingFileError, RunMismatchError
 from grasper.metrics.ranking import ranks_of, recall, reciprocal_gain, reciprocal_rank
-from grasper.predict.baselines import Ease, ItemKNN, ItemPredictor, Popularity, Similarity
+from grasper.predict.baselines import ItemPredictor, Popularity
 from grasper.predict.calibrate import expected_calibration_error, fit_temperature, log_softmax, reliability
 from grasper.predict.catalogue import Catalogue
+from grasper.predict.doors import ENCODERS
 from grasper.predict.features import TfidfSpace
 from grasper.predict.graph import Interactions
 from grasper.predict.hybrid import Hybrid
-from grasper.predict.learned import EncoderPredictor
-from grasper.predict.predictor import Predictor
-from grasper.predict.train import TrainSettings
+from grasper.predict.memory import require_memory
+from grasper.predict.predictor import Era, Predictor, asked, candidate_table, era_of, era_starts
 from grasper.predict.validation import Validation, validate
-from grasper.records import Tables
+from grasper.records import Example, Tables
 from grasper.runs import atomic_path, read_json, write_json
 
 MODEL_FILE, SETTINGS_FILE = "model.safetensors", "model.json"
 
 
 def fit(config: PredictConfig, tables: Tables, out_dir: Path, *, seed: int) -> dict[str, Any]:
-    """Fit on the training split; write model.safetensors, model.json, metrics.json and candidates.parquet; return counts."""
-    started = time.perf_counter()
-    catalogue = Catalogue(tables)
-    space = _encode_text(catalogue, config, out_dir, seed)
-    model = make_predictor(config, catalogue)
-    graph = catalogue.graph(("train",), with_target_words=False)  # nothing is learned from what an example asks for
-    model, validation = fit_validated(model, graph, seed=seed)
-    temperature = fit_temperature(validation.scores, validation.targets)
-    fit_seconds = time.perf_counter() - started
+    """Fit on the training split; write model.safetensors, model.json, metrics.json and candidates.parquet; return counts.
 
-    _save(out_dir, config, model, space, temperature)
-    metrics = {"encoder": config.encoder, "fit_seconds": round(fit_seconds, 3), "temperature": temperature}
-    write_json(out_dir / "metrics.json", metrics | {"validation": describe(validation, temperature)} | getattr(model, "report", {}))
-    candidates = Predictor(catalogue, model, temperature).predict_examples(tables.examples, config.top_k)
+    Where examples have cut-offs, it is fitted once more for each of `config.eras` stretches of time, in folders `era-1` and so on.
+
+    Raises:
+        UnknownNameError: No encoder has this name.
+        MemoryLimitError: The fit would need more memory than there is.
+    """
+    ENCODERS.get(config.encoder)
+    require_memory(config, tables)
+    examples = asked(tables.examples)
+    starts = [*era_starts(tables.examples["cutoff"], config.eras), np.inf]
+    by_era: dict[float | None, list[int]] = defaultdict(list)
+    for place, until in enumerate(era_of(examples, starts)):
+        by_era[until].append(place)
+    ids, scores = np.full((len(examples), config.top_k), None, object), np.zeros((len(examples), config.top_k), np.float32)
+    reports = []
+    for number, until in enumerate(starts, 1):
+        folder = out_dir if np.isinf(until) else _era_folder(out_dir, number)
+        era, report = _fit_era(config, tables, until, folder, starts, seed)
+        reports.append(report)
+        for places in _by_split(examples, by_era[until]):
+            ids[places], scores[places] = era.predict([examples[place] for place in places], config.top_k)
+            era.release()  # an evaluation split's graph is asked about once
+    *earlier, today = reports
+    write_json(out_dir / "metrics.json", {"encoder": config.encoder} | today | ({"eras": earlier} if earlier else {}))
+    candidates = candidate_table(examples, ids, scores)
     with atomic_path(out_dir / "candidates.parquet") as temporary:
         candidates.to_parquet(temporary, index=False, compression="zstd")
     return {
-        "users": len(catalogue.users),
-        "items": len(catalogue.items),
-        "training_edges": graph.num_edges,
-        "validation_edges": len(validation.targets),
-        "examples": len(tables.examples),
+        "users": int(tables.reviews["user_id"].nunique()),
+        "items": int(tables.reviews["item_id"].nunique()),
+        "training_edges": today["training_edges"],
+        "validation_edges": today["validation"]["num_edges"],
+        "eras": len(earlier),
+        "examples": len(examples),
         "candidates": len(candidates),
     }
 
 
+def _fit_era(
+    config: PredictConfig, tables: Tables, until: float, folder: Path, starts: Sequence[float], seed: int
+) -> tuple[Era, dict[str, Any]]:
+    """One era, fitted and written, and what is reported of it."""
+    started = time.perf_counter()
+    catalogue = Catalogue(tables, until=None if np.isinf(until) else until)
+    space = _encode_text(catalogue, config, folder, seed)
+    model = ENCODERS.get(config.encoder)(config, catalogue)
+    graph = catalogue.graph(("train",), with_target_words=False)  # nothing is learned from what an example asks for
+    model, validation = fit_validated(model, graph, seed=seed)
+    temperature = fit_temperature(validation.scores, validation.targets)
+    popularity = validate(Popularity(), graph)
+    popularity_temperature = fit_temperature(popularity.scores, popularity.targets)
+    report = {
+        "fit_seconds": round(time.perf_counter() - started, 3),
+        "training_edges": graph.num_edges,
+        "temperature": temperature,
+        "popularity_temperature": popularity_temperature,
+        "validation": describe(validation, temperature),
+    } | getattr(model, "report", {})
+    settings = {"temperature": temperature, "popularity_temperature": popularity_temperature}
+    _save(folder, config, model, space, settings | {"eras": [start for start in starts if np.isfinite(start)]})
+    return Era(catalogue, model, **settings), report if np.isinf(until) else {"until": int(until)} | report
+
+
+def _by_split(examples: Sequence[Example], places: Sequence[int]) -> list[list[int]]:
+    groups: dict[str, list[int]] = defaultdict(list)
+    for place in places:
+        groups[examples[place].split].append(place)
+    return list(groups.values())
+
+
+def _era_folder(out_dir: Path, number: int) -> Path:
+    return out_dir / f"era-{number}"
+
+
 def load(predict_dir: Path, tables: Tables) -> Predictor:
-    """The predictor that `fit` wrote, answering for these tables.
+    """The predictor that `fit` wrote, answering for these tables; eras are opened when they are asked.
 
     Raises:
         MissingFileError: The folder holds no fitted predictor.
-        RunMismatchError: Its files are damaged.
+        RunMismatchError: Its files are damaged, or another version wrote them.
     """
-    settings = read_json(predict_dir / SETTINGS_FILE)
-    path = predict_dir / MODEL_FILE
+    today = _open_era(predict_dir, tables, np.inf)
+    starts = _settings(predict_dir).get("eras", [])
+    earlier = {float(start): partial(_open_era, _era_folder(predict_dir, number), tables, start) for number, start in enumerate(starts, 1)}
+    return Predictor(earlier | {np.inf: lambda: today})
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    settings = read_json(folder / SETTINGS_FILE)
+    if not isinstance(settings, dict) or not {"config", "temperature", "popularity_temperature", "terms", "sha256"} <= settings.keys():
+        raise RunMismatchError(f"{folder / SETTINGS_FILE} lacks what this version writes there; run `grasper predict` again with --overwrite")
+    return settings
+
+
+def _open_era(folder: Path, tables: Tables, until: float) -> Era:
+    settings, path = _settings(folder), folder / MODEL_FILE
     if not path.exists():
         raise MissingFileError(f"{path} does not exist; run `grasper predict` first")
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != settings["sha256"]:
+        raise RunMismatchError(f"{path} is damaged: it is not the file that was written; run `grasper predict` again with --overwrite")
+    catalogue = Catalogue(tables, until=None if np.isinf(until) else until)
     try:
-        state = load_file(path)
-    except SafetensorError as error:
-        raise RunMismatchError(f"{path} is damaged ({error}); delete the folder and run `grasper predict` again") from None
-    config = PredictConfig.model_validate(settings["config"])
-    catalogue = Catalogue(tables)
-    if config.text_encoder == "tfidf":
-        parts = (state.pop(f"text.{name}") for name in ("idf", "components", "centre"))
-        catalogue.read_text(TfidfSpace(tuple(settings["terms"]), *parts))
-    else:
-        catalogue.embed_text(config.text_encoder, predict_dir)
-    try:
-        model = make_predictor(config, catalogue).restore(state)
-    except KeyError as error:
-        raise RunMismatchError(f"{path} lacks {error}, so another version wrote it; delete the folder and run `grasper predict` again") from None
-    return Predictor(catalogue, model, settings["temperature"])
-
-
-def make_predictor(config: PredictConfig, catalogue: Catalogue) -> ItemPredictor:
-    """The predictor that the configuration names, not yet fitted."""
-    if config.encoder == "popularity":
-        return Popularity()
-    if config.encoder == "itemknn":
-        return ItemKNN()
-    if config.encoder == "ease":
-        return Ease()
-    if config.encoder == "similarity":
-        return Similarity(catalogue.metadata)
-    train = TrainSettings(config.learning_rate, config.weight_decay, config.max_epochs, config.patience, config.batch_size)
-    if config.encoder in ("lightgcn", "sage"):
-        return EncoderPredictor(config.encoder, embedding_dim=config.embedding_dim, num_layers=config.num_layers, train=train)
-    return Hybrid(catalogue.metadata, embedding_dim=config.embedding_dim, num_layers=config.num_layers, train=train)
+        state = tensors.load(content)
+        config = PredictConfig.model_validate(settings["config"])
+        if config.text_encoder == "tfidf":
+            parts = (state.pop(f"text.{name}") for name in ("idf", "components", "centre"))
+            catalogue.read_text(TfidfSpace(tuple(settings["terms"]), *parts))
+        else:
+            catalogue.embed_text(config.text_encoder, folder)
+        model = ENCODERS.get(config.encoder)(config, catalogue).restore(state)
+    except (KeyError, SafetensorError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunMismatchError(f"{path} lacks or holds {reason}, so another version wrote it; run `grasper predict` again with --overwrite") from None
+    return Era(catalogue, model, settings["temperature"], settings["popularity_temperature"])
 
 
 def fit_validated(model: ItemPredictor, graph: Interactions, *, seed: int) -> tuple[ItemPredictor, Validation]:
-    """The predictor fitted on the whole graph, and honest scores on withheld edges: its own out-of-fold ones, or those of a fit without them."""
+    """The predictor that learned the whole graph, and honest scores on withheld edges: its own out-of-fold ones, or those of a fit without them."""
     if isinstance(model, Hybrid):
-        model.fit(graph, seed=seed)
+        model.learn(graph, seed=seed)  # the graphs that it answers over are taken in later, one at a time
         assert model.validation is not None
         return model, model.validation
     validation = validate(model, graph, seed=seed)
@@ -133,18 +185,19 @@ def describe(validation: Validation, temperature: float) -> dict[str, Any]:
     }
 
 
-def _encode_text(catalogue: Catalogue, config: PredictConfig, out_dir: Path, seed: int) -> TfidfSpace | None:
+def _encode_text(catalogue: Catalogue, config: PredictConfig, folder: Path, seed: int) -> TfidfSpace | None:
     if config.text_encoder == "tfidf":
         return catalogue.fit_text(config.text_dim, seed)
-    catalogue.embed_text(config.text_encoder, out_dir)
+    catalogue.embed_text(config.text_encoder, folder)
     return None
 
 
-def _save(out_dir: Path, config: PredictConfig, model: ItemPredictor, space: TfidfSpace | None, temperature: float) -> None:
+def _save(folder: Path, config: PredictConfig, model: ItemPredictor, space: TfidfSpace | None, settings: Mapping[str, Any]) -> None:
     state: Mapping[str, np.ndarray] = model.state()
     if space is not None:
         state = {**state, "text.idf": space.idf, "text.components": space.components, "text.centre": space.centre}
-    with atomic_path(out_dir / MODEL_FILE) as temporary:
-        save_file({name: np.ascontiguousarray(value) for name, value in state.items()}, temporary)
-    settings = {"config": json.loads(config.model_dump_json()), "temperature": temperature, "terms": list(space.terms) if space else []}
-    write_json(out_dir / SETTINGS_FILE, settings)
+    with atomic_path(folder / MODEL_FILE) as temporary:
+        tensors.save_file({name: np.ascontiguousarray(value) for name, value in state.items()}, temporary)
+        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+    whole = {"config": json.loads(config.model_dump_json()), **settings, "sha256": digest, "terms": list(space.terms) if space else []}
+    write_json(folder / SETTINGS_FILE, whole)

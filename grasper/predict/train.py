@@ -1,25 +1,27 @@
 """Training of graph encoders: a softmax over the catalogue, labels and messages kept apart.
 
 Every epoch deals the edges into folds; the edges of a fold are labels while all others carry messages, so an edge to be predicted is never in
-`edge_index`, and every user is seen as at inference: without the item to be found. Catalogues of more than `FULL_SOFTMAX` items are sampled. Under
-`torchrun` each process takes every n-th fold and gradients are averaged.
+`edge_index`, and every user is seen as at inference: without the item to be found. Catalogues of more than `FULL_SOFTMAX` items are sampled.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
-from grasper.predict.encoders import Encoder, history_messages, messages_of
+from grasper.predict.encoders import Encoder, HistoryMessages, history_messages, messages_of
 from grasper.predict.features import ItemText, own_words, words_of
 from grasper.predict.graph import FloatArray, IndexArray, Interactions
 from grasper.predict.sampling import NegativeSampler
 from grasper.predict.validation import Validation, Withheld, validation_ndcg
+
+if TYPE_CHECKING:
+    from grasper.config import PredictConfig
 
 MIN_FOLDS, MAX_FOLDS = 8, 64
 """Folds per epoch: few enough that one propagation serves many labels, enough that a user with h edges keeps at least 7/8 of the others."""
@@ -42,6 +44,11 @@ class TrainSettings:
     patience: int = 3
     batch_size: int = 2048
 
+    @classmethod
+    def of(cls, config: PredictConfig) -> TrainSettings:
+        """Those of the configuration."""
+        return cls(config.learning_rate, config.weight_decay, config.max_epochs, config.patience, config.batch_size)
+
 
 def train_encoder(
     encoder: Encoder,
@@ -63,10 +70,9 @@ def train_encoder(
     optimizer = torch.optim.Adam(encoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     best, best_epoch, best_state = -1.0, 0, _copy_state(encoder)
     for epoch in range(1, (num_epochs or settings.max_epochs) + 1):
-        for fold in own_share(deal_folds(graph.num_edges, settings.batch_size, rng)):
+        for fold in deal_folds(graph.num_edges, settings.batch_size, rng):
             optimizer.zero_grad()
             fold_backward(encoder, graph, fold, rng, words)
-            average_gradients(encoder)
             optimizer.step()
         if withheld is None or not len(withheld.targets):
             continue
@@ -81,8 +87,10 @@ def train_encoder(
 
 
 def deal_folds(num_edges: int, batch_size: int, rng: np.random.Generator) -> list[IndexArray]:
-    """All edges in random folds of about `batch_size` edges, within the bounds on their number, ascending within a fold."""
-    num_folds = min(max(MIN_FOLDS, -(-num_edges // batch_size)), MAX_FOLDS, max(num_edges, 1))
+    """All edges in random folds of about `batch_size` edges, within the bounds on their number, ascending within a fold; none without edges."""
+    if not num_edges:
+        return []
+    num_folds = min(max(MIN_FOLDS, -(-num_edges // batch_size)), MAX_FOLDS, num_edges)
     return [np.sort(fold) for fold in np.array_split(rng.permutation(num_edges), num_folds)]
 
 
@@ -140,7 +148,8 @@ def _full_loss(ends: Ends, graph: Interactions, users: IndexArray, rows: IndexAr
     met = graph.of_users(users)
     hidden = torch.zeros(scores.shape, dtype=torch.bool)
     hidden[torch.from_numpy(met.user_index), torch.from_numpy(met.item_index)] = True
-    row = torch.from_numpy(rows)
+    learns = ~hidden.all(1).numpy()[rows]  # whoever met the whole catalogue prefers nothing to anything
+    row, targets = torch.from_numpy(rows[learns]), targets[learns]
     positive = scores[row, torch.from_numpy(targets)]
     others = scores.masked_fill(hidden, -torch.inf).logsumexp(1)[row]
     return F.softplus(others - positive).sum()
@@ -162,28 +171,6 @@ def _sampled_loss(
 def linking_edges(graph: Interactions) -> Interactions:
     """The edges of users with at least two, without their words: a single edge links no items, so embeddings learn nothing from it."""
     return replace(graph.keep(graph.user_degree[graph.user_index] > 1), text=None)
-
-
-def process_of() -> tuple[int, int]:
-    """This process's rank, and how many train together: 0 of 1 outside of `torchrun`."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
-
-
-def own_share(folds: list[IndexArray]) -> list[IndexArray]:
-    """The folds of this process; all processes get equally many, so that none waits for another at the end."""
-    rank, size = process_of()
-    return folds[rank : len(folds) // size * size : size] if size > 1 else folds
-
-
-def average_gradients(encoder: Encoder) -> None:
-    """Replace every gradient by its mean over the processes."""
-    _, size = process_of()
-    if size == 1:
-        return
-    for parameter in encoder.parameters():
-        gradient = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
-        dist.all_reduce(gradient)
-        parameter.grad = gradient / size
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,10 @@ class ReviewPool:
         reviews = self.by_item.get(item_id, ())
         return [review for review in reviews if review.user_id != example.user_id and is_visible(review, example)]
 
+    def of_user(self, user_id: str, example: Example) -> list[Review]:
+        """Visible reviews of any known user, in table order."""
+        return [review for review in self.by_user.get(user_id, ()) if is_visible(review, example)]
+
 
 def is_visible(review: Review, example: Example) -> bool:
     """Whether a request for `example` may see `review`: never the target record, only its pools, nothing after the cut-off.

@@ -50,6 +50,12 @@ def _similar_writers(store: ReviewStore) -> Retriever:
     return SimilarWriters(store.pool, store.ranker)
 
 
+def _similar_taste(store: ReviewStore) -> Retriever:
+    from grasper.retrieve.topic import SimilarTaste
+
+    return SimilarTaste(store.pool, store.ranker, store.predictor)
+
+
 RETRIEVERS: Registry[Callable[[ReviewStore], Retriever]] = Registry("retriever")
 """What makes a retriever over a store, by name: `Method.others` and `Trajectory.retriever` name one."""
 RETRIEVERS.register("own", lambda store: OwnReviews(store.pool, store.ranker))
@@ -57,3 +63,4 @@ RETRIEVERS.register("neighbours", lambda store: Neighbours(store.pool, store.ran
 RETRIEVERS.register("random", lambda store: RandomReviews(store.pool, store.seed))
 RETRIEVERS.register("random-users", lambda store: RandomReviews(store.pool, store.seed))
 RETRIEVERS.register("style", _similar_writers)
+RETRIEVERS.register("topic", _similar_taste)

@@ -48,7 +48,7 @@ def test_own_words_leave_out_what_an_example_asks_for() -> None:
 def test_a_newcomers_words_are_not_taken_out_of_items_that_never_held_them() -> None:
     """Only words that stand in the graph are subtracted."""
     newcomer = Interactions.build(np.array([0]), np.array([1]), 1, 3, text=TEXT[:1])
-    seen = ItemText(GRAPH).of_edges(replace(newcomer, words_in_graph=False))
+    seen = ItemText(GRAPH).of_edges(replace(newcomer, graph_text=np.zeros_like(TEXT[:1])))
     np.testing.assert_allclose(seen, unit_rows(TEXT[[2]] + TEXT[[3]]), atol=1e-6)
 
 

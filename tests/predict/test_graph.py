@@ -58,15 +58,6 @@ def test_histories_follow_the_asked_order_and_may_repeat() -> None:
     assert np.isnan(asked.last_day[1])
 
 
-def test_hetero_data_separates_messages_from_labels() -> None:
-    """`edge_index` holds the graph in both directions, `edge_label_index` only what is asked."""
-    graph = Interactions.from_matrix([[1, 0], [1, 1]])
-    data = graph.to_hetero_data(torch.tensor([[0], [1]]))
-    assert data["user", "reviews", "item"].edge_index.tolist() == [[0, 1, 1], [0, 0, 1]]
-    assert data["item", "reviewed_by", "user"].edge_index.tolist() == [[0, 0, 1], [0, 1, 1]]
-    assert data["user", "reviews", "item"].edge_label_index.tolist() == [[0], [1]]
-
-
 def test_vocabulary_maps_both_ways_and_names_the_unknown() -> None:
     """Indices follow first appearance; an unknown id is an error, or −1 where asked for."""
     vocabulary = Vocabulary(["b", "a", "b"])

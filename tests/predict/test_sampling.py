@@ -1,4 +1,4 @@
-"""Negatives."""
+"""Negatives, neighbourhoods, and training on them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ import pytest
 from grasper.errors import ShapeError
 from grasper.predict.graph import Interactions
 from grasper.predict.sampling import NegativeSampler
+
+ALL = 10_000
+
+
+def graph_of(seed: int = 0, num_users: int = 40, num_items: int = 25, density: float = 0.2) -> Interactions:
+    liked = np.random.default_rng(seed).random((num_users, num_items)) < density
+    liked[:, 0] |= ~liked.any(1)
+    return Interactions.from_matrix(liked)
 
 
 def test_negatives_are_never_positives() -> None:

@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from grasper.config import PredictConfig
-from grasper.errors import DataFormatError, MissingFileError, RunMismatchError, UnknownIdError
+from grasper.errors import MissingFileError, RunMismatchError
 from grasper.predict import fit, load
-from grasper.predict.predictor import time_blocks
-from grasper.records import CANDIDATE_COLUMNS, EXAMPLE_COLUMNS, ITEM_COLUMNS, REVIEW_COLUMNS, Review, Tables
+from grasper.predict.predictor import asked
+from grasper.records import CANDIDATE_COLUMNS, Review
+from tests.predict.shop import DAY, make_tables, someone
 
-DAY = 86_400
 ENCODERS = ["hybrid", "lightgcn", "sage", "popularity", "itemknn", "ease", "similarity"]
-
-
-def make_tables(target_text: str = "the hidden words", *, cutoff: float | None = None) -> Tables:
-    """Two tastes of 12 items each, 60 train users, 10 dev users with one visible and one target review; a0 … a11 are tea, b0 … b11 coffee."""
-    rng = np.random.default_rng(0)
-    rows: list[tuple[object, ...]] = []
-    for user in range(60):
-        taste = "ab"[user % 2]
-        for place, item in enumerate(rng.permutation(12)[: 2 + user % 4]):
-            words = f"lovely {'tea' if taste == 'a' else 'coffee'} number{item}"
-            rows.append((f"t{user}-{place}", f"user{user}", f"{taste}{item}", 5.0, "Nice", words, (10 * user + place) * DAY, "train"))
-    examples: list[tuple[object, ...]] = []
-    for user in range(10):
-        taste = "ab"[user % 2]
-        rows.append((f"d{user}-0", f"dev{user}", f"{taste}{user}", 4.0, "Target", target_text if user == 0 else "fine drink", 700 * DAY, "dev"))
-        rows.append((f"d{user}-1", f"dev{user}", f"{taste}{(user + 5) % 12}", 4.0, "Seen", "fine drink", 690 * DAY, "dev"))
-        examples.append((f"d{user}-0", f"d{user}-0", f"dev{user}", f"{taste}{user}", "dev-a", cutoff, False))
-    examples.append(("t0-0", "t0-0", "user0", next(str(row[2]) for row in rows if row[0] == "t0-0"), "align", None, False))
-    items = pd.DataFrame([(f"{t}{i}", f"drink {t}{i}", None, None) for t in "ab" for i in range(12)], columns=ITEM_COLUMNS)
-    return Tables(pd.DataFrame(rows, columns=REVIEW_COLUMNS), items, pd.DataFrame(examples, columns=EXAMPLE_COLUMNS))
 
 
 def candidates(out_dir: Path) -> pd.DataFrame:
@@ -49,7 +27,7 @@ def candidates(out_dir: Path) -> pd.DataFrame:
 def test_writes_candidates_for_every_example(encoder: str, tmp_path: Path) -> None:
     """Ranks from 1, scores that fall, probability-like, and nothing that the user met, the requested item included."""
     tables = make_tables()
-    counts = fit(PredictConfig(encoder=encoder, top_k=5, max_epochs=3), tables, tmp_path, seed=0)  # type: ignore[arg-type]
+    counts = fit(PredictConfig(encoder=encoder, top_k=5, max_epochs=3), tables, tmp_path, seed=0)
     table = candidates(tmp_path)
     assert list(table.columns) == list(CANDIDATE_COLUMNS)
     assert counts["candidates"] == len(table) == 11 * 5
@@ -76,7 +54,7 @@ def test_target_text_never_reaches_its_own_candidates(encoder: str, tmp_path: Pa
     """Other words in the target leave the requester's own candidates and scores as they were."""
     tables = []
     for name, text in (("one", "the hidden words"), ("two", "lovely coffee number3 lovely coffee")):
-        fit(PredictConfig(encoder=encoder, max_epochs=3), make_tables(text), tmp_path / name, seed=0)  # type: ignore[arg-type]
+        fit(PredictConfig(encoder=encoder, max_epochs=3), make_tables(text), tmp_path / name, seed=0)
         table = candidates(tmp_path / name)
         tables.append(table[table["user_id"] == "dev0"].reset_index(drop=True))
     pd.testing.assert_frame_equal(tables[0], tables[1], rtol=1e-3)
@@ -89,7 +67,7 @@ def test_own_training_words_do_not_reach_an_alignment_pair(encoder: str, tmp_pat
     for name, text in (("one", "lovely tea number1"), ("two", "lovely coffee coffee coffee")):
         tables = make_tables()
         tables.reviews.loc[tables.reviews["review_id"] == "t0-0", "text"] = text
-        fit(PredictConfig(encoder=encoder, max_epochs=3), tables, tmp_path / name, seed=0)  # type: ignore[arg-type]
+        fit(PredictConfig(encoder=encoder, max_epochs=3), tables, tmp_path / name, seed=0)
         table = candidates(tmp_path / name)
         found.append(table[table["example_id"] == "t0-0"].reset_index(drop=True))
     assert len(found[0])
@@ -108,38 +86,6 @@ def test_after_the_cutoff_nothing_is_known(tmp_path: Path) -> None:
     assert len(seen_later) == int(first["b6"] <= 100)
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
-def test_what_others_do_later_reaches_no_earlier_request(encoder: str, tmp_path: Path) -> None:
-    """Reviews that are planted after the cut-offs, with text and rating: the candidates stay the same to the bit."""
-    tables = make_tables(cutoff=100 * DAY)
-    tables.examples.loc[:4, "cutoff"] = [100 * DAY + 40 * DAY * number for number in range(5)]  # several moments
-    fit(PredictConfig(encoder=encoder, max_epochs=3), tables, tmp_path, seed=0)  # type: ignore[arg-type]
-    before = load(tmp_path, tables).predict_examples(tables.examples, 10)
-    columns = {"review_id": "later", "user_id": "user", "item_id": "a"}
-    plants = pd.DataFrame({name: [f"{prefix}{number % 12}" for number in range(40)] for name, prefix in columns.items()})
-    plants["review_id"] += plants.index.astype(str)
-    plants = plants.assign(
-        rating=5.0, title="Later", text="lovely tea later", timestamp=[(300 + number) * DAY for number in range(40)], split="train"
-    )
-    planted = Tables(pd.concat([tables.reviews, plants[list(REVIEW_COLUMNS)]], ignore_index=True), tables.items, tables.examples)
-    after = load(tmp_path, planted).predict_examples(tables.examples, 10)
-    is_dated = before["user_id"].str.startswith("dev")
-    assert is_dated.sum() > 50
-    pd.testing.assert_frame_equal(before[is_dated].reset_index(drop=True), after[after["user_id"].str.startswith("dev")].reset_index(drop=True))
-
-
-def test_time_blocks_hold_every_request_once_and_begin_with_their_earliest() -> None:
-    rng = np.random.default_rng(0)
-    cutoff = np.where(rng.random(300) < 0.2, np.nan, rng.integers(0, 50, 300).astype(float))
-    blocks = time_blocks(cutoff, 8)
-    assert sorted(np.concatenate(blocks)) == list(range(300))
-    assert np.isnan(cutoff[blocks[0]]).all()
-    assert 2 <= len(blocks) <= 9
-    for earlier, later in pairwise(blocks[1:]):
-        assert cutoff[earlier].max() < cutoff[later].min() == cutoff[later[0]]
-    assert time_blocks(np.full(3, np.nan))[0].tolist() == [0, 1, 2]
-
-
 def test_before_everything_nothing_is_predicted(tmp_path: Path) -> None:
     """With a cut-off before the first review there is no item to predict: no candidates, instead of some without a score."""
     tables = make_tables(cutoff=-DAY)
@@ -153,9 +99,9 @@ def test_before_everything_nothing_is_predicted(tmp_path: Path) -> None:
 def test_loaded_predictor_answers_alike(encoder: str, tmp_path: Path) -> None:
     """After `load`, examples get the same candidates; the folder holds no pickle."""
     tables = make_tables()
-    fit(PredictConfig(encoder=encoder, max_epochs=3), tables, tmp_path, seed=0)  # type: ignore[arg-type]
+    fit(PredictConfig(encoder=encoder, max_epochs=3), tables, tmp_path, seed=0)
     predictor = load(tmp_path, tables)
-    pd.testing.assert_frame_equal(predictor.predict_examples(tables.examples, 10), candidates(tmp_path), rtol=1e-4)
+    pd.testing.assert_frame_equal(predictor.predict(asked(tables.examples), 10), candidates(tmp_path), rtol=1e-4)
     assert {path.suffix for path in tmp_path.iterdir()} <= {".safetensors", ".json", ".parquet"}
 
 
@@ -177,24 +123,6 @@ def test_metrics_hold_validation_and_reliability(tmp_path: Path) -> None:
     assert "popularity" in metrics["weights"]
 
 
-def test_users_and_newcomers(tmp_path: Path) -> None:
-    """Known users in the asked order; a newcomer's single tea leads to tea; unknown ids and empty histories are errors."""
-    tables = make_tables()
-    fit(PredictConfig(), tables, tmp_path, seed=0)
-    predictor = load(tmp_path, tables)
-    known = predictor.predict_users(["dev3", "user5"], 4)
-    assert known["user_id"].tolist() == ["dev3"] * 4 + ["user5"] * 4
-    fresh = predictor.predict_history([Review("h1", "me", "a4", "Lovely tea")], 4)
-    assert set(fresh["item_id"].str[0]) == {"a"}
-    assert "a4" not in set(fresh["item_id"])
-    with pytest.raises(UnknownIdError, match="nobody"):
-        predictor.predict_users(["nobody"], 3)
-    with pytest.raises(UnknownIdError, match="z9"):
-        predictor.predict_history([Review("h1", "me", "z9", "")], 3)
-    with pytest.raises(DataFormatError, match="empty"):
-        predictor.predict_history([], 3)
-
-
 def test_what_a_newcomer_writes_counts(tmp_path: Path) -> None:
     """One item met, two opinions of it: the words alone move the prediction, towards what they are about."""
     tables = make_tables()
@@ -204,11 +132,11 @@ def test_what_a_newcomer_writes_counts(tmp_path: Path) -> None:
     predictor = load(tmp_path, tables)
 
     def share_of_tea(text: str) -> float:
-        found = predictor.predict_history([Review("h1", "me", "a4", text)], 23)
+        found = predictor.predict([someone(history=[Review("h1", "me", "a4", text)])], 23)
         return float(found.loc[found["item_id"].str[0] == "a", "score"].sum())
 
     assert share_of_tea("fine oolong and sencha") > share_of_tea("no mocha or latte") + 0.01
-    assert predictor.catalogue.encode([Review("h1", "me", "a4", "")]) is None
+    assert predictor.today.catalogue.encode([Review("h1", "me", "a4", "")]) is None
     assert share_of_tea("") > 0.5
 
 

@@ -1,0 +1,2 @@
+def require_memory(config, tables):
+    pass

@@ -1,0 +1,107 @@
+"""People with similar taste: who is found, what of theirs is shown, and what never is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from grasper.config import PredictConfig
+from grasper.errors import ConfigError
+from grasper.predict import Predictor, fit, load
+from grasper.predict.predictor import asked
+from grasper.records import Example, Item, Request, Review, Tables
+from grasper.retrieve.pool import ReviewPool, is_visible
+from grasper.retrieve.rank import make_ranker
+from grasper.retrieve.topic import SimilarTaste, nearest_rows
+from tests.predict.shop import make_tables, someone
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Predictor, Tables]:
+    """The default predictor of the two-taste shop."""
+    tables, folder = make_tables(), tmp_path_factory.mktemp("shop")
+    fit(PredictConfig(), tables, folder, seed=0)
+    return load(folder, tables), tables
+
+
+@pytest.fixture
+def taste(shop: tuple[Predictor, Tables]) -> SimilarTaste:
+    predictor, tables = shop
+    return SimilarTaste(ReviewPool(tables.reviews_by_id.values()), make_ranker("bm25"), lambda: predictor)
+
+
+def request_of(example: Example) -> Request:
+    return Request(example.example_id, "long", example.user_id, Item(example.item_id))
+
+
+def test_tea_drinkers_are_near_tea_drinkers(shop: tuple[Predictor, Tables], taste: SimilarTaste) -> None:
+    """The planted tastes come back, best first, without the user."""
+    for example in asked(shop[1].examples)[:10]:
+        found = taste.find(example, 8)
+        assert len(found) == 8
+        assert example.user_id not in {user.user_id for user in found}
+        values = [user.similarity for user in found]
+        assert values == sorted(values, reverse=True)
+        assert values[-1] >= 0.3
+        own = int(example.user_id.removeprefix("dev"))
+        same = [(int(user.user_id.removeprefix("user").removeprefix("dev")) - own) % 2 == 0 for user in found]
+        assert np.mean(same) > 0.8
+
+
+def test_shows_one_visible_review_of_each_about_the_item_or_items_like_it(shop: tuple[Predictor, Tables], taste: SimilarTaste) -> None:
+    """Never the target record, never the user's own; the kind of the wanted item."""
+    tables = shop[1]
+    for row in asked(tables.examples):
+        example = replace(row, target=tables.reviews_by_id[row.target.review_id])
+        reviews = taste.retrieve(request_of(example), example, 4)
+        assert 0 < len(reviews) <= 4
+        assert len({review.user_id for review in reviews}) == len(reviews)
+        assert all(is_visible(review, example) and review.user_id != example.user_id for review in reviews)
+        assert np.mean([review.item_id[0] == example.item_id[0] for review in reviews]) > 0.7
+
+
+def test_a_newcomer_is_placed_by_the_item_in_mind(taste: SimilarTaste) -> None:
+    """Without any history the wanted item says who is near; without an item nobody is, and nothing is shown."""
+    example = someone("new", "b4", history=[])
+    assert {review.item_id[0] for review in taste.retrieve(request_of(example), example, 4)} == {"b"}
+    nobody = someone("new", history=[])
+    assert taste.find(nobody, 5) == ()
+    assert taste.retrieve(request_of(nobody), nobody, 4) == []
+    assert "no other person" in taste.explain(request_of(nobody), nobody, 4)
+
+
+def test_where_nobody_is_near_the_audience_is_shown(shop: tuple[Predictor, Tables]) -> None:
+    """A floor that nobody reaches leaves other people's reviews of the item."""
+    predictor, tables = shop
+    strict = SimilarTaste(ReviewPool(tables.reviews_by_id.values()), make_ranker("bm25"), lambda: predictor, floor=1.0)
+    example = someone("new", "b4", history=[Review("h", "new", "a1", "tea"), Review("i", "new", "b9", "coffee")])
+    assert {review.item_id for review in strict.retrieve(request_of(example), example, 3)} == {"b4"}
+
+
+def test_an_encoder_without_user_vectors_is_named(tmp_path: Path) -> None:
+    """EASE knows items only."""
+    tables = make_tables()
+    fit(PredictConfig(encoder="ease"), tables, tmp_path, seed=0)
+    predictor = load(tmp_path, tables)
+    taste = SimilarTaste(ReviewPool(tables.reviews_by_id.values()), make_ranker("bm25"), lambda: predictor)
+    with pytest.raises(ConfigError, match=r"'ease'.*hybrid"):
+        taste.find(someone("dev1"), 3)
+    with pytest.raises(ConfigError, match="floor"):
+        SimilarTaste(ReviewPool([]), make_ranker("bm25"), lambda: predictor, floor=2)
+    with pytest.raises(ConfigError, match="grasper predict"):
+        SimilarTaste(ReviewPool([]), make_ranker("bm25"), None)
+
+
+@pytest.mark.parametrize("block_rows", [1, 3, 7, 100])
+def test_blocks_find_what_a_full_sort_finds(block_rows: int) -> None:
+    """Exact, equal ones in order, however the rows are cut."""
+    rng = np.random.default_rng(0)
+    queries, rows = rng.integers(0, 3, (5, 4)).astype(np.float32), rng.integers(0, 3, (20, 4)).astype(np.float32)
+    places, values = nearest_rows(queries, rows, 6, block_rows)
+    products = queries @ rows.T
+    expected = np.argsort(-products, axis=1, kind="stable")[:, :6]
+    assert np.array_equal(places, expected)
+    assert np.array_equal(values, np.take_along_axis(products, expected, axis=1))
