@@ -24,7 +24,7 @@ from grasper.align.preference import JudgedNotes, choose_pairs
 from grasper.align.sft import finetune, make_sequence, replace_folder
 from grasper.config import AlignConfig, DpoConfig, PromptConfig
 from grasper.errors import ConfigError
-from grasper.models.base import TextModel
+from grasper.models.base import Completion, Prompt, TextModel
 from grasper.prompts.render import Notes
 from grasper.reason.differential import Candidate, judge
 from grasper.reason.dual import REASONERS, Deliberation, DualReasoning, Evidence, Reasoner, read_notes
@@ -49,6 +49,24 @@ class Case:
     evidence: Evidence
 
 
+class Meter:
+    """A model that counts the tokens of what it is asked; the samples of one prompt share its reading."""
+
+    def __init__(self, model: TextModel) -> None:
+        self._model = model
+        self.tokens = {"tokens_in": 0, "tokens_out": 0}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def generate(self, prompts: Sequence[Prompt], **options: Any) -> list[list[Completion]]:
+        """What the model answers."""
+        found = self._model.generate(prompts, **options)
+        self.tokens["tokens_in"] += sum(completions[0].tokens_in for completions in found)
+        self.tokens["tokens_out"] += sum(completion.tokens_out for completions in found for completion in completions)
+        return found
+
+
 def train_roles(lesson: Lesson) -> dict[str, Any]:
     """Warm start of all roles into `out_dir/adapter`; gives the counts."""
     return training_of(lesson).warm_start(lesson.out_dir)
@@ -66,6 +84,7 @@ def train_by_preference(lesson: Lesson) -> dict[str, Any]:
     write_json(folder / "counts.json", counts)
     found = training.improve(folder / "adapter", lesson.out_dir)
     selections = [record["selection"] for record in found["rounds"] if "selection" in record]
+    spent = [counts, *selections, *(record["held_out"] for record in found["rounds"])]
     return {
         "warm_start": counts,
         "rounds": len(selections),
@@ -73,6 +92,7 @@ def train_by_preference(lesson: Lesson) -> dict[str, Any]:
         "stopped": found["stopped"],
         "preference_pairs": sum(selection["pairs"] for selection in selections),
         "held_out_reward": [round(record["held_out"]["reward"], 6) for record in found["rounds"]],
+        **{name: sum(part.get(name, 0) for part in spent) for name in ("tokens_in", "tokens_out")},
     }
 
 
@@ -108,17 +128,17 @@ class DualTraining:
         return self.align.dpo
 
     def warm_start(self, out_dir: Path) -> dict[str, Any]:
-        """Teach all roles their form into `out_dir/adapter`; gives the counts of the fine-tuning."""
-        sequences = []
+        """Teach all roles their form into `out_dir/adapter`; gives the counts of the fine-tuning, and the tokens of the drafts to be revised."""
+        sequences, meter = [], Meter(self.base)
         for cases in (self.cases, self.held_out):
-            drafts = [deliberation.draft for deliberation in self._deliberate(self.base, cases, "warm start")]
+            drafts = [deliberation.draft for deliberation in self._deliberate(meter, cases, "warm start")]
             reasoning = self._reasoning(self.base)
             examples = [
                 example for case, draft in zip(cases, drafts, strict=True) for example in role_examples(case.pair, case.evidence, reasoning, draft)
             ]
             sequences.append([make_sequence(self.base, e.prompt, "", e.answer, f"{e.role}/{e.task}", path_weight=1.0) for e in examples])
         train, evaluation = sequences
-        return finetune(self.base, train, evaluation, self.align, out_dir, seed=derive_seed(self.seed, "warm start"))
+        return finetune(self.base, train, evaluation, self.align, out_dir, seed=derive_seed(self.seed, "warm start")) | meter.tokens
 
     def improve(self, adapter: Path | None, out_dir: Path) -> dict[str, Any]:
         """Run the rounds from `adapter` (None: the base model), write `round-N/` and `rounds.json`, and leave the best adapter in `out_dir/adapter`.
@@ -166,11 +186,15 @@ class DualTraining:
         return record
 
     def _round(self, number: int, adapter: Path | None, folder: Path) -> dict[str, Any]:
-        path = folder / "judged.jsonl"
+        path, tokens_path = folder / "judged.jsonl", folder / "judged-tokens.json"
         if not path.exists():
-            write_lines(path, [asdict(notes) for notes in self.sample(self._adapted(adapter), derive_seed(self.seed, "round", number))])
+            meter = Meter(self._adapted(adapter))
+            judged = self.sample(meter, derive_seed(self.seed, "round", number))
+            write_json(tokens_path, meter.tokens)
+            write_lines(path, [asdict(notes) for notes in judged])
         judged = [JudgedNotes.from_json(record) for record in read_jsonl(path)]
         pairs, selection = choose_pairs(judged, margin=self.config.margin, max_length_ratio=self.config.max_length_ratio)
+        selection |= read_json(tokens_path) if tokens_path.exists() else {}
         selection["mean_difference"] = float(np.mean([notes.difference for notes in judged])) if judged else None
         if not pairs:
             return {"selection": selection}
@@ -209,7 +233,8 @@ class DualTraining:
 
     def evaluate(self, model: TextModel) -> dict[str, Any]:
         """On the held-out pairs, with the same seeds for every adapter: differential reward of each reasoner's first notes, mean reward of the drafts
-        written with both, their words, and the share of their 8-grams that is copied."""
+        written with both, their words, the share of their 8-grams that is copied, and the tokens that it took."""
+        model = meter = Meter(model)
         found = self._deliberate(model, self.held_out, "evaluation")
         candidates = [
             Candidate(case.pair, case.evidence, reasoner, getattr(notes, reasoner), getattr(notes, _OF[reasoner]))
@@ -231,6 +256,7 @@ class DualTraining:
             "draft_words": float(np.mean([value.draft_words for value in worth])),
             "copied_share": float(np.mean([value.copied for value in worth])),
             "unread": sum(deliberation.unread for deliberation in found),
+            **meter.tokens,
         }
 
     def _judge(self, reasoning: DualReasoning, candidates: Sequence[Candidate], seed: int) -> list[Any]:

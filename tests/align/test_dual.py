@@ -159,6 +159,12 @@ def test_evaluation_gives_the_same_for_the_same_model_and_differences_by_pair(tr
     assert one["difference"]["style"] == pytest.approx(one["differences"]["style"][0])
 
 
+def test_tokens_are_counted_once_per_prompt_read(training: DualTraining) -> None:
+    """One held-out pair: two notes and a draft, then one draft for each of three settings of notes (both, without style, without topic)."""
+    found = training.evaluate(training.base)
+    assert found["tokens_in"] == 10 * (2 + 1 + 3)
+
+
 def test_unreadable_notes_are_kept_for_the_rejected_side(training: DualTraining, monkeypatch) -> None:
     monkeypatch.setattr(type(training.base), "_write", lambda self, prompt, stream: Completion("gibberish", 3, 2))
     judged = training.sample(training.base, seed=0)

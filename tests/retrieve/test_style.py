@@ -10,7 +10,7 @@ from hypothesis import given
 from worlds import worlds
 
 from grasper.errors import ConfigError
-from grasper.records import Example, Item, Review, request_for
+from grasper.records import Example, Item, Request, Review, request_for
 from grasper.retrieve.bm25 import Bm25Ranker
 from grasper.retrieve.pool import ReviewPool, is_visible
 from grasper.retrieve.style import MIN_FIT_TEXTS, SimilarWriters, style_of
@@ -74,6 +74,14 @@ def test_without_history_the_given_text_speaks_then_the_title_then_the_audience(
         assert found[basis].basis == basis
     assert kinds(found["given text"]) == kinds(found["given title"]) == {"calm"}
     assert found["audience"].certainty == 0.0
+
+
+def test_a_newcomer_is_judged_by_the_reviews_that_they_bring_along() -> None:
+    """Nothing of theirs is in the tables; what they bring stands at no index."""
+    brought = Review("brought", "newcomer", "ferry", "i think the ferry was fine, more or less; the crew too...", split="dev")
+    example = Example("e", Review("asked", "newcomer", "boat", "", None, split="dev"), "dev-a", is_request=True, history=(brought,))
+    found = writers(town()).find(Request("e", "long", "newcomer", Item("boat")), example, 3)
+    assert (found.basis, kinds(found)) == ("history", {"calm"})
 
 
 def test_more_own_words_are_more_certain() -> None:
