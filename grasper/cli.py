@@ -11,6 +11,7 @@ import typer
 
 from grasper.commands.export import export
 from grasper.commands.judge import judge
+from grasper.commands.models import app as models_app
 from grasper.commands.runs import runs
 from grasper.commands.use import rate, recommend, write
 from grasper.errors import BudgetSpentError, ConfigError, GrasperError, MissingFileError
@@ -231,6 +232,7 @@ app.command()(rate)
 app.command()(runs)
 app.command()(export)
 app.command()(judge)
+app.add_typer(models_app, name="models")
 
 
 def _print_version(is_asked: bool) -> None:
