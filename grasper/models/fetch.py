@@ -19,6 +19,7 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from grasper.errors import ConfigError, MissingFileError, ModelNotFoundError, RunLockedError
 from grasper.models.catalogue import KNOWN, missing_part, models_dir
@@ -209,7 +210,8 @@ def _convert(gguf: Path, source: Source, part: Path) -> None:
 
     with _quiet(), redirect_stderr(io.StringIO()):  # a bar for every few tensors
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32).to(torch.bfloat16)
+        model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        model = model.to(torch.bfloat16)
         for holder, name in ((model, "hf_quantizer"), (model.config, "quantization_config")):  # the weights are no longer quantized
             if hasattr(holder, name):
                 delattr(holder, name)
