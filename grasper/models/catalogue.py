@@ -136,11 +136,11 @@ def _entry_of(model: KnownModel, bytes_per_parameter: int) -> Entry:
 
 def _cached_entries(bytes_per_parameter: int) -> Iterator[Entry]:
     """Models with safetensors and a tokenizer in the Hub's cache; nothing is fetched."""
-    from huggingface_hub import scan_cache_dir
+    from huggingface_hub import constants, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        repositories = scan_cache_dir().repos
+        repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
     except CacheNotFound:
         return
     for repository in sorted(repositories, key=lambda found: found.repo_id):
