@@ -12,7 +12,9 @@ import typer
 from grasper.commands.data import data_app, init
 from grasper.commands.export import export
 from grasper.commands.judge import judge
+from grasper.commands.models import app as models_app
 from grasper.commands.runs import runs
+from grasper.commands.tune import tune
 from grasper.commands.use import rate, recommend, write
 from grasper.errors import BudgetSpentError, ConfigError, GrasperError, MissingFileError
 from grasper.streams import tolerate_broken_streams
@@ -234,6 +236,8 @@ app.command()(rate)
 app.command()(runs)
 app.command()(export)
 app.command()(judge)
+app.command()(tune)
+app.add_typer(models_app, name="models")
 
 
 def _print_version(is_asked: bool) -> None:

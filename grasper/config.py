@@ -251,6 +251,27 @@ class AlignConfig(Section):
     exemplars: int = Field(2, ge=0, description="Gold paths shown as examples to a backbone that cannot be fine-tuned.")
 
 
+class TuneConfig(Section):
+    """Pooled supervised tuning of a base model on the training split, in the prompts of all methods (docs/tune.md)."""
+
+    rank: int = Field(16, ge=1, description="LoRA r.")
+    alpha: int = Field(32, ge=1, description="LoRA α.")
+    target_modules: tuple[str, ...] = Field(
+        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"), description="Modules that get an adapter."
+    )
+    learning_rate: float = Field(1e-3, gt=0, description="Of the constant part of the schedule.")
+    tokens: int = Field(2_000_000, ge=1, description="Tokens of prompts and answers until the learning rate is zero; a larger number goes on.")
+    warmup_tokens: int = Field(80_000, ge=0, description="Tokens over which the learning rate rises.")
+    decay_share: float = Field(0.2, ge=0, le=1, description="Last part of the tokens, over which the learning rate falls to zero.")
+    step_tokens: int = Field(2048, ge=1, description="Tokens of one optimizer step, at least.")
+    batch_tokens: int = Field(1024, ge=64, description="Tokens of one batch, padding included.")
+    max_length: int = Field(1024, ge=64, description="Tokens at which an example is cut.")
+    averaging: float = Field(0.99, ge=0, lt=1, description="Decay per step of the running mean of the weights, which is what is measured and kept.")
+    checkpoint_minutes: float = Field(10.0, gt=0, description="Minutes between two checkpoints.")
+    evaluation_tokens: int = Field(300_000, ge=1, description="Tokens between two measurements of the held-out losses.")
+    workers: int | None = Field(None, ge=1, description="Batches worked on at once; null: as many as there are in a step, at most one per core.")
+
+
 class SynthesizeConfig(Section):
     """Candidates + aligned model → synthetic reviews."""
 
@@ -296,6 +317,7 @@ class Config(Section):
     model: ModelConfig = Field(default_factory=ModelConfig)
     prompts: PromptConfig = Field(default_factory=PromptConfig)
     align: AlignConfig = Field(default_factory=AlignConfig)
+    tune: TuneConfig = Field(default_factory=TuneConfig)
     synthesize: SynthesizeConfig = Field(default_factory=SynthesizeConfig)
     generate: GenerateConfig = Field(default_factory=GenerateConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from grasper.api import LoadedRun
     from grasper.evaluate.tables import ResultTable
     from grasper.metrics.metric import Metric
+    from grasper.models.catalogue import Entry
+    from grasper.models.measure import Speed
     from grasper.records import Review, SyntheticReview
 
 _CELL_PADDING = 3
@@ -38,6 +40,19 @@ def print_statistics(prepare_dir: Path) -> None:
     from grasper.prepare.statistics import render
 
     _console().print(render(read_json(prepare_dir / "statistics.json")))
+
+
+def print_models(entries: Sequence[Entry], speeds: Mapping[str, Speed]) -> None:
+    """The models that can be had as a table; with speeds, also tokens per second of reading and writing."""
+    table = Table(title="language models (model.name)", title_justify="left")
+    for column in ("name", "state", "disk MB", "memory MB", *(("reads/s", "writes/s") if speeds else ()), "licence", "what it is"):
+        table.add_column(column, justify="right" if column[-1] in "Bs" and column != "what it is" else "left")
+    for entry in entries:
+        sizes = ("-" if size is None else f"{size / 1e6:.0f}" for size in (entry.num_bytes, entry.memory_bytes))
+        speed = speeds.get(entry.name)
+        rates = ((f"{speed.reading:.0f}", f"{speed.writing:.0f}") if speed else ("-", "-")) if speeds else ()
+        table.add_row(*map(escape, (entry.name, entry.state, *sizes, *rates, entry.licence, entry.description)))
+    _console().print(table)
 
 
 def print_metrics(evaluate_dir: Path) -> None:

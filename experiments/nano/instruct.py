@@ -20,7 +20,6 @@ from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerBas
 
 from experiments.nano.command import run
 from experiments.nano.emphasis import Emphasis
-from experiments.nano.examples import ExampleMaker, Solved
 from experiments.nano.pretrain import CorpusStream, add_training_arguments, build_model, seconds_until
 from experiments.nano.reviews import load_review_sets
 from experiments.nano.tokenizer import CONTEXT_LENGTH, SPECIAL_TOKENS
@@ -28,6 +27,7 @@ from experiments.nano.training import Batch, Progress, Schedule, load_checkpoint
 from experiments.nano.workers import start_workers, wait_for_all
 from grasper.errors import MissingFileError
 from grasper.models.base import TextModel
+from grasper.tune.examples import ExampleMaker, Solved
 
 PROMPT_WEIGHT = 0.2
 CORPUS_WEIGHT = 0.5

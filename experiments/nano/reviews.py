@@ -6,16 +6,17 @@ review of a reserved user, repeats, very short texts, and texts in other languag
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from experiments.nano.decontaminate import Reference
 from grasper.errors import MissingFileError
 from grasper.records import Item, Review, none_if_missing
 from grasper.retrieve.pool import reserved_split
+from grasper.tune.decontaminate import Reference
+from grasper.tune.examples import ReviewSet
 
 BENCHMARK_SETS = ("hotel", "gap", "amazon", "b2w")
 TRAIN_SHARES = {
@@ -35,38 +36,30 @@ TRAIN_SHARES = {
 }
 """How often a review of each set is asked for, relative to the others: sets like the benchmark's more often."""
 MIN_WORDS, MAX_WORDS = 4, 220
-MANY_REVIEWS = 60
-"""A name with more reviews than this ("A Traveler") is not one person; its reviews have no history."""
-
 _ENGLISH_WORDS = "the and a to of is it was in i for this my we with on that very are have not but you so they at great as had be good"
 _ENGLISH = frozenset(_ENGLISH_WORDS.split())
 
 
-@dataclass(frozen=True)
-class ReviewSet:
-    """The allowed reviews of one prepared table, and its items."""
-
-    name: str
-    share: float
-    reviews: list[Review]
-    items: dict[str, Item]
-
-    def item(self, item_id: str) -> Item:
-        """Gives the item's metadata, or an item without a name."""
-        return self.items.get(item_id, Item(item_id))
-
-
-def load_review_sets(data_dir: Path, counts: dict[str, dict[str, int]] | None = None) -> list[ReviewSet]:
+def load_review_sets(
+    data_dir: Path,
+    counts: dict[str, dict[str, int]] | None = None,
+    *,
+    shares: Mapping[str, float] | None = None,
+    max_words: int = MAX_WORDS,
+) -> list[ReviewSet]:
     """Gives the allowed reviews of every known table in the folder.
 
     Args:
         data_dir: Holds the prepared sets, each a folder with parquet files.
         counts: Filled with how many rows of each set were kept and dropped, and why.
+        shares: The tables to read and how often their reviews are asked for; None for those that nano was tuned on.
+        max_words: Longer texts are left out.
 
     Raises:
         MissingFileError: The folder holds none of the known tables.
     """
-    paths = {name: data_dir / f"{name}.parquet" for name in TRAIN_SHARES}
+    shares = shares or TRAIN_SHARES
+    paths = {name: data_dir / f"{name}.parquet" for name in shares}
     tables = {name: pd.read_parquet(path).dropna(subset=["text"]) for name, path in paths.items() if path.exists()}
     if not tables:
         raise MissingFileError(f"{data_dir}: expected prepared sets such as hotel/train.parquet, found none; name the folder with --data")
@@ -86,28 +79,29 @@ def load_review_sets(data_dir: Path, counts: dict[str, dict[str, int]] | None = 
                 count["reserved"] += 1
             elif user.lower() in dev_users:
                 count["dev_user"] += 1
-            elif text in seen or not _has_good_form(text, is_portuguese=name.startswith("b2w")):
+            elif text in seen or not _has_good_form(text, max_words, is_portuguese=name.startswith("b2w")):
                 count["form"] += 1
             elif reference.shares(text):
                 count["shared"] += 1
             else:
                 seen.add(text)
-                reviews.append(_review(row, f"{name}-{number}"))
+                reviews.append(read_review(row, f"{name}-{number}"))
         count["kept"] = len(reviews)
         if counts is not None:
             counts[name] = count
-        sets.append(ReviewSet(name, TRAIN_SHARES[name], reviews, _items(data_dir / name.split("/")[0] / "items.parquet")))
+        sets.append(ReviewSet(name, shares[name], reviews, _items(data_dir / name.split("/")[0] / "items.parquet")))
     return sets
 
 
-def _has_good_form(text: str, *, is_portuguese: bool) -> bool:
+def _has_good_form(text: str, max_words: int, *, is_portuguese: bool) -> bool:
     words = text.lower().split()
-    if not MIN_WORDS <= len(words) <= MAX_WORDS:
+    if not MIN_WORDS <= len(words) <= max_words:
         return False
     return is_portuguese or len(words) < 15 or sum(word in _ENGLISH for word in words) >= 0.18 * len(words)
 
 
-def _review(row: Any, review_id: str) -> Review:
+def read_review(row: Any, review_id: str) -> Review:
+    """Gives a row of a prepared table as a record; a rating outside 1–5 and an empty title are missing."""
     rating, title = none_if_missing(row.rating), none_if_missing(row.title)
     return Review(
         review_id=review_id,

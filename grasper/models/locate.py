@@ -10,9 +10,10 @@ from urllib.request import getproxies
 
 from grasper.errors import GrasperError, ModelNotFoundError
 from grasper.models.adapters import base_of, find_adapter, is_adapter
+from grasper.models.catalogue import KNOWN, require_known
 from grasper.models.fingerprints import fingerprint_weights
 
-NANO_DIR = Path(__file__).parent / "nano"
+NANO_DIR = KNOWN["nano"].folder
 FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
 """What is fetched from the Hub: weights as safetensors only, never pickles or code."""
 
@@ -37,14 +38,14 @@ class FoundModel:
 
 
 def named_folder(name: str) -> Path | None:
-    """The folder of a model that is known by name; None for paths and Hub ids."""
-    return NANO_DIR if name == "nano" else None
+    """The folder of a model of the catalogue, whether or not it is there; None for paths and Hub ids."""
+    return KNOWN[name].folder if name in KNOWN else None
 
 
 def find_weights(name: str) -> FoundModel:
     """Where the model `name` lies, and its stable identity.
 
-    A known name such as `nano` has an identity with a hash of its weights; a path is taken as it is; where the folder holds an adapter, its base
+    A name of the catalogue such as `nano` has an identity with a hash of its weights; a path is taken as it is; where the folder holds an adapter, its base
     is looked for; anything else is a Hub id, taken from the local cache where it is there, else downloaded (identity with its revision).
 
     Raises:
@@ -53,11 +54,13 @@ def find_weights(name: str) -> FoundModel:
     """
     named = named_folder(name)
     path = named or Path(name).expanduser()
+    if named is not None:
+        require_known(name)
     if is_adapter(path):
         base = _find_base(path)
         return FoundModel(base.folder, f"{base.identity}+{find_adapter(path).fingerprint}", base.identity, path)
     if named is not None:
-        _require_weights(named, f"the model {name}", "install grasper with its weights, or train them with `make nano`")
+        _require_weights(named, f"the model {name}", f"delete {named} and get it anew")
         return _found(named, f"{name}@{fingerprint_weights(named / 'model.safetensors')}")
     if path.is_dir():
         _require_weights(path, f"model folder {path}", "it needs config.json and weights as *.safetensors")
@@ -139,6 +142,8 @@ def describe_weights(name: str) -> dict[str, str]:
         if is_adapter(path) or path.is_dir():
             found = find_weights(name)
             return {file.name: fingerprint_weights(file) for file in found.files}
+        if named_folder(name):
+            return {}
         cached = _find_in_cache(name)
         revision = cached.name if cached else _revision_on_hub(name)
     except GrasperError:

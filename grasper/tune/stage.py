@@ -1,0 +1,123 @@
+"""Reviews + base model → a tuned adapter: opens both, checks that the folder belongs to them, trains, and writes the adapter.
+
+Not a part of `align`: that makes an adapter for each method from the few reserved pairs, on the model that a run names. This makes a *model* of all
+other training reviews, in the prompts of all methods, before any run that names it; so all methods start from the same ground.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from grasper.config import ModelConfig, TuneConfig
+from grasper.errors import ConfigError
+from grasper.models import fingerprint_model
+from grasper.models.local import LocalModel
+from grasper.prompts.templates import PROMPT_VERSION
+from grasper.runs import Run, fingerprint, write_json
+from grasper.tune import checkpoint
+from grasper.tune.examples import ExampleMaker, Mixture, ReviewSet
+from grasper.tune.export import export_adapter
+from grasper.tune.held_out import held_out_rows
+from grasper.tune.lora import Adapter
+from grasper.tune.reviews import fingerprint_sets
+from grasper.tune.schedule import Schedule
+from grasper.tune.sequences import Stream
+from grasper.tune.training import Pace, train
+
+MIXTURE = Mixture(
+    tasks={"long": 0.36, "title": 0.19, "rating": 0.22, "review": 0.15, "pat": 0.08},
+    path=0.5,
+    neighbours=0.8,
+    own=0.85,
+    predicted=0.35,
+    bare={"title": 0.4, "rating": 0.4, "long": 0.05},
+    item_name=0.85,
+    ranked=0.7,
+)
+"""Texts most, ratings and titles next, whole reviews as synthesis asks for them, and PAT's roles; half of the answers begin with a path."""
+
+
+def tune(
+    config: TuneConfig, model_config: ModelConfig, sets: Sequence[ReviewSet], held_out: Sequence[ReviewSet], folder: Path, *, seed: int
+) -> dict[str, Any]:
+    """Train in `folder` until `config.tokens`, or until a SIGTERM or Ctrl-C, from its last checkpoint on; writes `folder/adapter`; gives counts.
+
+    Args:
+        sets: What may be asked for and shown.
+        held_out: What the losses in the log are measured on; their users must not be in `sets`.
+
+    Raises:
+        ConfigError: The model is no local one, or target modules that it lacks.
+        RunMismatchError: The folder holds a training of another base, tokenizer, adapter shape, seed or data.
+        RunLockedError: Another process trains in it.
+        AdapterError: The checkpoint is damaged or of another shape.
+    """
+    if model_config.kind != "local":
+        raise ConfigError(f"only local models can be tuned, but model.kind is {model_config.kind}; use --set model.kind=local")
+    with Run(folder).lock():
+        model = LocalModel(model_config.name, device=model_config.device)
+        settings = _settings(config, model_config, model, sets, seed)
+        checkpoint.check_settings(folder, settings, "tune into another folder, or delete this one to begin anew")
+        write_json(folder / "prompts.json", {"version": PROMPT_VERSION})
+        rows = held_out_rows(held_out, model, max_length=config.max_length, seed=seed)
+        stream = Stream(ExampleMaker(list(sets), model, seed, MIXTURE), model, batch_tokens=config.batch_tokens, max_length=config.max_length)
+        workers, threads = _share_cores(config, model.device)
+        with _threads(threads):
+            adapter = Adapter(
+                model.model,
+                rank=config.rank,
+                alpha=config.alpha,
+                target_modules=config.target_modules,
+                num_workers=workers,
+                threads=threads,
+                seed=seed,
+                averaging=config.averaging,
+            )
+            progress = train(
+                folder,
+                adapter,
+                stream,
+                rows,
+                Schedule(config.learning_rate, config.tokens, config.warmup_tokens, config.decay_share),
+                Pace(config.step_tokens, config.checkpoint_minutes * 60, config.evaluation_tokens),
+                batch_tokens=config.batch_tokens,
+                pad_id=int(model.tokenizer.pad_token_id or 0),
+            )
+        export_adapter(folder, folder / "adapter", base=model.name)
+    return {"tokens": progress.tokens, "examples": progress.examples, "steps": progress.steps, "seconds": round(progress.seconds, 1)}
+
+
+def _settings(config: TuneConfig, model_config: ModelConfig, model: LocalModel, sets: Sequence[ReviewSet], seed: int) -> dict[str, Any]:
+    """What a training belongs to. How fast it learns, and how long, may change on the way."""
+    return {
+        "base": fingerprint_model(model_config)["weights"] or model.name,
+        "tokenizer": fingerprint([model.tokenizer.get_vocab(), model.tokenizer.chat_template]),
+        "adapter": {"rank": config.rank, "alpha": config.alpha, "target_modules": list(config.target_modules)},
+        "data": fingerprint_sets(sets),
+        "seed": seed,
+    }
+
+
+def _share_cores(config: TuneConfig, device: torch.device) -> tuple[int, int]:
+    """Workers, and threads of each. A GPU has one worker."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if device.type != "cpu":
+        return 1, cores
+    workers = config.workers or max(1, min(cores, config.step_tokens // config.batch_tokens))
+    return workers, max(1, cores // workers)
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    former = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(former)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+
+from grasper.errors import ConfigError
+from grasper.models.base import Message, Prompt
+from grasper.models.local import LocalModel
+from grasper.records import Review
+from grasper.tune.examples import ExampleMaker, Mixture, ReviewSet, Solved
+from grasper.tune.sequences import EMPHASIS, Position, Stream, TrainingRow, collate, cut, encode
+
+PROMPT = Prompt((Message("system", "Write."), Message("user", "Task: write.")))
+
+
+def test_the_answer_and_its_end_count_and_the_prompt_does_not(tiny: LocalModel) -> None:
+    """Also where pad and end are the same token: weights go by position."""
+    tiny.tokenizer.pad_token = tiny.tokenizer.eos_token
+    row = encode(Solved(PROMPT, "Text: clean rooms", "long"), tiny, 500)
+    prompt, answer = tiny.encode(PROMPT), tiny.encode_text("Text: clean rooms")
+    assert row.ids == [*prompt, *answer, tiny.tokenizer.eos_token_id]
+    assert row.weights == [0.0] * len(prompt) + [1.0] * (len(answer) + 1)
+    batch = collate([row, TrainingRow(row.ids[:-1], row.weights[:-1], "long")], int(tiny.tokenizer.pad_token_id))
+    assert batch.weights[0, -1] == 1
+    assert batch.ids[1, -1] == tiny.tokenizer.eos_token_id
+    assert batch.weights[1, -1] == 0
+    assert batch.num_tokens == 2 * len(row.ids) - 1
+
+
+def test_titles_and_ratings_weigh_more_and_their_labels_do_not(tiny: LocalModel) -> None:
+    answer = "Rating: 5\nTitle: Great stay\nText: Title: no"
+    row = encode(Solved(PROMPT, answer, "review"), tiny, 500)
+    weighed = dict.fromkeys((1.0, *EMPHASIS.values()), "")
+    for token, weight in zip(row.ids, row.weights, strict=True):
+        if weight:
+            weighed[weight] += tiny.tokenizer.decode([token])
+    assert weighed[EMPHASIS["Rating"]] == " 5"
+    assert weighed[EMPHASIS["Title"]] == " Great stay"
+    assert weighed[1.0].startswith("Rating:\nTitle:\nText: Title: no")
+
+
+def test_what_is_too_long_loses_its_end(tiny: LocalModel) -> None:
+    """No end token is learned in the middle of a text."""
+    row = encode(Solved(PROMPT, "Text: " + "clean " * 50, "long"), tiny, 60)
+    assert len(row.ids) == len(row.weights) == 60
+    assert row.ids[-1] != tiny.tokenizer.eos_token_id
+
+
+def test_batches_hold_similar_lengths_and_no_more_than_they_may() -> None:
+    rows = [TrainingRow([1] * length, [1.0] * length, "long") for length in (3, 9, 2, 8, 40, 1)]
+    groups = [[len(row.ids) for row in group] for group in cut(rows, 18)]
+    assert groups == [[40], [9, 8], [3, 2, 1]]
+
+
+def test_a_stream_goes_on_anywhere_as_if_it_had_never_stopped(tiny: LocalModel, review_set: ReviewSet) -> None:
+    def stream() -> Stream:
+        return Stream(ExampleMaker([review_set], tiny, 3), tiny, batch_tokens=1500, max_length=1200)
+
+    whole = list(islice(stream().batches(Position()), 30))
+    assert whole[-1][1].round > 0  # more than one round
+    for place in (0, 7, 20):
+        rest = list(islice(stream().batches(whole[place][1]), 30 - place - 1))
+        for (batch, position), (other, other_position) in zip(whole[place + 1 :], rest, strict=True):
+            assert batch.ids.equal(other.ids)
+            assert batch.weights.equal(other.weights)
+            assert position == other_position
+
+
+def test_rounds_ask_for_other_examples(tiny: LocalModel, review_set: ReviewSet) -> None:
+    maker = ExampleMaker([review_set], tiny, 3)
+    first, second = ([review.review_id for _, review in maker.targets(number)] for number in (0, 1))
+    assert sorted(first) == sorted(second)
+    assert first != second
+
+
+def test_data_without_any_example_are_refused(tiny: LocalModel) -> None:
+    """A text with neither title nor rating answers no task."""
+    bare = ReviewSet("bare", 1.0, [Review("r", "u", "i", "only a text")], {})
+    with pytest.raises(ConfigError, match="no review gives an example"):
+        next(Stream(ExampleMaker([bare], tiny, 0), tiny, batch_tokens=100, max_length=100).batches(Position()))
+
+
+@pytest.mark.parametrize("ranked", [0.0, 1.0])
+def test_no_prompt_holds_the_text_that_is_asked_for(tiny: LocalModel, review_set: ReviewSet, ranked: float) -> None:
+    """The text is told only by the tasks that give it: title, rating, and a draft that is to be revised."""
+    maker = ExampleMaker([review_set], tiny, 5, Mixture(tasks={"long": 0.5, "review": 0.5}, ranked=ranked))
+    seen = 0
+    for number, (group, review) in enumerate(maker.targets()):
+        solved = maker.draw_one(group, review, f"5:{number}")
+        if solved is not None:
+            seen += 1
+            assert review.text in solved.answer
+            assert all(review.text not in message.content for message in solved.prompt.messages)
+    assert seen == len(review_set.reviews)

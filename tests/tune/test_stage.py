@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from tiny_model import save_model
+from tune_reviews import make_reviews
+
+from grasper.config import ModelConfig, TuneConfig
+from grasper.errors import AdapterError, ConfigError, RunLockedError, RunMismatchError
+from grasper.models.local import LocalModel
+from grasper.runs import read_jsonl
+from grasper.tune import checkpoint, training
+from grasper.tune.examples import ReviewSet
+from grasper.tune.stage import tune
+
+CONFIG = TuneConfig(
+    rank=2,
+    target_modules=("q_proj", "down_proj"),
+    learning_rate=0.03,
+    tokens=8000,
+    warmup_tokens=500,
+    batch_tokens=2048,
+    max_length=1500,
+    evaluation_tokens=6000,
+    averaging=0.5,
+    workers=1,
+)
+
+
+@pytest.fixture
+def held_out() -> ReviewSet:
+    return ReviewSet("world", 1.0, make_reviews(12, 7, "held"), {}, tuple(make_reviews(8, 8, "shown")))
+
+
+def run(folder: Path, model_dir: Path, sets: ReviewSet, held_out: ReviewSet | None = None, seed: int = 0, **changes: Any) -> dict[str, Any]:
+    config = CONFIG.model_copy(update=changes)
+    return tune(config, ModelConfig(name=str(model_dir), device="cpu"), [sets], [held_out] if held_out else [], folder, seed=seed)
+
+
+def test_the_losses_fall_and_the_adapter_is_the_one_that_was_measured(
+    tmp_path: Path, model_dir: Path, review_set: ReviewSet, held_out: ReviewSet
+) -> None:
+    counts = run(tmp_path, model_dir, review_set, held_out)
+    assert counts["tokens"] >= 8000
+    entries = read_jsonl(tmp_path / "metrics.jsonl")
+    measured = [entry["held_out"] for entry in entries if "held_out" in entry]
+    assert next(entry["tokens"] for entry in entries if "held_out" in entry) == 0
+    assert set(measured[0]) == {task + path for task in ("long", "title", "rating", "review") for path in ("", "+path")}
+    first, last = (sum(task["loss"] for task in losses.values()) for losses in (measured[0], measured[-1]))
+    assert last < first - 1
+    settings = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert settings["base_model_name_or_path"] == str(model_dir)
+    adapted = PeftModel.from_pretrained(LocalModel(str(model_dir), device="cpu").model, str(tmp_path / "adapter"))
+    tensors = load_file(checkpoint.latest(tmp_path) / "tensors.safetensors")  # type: ignore[operator]
+    shown = {name.replace(".default.", "."): value for name, value in adapted.named_parameters() if "lora_" in name}
+    assert len(shown) == 8
+    assert all(torch.allclose(value.float(), tensors[f"mean/{name}"], atol=0.01) for name, value in shown.items())
+
+
+def test_a_training_that_is_stopped_by_a_signal_ends_as_an_undisturbed_one(
+    tmp_path: Path, model_dir: Path, review_set: ReviewSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM in the second step: that step is finished, the rest is done by the next call."""
+    run(tmp_path / "whole", model_dir, review_set, tokens=6000)
+    steps = 0
+    real = training._take
+
+    def interrupted(*arguments: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments)
+
+    monkeypatch.setattr(training, "_take", interrupted)
+    counts = run(tmp_path / "cut", model_dir, review_set, tokens=6000)
+    assert (counts["steps"], steps) == (2, 2)
+    monkeypatch.setattr(training, "_take", real)
+    run(tmp_path / "cut", model_dir, review_set, tokens=6000)
+    whole, cut = (load_file(checkpoint.latest(tmp_path / name) / "tensors.safetensors") for name in ("whole", "cut"))  # type: ignore[operator]
+    assert whole.keys() == cut.keys()
+    assert all(value.equal(cut[name]) for name, value in whole.items())
+
+
+def test_a_longer_training_goes_on(tmp_path: Path, model_dir: Path, review_set: ReviewSet) -> None:
+    first = run(tmp_path, model_dir, review_set, tokens=5000)
+    assert run(tmp_path, model_dir, review_set, tokens=5000) == first  # nothing is left to do
+    assert run(tmp_path, model_dir, review_set, tokens=9000)["steps"] > first["steps"]
+    assert len(list(tmp_path.glob("checkpoint-*"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("base", "was begun with base"),
+        ("data", "was begun with data"),
+        ("seed", "was begun with seed"),
+        ("rank", "was begun with adapter"),
+    ],
+)
+def test_a_folder_of_another_training_is_refused(tmp_path: Path, model_dir: Path, review_set: ReviewSet, change: str, message: str) -> None:
+    run(tmp_path / "run", model_dir, review_set, tokens=1)
+    other = save_model(tmp_path / "other", seed=1, context_tokens=2048) if change == "base" else model_dir
+    sets = replace(review_set, reviews=review_set.reviews[1:]) if change == "data" else review_set
+    with pytest.raises(RunMismatchError, match=message):
+        run(tmp_path / "run", other, sets, seed=int(change == "seed"), rank=4 if change == "rank" else 2)
+
+
+def test_a_checkpoint_of_another_shape_or_a_damaged_one_is_told(tmp_path: Path, model_dir: Path, review_set: ReviewSet) -> None:
+    run(tmp_path, model_dir, review_set, tokens=1)
+    path = checkpoint.latest(tmp_path) / "tensors.safetensors"  # type: ignore[operator]
+    tensors = load_file(path)
+    name = next(name for name in sorted(tensors) if name.startswith("mean/"))
+    save_file({**tensors, name: torch.zeros(3, 3)}, path)
+    with pytest.raises(AdapterError, match=r"does not fit: mean/.* is \[3, 3\] there"):
+        run(tmp_path, model_dir, review_set)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(AdapterError, match="cannot be read"):
+        run(tmp_path, model_dir, review_set)
+
+
+def test_two_trainers_on_one_folder_are_one_too_many(tmp_path: Path, model_dir: Path, review_set: ReviewSet) -> None:
+    with (tmp_path / ".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(RunLockedError, match="in use"):
+            run(tmp_path, model_dir, review_set)
+
+
+def test_a_server_cannot_be_tuned(tmp_path: Path, review_set: ReviewSet) -> None:
+    with pytest.raises(ConfigError, match="only local models"):
+        tune(CONFIG, ModelConfig(kind="endpoint", base_url="http://localhost:1/v1"), [review_set], [], tmp_path, seed=0)
