@@ -105,6 +105,24 @@ class Pipeline:
         self.config, self.run, self.only = config, run, only
         self.methods: list[Method] = [get_method(name) for name in config.methods]
         self.work = Work(config, run, self.methods)
+        self._require_parts()
+
+    def _require_parts(self) -> None:
+        """Raise where the configuration or a method names a part that nobody registered, before anything is touched."""
+        from grasper.generate.writers import WRITERS
+        from grasper.metrics.metric import choose_metrics
+        from grasper.predict import ENCODERS
+        from grasper.reason.reward import REWARDS
+        from grasper.retrieve.store import RETRIEVERS
+
+        REWARDS.get(self.config.align.reward)
+        ENCODERS.get(self.config.predict.encoder)
+        choose_metrics(self.config.evaluate.extra_metrics)
+        for method in self.methods:
+            WRITERS.get(method.writer)
+            for name in (method.others, *(trajectory.retriever for trajectory in method.trajectories)):
+                if name:
+                    RETRIEVERS.get(name)
 
     # -- the plan ------------------------------------------------------------------------------------------------------------------
 
@@ -223,6 +241,11 @@ class Pipeline:
             unfinished = [step for step in chosen if states[step.name] != "done" or step.stage == self.only == "evaluate"]
             if any(step.settings.get("model") for step in unfinished):
                 require_model(self.config.model)  # before anything is given up for it
+            if training := {get_method(step.method).training for step in unfinished if step.stage == "align" and step.method}:
+                from grasper.align import TRAINERS
+
+                for name in training:
+                    TRAINERS.get(name)
             self._record_config(unfinished)
             for step in chosen:
                 if step in unfinished:

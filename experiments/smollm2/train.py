@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from experiments.nano.command import run
 from experiments.smollm2.data import load_held_out, load_sets
 from grasper.config import ModelConfig, TuneConfig
-from grasper.models.catalogue import cache_dir
+from grasper.models.fingerprints import cache_dir
 from grasper.runs import write_json
 from grasper.tune.stage import tune
 
