@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -98,3 +99,12 @@ def test_older_results_files_are_shown(show: Any) -> None:
     content = copy.deepcopy(results("none", "copy"))
     del content["unparsed"]
     assert any("ROUGE-1" in line for line in show(content, 120))
+
+
+def test_models_are_listed_literally(capsys: pytest.CaptureFixture[str]) -> None:
+    """A model's name or licence is no markup either."""
+    entry: Any = SimpleNamespace(name="shop[/x]", state="here", num_bytes=1_000_000, memory_bytes=None, licence="[bold]MIT", description="tiny")
+    terminal.print_models([entry], {})
+    printed = capsys.readouterr().out
+    assert "shop[/x]" in printed
+    assert "[bold]MIT" in printed

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from grasper.prepare.staging import keyed
 from grasper.retrieve.pool import POOLS
@@ -57,7 +57,7 @@ def _histories(pool: str, reviews: pd.DataFrame, examples: pd.DataFrame) -> pd.S
 
 def render(statistics: dict[str, Any]) -> Table:
     """The statistics as a table for the terminal, one row per pool."""
-    title = escape(f"{statistics.get('name', 'data')} ({statistics.get('language', '?')})")
+    title = Text(f"{statistics.get('name', 'data')} ({statistics.get('language', '?')})")
     table = Table(title=title, title_justify="left", caption=_caption(statistics), caption_justify="left")
     table.add_column("pool")
     for column in ("reviews", "users", "items", "density"):

@@ -10,66 +10,20 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from statistics import median
 
-import regex
-
-from grasper.metrics.text import CHARACTERS_PER_WORD, count_words, is_unspaced
-from grasper.prompts.escape import escape
 from grasper.prompts.templates import AnswerTask
 from grasper.reason.format import Answer, ReasoningPath
 from grasper.reason.leak import leaks_answer
-from grasper.reason.lexicon import GLAD, HEDGES, JOKES, NEGATIONS, STOPWORDS, UNHAPPY, WARM
+from grasper.reason.reading import Length, Reading, read
 from grasper.records import Profile, Request, Review, SyntheticReview
 
-_WORD = regex.compile(r"[\p{L}\p{M}]+(?:['’-][\p{L}\p{M}]+)*+")
-_CLAUSE = regex.compile(r"[.!?;:,()\n。！？；：，、（）؟،؛।]+|\b(?:but|however|although|mas|porém)\b", regex.IGNORECASE)
-_EMOJI = regex.compile("[\U0001f300-\U0001faff☺☻♥❤]|[:;]-?[)D]")
-_LENGTHS = (5, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150)
-_LENGTHS_IN_CHARACTERS = (*_LENGTHS, 200, 300, 400)
 _NUM_INTERESTS, _NUM_PRAISE, _NUM_COMPLAINTS, _NUM_OF_ANSWER = 4, 4, 2, 3
 _OWN_WEIGHT, _PREDICTED_WEIGHT, _OTHERS_WEIGHT = 3.0, 2.0, 1.0
 _GIVEN_WEIGHT, _HEAD_SHARE = 10.0, 0.9
 _SILENT = ReasoningPath("unknown", "unknown", "follow what is given")
 """For the rare pair whose answer even a blind path would name by chance."""
-_LIST_CHARACTERS, _PHRASE_CHARACTERS, _UNSPACED_PHRASE_CHARACTERS = 60, 24, 7
-"""Seven characters of a script without spaces stay below what the leak guard takes for a quotation."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Length:
-    """How long a text is, in words, or in characters where its script has no spaces."""
-
-    count: float
-    in_characters: bool = False
-
-    @property
-    def words(self) -> float:
-        return self.count / CHARACTERS_PER_WORD if self.in_characters else self.count
-
-    def __str__(self) -> str:
-        """The nearest of a few round lengths, so that a small model meets each often."""
-        lengths, unit = (_LENGTHS_IN_CHARACTERS, "characters") if self.in_characters else (_LENGTHS, "words")
-        return f"about {min(lengths, key=lambda length: abs(length - self.count))} {unit}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """What one text shows."""
-
-    length: _Length
-    glad: int
-    unhappy: int
-    traits: tuple[str, ...]
-    phrases: dict[str, float]
-    """Key phrases in order of appearance, each with the feeling of its clause: above 0 glad, below 0 unhappy."""
-
-    @property
-    def feeling(self) -> float:
-        """From −1 (all unhappy) to 1 (all glad)."""
-        return (self.glad - self.unhappy) / max(1, self.glad + self.unhappy)
+_LIST_CHARACTERS = 60
 
 
 def analyse(request: Request, profile: Profile, answer: Answer | None = None) -> ReasoningPath:
@@ -180,7 +134,7 @@ def _plan(request: Request, profile: Profile, hidden: str | None) -> str:
     return _sentence(_feeling_word(given.feeling, None), None, praise, complaints)
 
 
-def _from_answer(reading: _Reading, evidence: Sequence[_Reading]) -> tuple[list[str], list[str]]:
+def _from_answer(reading: Reading, evidence: Sequence[Reading]) -> tuple[list[str], list[str]]:
     """Praise and complaints of the real answer: topics that the evidence also names first, then a few of its own."""
     known = {phrase for other in evidence for phrase in other.phrases}
     shared = [phrase for phrase in reading.phrases if phrase in known]
@@ -191,7 +145,7 @@ def _from_answer(reading: _Reading, evidence: Sequence[_Reading]) -> tuple[list[
     return praise, complaints
 
 
-def _likely(evidence: Sequence[_Reading], given: Sequence[str], feeling: str) -> tuple[list[str], list[str]]:
+def _likely(evidence: Sequence[Reading], given: Sequence[str], feeling: str) -> tuple[list[str], list[str]]:
     """Praise and complaints that fit the feeling: what the request names first, then what others say most."""
     praise: dict[str, float] = defaultdict(float)
     complaints: dict[str, float] = defaultdict(float)
@@ -210,7 +164,7 @@ def _likely(evidence: Sequence[_Reading], given: Sequence[str], feeling: str) ->
     return chosen, [phrase for phrase in _top(complaints, num_complaints) if phrase not in chosen]
 
 
-def _sentence(feeling: str, length: _Length | None, praise: Sequence[str], complaints: Sequence[str]) -> str:
+def _sentence(feeling: str, length: Length | None, praise: Sequence[str], complaints: Sequence[str]) -> str:
     parts = [feeling if length is None else f"{feeling}, {length}"]
     if praise:
         verb = "mention" if feeling == "negative" else "praise"
@@ -225,83 +179,6 @@ def _feeling_word(feeling: float, rating: float | None) -> str:
     if rating is not None:
         return "very positive" if rating >= 4.75 else "positive" if rating >= 3.75 else "mixed" if rating >= 2.75 else "negative"
     return "positive" if feeling > 0.35 else "negative" if feeling < -0.35 else "mixed"
-
-
-# --- Reading one text -------------------------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=50_000)
-def read(text: str) -> _Reading:
-    """Counts words, feelings, traits and key phrases of a text; remembered, since neighbours' reviews return in many prompts."""
-    text = escape(text)
-    words = _WORD.findall(text)
-    lowered = [word.lower().replace("’", "'") for word in words]
-    glad = unhappy = 0
-    phrases: dict[str, float] = {}
-    for clause in _CLAUSE.split(text):
-        clause_words = [word.lower().replace("’", "'") for word in _WORD.findall(clause)]
-        good, bad = _feelings(clause_words)
-        glad, unhappy = glad + good, unhappy + bad
-        for phrase in _phrases(clause_words):
-            phrases[phrase] = phrases.get(phrase, 0.0) + good - bad
-    length = _Length(count_words(text), True) if is_unspaced(text) else _Length(len(words))
-    return _Reading(length, glad, unhappy, tuple(_traits(text, words, lowered)), phrases)
-
-
-def _feelings(words: Sequence[str]) -> tuple[int, int]:
-    """Glad and unhappy words; a negation among the three words before turns one round."""
-    good = bad = 0
-    for position, word in enumerate(words):
-        is_glad, is_unhappy = word in GLAD, word in UNHAPPY
-        if is_glad or is_unhappy:
-            if any(before in NEGATIONS for before in words[max(0, position - 3) : position]):
-                is_glad, is_unhappy = is_unhappy, is_glad
-            good, bad = good + is_glad, bad + is_unhappy
-    return good, bad
-
-
-def _phrases(words: Sequence[str]) -> list[str]:
-    """Runs of content words that are no feelings, at most two words each: `front desk`, `breakfast`."""
-    phrases: list[str] = []
-    run: list[str] = []
-    for word in [*words, ""]:
-        if len(word) > 2 and word not in STOPWORDS and word not in GLAD and word not in UNHAPPY and word not in NEGATIONS:
-            run.append(word)
-            continue
-        if run:
-            phrase = " ".join(run[-2:])
-            if len(phrase) <= (_UNSPACED_PHRASE_CHARACTERS if is_unspaced(phrase) else _PHRASE_CHARACTERS):
-                phrases.append(phrase)
-        run = []
-    return phrases
-
-
-def _traits(text: str, words: Sequence[str], lowered: Sequence[str]) -> Iterable[str]:
-    """Habits of writing that can be told from one text, most telling first."""
-    count = max(1, len(words))
-    if sum(word.isupper() for word in words if len(word) > 2) > 0.3 * sum(len(word) > 2 for word in words) > 0:
-        yield "capitals"
-    elif text == text.lower() != text.upper() and count > 1:
-        yield "lower case"
-    if text.count("!") + text.count("！") >= max(1, count // 40):
-        yield "exclaims"
-    if sum(text.count(mark) for mark in "?？؟") >= 2:
-        yield "asks"
-    if _EMOJI.search(text):
-        yield "emoji"
-    if not JOKES.isdisjoint(lowered):
-        yield "jokes"
-    if sum(word in WARM for word in lowered) * 25 >= count and not WARM.isdisjoint(lowered):
-        yield "warm"
-    if sum(word in HEDGES for word in lowered) * 25 >= count and not HEDGES.isdisjoint(lowered):
-        yield "hedges"
-    if count >= 10 and not any(mark in text for mark in ".!?。！？؟।"):
-        yield "no full stops"
-    we, first = (
-        sum(word in group for word in lowered) for group in (("we", "our", "us", "nós"), ("i", "my", "me", "i'm", "i've", "eu", "meu", "minha"))
-    )
-    if we + first and count >= 8:
-        yield "writes as we" if we > first else "writes as I"
 
 
 # --- Small things -----------------------------------------------------------------------------------------------------------------------
@@ -341,16 +218,16 @@ def _top(weights: dict[str, float], count: int) -> list[str]:
     return chosen
 
 
-def _usual_length(profile: Profile) -> _Length:
+def _usual_length(profile: Profile) -> Length:
     """Median length of own reviews, else of others', else 40 words."""
     entries = profile.own or profile.neighbours
-    return _median_length([read(entry.text) for entry in entries]) if entries else _Length(40)
+    return _median_length([read(entry.text) for entry in entries]) if entries else Length(40)
 
 
-def _median_length(readings: Sequence[_Reading]) -> _Length:
+def _median_length(readings: Sequence[Reading]) -> Length:
     in_characters = 2 * sum(reading.length.in_characters for reading in readings) > len(readings)
     counts = [reading.length.count if in_characters else reading.length.words for reading in readings]
-    return _Length(median(counts), in_characters)
+    return Length(median(counts), in_characters)
 
 
 def _mean(values: Iterable[float]) -> float:

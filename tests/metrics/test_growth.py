@@ -11,7 +11,7 @@ from grasper.metrics.meteor import meteor, treebank_tokens
 from grasper.metrics.standard import chrf
 from grasper.metrics.style import StyleSpace
 from grasper.metrics.text import has_published_tokens, rougeL, unicode_tokens, whole_words
-from grasper.reason.analyse import read
+from grasper.reason.reading import read
 
 SPACE = StyleSpace(num_words=5).fit(["a b c"])
 READERS: dict[str, Callable[[str], object]] = {

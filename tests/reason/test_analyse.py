@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grasper.reason.analyse import analyse, analyse_review, read
+from grasper.reason.analyse import analyse, analyse_review
 from grasper.reason.format import Answer
 from grasper.reason.leak import leaks
+from grasper.reason.reading import read
 from grasper.records import TASKS, Example, Item, Profile, Request, Review, request_for
 
 ITEM = Item("i", "Gull Inn")
