@@ -74,8 +74,7 @@ def check_data(config: PrepareConfig, *, seed: int = 0) -> str:
     with tempfile.TemporaryDirectory(prefix="grasper-check-") as folder:
         counts = prepare(config, Path(folder), seed=seed)
     told = ", ".join(f"{name.replace('_', ' ')} {counts[name]:,}" for name in ("reviews", "users", "items"))
-    asked = ", ".join(f"{split} {count:,}" for split, count in counts["examples"].items()) or "none"
-    return f"{config.name}: {told}; examples: {asked}"
+    return f"{config.name}: {told}"
 
 
 def read_inputs(inputs: list[Input], config: PrepareConfig, staging: Staging) -> Counter[str]:

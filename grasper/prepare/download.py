@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from grasper.errors import DataFormatError, MissingFileError
 
@@ -32,7 +33,7 @@ def download(url: str, path: Path, *, sha256: str | None = None, size: int | Non
     part = path.with_name(f"{path.name}.part")
     try:
         have = part.stat().st_size if part.exists() else 0
-        headers = {"Range": f"bytes={have}-"} if have else {}
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=_PATIENCE_SECONDS) as answer:
             if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
                 pass  # the part is the whole file already; its checksum tells
@@ -54,9 +55,9 @@ def download(url: str, path: Path, *, sha256: str | None = None, size: int | Non
     return found
 
 
-def _receive(answer: object, part: Path, *, append: bool, limit: int | None) -> None:
+def _receive(answer: Any, part: Path, *, append: bool, limit: int | None) -> None:
     with part.open("ab" if append else "wb") as handle:
-        for chunk in answer.iter_bytes(_CHUNK):  # type: ignore[attr-defined]
+        for chunk in answer.iter_raw():
             handle.write(chunk)
             if limit is not None and handle.tell() > limit:
                 handle.close()

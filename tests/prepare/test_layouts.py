@@ -140,8 +140,8 @@ def test_sql(tmp_path: Path) -> None:
     columns = ColumnMapping(user_id="who", item_id="what", text="body", rating="stars", title=None, timestamp=None)
     tables = read("sql", path, query="SELECT * FROM r ORDER BY who", columns=columns)
     assert rows_of(tables) == [[str(2**53), "c", None, None, "Bad.", None], [str(2**53 + 1), "a b", 4.0, None, "Fine.", None]]
-    with pytest.raises(DataFormatError, match=r"the database refuses.*no such table: nothing"):
-        read("sql", path, query="SELECT * FROM nothing", columns=columns)
+    with pytest.raises(DataFormatError, match=r"the database refuses.*no such table: absent"):
+        read("sql", path, query="SELECT * FROM absent", columns=columns)
     with pytest.raises(DataFormatError, match="refuses"):
         read("sql", path, query="DELETE FROM r", columns=columns)
     with pytest.raises(ConfigError, match=r"prepare\.query is not set"):

@@ -1,0 +1,136 @@
+"""A messy export is understood: every finding with its count, and the configuration that follows reads it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from shop import write_shop
+
+from grasper.config import load_config
+from grasper.errors import DataFormatError
+from grasper.prepare import build_tables, check_data
+from grasper.prepare.guess import guess_columns
+from grasper.prepare.survey import survey_table
+from grasper.prepare.template import configuration
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    return write_shop(tmp_path / "Export März #2.csv")
+
+
+def test_the_shop_export_is_read_without_a_correction(shop: Path, tmp_path: Path) -> None:
+    """All settings are found; texts, dates and ratings come out right."""
+    survey = survey_table(shop)
+    assert {key: survey.settings[key] for key in ("encoding", "delimiter", "decimal", "rating_in_words", "rating_fractions", "strip_html")} == {
+        "encoding": "cp1252",
+        "delimiter": ";",
+        "decimal": ",",
+        "rating_in_words": True,
+        "rating_fractions": True,
+        "strip_html": True,
+    }
+    assert set(survey.settings["date_formats"]) == {"%d.%m.%Y", "%d/%m/%Y %H:%M"}
+    (tmp_path / "shop.yaml").write_text(configuration(survey), encoding="utf-8")
+    config = load_config(tmp_path / "shop.yaml").prepare
+    tables, cleaned = build_tables(config, seed=0)
+    assert (len(tables.reviews), cleaned["unusable"], cleaned["duplicates"]) == (188, 5, 2)
+    assert cleaned["invalid_ratings"] == 0
+    assert set(tables.reviews["rating"].dropna()) == {1, 2, 4, 5}
+    assert not tables.reviews["text"].str.contains("<b>|&amp;").any()
+    assert tables.reviews["text"].str.contains("größer|€").any()
+    assert tables.reviews["timestamp"].dropna().between(1_546_300_800, 1_735_689_600).all()  # 2019 to 2024
+    assert check_data(config).startswith("Export-März-2: reviews 188, users 117, items 25")
+
+
+def test_cold_users_stay_in_the_split(shop: Path) -> None:
+    """Two customers of three have one review: they are held out too, instead of never being asked for."""
+    survey = survey_table(shop)
+    assert survey.settings["split"] == "users"
+    assert any("66% of them with one review" in finding for finding in survey.findings)
+
+
+def test_findings_carry_counts_and_examples(shop: Path) -> None:
+    told = "\n".join(survey_table(shop).findings)
+    for expected in (
+        "195 lines are not UTF-8",
+        "delimiter: ';'",
+        "'Bewertung': 21 ratings are missing",
+        "'Datum': 37 reviews have no date",
+        "'Kundennr': 2 rows without an id",
+        "2 rows are exact duplicates",
+        "'Kommentar': HTML in 75 rows",
+    ):
+        assert expected in told
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([*range(11)] * 3, {"rating_scale": 10, "rating_lowest": 0}),
+        ([0, 1, 2, 3, 4, 5] * 3, {"rating_lowest": 0}),
+        ([10, 50, 100] * 6, {"rating_scale": 100}),
+        ([1, 2, 5] * 6, {}),
+        ([5] * 300 + [77], {"invalid_rating": "null"}),
+    ],
+)
+def test_scales(tmp_path: Path, values: list[int], expected: dict[str, object]) -> None:
+    rows = pd.DataFrame({"user": "u", "item": "i", "review": "fine", "stars": values})
+    rows.to_csv(tmp_path / "r.csv", index=False)
+    settings = survey_table(tmp_path / "r.csv").settings
+    assert {key: settings[key] for key in ("rating_scale", "rating_lowest", "invalid_rating") if key in settings} == expected
+
+
+def test_dates_in_milliseconds_and_dates_that_cannot_be_read(tmp_path: Path) -> None:
+    lines = [{"user": "u", "item": "i", "text": "a", "time": moment} for moment in (1588687728923, 1588687728924, "someday")]
+    path = tmp_path / "r.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    survey = survey_table(path)
+    assert (survey.settings["timestamp_unit"], survey.settings["invalid_timestamp"]) == ("ms", "null")
+    assert any("1 dates cannot be read, for example 'someday'" in finding for finding in survey.findings)
+
+
+def test_an_ambiguous_date_is_told(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("user,item,text,date\nu,i,a,01/02/2020\n")
+    assert any("%m/%d/%Y reads as many: check which is meant" in finding for finding in survey_table(tmp_path / "r.csv").findings)
+
+
+def test_columns_by_name_and_by_content() -> None:
+    named = pd.DataFrame(
+        columns=["review_id", "customer_id", "product_id", "product_title", "star_rating", "review_headline", "review_body", "review_date"]
+    )
+    assert guess_columns(named) == {
+        "user_id": "customer_id",
+        "item_id": "product_id",
+        "text": "review_body",
+        "title": "review_headline",
+        "rating": "star_rating",
+        "timestamp": "review_date",
+        "name": "product_title",
+        "category": None,
+        "brand": None,
+    }
+    unnamed = pd.DataFrame(
+        {
+            "a": [f"p{n % 9}" for n in range(40)],
+            "b": [f"q{n % 7}" for n in range(40)],
+            "c": ["a long enough text about a thing, " + str(n) for n in range(40)],
+        }
+    )
+    chosen = guess_columns(unnamed)
+    assert (chosen["user_id"], chosen["item_id"], chosen["text"]) == ("a", "b", "c")
+
+
+def test_mixed_encodings_are_told(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_bytes("user,item,text\nu,i,schön\n".encode() + "u,i,größer\n".encode("cp1252"))
+    assert any("the file mixes encodings" in finding for finding in survey_table(tmp_path / "r.csv").findings)
+
+
+def test_all_refusals_of_a_check_come_together(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("user_id,item_id,text,title,rating,timestamp\nu,i,a,t,9,2020-01-01\nu,i,b,t,5,someday\n")
+    config = load_config(None, ["prepare.source=table", f"prepare.data={tmp_path / 'r.csv'}", "prepare.split=none"]).prepare
+    with pytest.raises(DataFormatError, match=r"line 2: 'rating' is 9.*; .*line 3: 'timestamp' is someday"):
+        check_data(config)
