@@ -26,7 +26,7 @@ from grasper.align.trainer import ShowProgress, WeightedTrainer, collate, save_a
 from grasper.config import AlignConfig, PromptConfig
 from grasper.errors import ConfigError
 from grasper.models.base import Prompt
-from grasper.models.local import without_surrogates
+from grasper.models.spelling import without_surrogates
 from grasper.runs import write_text
 
 if TYPE_CHECKING:

@@ -31,6 +31,9 @@ from grasper.models.weights import choose_device, choose_dtype, load_model, load
 TRAINED = "default"
 """Name of the adapter that is being trained: the only one that peft writes into the folder itself and not below it."""
 
+_UNKNOWN = ""
+"""In the place of the active adapter's fingerprint while adapters are switched: whoever comes after an interruption begins by putting things back."""
+
 
 class Backbone:
     """A network with its tokenizer, and the adapters that have been put on it.
@@ -57,6 +60,8 @@ class Backbone:
         self._tokenizer_lock = threading.Lock()
         self._peft: PeftModel | None = None
         self._active: str | None = None
+        self._num_wearers = 0
+        self._is_training = False
         self._originals: list[tuple[torch.nn.Parameter, Tensor]] = []
         if found.adapter is not None:
             self._merge_for_good(find_adapter(found.adapter))
@@ -87,15 +92,28 @@ class Backbone:
 
     @contextmanager
     def wearing(self, adapter: Adapter | None) -> Iterator[PreTrainedModel]:
-        """The network with this adapter and no other, for the calling thread alone while the block runs."""
+        """The network with this adapter and no other, for the calling thread alone while the block runs; blocks of one thread may be nested.
+
+        Raises:
+            AdapterError: The adapter is asked for within a training, was made for another model, or is damaged.
+        """
         with self._lock:
             if adapter is not None:
+                if self._is_training:
+                    raise AdapterError(f"adapter {adapter.folder} cannot be put on model {self.name} while another is trained on it")
                 self.load(adapter)
+            outer = self._active
             self._switch(adapter.fingerprint if adapter else None)
-            yield self.model
+            self._num_wearers += 1
+            try:
+                yield self.model
+            finally:
+                self._num_wearers -= 1
+                if self._num_wearers:
+                    self._switch(outer)
 
     @contextmanager
-    def training(self, lora: LoraConfig, *, in_dtype_of_weights: bool = False) -> Iterator[PeftModel]:
+    def training(self, lora: LoraConfig) -> Iterator[PeftModel]:
         """The network with a new adapter in training; afterwards the adapter is gone from memory and the network as it was.
 
         Raises:
@@ -107,17 +125,19 @@ class Backbone:
             try:
                 with without_future_warnings():
                     if self._peft is None:
-                        self._peft = cast(PeftModel, get_peft_model(self.model, lora, TRAINED, autocast_adapter_dtype=not in_dtype_of_weights))
+                        self._peft = cast(PeftModel, get_peft_model(self.model, lora, TRAINED))
                     else:
-                        self._peft.add_adapter(TRAINED, lora, autocast_adapter_dtype=not in_dtype_of_weights)
+                        self._peft.add_adapter(TRAINED, lora)
             except ValueError as error:
                 raise ConfigError(f"align.target_modules {sorted(lora.target_modules or [])} do not fit {self.name}: {error}") from None
             try:
                 _layers_of(self._peft).enable_adapter_layers()
                 self._peft.set_adapter(TRAINED)
                 self._peft.peft_config[TRAINED].base_model_name_or_path = self.name
+                self._is_training = True
                 yield self._peft
             finally:
+                self._is_training = False
                 if is_first:
                     self._peft.unload()
                     self._drop_peft()
@@ -175,7 +195,7 @@ class Backbone:
         """Put back what the active adapter changed, and apply another."""
         if fingerprint == self._active or self._peft is None:
             return
-        self._active = None
+        self._active = _UNKNOWN
         for parameter, original in self._originals:
             parameter.data = original
         self._originals = []
@@ -184,14 +204,15 @@ class Backbone:
             cast(Any, layer).merged_adapters.clear()
         if fingerprint is None:
             _layers_of(self._peft).disable_adapter_layers()
-            return
-        _layers_of(self._peft).enable_adapter_layers()
-        self._peft.set_adapter(fingerprint, inference_mode=True)
-        if self.device.type == "cpu":
-            for layer in layers:
-                base = layer.get_base_layer()
-                self._originals += [(parameter, parameter.data) for parameter in base.parameters(recurse=False)]
-                cast(Any, layer).merge(safe_merge=True)
+        else:
+            _layers_of(self._peft).enable_adapter_layers()
+            self._peft.set_adapter(fingerprint, inference_mode=True)
+            for layer in layers if self.device.type == "cpu" else []:
+                self._originals += [(parameter, parameter.data) for parameter in layer.get_base_layer().parameters(recurse=False)]
+                try:
+                    cast(Any, layer).merge(safe_merge=True)
+                except ValueError as error:  # numbers that are not finite
+                    raise AdapterError(f"adapter {fingerprint} cannot be put on model {self.name}: {first_line(error)}") from None
         self._active = fingerprint
 
     def _merge_for_good(self, adapter: Adapter) -> None:

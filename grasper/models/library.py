@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
@@ -55,6 +56,18 @@ def generate_with_library(
             length = next((step + 1 for step, token in enumerate(tokens) if token in end_ids), len(tokens))
             continuations[place] = cut_at_end(tokens[:length], end_ids, sum(logprobs[:length]))
     return [continuations[place] for place in range(len(rows))]
+
+
+@torch.inference_mode()
+def score_whole(model: PreTrainedModel, contexts: Sequence[Sequence[int]], endings: Sequence[Sequence[Sequence[int]]]) -> np.ndarray:
+    """Log-probability of every ending of every context, `[contexts, choices]`: every context is read again with every ending."""
+    scores = np.zeros((len(contexts), len(endings[0])))
+    for row, (context, choices) in enumerate(zip(contexts, endings, strict=True)):
+        for column, ending in enumerate(choices):
+            ids = torch.tensor([[*context, *ending]], device=model.device)
+            logprobs = model(input_ids=ids, use_cache=False).logits[0, len(context) - 1 : -1].float().log_softmax(-1)
+            scores[row, column] = float(logprobs.gather(1, ids[0, len(context) :, None]).sum())
+    return scores
 
 
 class _RowSampler(LogitsProcessor):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
+from functools import partial
 from pathlib import Path
 
 import jinja2
 import numpy as np
 import torch
-from transformers import AddedToken, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from grasper.errors import ModelError, PromptTooLongError
 from grasper.models.adapters import find_adapter
@@ -21,8 +21,9 @@ from grasper.models.base import Completion, Message, Prompt, prompt_seeds
 from grasper.models.continuation import Continuation, Row
 from grasper.models.decoding import decode, has_exact_batches, prefill
 from grasper.models.gather import Call, Request
-from grasper.models.library import keeps_keys_only
+from grasper.models.library import keeps_keys_only, score_whole
 from grasper.models.sampling import Sampling
+from grasper.models.spelling import added_token_pattern, without_surrogates
 from grasper.models.thoughts import ends_in_thought, split_thoughts
 from grasper.runs import derive_seed
 
@@ -30,9 +31,6 @@ logger = logging.getLogger(__name__)
 
 FALLBACK_CONTEXT_TOKENS = 2048
 """Context length of a model whose configuration names none."""
-
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class LocalModel:
@@ -79,7 +77,7 @@ class LocalModel:
         limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or FALLBACK_CONTEXT_TOKENS
         self.context_tokens = min(context_tokens or limit, limit)
         self._check_prompt_version()
-        self._added_token = _added_token_pattern(self.tokenizer.added_tokens_decoder.values())
+        self._added_token = added_token_pattern(self.tokenizer.added_tokens_decoder.values())
 
     @property
     def model(self) -> PreTrainedModel:
@@ -290,7 +288,7 @@ class LocalModel:
             width = max(1, self.batch_tokens // (len(contexts[order[0]]) + room * len(choices)))
             batch, order = order[:width], order[width:]
             with self.network() as network:
-                score = self._score if keeps_keys_only(network) else self._score_whole
+                score = self._score if keeps_keys_only(network) else partial(score_whole, network)
                 scores[batch] = score([contexts[index] for index in batch], [endings[index] for index in batch])
         likelihoods = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
         return np.asarray(likelihoods / likelihoods.sum(axis=1, keepdims=True))
@@ -332,17 +330,6 @@ class LocalModel:
             scores = scores + (following * is_token).sum(-1)
         return np.asarray(scores.reshape(len(contexts), num_choices).double().cpu().numpy())
 
-    @torch.inference_mode()
-    def _score_whole(self, contexts: Sequence[Sequence[int]], endings: Sequence[Sequence[Sequence[int]]]) -> np.ndarray:
-        """The same for networks with a state of their own: every context is read again with every ending."""
-        scores = np.zeros((len(contexts), len(endings[0])))
-        for row, (context, choices) in enumerate(zip(contexts, endings, strict=True)):
-            for column, ending in enumerate(choices):
-                ids = torch.tensor([[*context, *ending]], device=self.device)
-                logprobs = self.model(input_ids=ids, use_cache=False).logits[0, len(context) - 1 : -1].float().log_softmax(-1)
-                scores[row, column] = float(logprobs.gather(1, ids[0, len(context) :, None]).sum())
-        return scores
-
     def _check_prompt_version(self) -> None:
         from grasper.prompts.render import PROMPT_VERSION
 
@@ -354,14 +341,3 @@ class LocalModel:
                 trained_on,
                 PROMPT_VERSION,
             )
-
-
-def without_surrogates(text: str) -> str:
-    """The text with � for every half of a surrogate pair, which no tokenizer can read; as long as before."""
-    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def _added_token_pattern(added: Iterable[AddedToken]) -> re.Pattern[str] | None:
-    """Matches what a tokenizer would turn into a token outside of its vocabulary proper (`<|end|>`, `</s>`); runs of spaces are harmless."""
-    spelled = sorted((str(token) for token in added if len(str(token).strip()) > 1), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, spelled))) if spelled else None

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig
 from tiny_model import save_model
 
 from grasper.align.sft import TrainingSequence, balance_tasks, finetune, make_sequence
@@ -237,6 +238,21 @@ def test_the_order_of_modules_is_the_same_in_every_process(model_dir: Path, tmp_
         subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONHASHSEED": seed})
     first, second = ((tmp_path / seed / "adapter_config.json").read_bytes() for seed in ("1", "2"))
     assert first == second
+
+
+def test_in_bfloat16_adapters_multiply_as_the_network_does(model_dir: Path, tmp_path: Path) -> None:
+    """Products of all layers are bfloat16 in training, while the adapter keeps float32, which small steps need."""
+    model = LocalModel(str(model_dir), device="cpu", dtype=torch.bfloat16)
+    seen: list[torch.dtype] = []
+    with model.backbone.training(LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM")) as peft_model:
+        layers = [module for name, module in peft_model.named_modules() if name.endswith(("lora_A.default", "lora_B.default"))]
+        for layer in layers:
+            layer.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+        batch = collate([{"input_ids": [5, 6, 7], "weights": [0, 1, 1]}], pad_id=0)
+        WeightedTrainer.compute_loss(SimpleNamespace(), peft_model, batch).backward()  # type: ignore[arg-type]
+        assert len(seen) == len(layers) == 4
+        assert set(seen) == {torch.bfloat16}
+        assert all(layer.weight.dtype == layer.weight.grad.dtype == torch.float32 for layer in layers)
 
 
 def test_training_on_a_network_that_others_use(model: LocalModel, sequences: list[TrainingSequence], tmp_path: Path) -> None:

@@ -104,6 +104,32 @@ def test_a_refused_adapter_leaves_the_network_as_it_was(model_dir: Path, adapter
         assert texts(adapted) != before
 
 
+def test_an_adapter_that_is_not_finite_is_refused(model_dir: Path, adapter: Path) -> None:
+    """Told when it is put on, and the base writes on as before."""
+    from safetensors.torch import load_file, save_file
+
+    base = LocalModel(str(model_dir), device="cpu", dtype=torch.float32)
+    before = texts(base)
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    save_file({name: tensor if "layers.0" in name else tensor * torch.nan for name, tensor in tensors.items()}, adapter / "adapter_model.safetensors")
+    for _ in range(2):
+        with pytest.raises(AdapterError, match="NaN"):
+            texts(base.with_adapter(adapter))
+        assert texts(base) == before
+
+
+def test_nested_use_by_one_thread(model_dir: Path, adapter: Path) -> None:
+    """Who holds the network with an adapter may ask the base in between, and still holds the same network afterwards."""
+    base = LocalModel(str(model_dir), device="cpu", dtype=torch.float32)
+    ids = torch.tensor([[5, 6, 7]])
+    with base.with_adapter(adapter).network() as network:
+        before = network(input_ids=ids).logits
+        texts(base)
+        assert torch.equal(network(input_ids=ids).logits, before)
+    with base.network() as network:
+        assert not torch.allclose(network(input_ids=ids).logits, before, atol=1e-2)
+
+
 def test_a_folder_with_an_adapter_is_a_model(model_dir: Path, adapter: Path, tmp_path: Path) -> None:
     """It writes as base and adapter do, takes adapters of its own, and refuses those of its base."""
     name, expected = str(adapter), texts(open_model(settings(model_dir), adapter))
