@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from grasper.predict.encoders import Encoder, HistoryMessages, history_messages, messages_of
+from grasper.predict.encoders import Encoder, history_messages, messages_of
 from grasper.predict.features import ItemText, own_words, words_of
 from grasper.predict.graph import FloatArray, IndexArray, Interactions
 from grasper.predict.sampling import NegativeSampler

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from grasper.errors import UnknownIdError
 from grasper.predict.graph import Interactions, Vocabulary
