@@ -82,5 +82,9 @@ class LeakError(GrasperError, AssertionError):
     """A target's text was about to reach its own prompt, index, feature or training pair."""
 
 
+class MemoryLimitError(GrasperError, MemoryError):
+    """Work that would need more memory than there is."""
+
+
 class ShapeError(GrasperError, ValueError):
     """Tensors or arrays whose shapes do not fit together."""

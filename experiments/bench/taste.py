@@ -4,7 +4,8 @@
 
 Every user's last item is withheld, `lightgcn` is fitted on the rest, and each user's ten nearest (cosine of user vectors, as in
 `grasper/retrieve/topic.py`) are asked whether they ever met the withheld item. Against ten random users, and against ten random ones who met as many
-items each, and items as popular, as the nearest did: whoever met more shares more by chance. All are people of two items or more, as in the retriever.
+items each, and items as popular, as the nearest did: whoever met more shares more by chance. All met two items or more, as in
+the retriever.
 """
 
 from __future__ import annotations

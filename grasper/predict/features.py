@@ -30,6 +30,7 @@ MAX_TERMS = 30_000
 NOISE = 1e-4
 MAX_FITTED_REVIEWS = 10_000
 """SVD looks at no more reviews than this, evenly spread: its time stays bounded and its directions no longer change."""
+TEXTS_AT_ONCE = 20_000
 METADATA_FIELDS = ("name", "category", "brand")
 
 
@@ -65,9 +66,12 @@ class TfidfSpace:
         """Centred vectors, `[len(texts), text_dim]`; a text without any known term gets zeros."""
         if not self.terms:
             return np.zeros((len(texts), self.components.shape[0]), np.float32)
-        weights = self._fitted_vectorizer.transform(texts)
-        has_terms = np.diff(weights.indptr) > 0
-        return ((weights @ self.components.T - self.centre) * has_terms[:, None]).astype(np.float32)
+        vectors = np.empty((len(texts), self.components.shape[0]), np.float32)
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            weights = self._fitted_vectorizer.transform(texts[start : start + TEXTS_AT_ONCE])
+            has_terms = np.diff(weights.indptr) > 0
+            vectors[start : start + TEXTS_AT_ONCE] = (weights @ self.components.T - self.centre) * has_terms[:, None]
+        return vectors
 
     @cached_property
     def _fitted_vectorizer(self) -> TfidfVectorizer:

@@ -76,12 +76,14 @@ class Interactions:
         order = np.lexsort((np.arange(len(user_index)), keys, user_index))
         pairs = user_index[order] * num_items + item_index[order]
         _, first, inverse = np.unique(pairs, return_index=True, return_inverse=True)
-        if text is not None:
-            merge = sp.csr_matrix((np.ones(len(pairs), np.float32), (inverse, np.arange(len(pairs)))), (len(first), len(pairs)))
-            text, graph_text = merge @ text[order], None if graph_text is None else merge @ graph_text[order]
         if is_target is not None:
             is_target = np.bincount(inverse, is_target[order]) > 0
         by_position = np.argsort(first)
+        if text is not None:  # one product sorts and merges: at many words a copy costs more memory than all edges
+            place = np.empty(len(first), np.int64)
+            place[by_position] = np.arange(len(first))
+            merge = sp.csr_matrix((np.ones(len(pairs), np.float32), (place[inverse], order)), (len(first), len(pairs)))
+            text, graph_text = merge @ text, None if graph_text is None else merge @ graph_text
         kept = order[first[by_position]]
         graph = cls(
             user_index[kept],
@@ -89,9 +91,9 @@ class Interactions:
             num_users,
             num_items,
             None if day is None else day[kept],
-            None if text is None else text[by_position],
+            text,
             None if is_target is None else is_target[by_position],
-            None if graph_text is None else graph_text[by_position],
+            graph_text,
         )
         return graph if limit is None else graph.keep(graph.edges_after < limit)
 

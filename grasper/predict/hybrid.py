@@ -30,6 +30,8 @@ from grasper.predict.validation import Validation, Withheld, withhold
 DENSE_CATALOGUE = 5_000
 MIN_VALIDATION = 20
 """With fewer withheld edges nothing is learned: the weights stay at their prior."""
+MAX_SIGNALS = 60_000_000
+"""Numbers that the weights are learned from at most (240 MB); more withheld edges are thinned out evenly."""
 NUM_CANDIDATES = 600
 """Items that each withheld one is compared with when the weights are learned."""
 WALK_FLOOR = 0.2
@@ -235,6 +237,10 @@ class Hybrid(FittedPredictor):
             self.mixture = Mixture(prior, np.zeros_like(prior), np.ones_like(prior))
             self.validation = Validation(np.zeros((0, histories.num_items), np.float32), targets[:0])
             return
+        step = -(-len(targets) * min(NUM_CANDIDATES, histories.num_items) * len(signals.names) // MAX_SIGNALS)
+        if step > 1:
+            withheld = withheld.thinned(step)
+            histories, targets = withheld.histories, withheld.targets
         candidates, offset = draw_candidates(withheld, np.random.default_rng(seed))
         fitted = fit_mixture(signals.compute(histories, candidates), offset, histories.user_degree, prior)
         self.mixture = fitted.mixture

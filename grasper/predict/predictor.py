@@ -60,7 +60,9 @@ class Era:
                 part = places[start : start + EXAMPLES_AT_ONCE]
                 histories = self.histories([examples[place] for place in part], pool)
                 items, scores[part] = self._top_k(model, graph, histories, k)
-                ids[part] = np.where(items >= 0, names[items], None)
+                found = names[items]
+                found[items < 0] = None
+                ids[part] = found
         return ids, scores
 
     def histories(self, examples: Sequence[Example], pool: Pool) -> Interactions:
@@ -153,9 +155,9 @@ def candidate_table(examples: Sequence[Example], ids: np.ndarray, scores: FloatA
 
 
 def era_starts(cutoffs: pd.Series, num_eras: int) -> list[float]:
-    """When eras begin: the first at the first cut-off, the others so that each knows about `ERA_GROWTH` of what the next one does; none without cut-offs.
+    """When eras begin: the first at the first cut-off, each of the others with about `ERA_GROWTH` of the requests of the next one before it.
 
-    Early ones are short, as little is known and a fit costs little. They follow from the cut-offs alone, so reviews that come later change nothing.
+    Early ones are short, as little is known and a fit costs little. Without cut-offs there are none. They follow from the cut-offs alone, so reviews that come later change nothing.
     """
     known = cutoffs.astype("float64").dropna().to_numpy()
     shares = [0.0, *(ERA_GROWTH**power for power in range(1, num_eras))]

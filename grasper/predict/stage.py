@@ -76,9 +76,7 @@ def fit(config: PredictConfig, tables: Tables, out_dir: Path, *, seed: int) -> d
     }
 
 
-def _fit_era(
-    config: PredictConfig, tables: Tables, until: float, folder: Path, starts: Sequence[float], seed: int
-) -> tuple[Era, dict[str, Any]]:
+def _fit_era(config: PredictConfig, tables: Tables, until: float, folder: Path, starts: Sequence[float], seed: int) -> tuple[Era, dict[str, Any]]:
     """One era, fitted and written, and what is reported of it."""
     started = time.perf_counter()
     catalogue = Catalogue(tables, until=None if np.isinf(until) else until)

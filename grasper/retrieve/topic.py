@@ -152,7 +152,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def nearest_rows(queries: np.ndarray, rows: np.ndarray, k: int, block_rows: int = BLOCK_ROWS) -> tuple[np.ndarray, np.ndarray]:
-    """The `k` rows of highest dot product with each query, best first, equal ones in order: places and products, `[num_queries, min(k, num_rows)]`."""
+    """The `k` rows of highest dot product with each query, best first, equal ones in order: places and products, `[num_queries, k]`."""
     from grasper.predict.topk import stable_top_k
 
     places, values = np.zeros((len(queries), 0), np.int64), np.zeros((len(queries), 0), np.float32)

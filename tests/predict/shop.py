@@ -34,4 +34,6 @@ def make_tables(target_text: str = "the hidden words", *, cutoff: float | None =
 
 def someone(user_id: str = "new", item_id: str = "", *, history: Sequence[Review] | None = None, cutoff: int | None = None) -> Example:
     """Somebody who asks outside the benchmark."""
-    return Example("request", Review("request", user_id, item_id, ""), "dev", cutoff, is_request=True, history=None if history is None else tuple(history))
+    return Example(
+        "request", Review("request", user_id, item_id, ""), "dev", cutoff, is_request=True, history=None if history is None else tuple(history)
+    )

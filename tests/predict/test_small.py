@@ -32,7 +32,10 @@ def tables_of(rows: list[Row], *, with_cutoff: bool = False) -> Tables:
     ).astype({"timestamp": "Int64"})
     first = reviews.drop_duplicates("user_id")
     examples = pd.DataFrame(
-        [(row.review_id, row.review_id, row.user_id, row.item_id, "align", row.timestamp if with_cutoff else pd.NA, False) for row in first.itertuples()],
+        [
+            (row.review_id, row.review_id, row.user_id, row.item_id, "align", row.timestamp if with_cutoff else pd.NA, False)
+            for row in first.itertuples()
+        ],
         columns=EXAMPLE_COLUMNS,
     ).astype({"cutoff": "Int64"})
     items = pd.DataFrame({name: reviews["item_id"].unique() if name == "item_id" else None for name in ITEM_COLUMNS})
