@@ -28,6 +28,7 @@ from grasper.desk import Desk
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.methods import get_method
 from grasper.models import open_model
+from grasper.predict import fit, load
 from grasper.prepare import build_tables
 from grasper.reason.reward import make_reward
 from grasper.retrieve.store import ReviewStore
@@ -40,7 +41,12 @@ def lesson_of(config: Config, out_dir: Path) -> Lesson:
     """What `grasper align` would give the trainer of `pat`, without the files of a run."""
     tables, _ = build_tables(config.prepare, seed=config.seed)
     model = open_model(config.model)
-    desk = Desk(get_method("pat"), ReviewStore(tables, seed=config.seed), config.prompts, lambda: model, seed=config.seed)
+    if not (out_dir / "predict" / "model.safetensors").exists():
+        (out_dir / "predict").mkdir(parents=True, exist_ok=True)
+        fit(config.predict, tables, out_dir / "predict", seed=config.seed)
+    predictor = load(out_dir / "predict", tables)
+    store = ReviewStore(tables, seed=config.seed, predictor=lambda: predictor)
+    desk = Desk(get_method("pat"), store, config.prompts, lambda: model, seed=config.seed)
     train = make_pairs(desk, select_pairs(tables, "align", config.align.num_pairs, seed=config.seed))
     held_out = make_pairs(desk, select_pairs(tables, "held-out", config.align.num_held_out, seed=config.seed))
     return Lesson(config.align, desk, train, held_out, make_reward(config.align.reward), out_dir, config.seed)

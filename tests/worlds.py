@@ -75,12 +75,19 @@ def with_target(reviews: Sequence[Review], example: Example, **changes: object) 
     return [target if review.review_id == target.review_id else review for review in reviews], replace(example, target=target)
 
 
+class NothingKnown:
+    """Stands in for a link predictor that has not seen anything yet."""
+
+    def era_for(self, example: Example) -> None:
+        return None
+
+
 def desk_of(method: str | Method, tables: Tables, model: TextModel | None = None, *, seed: int = 0, **settings: Any) -> Desk:
     """The desk of a method over a world; settings are those of the prompts."""
     exemplars = settings.pop("exemplars", None)
     chosen = get_method(method) if isinstance(method, str) else method
     open_model = None if model is None else lambda: model
-    return Desk(chosen, ReviewStore(tables, seed=seed), PromptConfig(**settings), open_model, seed, exemplars)
+    return Desk(chosen, ReviewStore(tables, seed=seed, predictor=lambda: NothingKnown()), PromptConfig(**settings), open_model, seed, exemplars)
 
 
 def system_of(

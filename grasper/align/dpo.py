@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, set_peft_model_state_dict
+from safetensors.torch import load_file
 from transformers import PrinterCallback
 
 from grasper.align.preference import PreferencePair
@@ -33,6 +34,8 @@ from grasper.align.sft import METRICS_FILE, preserved_random_state, replace_fold
 from grasper.align.trainer import ShowProgress, save_adapter
 from grasper.config import AlignConfig, DpoConfig
 from grasper.errors import ConfigError, ModelError, PromptTooLongError
+from grasper.models.adapters import WEIGHTS_FILE, find_adapter, require_fitting
+from grasper.models.backbone import TRAINED
 from grasper.models.weights import without_future_warnings
 from grasper.runs import write_text
 
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 
     from grasper.models.local import LocalModel
 
+REFERENCE = "ref"
+"""What trl calls the frozen copy of the adapter."""
 MORE_PAIRS = "lower align.dpo.margin, or raise align.dpo.num_notes, align.dpo.temperature or align.num_pairs"
 """What to do where notes are all alike."""
 MAX_FIRST_MARGIN = {torch.float32: 1e-3, torch.bfloat16: 0.1}
@@ -106,7 +111,7 @@ def train_on_preferences(
     rows = [tokenise(model, pair) for pair in pairs]
     dataset = dataset_class.from_list([asdict(row) for row in rows])
     on_gpu = model.device.type == "cuda"
-    with preserved_random_state(seed), without_future_warnings(), _borrowed(model) as base:
+    with preserved_random_state(seed), without_future_warnings(), _policy(model, adapter, lora) as policy:
         arguments = config_class(
             output_dir=str(out_dir / "checkpoints"),
             beta=config.beta,
@@ -130,16 +135,12 @@ def train_on_preferences(
             seed=seed,
             data_seed=seed,
         )
-        policy = _policy(base, adapter, lora, model)
-        try:
-            trainer = trainer_class(model=policy, args=arguments, train_dataset=dataset, processing_class=model.tokenizer, callbacks=[ShowProgress()])
-            trainer.remove_callback(PrinterCallback)
-            trainer.train()
-            history = [entry for entry in trainer.state.log_history if "loss" in entry]
-            _check(history, model)
-            _save(policy, trainer.state.log_history, out_dir, name=model.name)
-        finally:
-            policy.unload()
+        trainer = trainer_class(model=policy, args=arguments, train_dataset=dataset, processing_class=model.tokenizer, callbacks=[ShowProgress()])
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+        history = [entry for entry in trainer.state.log_history if "loss" in entry]
+        _check(history, model)
+        _save(policy, trainer.state.log_history, out_dir)
     first, last = history[0], history[-1]
     return {
         "pairs": len(pairs),
@@ -152,21 +153,32 @@ def train_on_preferences(
     }
 
 
-def _policy(base: Any, adapter: Path | None, lora: AlignConfig, model: LocalModel) -> PeftModel:
-    """The trainable adapter on the base model."""
-    if adapter is not None:
-        return PeftModel.from_pretrained(base, str(adapter), is_trainable=True)
-    shape = LoraConfig(
-        r=lora.lora_rank,
-        lora_alpha=lora.lora_alpha,
-        lora_dropout=lora.lora_dropout,
-        target_modules=list(lora.target_modules),
-        task_type="CAUSAL_LM",
-    )
-    try:
-        return get_peft_model(base, shape)
-    except ValueError as error:
-        raise ConfigError(f"align.target_modules {list(lora.target_modules)} do not fit {model.name}: {error}") from None
+@contextmanager
+def _policy(model: LocalModel, adapter: Path | None, lora: AlignConfig) -> Iterator[PeftModel]:
+    """The adapter in training on the network; afterwards trl's frozen copy, and the forward that it hangs on the network, are gone."""
+    if adapter is None:
+        shape = LoraConfig(
+            r=lora.lora_rank,
+            lora_alpha=lora.lora_alpha,
+            lora_dropout=lora.lora_dropout,
+            target_modules=list(lora.target_modules),
+            task_type="CAUSAL_LM",
+        )
+    else:
+        require_fitting(find_adapter(adapter), model.backbone.name)
+        shape = LoraConfig.from_pretrained(str(adapter))
+        shape.inference_mode = False
+    with model.backbone.training(shape) as policy:
+        if adapter is not None:
+            set_peft_model_state_dict(policy, load_file(adapter / WEIGHTS_FILE), adapter_name=TRAINED)
+        try:
+            yield policy
+        finally:
+            model.model.__dict__.pop("forward", None)
+            if REFERENCE in policy.peft_config:
+                policy.delete_adapter(REFERENCE)
+            if model.device.type == "cuda":
+                model.model.gradient_checkpointing_disable()
 
 
 def _check(history: Sequence[dict[str, Any]], model: LocalModel) -> None:
@@ -178,28 +190,13 @@ def _check(history: Sequence[dict[str, Any]], model: LocalModel) -> None:
         raise ModelError("the preference loss became infinite or not a number; lower align.dpo.learning_rate")
 
 
-def _save(policy: PeftModel, history: Sequence[dict[str, Any]], out_dir: Path, *, name: str) -> None:
+def _save(policy: PeftModel, history: Sequence[dict[str, Any]], out_dir: Path) -> None:
     """The trained adapter alone, without the frozen reference, complete or not at all; and the log."""
     part = out_dir / "adapter.part"
-    policy.peft_config["default"].base_model_name_or_path = name
-    policy.delete_adapter("ref")
     save_adapter(policy, part)
     (part / "README.md").unlink(missing_ok=True)
     replace_folder(part, out_dir / "adapter")
     write_text(out_dir / METRICS_FILE, "".join(json.dumps(entry) + "\n" for entry in history))
-
-
-@contextmanager
-def _borrowed(model: LocalModel) -> Iterator[Any]:
-    """The base model for training; what trl hangs on it (a forward of its own) and its mode are put back."""
-    base: Any = model.model
-    try:
-        yield base
-    finally:
-        base.__dict__.pop("forward", None)
-        if model.device.type == "cuda":
-            base.gradient_checkpointing_disable()
-        base.eval()
 
 
 @cache

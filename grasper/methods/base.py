@@ -61,5 +61,5 @@ class Method:
 
     @property
     def uses_predictor(self) -> bool:
-        """Whether the link predictor's candidates are needed."""
-        return self.predicted in ("graph", "oracle")
+        """Whether the link predictor is needed: its candidates, or its users' vectors."""
+        return self.predicted in ("graph", "oracle") or any(trajectory.retriever == "topic" for trajectory in self.trajectories)

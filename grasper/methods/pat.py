@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from grasper.methods.base import Method, Trajectory
 
-STYLE, TOPIC = Trajectory("style", "style"), Trajectory("topic", "neighbours")
+STYLE, TOPIC = Trajectory("style", "style"), Trajectory("topic", "topic")
 
 PAT = Method(
     "pat",

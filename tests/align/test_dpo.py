@@ -48,8 +48,8 @@ def logprob(model: LocalModel, prompt: Prompt, answer: str) -> float:
     """Log-probability of an answer with its end token, summed."""
     head, tail = model.encode(prompt), [*model.encode_text(answer), model.tokenizer.eos_token_id]
     ids = torch.tensor([head + tail])
-    with torch.no_grad():
-        scores = model.model(input_ids=ids).logits.float().log_softmax(-1)
+    with torch.no_grad(), model.network() as network:
+        scores = network(input_ids=ids).logits.float().log_softmax(-1)
     return float(scores[0, len(head) - 1 : -1].gather(1, torch.tensor(tail)[:, None]).sum())
 
 
@@ -78,7 +78,7 @@ def test_reference_is_the_adapter_before_the_round_and_not_the_base(model: Local
     counts = train(model, tmp_path / "two", tmp_path / "one" / "adapter")
     assert counts["first_margin"] == pytest.approx(0.0, abs=1e-4)
     assert counts["first_loss"] == pytest.approx(math.log(2), abs=1e-4)
-    assert gap(model.with_adapter(tmp_path / "two" / "adapter"), PAIRS[0]) > gap(first, PAIRS[0])
+    assert gap(model.with_adapter(tmp_path / "two" / "adapter"), PAIRS[0]) > gap(first, PAIRS[0]) > gap(model, PAIRS[0])
 
 
 def test_what_trl_trains_on_has_the_log_probabilities_of_inference(model: LocalModel, tmp_path: Path) -> None:

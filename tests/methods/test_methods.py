@@ -78,9 +78,10 @@ def test_only_copy_writes_without_a_model() -> None:
     assert [name for name, method in METHODS.items() if not method.uses_model] == ["copy"]
 
 
-def test_the_predictor_is_asked_where_items_come_from_it() -> None:
+def test_the_predictor_is_asked_where_items_or_tastes_come_from_it() -> None:
     assert {name for name, method in METHODS.items() if method.uses_predictor} == {
-        *("grasper", "grasper-no-reasoning", "grasper-no-own", "grasper-oracle-items")
+        *("grasper", "grasper-no-reasoning", "grasper-no-own", "grasper-oracle-items"),
+        *("pat", "pat-topic-only", "pat-one-step", "pat-no-rl"),
     }
 
 
