@@ -45,8 +45,8 @@ def named_folder(name: str) -> Path | None:
 def find_weights(name: str) -> FoundModel:
     """Where the model `name` lies, and its stable identity.
 
-    A name of the catalogue such as `nano` has an identity with a hash of its weights; a path is taken as it is; where the folder holds an adapter, its base
-    is looked for; anything else is a Hub id, taken from the local cache where it is there, else downloaded (identity with its revision).
+    A name of the catalogue such as `nano` has an identity with a hash of its weights; a path is taken as it is; where the folder holds an adapter,
+    its base is looked for; anything else is a Hub id, taken from the local cache where it is there, else downloaded (identity with its revision).
 
     Raises:
         ModelNotFoundError: No such folder, no weights in it, or the Hub cannot be reached or does not know the id.
