@@ -2,6 +2,7 @@
 PYTHON ?= python3
 DATA ?= ../shared/data
 CORPUS ?= ../shared/corpus
+MODEL ?= nano
 BIN := .venv/bin
 
 .PHONY: setup pipeline test lint bench reproduce nano clean help
@@ -21,8 +22,8 @@ help:  ## list the targets
 
 setup: .venv/.package  ## create .venv from the pinned constraints
 
-pipeline: setup  ## run all six stages on the bundled data set into runs/harbour
-	$(BIN)/grasper pipeline -c experiments/harbour.yaml --run harbour
+pipeline: setup  ## run all six stages on the bundled data set into runs/harbour, with MODEL=nano or another one
+	$(BIN)/grasper pipeline -c experiments/harbour.yaml --set model.name=$(MODEL) --run harbour$(if $(filter-out nano,$(MODEL)),-$(MODEL))
 
 test: .venv/.tools  ## lint, type-check and run the test suite
 	$(BIN)/ruff check .

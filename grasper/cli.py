@@ -192,10 +192,20 @@ def pipeline(
             print(f"{step.name:32} {step.state():8} {step.folder}")
         for line in foresee(plan):
             print(line)
+        _require_known_model(plan)
         return
     with spending(plan, budget, _say):
         plan.carry_out(overwrite=overwrite, say=_say)
     _print_result(plan, "evaluate")
+
+
+def _require_known_model(plan: Pipeline) -> None:
+    """A model of the catalogue that must be fetched first is told before work starts; nothing is downloaded."""
+    from grasper.models.catalogue import KNOWN, require_known
+
+    model = plan.config.model
+    if model.kind == "local" and model.name in KNOWN:
+        require_known(model.name)
 
 
 @app.command()

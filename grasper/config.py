@@ -269,7 +269,7 @@ class TuneConfig(Section):
     averaging: float = Field(0.99, ge=0, lt=1, description="Decay per step of the running mean of the weights, which is what is measured and kept.")
     checkpoint_minutes: float = Field(10.0, gt=0, description="Minutes between two checkpoints.")
     evaluation_tokens: int = Field(300_000, ge=1, description="Tokens between two measurements of the held-out losses.")
-    workers: int | None = Field(None, ge=1, description="Batches worked on at once; null: as many as there are in a step, at most one per core.")
+    workers: int = Field(1, ge=1, description="Batches worked on at once, each by its share of the cores; every one needs memory of its own.")
 
 
 class SynthesizeConfig(Section):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from grasper.prepare.split import reserved_split
 from grasper.records import Review
+from grasper.retrieve.pool import reserved_split
 
 WORDS = ["the", "room", "was", "clean", "and", "staff", "kind", "breakfast", "cold", "pool", "warm", "view", "quiet"]
 

@@ -36,7 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     counts: dict[str, dict[str, int]] = {}
     sets = load_sets(options.data, counts)
-    config = TuneConfig(tokens=options.tokens, learning_rate=options.learning_rate)
+    config = TuneConfig(tokens=options.tokens, learning_rate=options.learning_rate, evaluation_tokens=100_000)
     result = tune(config, ModelConfig(name=options.base), sets, load_held_out(options.data, sets), options.folder, seed=SEED)
     write_json(options.folder / "data.json", counts)
     print(f"{result['tokens']:,} tokens, {result['steps']:,} steps, {result['seconds']:,.0f} s")

@@ -1,8 +1,7 @@
 """The adapter under training: peft's LoRA over a frozen base, 32-bit master weights and moments, and the gradient of a step by threads.
 
 A processor with bfloat16 arithmetic does all products in it, yet a small step would vanish in 8 bits of mantissa: so the optimizer keeps its weights
-in float32 and the model gets a rounded copy. Each core takes whole batches by itself: cores meet once per step instead of in every product, which
-other programs beside the training disturb far less.
+in float32 and the model gets a rounded copy.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grasper.errors import ConfigError
-from grasper.retrieve.pool import reserved_split
 from grasper.records import Item, Tables, iterate_rows, none_if_missing
+from grasper.retrieve.pool import reserved_split
 from grasper.runs import stable_hash
 from grasper.tune.decontaminate import Reference
 from grasper.tune.examples import ReviewSet

@@ -18,6 +18,7 @@ from grasper.config import ModelConfig, TuneConfig
 from grasper.errors import ConfigError
 from grasper.models import fingerprint_model
 from grasper.models.local import LocalModel
+from grasper.models.locate import find_weights
 from grasper.prompts.templates import PROMPT_VERSION
 from grasper.runs import Run, fingerprint, write_json
 from grasper.tune import checkpoint
@@ -53,13 +54,15 @@ def tune(
         held_out: What the losses in the log are measured on; their users must not be in `sets`.
 
     Raises:
-        ConfigError: The model is no local one, or target modules that it lacks.
+        ConfigError: The model is no local one or an adapter, or target modules that it lacks.
         RunMismatchError: The folder holds a training of another base, tokenizer, adapter shape, seed or data.
         RunLockedError: Another process trains in it.
         AdapterError: The checkpoint is damaged or of another shape.
     """
     if model_config.kind != "local":
         raise ConfigError(f"only local models can be tuned, but model.kind is {model_config.kind}; use --set model.kind=local")
+    if find_weights(model_config.name).adapter is not None:
+        raise ConfigError(f"{model_config.name} is an adapter on another model; tune that one instead")
     with Run(folder).lock():
         model = LocalModel(model_config.name, device=model_config.device)
         settings = _settings(config, model_config, model, sets, seed)
@@ -109,7 +112,7 @@ def _share_cores(config: TuneConfig, device: torch.device) -> tuple[int, int]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if device.type != "cpu":
         return 1, cores
-    workers = config.workers or max(1, min(cores, config.step_tokens // config.batch_tokens))
+    workers = min(config.workers, cores)
     return workers, max(1, cores // workers)
 
 

@@ -8,7 +8,8 @@ import pytest
 from grasper.config import ModelConfig
 from grasper.errors import ModelNotFoundError
 from grasper.models import fingerprint_model, require_model
-from grasper.models.catalogue import KNOWN, known_folder, list_models, models_dir
+from grasper.models.catalogue import KNOWN, list_models, models_dir, require_known
+from grasper.models.locate import find_weights, named_folder
 
 
 @pytest.fixture
@@ -27,23 +28,24 @@ def put(folder: Path) -> None:
 
 def test_names_are_folders_and_anything_else_is_not_known(cache: Path) -> None:
     put(models_dir() / "smollm2")
-    assert known_folder("nano") == KNOWN["nano"].folder
-    assert known_folder("smollm2") == cache / "grasper" / "models" / "smollm2"
-    assert known_folder("owner/model") is None
-    assert known_folder("./nano") is None
+    assert named_folder("nano") == KNOWN["nano"].folder
+    assert find_weights("smollm2").folder == cache / "grasper" / "models" / "smollm2"
+    assert named_folder("owner/model") is None
+    assert named_folder("./nano") is None
 
 
 def test_a_model_that_must_be_fetched_first_says_how(cache: Path) -> None:
     """By every door that is looked through before work starts."""
-    for look in (known_folder, lambda name: require_model(ModelConfig(name=name)), lambda name: fingerprint_model(ModelConfig(name=name))):
+    for look in (require_known, find_weights, lambda name: require_model(ModelConfig(name=name))):
         with pytest.raises(ModelNotFoundError, match=r"smollm2 is not on this machine yet; run `grasper models get smollm2` \(93 MB"):
             look("smollm2")
+    assert fingerprint_model(ModelConfig(name="smollm2"))["weights"] == {}
 
 
 def test_an_adapter_names_its_missing_base(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(KNOWN["nano"]), "is_there", property(lambda model: model.is_embedded))
     with pytest.raises(ModelNotFoundError, match="model smollm2, the base of smollm2-reviews, is not on this machine yet"):
-        known_folder("smollm2-reviews")
+        require_known("smollm2-reviews")
 
 
 def test_other_weights_under_the_same_name_are_another_model(cache: Path) -> None:

