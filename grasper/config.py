@@ -215,7 +215,7 @@ class DpoConfig(Section):
     beta: float = Field(0.1, gt=0, description="How strongly the reference holds the policy.")
     sft_weight: float = Field(0.2, ge=0, description="Weight of the likelihood of the chosen notes beside the preference; 0 leaves it out.")
     ld_alpha: float | None = Field(None, ge=0, le=1, description="Weight of what a side has beyond the shorter one's length; null: 1.")
-    learning_rate: float = Field(1e-5, gt=0, description="AdamW's learning rate.")
+    learning_rate: float = Field(1e-5, gt=0, description="AdamW's learning rate (the embedded model hardly moves below 1e-3).")
     epochs: float = Field(1.0, gt=0, description="Passes over the pairs of a round.")
     batch_size: int = Field(4, ge=1, description="Pairs in a batch.")
 
