@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from shop import write_shop
+from shop_export import write_shop
 from typer.testing import CliRunner
 
 from grasper.cli import app

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from shop import write_shop
+from shop_export import write_shop
 
 from grasper.config import load_config
 from grasper.errors import DataFormatError
