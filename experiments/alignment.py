@@ -284,7 +284,8 @@ def real_nll(model: LocalModel, sequences: Sequence[TrainingSequence], batch_siz
         batch = collate([{"input_ids": sequences[index].ids, "weights": sequences[index].weights} for index in indices], pad_id=0)
         weights = batch.pop("weights")
         first = int((weights > 0).any(0).nonzero()[0, 0])
-        logits = model.model(**batch, logits_to_keep=weights.shape[1] - first + 1, use_cache=False).logits[:, :-1]
+        with model.network() as network:
+            logits = network(**batch, logits_to_keep=weights.shape[1] - first + 1, use_cache=False).logits[:, :-1]
         for row, index in enumerate(indices):
             nll = summed_nll(logits[row : row + 1], batch["input_ids"][row : row + 1, first:], weights[row : row + 1, first:])
             losses[index] = nll.item() / weights[row].sum().item()
