@@ -211,14 +211,14 @@ def _require_known_model(plan: Pipeline) -> None:
 @app.command()
 def show(
     user: Annotated[str, typer.Argument(help="A user id of the data set.")],
-    run: Annotated[str, typer.Option("--run", help="Name or path of the run.")],
+    run: Annotated[str | None, typer.Option("--run", help="Name or path of the run. Default: the newest finished one.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Also draw the user's neighbourhood into this SVG file.")] = None,
 ) -> None:
     """Print a user's history, predicted items, synthetic reviews and texts."""
     from grasper.api import load_run
     from grasper.terminal import print_user
 
-    loaded = load_run(run_folder(run))
+    loaded = load_run(run_folder(run) if run else None)
     print_user(loaded, user)
     if plot:
         from grasper.runs import write_text

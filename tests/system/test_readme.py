@@ -1,10 +1,12 @@
-"""The README's commands, run as a user would, on four targets."""
+"""The README's code, taken from the page and run in order, as a new user would, on the run that `make pipeline` leaves (here with four targets)."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,32 +16,42 @@ import pytest
 from grasper.config import Config
 
 ROOT = Path(__file__).parents[2]
-SMALL = (
-    "--limit",
-    "4",
-    "--set",
-    "align.num_pairs=6",
-    "--set",
-    "align.num_samples=2",
-    "--set",
-    "align.num_held_out=2",
-    "--set",
-    "predict.max_epochs=5",
-)
+PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
+SMALL = ("align.num_pairs=6", "align.num_samples=2", "align.num_held_out=2", "predict.max_epochs=5")
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
 
-def grasper(*arguments: str, cwd: Path, timeout: int = 900) -> str:
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=900, env=ENVIRONMENT)
+
+
+def grasper(*arguments: str, cwd: Path) -> str:
     """Standard output of a command that must succeed."""
-    result = subprocess.run([sys.executable, "-m", "grasper.cli", *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout)
-    assert result.returncode == 0, result.stderr[-2000:]
+    result = run("-m", "grasper", *arguments, cwd=cwd)
+    assert result.returncode == 0, f"grasper {' '.join(arguments)}: {result.stderr[-2000:]}"
     return result.stdout
+
+
+def blocks(language: str, section: str) -> list[str]:
+    """The code blocks of a section of the page."""
+    text = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def commands(section: str) -> list[list[str]]:
+    """The grasper commands of a section, without comments."""
+    lines = [line for block in blocks("bash", section) for line in block.splitlines()]
+    parts = [shlex.split(line, comments=True) for line in lines]
+    return [part[1:] for part in parts if part and part[0] == "grasper"]
 
 
 @pytest.fixture(scope="module")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`make pipeline`'s command on four targets; returns the folder it was run in."""
     folder = tmp_path_factory.mktemp("readme")
-    output = grasper("pipeline", "-c", str(ROOT / "experiments" / "harbour.yaml"), "--run", "harbour", *SMALL, cwd=folder)
+    shutil.copytree(ROOT / "experiments", folder / "experiments", ignore=lambda directory, names: [name for name in names if name != "harbour.yaml"])
+    settings = [part for setting in SMALL for part in ("--set", setting)]
+    output = grasper("pipeline", "-c", "experiments/harbour.yaml", "--run", "harbour", "--limit", "4", *settings, cwd=folder)
     assert "report.html" in output
     return folder
 
@@ -58,65 +70,65 @@ def test_pipeline_ends_in_a_table_for_every_method(finished_run: Path) -> None:
 def test_a_second_pipeline_skips_everything(finished_run: Path) -> None:
     """Nothing is computed twice: every step says that it was finished earlier, and no file changes."""
     files = {path: path.stat().st_mtime_ns for path in (finished_run / "runs/harbour").rglob("*.jsonl")}
-    output = grasper("pipeline", "-c", str(ROOT / "experiments" / "harbour.yaml"), "--run", "harbour", *SMALL, cwd=finished_run)
-    assert len(re.findall("finished earlier", output)) == len(re.findall(r"^[a-z/_-]+: finished earlier", output, re.MULTILINE)) >= 12
+    output = grasper("pipeline", "--run", "harbour", cwd=finished_run)
+    assert len(re.findall("finished earlier", output)) >= 12
+    assert "running" not in output
     assert files == {path: path.stat().st_mtime_ns for path in (finished_run / "runs/harbour").rglob("*.jsonl")}
 
 
-def test_another_configuration_is_refused(finished_run: Path) -> None:
-    """A run folder keeps its configuration: the error names what differs, and nothing is touched."""
-    arguments = [sys.executable, "-m", "grasper.cli", "pipeline", "--run", "harbour", "--set", "predict.top_k=3"]
-    result = subprocess.run(arguments, cwd=finished_run, capture_output=True, text=True, timeout=120)
-    assert result.returncode == 2
-    assert "predict.top_k: 10 → 3" in result.stderr
-    assert (finished_run / "runs/harbour/predict/manifest.json").exists()
-
-
-def test_show_tells_a_users_story(finished_run: Path) -> None:
-    """`grasper show` prints predicted items, synthetic reviews, each method's text, and the reference."""
-    outputs = (finished_run / "runs/harbour/generate/grasper/outputs.jsonl").read_text().splitlines()
-    example_id = next(json.loads(line)["example_id"] for line in outputs if "example_id" in line)
-    import pandas as pd
-
-    examples = pd.read_parquet(finished_run / "runs/harbour/prepare/examples.parquet").set_index("example_id")
-    story = grasper("show", examples.loc[example_id, "user_id"], "--run", "harbour", cwd=finished_run)
-    for word in ("predicted", "grasper", "copy", "reference"):
-        assert word in story
-
-
-def test_python_api_predicts_and_personalizes(finished_run: Path) -> None:
-    """`grasper.predict_items` for a known user, several users and a stranger; `grasper.personalize` with its evidence."""
-    code = """
-import grasper, json
-run = "runs/harbour"
-loaded = grasper.load_run()
-users = list(dict.fromkeys(loaded.tables.reviews["user_id"]))[:3]
-one, many = grasper.predict_items(users[0], k=5), grasper.predict_items(users, k=5, run=run)
-item = loaded.tables.items["item_id"].iloc[0]
-stranger = grasper.predict_items([{"item_id": item, "text": "a quiet room and a kind host", "rating": 5}], k=5)
-seen = set(loaded.tables.reviews.query("user_id == @users[0]")["item_id"])
-text = grasper.personalize([], item, title="A quiet stay", run=run)
-print(json.dumps({
-    "columns": list(one.columns), "rows": [len(one), len(many), len(stranger)], "seen": len(seen & set(one["item_id"])),
-    "self": item in set(stranger["item_id"]), "text": bool(str(text)), "neighbours": len(text.neighbours), "synthetic": len(text.synthetic)}))
-"""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    result = subprocess.run([sys.executable, "-c", code], cwd=finished_run, capture_output=True, text=True, timeout=600, env=environment)
+def test_the_python_lines_run_and_print_a_text_with_its_evidence(finished_run: Path) -> None:
+    (block,) = blocks("python", "From Python")
+    result = run("-c", block, cwd=finished_run)
     assert result.returncode == 0, result.stderr[-2000:]
-    facts = json.loads(result.stdout.splitlines()[-1])
-    assert facts["columns"] == ["user_id", "item_id", "rank", "score", "name"]
-    assert facts["rows"] == [5, 15, 5]
-    assert facts["seen"] == 0
-    assert not facts["self"]
-    assert facts["text"]
-    assert facts["neighbours"] > 0
+    assert "Style:" in result.stdout
+    assert "SyntheticReview" in result.stdout or "()" in result.stdout
+    assert "Review(review_id=" in result.stdout
 
 
-def test_saved_outputs_are_scored_again_without_a_model(finished_run: Path) -> None:
-    """`grasper evaluate` needs only files: the numbers are the same when no model can be found."""
+def test_the_commands_run_in_order(finished_run: Path) -> None:
+    """Each does what its line says."""
+    said = {}
+    for arguments in commands("From the command line"):
+        said[arguments[0]] = grasper(*arguments, cwd=finished_run)
+    assert [line.split("\t")[:2] for line in said["recommend"].splitlines()][::3] == [["wool_and_maps", "1"], ["nobody-knows-me", "1"]]
+    assert len(said["write"].split()) > 2
+    for word in ("predicted", "grasper", "copy", "reference"):
+        assert word in said["show"]
+    assert (finished_run / "mira.svg").exists()
+    assert "harbour: prepare, predict, align, synthesize, generate, evaluate" in said["runs"]
+    assert r"\toprule" in said["export"]
+    assert "evaluate" in said["pipeline"]
+    assert "FAIL" not in said["doctor"]
+
+
+def test_evaluation_gives_the_same_numbers_again(finished_run: Path) -> None:
     path = finished_run / "runs/harbour/evaluate/metrics.json"
     before = json.loads(path.read_text())
     for name in ("metrics.json", "manifest.json"):
         (path.parent / name).unlink()
     grasper("evaluate", "--run", "harbour", cwd=finished_run)
     assert json.loads(path.read_text())["methods"] == before["methods"]
+
+
+def test_another_configuration_is_refused(finished_run: Path) -> None:
+    """A run folder keeps its configuration: the error names what differs, and nothing is touched."""
+    result = run("-m", "grasper", "pipeline", "--run", "harbour", "--set", "predict.top_k=3", cwd=finished_run)
+    assert result.returncode == 2
+    assert "predict.top_k: 10 → 3" in result.stderr
+    assert (finished_run / "runs/harbour/predict/manifest.json").exists()
+
+
+def test_a_table_of_ones_own_becomes_texts(finished_run: Path) -> None:
+    """The shop's table is looked at, and the configuration that comes of it runs."""
+    rows = [f"c{n % 23},sku{n % 7},Very nice product number {n} and quick delivery,Nice {n},{1 + n % 5},2024-0{1 + n % 9}-11" for n in range(120)]
+    (finished_run / "reviews.csv").write_text("customer,sku,comment,headline,stars,created_at\n" + "\n".join(rows), encoding="utf-8")
+    for arguments in commands("Your own data"):
+        grasper(*arguments, cwd=finished_run)
+    assert (finished_run / "runs/shop/evaluate/report.html").exists()
+
+
+def test_every_link_of_the_page_leads_somewhere() -> None:
+    """Files of this repository only."""
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", PAGE):
+        assert (ROOT / target).exists(), target
+    assert "../" not in re.sub(r"NLTK_DATA=\S+|--data \S+", "", PAGE)
