@@ -51,7 +51,7 @@ def print_models(entries: Sequence[Entry], speeds: Mapping[str, Speed]) -> None:
         sizes = ("-" if size is None else f"{size / 1e6:.0f}" for size in (entry.num_bytes, entry.memory_bytes))
         speed = speeds.get(entry.name)
         rates = ((f"{speed.reading:.0f}", f"{speed.writing:.0f}") if speed else ("-", "-")) if speeds else ()
-        table.add_row(entry.name, entry.state, *sizes, *rates, entry.licence, entry.description)
+        table.add_row(*map(Text, (entry.name, entry.state, *sizes, *rates, entry.licence, entry.description)))
     _console().print(table)
 
 

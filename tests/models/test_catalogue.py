@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 from grasper.config import ModelConfig
 from grasper.errors import ModelNotFoundError
 from grasper.models import fingerprint_model, require_model
+from grasper.models.adapters import base_of
 from grasper.models.catalogue import KNOWN, list_models, models_dir, require_known
 from grasper.models.locate import find_weights, named_folder
 
@@ -77,3 +79,17 @@ def test_models_of_the_hubs_cache_are_listed_if_they_can_be_opened(cache: Path) 
         for file in files:
             (snapshot / file).write_text(json.dumps({}))
     assert [entry.name for entry in list_models(2)][len(KNOWN) :] == ["owner/whole"]
+
+
+def test_the_shipped_adapter_is_small_whole_and_tells_how_far_it_was_trained() -> None:
+    """LoRA of rank 16 on seven modules of 30 layers, at most 12 MB, with a card that names the tokens seen."""
+    folder = KNOWN["smollm2-reviews"].folder
+    assert base_of(folder) == "smollm2"
+    assert (folder / "adapter_model.safetensors").stat().st_size <= 12_000_000
+    with safe_open(folder / "adapter_model.safetensors", framework="pt") as tensors:
+        assert len(tensors.keys()) == 2 * 7 * 30
+    tokens = json.loads((folder / "training.json").read_text())["tokens"]
+    card = (folder / "README.md").read_text()
+    assert f"{tokens:,} tokens" in card
+    assert ("**Intermediate**" in card) == (tokens < 8_000_000)
+    assert (folder / "LICENSE-WEIGHTS").exists()

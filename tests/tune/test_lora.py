@@ -49,7 +49,7 @@ def test_a_step_is_adams_on_the_weighted_mean_however_it_is_cut_into_batches(tin
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        assert adapter.step(cut, 0.01) == pytest.approx(float(loss), rel=1e-5)
+        assert adapter.step(cut, 0.01) == pytest.approx(loss.item(), rel=1e-5)
     for ours, theirs in zip(adapter.masters, parameters, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
 
