@@ -51,7 +51,7 @@ class Era:
         """
         ids, scores = np.full((len(examples), k), None, object), np.zeros((len(examples), k), np.float32)
         by_pool: dict[Pool, list[int]] = defaultdict(list)
-        for place, example in enumerate(examples):
+        for place, example in enumerate(examples if len(self.catalogue.items) else ()):
             by_pool[POOLS[example.split]].append(place)
         names = self.catalogue.items.ids.to_numpy()
         for pool, places in by_pool.items():
@@ -157,7 +157,8 @@ def candidate_table(examples: Sequence[Example], ids: np.ndarray, scores: FloatA
 def era_starts(cutoffs: pd.Series, num_eras: int) -> list[float]:
     """When eras begin: the first at the first cut-off, each of the others with about `ERA_GROWTH` of the requests of the next one before it.
 
-    Early ones are short, as little is known and a fit costs little. Without cut-offs there are none. They follow from the cut-offs alone, so reviews that come later change nothing.
+    Early ones are short, as little is known and a fit costs little. Without cut-offs there are none. They follow from the cut-offs alone, so reviews
+    that come later change nothing.
     """
     known = cutoffs.astype("float64").dropna().to_numpy()
     shares = [0.0, *(ERA_GROWTH**power for power in range(1, num_eras))]
