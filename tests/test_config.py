@@ -24,7 +24,7 @@ def test_order_of_precedence(tmp_path: Path) -> None:
         ("predict.topk=3", "unknown key 'predict.topk'.*top_k"),
         ("predict.top_k=many", "'predict.top_k' is 'many'"),
         ("predict.top_k=0", "greater than or equal to 1"),
-        ("predict.encoder=magic", "'hybrid'"),
+        ("predict.encoder=magic", "hybrid"),
         ("predict.top_k", "section.key=value"),
         ("limit.deep=1", "extra|valid|section"),
     ],
