@@ -9,6 +9,9 @@ from scipy.optimize import minimize_scalar
 
 from grasper.predict.graph import FloatArray, IndexArray
 
+BLOCK_SCORES = 2_000_000
+"""Scores looked at together, so that all of them are never copied."""
+
 
 def log_softmax(scores: FloatArray) -> FloatArray:
     """Row-wise log probabilities; −inf stays −inf, also where a whole row is."""
@@ -27,12 +30,14 @@ def fit_temperature(scores: FloatArray, targets: IndexArray) -> float:
     spread = float(np.std(scores[np.isfinite(scores)])) if len(targets) else 0.0
     if spread == 0:
         return 1.0
-    rows = np.arange(len(targets))
-    result = minimize_scalar(
-        lambda log_t: -float(log_softmax(scores / np.exp(log_t))[rows, targets].mean()),
-        bounds=(-6 + np.log(spread), 6 + np.log(spread)),
-        method="bounded",
-    )
+    size = max(1, BLOCK_SCORES // scores.shape[1])
+    blocks = [(scores[start : start + size], targets[start : start + size]) for start in range(0, len(targets), size)]
+
+    def loss(log_temperature: float) -> float:
+        kept = (log_softmax(part / np.float32(np.exp(log_temperature)))[np.arange(len(part)), asked] for part, asked in blocks)
+        return -sum(float(values.sum()) for values in kept)
+
+    result = minimize_scalar(loss, bounds=(-6 + np.log(spread), 6 + np.log(spread)), method="bounded")
     return float(np.exp(result.x))
 
 

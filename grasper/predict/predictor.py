@@ -51,7 +51,7 @@ class Era:
         """
         ids, scores = np.full((len(examples), k), None, object), np.zeros((len(examples), k), np.float32)
         by_pool: dict[Pool, list[int]] = defaultdict(list)
-        for place, example in enumerate(examples):
+        for place, example in enumerate(examples if len(self.catalogue.items) else ()):
             by_pool[POOLS[example.split]].append(place)
         names = self.catalogue.items.ids.to_numpy()
         for pool, places in by_pool.items():

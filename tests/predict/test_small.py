@@ -48,13 +48,14 @@ def check(tables: Tables, encoder: str) -> None:
         fit(PredictConfig(encoder=encoder, max_epochs=2, eras=2), tables, Path(folder), seed=0)
         table = pd.read_parquet(Path(folder) / "candidates.parquet")
         predictor = load(Path(folder), tables)
-        newcomer = predictor.predict([someone(history=[]), someone("new", "i0", history=[])], 3)
+        newcomer, asking = (predictor.predict([someone("new", item, history=[])], 3) for item in ("", "i0"))
     assert np.isfinite(table["score"].to_numpy(float)).all()
     met = set(zip(tables.reviews["user_id"], tables.reviews["item_id"], strict=True))
     if tables.examples["cutoff"].isna().all():
         assert not met & set(zip(table["user_id"], table["item_id"], strict=True))
     assert newcomer["score"].between(0, 1).all()
-    assert "i0" in set(newcomer.loc[newcomer["user_id"] == "new", "item_id"]) or tables.reviews["item_id"].nunique() > 0
+    assert len(newcomer) == min(3, tables.reviews["item_id"].nunique())
+    assert "i0" not in set(asking["item_id"])
 
 
 CASES: dict[str, list[Row]] = {

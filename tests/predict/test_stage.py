@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -157,5 +158,8 @@ def test_a_predictor_of_another_version_is_named(tmp_path: Path) -> None:
     fit(PredictConfig(max_epochs=1), tables, tmp_path, seed=0)
     state = load_file(tmp_path / "model.safetensors")
     save_file({name: value for name, value in state.items() if name != "embeddings.item_bias"}, tmp_path / "model.safetensors")
+    settings = json.loads((tmp_path / "model.json").read_text())
+    settings["sha256"] = hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()
+    (tmp_path / "model.json").write_text(json.dumps(settings))
     with pytest.raises(RunMismatchError, match=r"embeddings\.item_bias.*another version"):
         load(tmp_path, tables)
