@@ -192,7 +192,7 @@ def test_a_step_that_left_nothing_may_start_with_another_configuration(tmp_path:
     """After a mistake in the settings nothing has to be overwritten; what a step did write is still protected."""
     (table := tmp_path / "reviews.csv").write_text("who,what,body\n", encoding="utf-8")
     with pytest.raises(DataFormatError, match="no column 'user_id'"):
-        carry_out(plan(tmp_path, "prepare.source=table", f"prepare.data={table}"))
+        carry_out(plan(tmp_path, "prepare.source=table", "prepare.split=users", f"prepare.data={table}"))
     prepared = tmp_path / "run/prepare"
     assert [path.name for path in prepared.iterdir()] == ["started.json"]
     (prepared / "half").touch()
