@@ -75,7 +75,8 @@ class Probed:
 
         monkeypatch.setattr("grasper.models.open_model", open_recording_model)
         overrides = ["prepare.source=table", f"prepare.data={data}", "prepare.split=users", "prepare.dev_share=0.3", "prepare.name=shop"]
-        overrides += [f"predict.encoder={encoder}", "predict.max_epochs=2", "model.kind=scripted", "prompts.context_tokens=4096", f"tasks=[{tasks}]", "align.num_samples=2"]
+        overrides += [f"predict.encoder={encoder}", "predict.max_epochs=2"]
+        overrides += ["model.kind=scripted", "prompts.context_tokens=4096", f"tasks=[{tasks}]", "align.num_samples=2"]
         overrides += ["evaluate.bootstrap_samples=100", "align.sources=[analysed, sampled, hindsight]", "align.reward_threshold=0"]
         self.methods, self.run = methods, Run(folder / "run")
         Pipeline(load_config(None, overrides, methods=list(methods), split="dev"), self.run).carry_out(say=lambda line: None)
@@ -177,22 +178,23 @@ def test_what_a_target_hides_changes_nothing(
 ) -> None:
     """A target about an item that nobody else met: whatever it hides, every prompt and every output of the whole run is the same.
 
-    Methods that show anybody's reviews, or predict anything, at random may show this one to others, and so may those that look for people of
-    similar taste; `tests/generate/test_leakage.py` and `tests/retrieve/test_topic.py` cover them. Popularity predicts the lonely item to nobody.
+    Methods that show anybody's reviews, or predict anything, at random may show this one to others, and so may those that look for people who write
+    alike or have similar taste: of `pat-style-only` the target's own outputs are compared. Popularity predicts the lonely item to nobody.
     """
-    looks_for_taste = {name for name, method in METHODS.items() if any(trajectory.retriever == "topic" for trajectory in method.trajectories)}
-    methods = [name for name in METHODS if "random" not in name and name not in looks_for_taste]
+    methods = [name for name, method in METHODS.items() if "random" not in name and not method.trajectories]
     rows = shop()
     target = max(probed.targets, key=lambda example: sum(review.user_id == example.user_id for review in probed.tables.reviews_by_id.values()))
     place = next(number for number, row in enumerate(rows) if row["text"] == target.target.text)
     rows[place]["item_id"] = "an inn of its own"
     changes = {"text": "Something wholly different, othersecret, about rope.", "title": "othersecret rope", "rating": rows[place]["rating"] % 5 + 1}
     other = [row | ({field: changes[field] for field in hidden} if number == place else {}) for number, row in enumerate(rows)]
-    first, second = (
-        Probed(table, tmp_path / name, monkeypatch, task, methods, "popularity") for name, table in (("first", rows), ("second", other))
-    )
+    first, second = (Probed(table, tmp_path / name, monkeypatch, task, methods, "popularity") for name, table in (("first", rows), ("second", other)))
     assert any(example.item_id == "an inn of its own" for example in first.targets)
     assert first.prompts == second.prompts
     assert first.outputs() == second.outputs()
+    alike = [Probed(table, tmp_path / name, monkeypatch, task, ["pat-style-only"], "popularity") for name, table in (("one", rows), ("two", other))]
+    own = next(example.example_id for example in first.targets if example.item_id == "an inn of its own")
+    outputs = [probe.outputs()["pat-style-only", task, own] for probe in alike]
+    assert outputs[0] == outputs[1]
     evaluated = [probe.run.folder("evaluate") / "metrics.json" for probe in (first, second)]
     assert evaluated[0].read_text() != evaluated[1].read_text(), "the evaluation alone sees the difference"
