@@ -119,3 +119,15 @@ def test_harbour_is_generated_where_it_is_not_bundled(tmp_path: Path, monkeypatc
     first, second = bundled.harbour_folder(), bundled.harbour_folder()
     assert first == second == tmp_path / "cache" / "grasper" / f"harbour-{grasper.__version__}"
     assert calls == [first]
+
+
+def test_the_bundled_data_have_one_fingerprint_wherever_they_were_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rows in other bytes and another folder, as an installed package writes them, are the same data."""
+    here = bundled.harbour_folder()
+    for name in bundled.HARBOUR_FILES:
+        pd.read_parquet(here / name).to_parquet(tmp_path / name, compression="gzip")
+    before = fingerprint_data(PrepareConfig())
+    monkeypatch.setattr(bundled, "harbour_folder", lambda: tmp_path)
+    assert fingerprint_data(PrepareConfig()) == before
+    pd.read_parquet(here / "dev.parquet").assign(text="other").to_parquet(tmp_path / "dev.parquet")
+    assert fingerprint_data(PrepareConfig()) != before
