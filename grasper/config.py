@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import codecs
-import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from grasper.errors import ConfigError, MissingFileError
+from grasper.errors import ConfigError
 from grasper.records import TASKS, Split, Task
-
-_MAX_YAML_BYTES = 1_000_000
-_MAX_YAML_ENTRIES = 10_000
+from grasper.registry import nearest_first
+from grasper.settings import apply_override, expand_home, read_yaml
 
 
 class Section(BaseModel):
@@ -28,8 +25,8 @@ class Section(BaseModel):
     def _expand_home(cls, value: Any) -> Any:
         """Paths may start with `~`, wherever they are written."""
         if isinstance(value, tuple):
-            return tuple(entry.expanduser() if isinstance(entry, Path) else entry for entry in value)
-        return value.expanduser() if isinstance(value, Path) else value
+            return tuple(expand_home(entry) if isinstance(entry, Path) else entry for entry in value)
+        return expand_home(value) if isinstance(value, Path) else value
 
 
 class ColumnMapping(Section):
@@ -330,102 +327,31 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = (), **value
         MissingFileError: The YAML file does not exist.
         ConfigError: Broken YAML, an unknown key, or a value of the wrong type or range; the message names the key.
     """
-    settings = _read_yaml(path) if path else {}
-    for override in overrides:
-        _set(settings, override)
+    settings = read_yaml(path, Config) if path else {}
+    overridden = [apply_override(settings, override, Config) for override in overrides]
     settings.update((key, value) for key, value in values.items() if value is not None)
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
-        raise ConfigError(_explain(error, path)) from None
+        raise ConfigError(_explain(error, path, overridden)) from None
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise MissingFileError(f"configuration {path} does not exist; the shipped ones are in experiments/")
-    if path.stat().st_size > _MAX_YAML_BYTES:
-        raise ConfigError(f"{path} has {path.stat().st_size:,} bytes, expected a configuration of at most {_MAX_YAML_BYTES:,}")
-    try:
-        settings = _parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
-    if settings is None:
-        return {}
-    if not isinstance(settings, dict):
-        raise ConfigError(f"{path} holds a {type(settings).__name__}, expected sections such as 'prepare:' with keys below them")
-    return settings
-
-
-def _parse_yaml(text: str, where: str) -> Any:
-    """The value of a YAML text that no configuration could make expensive: bounded nesting, digits, and entries with aliases written out."""
-    try:
-        value = yaml.safe_load(text)
-        _require_small(value, where)
-    except RecursionError:
-        raise ConfigError(f"{where} is nested too deeply for a configuration") from None
-    except (yaml.YAMLError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{where} is not valid YAML: {' '.join(str(error).split())[:300]}") from None
-    return value
-
-
-def _require_small(value: Any, where: str) -> None:
-    waiting, count = [value], 0
-    while waiting:
-        entry = waiting.pop()
-        count += 1
-        if count > _MAX_YAML_ENTRIES:
-            raise ConfigError(f"{where} holds more than {_MAX_YAML_ENTRIES:,} entries (aliases written out), too many for a configuration")
-        if isinstance(entry, dict):
-            waiting += [*entry, *entry.values()]
-        elif isinstance(entry, list | tuple | set):
-            waiting += entry
-
-
-def _set(settings: dict[str, Any], override: str) -> None:
-    key, separator, value = override.partition("=")
-    if not separator or not key.strip():
-        raise ConfigError(f"--set {override!r} is not of the form section.key=value")
-    *parents, leaf = key.strip().split(".")
-    place = settings
-    for parent in parents:
-        place = place.setdefault(parent, {})
-        if not isinstance(place, dict):
-            raise ConfigError(f"--set {override!r}: {parent!r} is a value, not a section")
-    if _is_text((*parents, leaf)):
-        place[leaf] = None if value == "null" else value
-    else:
-        place[leaf] = _parse_yaml(value, f"the value of --set {override[:80]!r}")
-
-
-def _is_text(key: tuple[str, ...]) -> bool:
-    """Whether a key holds a path or text, which --set takes as it stands: neither `#` nor quotes nor colons mean anything in it."""
-    section: Any = Config
-    for part in key:
-        fields = getattr(section, "model_fields", {})
-        if part not in fields:
-            return False
-        section = fields[part].annotation
-    kinds = get_args(section) if get_origin(section) in (Union, types.UnionType) else (section,)
-    return all(
-        all(isinstance(choice, str) for choice in get_args(kind)) if get_origin(kind) is Literal else kind in (str, Path, type(None))
-        for kind in kinds
-    )
-
-
-def _explain(error: ValidationError, path: Path | None) -> str:
-    """One line per problem, each with the key and, for an unknown one, the keys that exist there."""
+def _explain(error: ValidationError, path: Path | None, overridden: Sequence[str]) -> str:
+    """One line per problem, each with the key, who set it, and, for an unknown one, the keys that exist there, the nearest first."""
     lines = []
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"])
+        setter = next((given for given in overridden if f"{key}.".startswith(f"{given}.")), None)
+        where = f"--set {setter}: " if setter else f"{path}: " if path else ""
         if problem["type"] == "extra_forbidden":
-            known = ", ".join(sorted(_keys_beside(problem["loc"])))
-            lines.append(f"unknown key '{key}' (known there: {known})")
+            known = ", ".join(nearest_first(str(problem["loc"][-1]), _keys_beside(problem["loc"])))
+            lines.append(f"{where}unknown key '{key:.120}' (known there: {known})")
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"'{key}' is {_short(problem['input'])}: {message[0].lower()}{message[1:]}")
-    return f"{f'{path}: ' if path else ''}{'; '.join(lines)}"
+            is_list = problem["type"] == "tuple_type" and isinstance(problem["input"], str)
+            hint = f"; a list is written [{problem['input']:.80}]" if is_list else ""
+            lines.append(f"{where}'{key:.120}' is {_short(problem['input'])}: {message[0].lower()}{message[1:]}{hint}")
+    return "; ".join(lines)
 
 
 def _short(value: object) -> str:

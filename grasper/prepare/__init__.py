@@ -103,7 +103,7 @@ def _choose(reviews: pd.DataFrame, config: PrepareConfig, seed: int) -> tuple[pd
         return kept
 
     reviews = step("unusable", drop_unusable(reviews))
-    reviews = step("duplicates", drop_duplicates(reviews))
+    reviews = step("duplicates", drop_duplicates(reviews)).drop(columns=["title_key", "text_key"])  # for repeats only
     if reviews.empty:
         raise DataFormatError(f"{config.name}: no review has a user, an item and a text")
     reviews = assign_splits(reviews, config, seed)

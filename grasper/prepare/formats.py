@@ -10,6 +10,7 @@ import csv
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +24,7 @@ import pyarrow.parquet as pq
 
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
+from grasper.prepare.arrays import elements
 from grasper.prepare.fields import Place
 from grasper.prepare.lines import MIB, head, numbered_lines
 from grasper.registry import nearest_first
@@ -138,12 +140,18 @@ def _likely(header: str) -> str | None:
 
 
 def _read_jsonl(path: Path, columns: Columns, config: PrepareConfig) -> Iterator[Batch]:
-    lines = numbered_lines(path, config)
-    if format_of(path) == ".json" and head(path, 64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
-        entries = parse_json("".join(lines), path)
-        yield from gather(path, "entry", ((number, 0, entry) for number, entry in enumerate(entries, start=1)), columns)
-        return
-    yield from gather(path, "line", json_lines(lines, path), columns)
+    if format_of(path) == ".json" and is_list(path):
+        yield from gather(path, "entry", ((number, 0, without_halves(entry)) for number, entry in elements(path, config)), columns)
+    else:
+        yield from gather(path, "line", json_lines(numbered_lines(path, config), path), columns)
+
+
+def is_list(path: Path) -> bool:
+    """Whether a JSON file begins as a list, and not with its first object."""
+    try:
+        return head(path, 64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+    except (EOFError, OSError, zlib.error, pa.ArrowException):
+        return False  # told when the lines are read
 
 
 def json_lines(lines: Iterable[str], path: Path) -> Iterator[tuple[int, int, Any]]:

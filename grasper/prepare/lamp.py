@@ -1,6 +1,7 @@
 """LaMP (Salemi et al., arXiv 2304.11406) and LongLaMP (Kumar et al., arXiv 2407.11016): their tasks as ours, where they fit.
 
-`prepare.data` is a folder with `{train,dev}_questions.json` and `{train,dev}_outputs.json` (LaMP), or with LongLaMP's `{train,val,test}.json`.
+`prepare.data` is a folder with `{train,dev}_questions.json` and `{train,dev}_outputs.json` (LaMP), or with LongLaMP's `{train,val,test}.json` or the
+Hub's `{train,val,test}-*.parquet`.
 A question is a user, its profile the user's history, and its own text with the output the target. The collections name no items, so every entry
 is an item of its own: there is no graph to predict on, and methods without predicted items are what can be compared.
 
@@ -21,9 +22,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
-from grasper.prepare.formats import Batch, format_of, gather, json_lines, parse_json, without_halves
+from grasper.prepare.arrays import elements
+from grasper.prepare.formats import Batch, format_of, gather, is_list, json_lines, parse_json, without_halves
 from grasper.prepare.lines import numbered_lines
 from grasper.prepare.sources import SOURCES, Input, Pool, Source, require_data
 
@@ -40,6 +45,8 @@ _NOT_OURS = {
     "LaMP_7": "asks to paraphrase a post that is given, so nothing about an item is left to predict",
 }
 _POOLS: dict[str, Pool] = {"train": "train", "dev": "dev", "val": "dev", "validation": "dev", "test": "test"}
+_REVIEW = re.compile(r'overall rating of "?(?P<rating>[\d.]+)"?.*?summary of the review text is "?(?P<summary>.*?)"?\.?\s*$', re.DOTALL)
+"""How LongLaMP asks for a review; its rows name neither the rating nor the summary apart from this."""
 Entry = dict[str, Any]
 
 
@@ -52,13 +59,16 @@ def find_lamp(config: PrepareConfig) -> list[Input]:
     folder = require_data(config)
     inputs = []
     for split, pool in _POOLS.items():
-        for name in (f"{split}_questions.json", f"{split}.json", f"{split}.jsonl", f"{split}.parquet"):
-            if (path := folder / name).is_file():
-                chosen = pool if config.split == "given" else None
-                inputs.append(Input(f"{config.name}-{split}", partial(read_questions, path, chosen), path, pool=chosen))
-                break
+        names = (f"{split}_questions.json", f"{split}.json", f"{split}.jsonl", f"{split}.parquet")
+        whole = next((folder / name for name in names if (folder / name).is_file()), None)
+        chosen = pool if config.split == "given" else None
+        for number, path in enumerate([whole] if whole else sorted(folder.glob(f"{split}-*-of-*.parquet")), start=1):
+            label = f"{config.name}-{split}" + (f"-{number}" if number > 1 else "")
+            inputs.append(Input(label, partial(read_questions, path, chosen), path, pool=chosen))
     if not inputs:
-        raise MissingFileError(f"{folder} holds no LaMP data: expected dev_questions.json with dev_outputs.json, or LongLaMP's dev.json")
+        raise MissingFileError(
+            f"{folder} holds no LaMP data: expected dev_questions.json and dev_outputs.json, or LongLaMP's val.json or val-*.parquet"
+        )
     return inputs
 
 
@@ -93,18 +103,24 @@ def _reviews(path: Path, outputs: dict[str, str], config: PrepareConfig) -> Iter
 
 
 def _questions(path: Path, config: PrepareConfig) -> Iterator[tuple[int, Any]]:
-    if format_of(path) == ".parquet":
-        raise DataFormatError(f"{path}: profiles in parquet are nested; write them as JSON lines (datasets.Dataset.to_json)")
-    text = numbered_lines(path, config)
-    if format_of(path) == ".jsonl":
-        yield from ((number, value) for number, _, value in json_lines(text, path))
-        return
-    whole = "".join(text)
-    entries = without_halves(parse_json(whole, path)) if whole.lstrip().startswith("[") else None
-    if entries is None:
-        yield from ((number, value) for number, _, value in json_lines(iter(whole.splitlines()), path))
+    """Number and content of every question; none but the current one is in memory."""
+    if format_of(path) in (".parquet", ".pq"):
+        yield from _questions_of_parquet(path)
+    elif is_list(path):
+        yield from ((number, without_halves(value)) for number, value in elements(path, config))
     else:
-        yield from enumerate(entries, start=1)
+        yield from ((number, value) for number, _, value in json_lines(numbered_lines(path, config), path))
+
+
+def _questions_of_parquet(path: Path) -> Iterator[tuple[int, Any]]:
+    try:
+        number = 0
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=200):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+    except (pa.ArrowException, OSError) as error:
+        raise DataFormatError(f"{path} is not a readable parquet file ({str(error).splitlines()[0]})") from None
 
 
 def _outputs(path: Path, config: PrepareConfig) -> dict[str, str]:
@@ -130,6 +146,12 @@ def _target(question: Entry, outputs: dict[str, str], where: str) -> Entry:
     if answer is None:
         raise DataFormatError(f"{where}: no answer to it ('output')")
     if not outputs:  # LongLaMP: the answer is the long text
+        if asked := _REVIEW.search(given):
+            question = {
+                "overall": asked["rating"],
+                "summary": asked["summary"],
+                **{key: value for key, value in question.items() if value is not None},
+            }
         title = question.get("summary") or question.get("title") or _quoted(given)
         return {"text": answer, "title": title, "rating": question.get("overall") or question.get("rating"), "id": question.get("asin")}
     text = re.split(r"\b(?:review|article|paper)\b[^:]*:", given, maxsplit=1)[-1].strip()

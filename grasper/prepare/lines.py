@@ -28,7 +28,7 @@ def numbered_lines(path: Path, config: PrepareConfig) -> Iterator[str]:
     Raises:
         DataFormatError: The file is empty, truncated, damaged, binary, in another encoding or too large when unpacked; the message names the line.
     """
-    number, encoding = 0, _encoding_of(path, config)
+    number, encoding = 0, encoding_of(path, config)
     try:
         with open_bytes(path) as stream:
             for raw in _bounded_lines(stream, path, config, encoding):
@@ -97,7 +97,8 @@ def _at_characters(data: bytes, end: bytes) -> list[bytes]:
     return [*parts, data[start:]]
 
 
-def _encoding_of(path: Path, config: PrepareConfig) -> str:
+def encoding_of(path: Path, config: PrepareConfig) -> str:
+    """The encoding that a byte order mark tells, else the configured one, else UTF-8."""
     try:
         start = head(path, 4)
     except (EOFError, OSError, zlib.error, pa.ArrowException):

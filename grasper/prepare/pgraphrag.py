@@ -16,8 +16,8 @@ import numpy as np
 
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
-from grasper.prepare.formats import Batch, gather, parse_json, read_batches, without_halves
-from grasper.prepare.lines import numbered_lines
+from grasper.prepare.arrays import elements
+from grasper.prepare.formats import Batch, gather, is_list, read_batches, without_halves
 from grasper.prepare.sources import SOURCES, Input, Source, items_of, require_data
 from grasper.prepare.table import mapped_columns
 
@@ -94,10 +94,11 @@ def _read_parquet(path: Path, split: SplitName, config: PrepareConfig) -> Iterat
 
 def _read_profiles(path: Path, split: SplitName, config: PrepareConfig) -> Iterator[Batch]:
     """The entries of all profiles in file order; the first of each is its target."""
-    entries = parse_json("".join(numbered_lines(path, config)), path)
-    if not isinstance(entries, list) or not entries:
+    if not is_list(path):
         raise DataFormatError(f"{path} holds no list of profiles, expected [{{id, profile: [{{title, text, rating, pid}}]}}, …]")
-    yield from with_targets(gather(path, "entry", _reviews_of(entries, path), {name: name for name in (*FIELDS, "is_target")}), split != "train")
+    yield from with_targets(
+        gather(path, "entry", _reviews_of(elements(path, config), path), {name: name for name in (*FIELDS, "is_target")}), split != "train"
+    )
 
 
 def with_targets(batches: Iterator[Batch], are_asked: bool) -> Iterator[Batch]:
@@ -106,8 +107,8 @@ def with_targets(batches: Iterator[Batch], are_asked: bool) -> Iterator[Batch]:
         yield Batch(rows.assign(is_target=(rows["is_target"] == "1") & are_asked), place)
 
 
-def _reviews_of(entries: list[Any], path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    for number, entry in enumerate(entries, start=1):
+def _reviews_of(entries: Iterator[tuple[int, Any]], path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    for number, entry in entries:
         where = f"{path} entry {number}"
         profile = entry.get("profile") if isinstance(entry, dict) else None
         if not isinstance(profile, list) or not profile or "id" not in entry:

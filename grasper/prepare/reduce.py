@@ -42,8 +42,12 @@ def limit_pooled_users(reviews: pd.DataFrame, limit: int, seed: int) -> pd.DataF
         is_pooled = (sizes > 50) | reviews["user_id"].str.lower().str.fullmatch(_POOLED_NAMES)
         return reviews[~(is_train & is_pooled)].reset_index(drop=True)
     order = pd.Series(np.random.default_rng(seed).permutation(len(reviews)), index=reviews.index)
-    place = order[is_train].groupby(reviews.loc[is_train, "user_id"]).rank(method="first")
-    return reviews[~(place.reindex(reviews.index) > limit)].reset_index(drop=True)
+    codes = pd.factorize(reviews["user_id"])[0]
+    is_many = is_train & (np.bincount(codes[is_train], minlength=codes.max() + 1)[codes] > limit)
+    place = order[is_many].groupby(codes[is_many]).rank(method="first")
+    is_beyond = pd.Series(False, index=reviews.index)
+    is_beyond[place.index] = place > limit
+    return reviews[~is_beyond].reset_index(drop=True) if is_beyond.any() else reviews
 
 
 def limit_histories(reviews: pd.DataFrame, limit: int) -> pd.DataFrame:

@@ -92,33 +92,26 @@ def make_examples(reviews: pd.DataFrame, *, has_time: bool) -> pd.DataFrame:
     split = split.mask(is_target & (reviews["split"] == "dev"), of_users(users, dev_half))
     split = split.mask(is_target & (reviews["split"] == "test"), "test")
     chosen = reviews[is_target | is_pair]
+    cutoff = chosen["timestamp"] if has_time else pd.Series(pd.NA, index=chosen.index, dtype="Int64")
+    asked = pd.DataFrame({"split": split[chosen.index].astype("str"), "cutoff": cutoff})
+    asked["is_repeated"] = _is_repeated(reviews, asked)
     names = review_ids(chosen)
-    examples = pd.DataFrame(
-        {
-            "example_id": names,
-            "review_id": names,
-            "user_id": chosen["user_id"].astype("str"),
-            "item_id": chosen["item_id"].astype("str"),
-            "split": split[chosen.index].astype("str"),
-            "cutoff": chosen["timestamp"] if has_time else pd.Series(pd.NA, index=chosen.index, dtype="Int64"),
-        }
-    )
-    examples["is_repeated"] = _is_repeated(reviews, examples)
+    examples = asked.assign(example_id=names, review_id=names, user_id=chosen["user_id"].astype("str"), item_id=chosen["item_id"].astype("str"))
     return examples[list(EXAMPLE_COLUMNS)].reset_index(drop=True)
 
 
-def _is_repeated(reviews: pd.DataFrame, examples: pd.DataFrame) -> pd.Series:
+def _is_repeated(reviews: pd.DataFrame, asked: pd.DataFrame) -> pd.Series:
     """Whether each target's text, in lower case and with single spaces, stands at another record of its pools up to its cut-off.
 
     Training pairs are flagged likewise, though retrieval hides such records from them (retrieve/pool.py).
     """
-    table = pd.DataFrame({"text": reviews["folded_key"], "pool": reviews["split"], "timestamp": reviews["timestamp"].astype("float64")})
-    table = table[reviews["has_text"]]
-    flags = pd.Series(False, index=examples.index)
+    shared = reviews[reviews["has_text"] & reviews["folded_key"].duplicated(keep=False)]  # most texts stand once, and need no look
+    table = pd.DataFrame({"text": shared["folded_key"], "pool": shared["split"], "timestamp": shared["timestamp"].astype("float64")})
+    flags = pd.Series(False, index=asked.index)
     for pools in sorted(set(POOLS.values())):
-        mine = examples.index[examples["split"].isin([split for split in POOLS if POOLS[split] == pools])]
+        mine = asked.index[asked["split"].isin([split for split in POOLS if POOLS[split] == pools])]
         visible = table[table["pool"].isin(pools)]
-        if examples.loc[mine, "cutoff"].notna().any():
+        if asked.loc[mine, "cutoff"].notna().any():
             # A record without a date is always visible, so it ranks first; the target itself is one of those counted.
             count = visible.fillna({"timestamp": -np.inf}).groupby("text")["timestamp"].rank(method="max")
         else:

@@ -57,7 +57,7 @@ def review_ids(reviews: pd.DataFrame) -> pd.Series:
 
 def keyed(reviews: pd.DataFrame) -> pd.DataFrame:
     """The reviews with `has_text`, `has_title` and hashes of title, text and normalized text, added where they are not there yet."""
-    if "text_key" in reviews:
+    if "folded_key" in reviews:
         return reviews
     text, title = reviews["text"].astype("object"), reviews["title"].astype("object")
     folded = text.map(lambda value: normalized(value) if isinstance(value, str) else None).astype("object")

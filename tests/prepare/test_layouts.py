@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from grasper.config import ColumnMapping, PrepareConfig
@@ -179,3 +180,23 @@ def test_every_source_says_what_it_is() -> None:
         assert source.name == name
         assert source.reads
         assert source.licence
+
+
+LONG_REVIEW = (
+    'Generate the review text written by a reviewer who has given an overall rating of "4.0" for a product with description "A pot". '
+    'The summary of the review text is "Good pot".'
+)
+
+
+def test_the_hubs_parquet_of_longlamp(tmp_path: Path) -> None:
+    """The rows name rating and summary in the instruction only; the rating, which is quoted first, is no title."""
+    past = [{"overall": "5.0", "description": "A pot", "summary": "Great", "reviewText": "Great pot"}]
+    rows = [{"reviewerId": user, "input": LONG_REVIEW, "output": f"It holds a lot, says {user}.", "profile": past} for user in ("A1", "A2")]
+    for number, row in enumerate(rows):
+        pd.DataFrame([row]).to_parquet(tmp_path / f"val-0000{number}-of-00002.parquet")
+    tables, _ = build_tables(PrepareConfig(source="lamp", name="long", data=tmp_path), seed=0)
+    targets = [example.target for example in tables.select("dev")]
+    assert sorted((target.user_id, target.title, target.rating, target.text) for target in targets) == [
+        ("A1", "Good pot", 4, "It holds a lot, says A1."),
+        ("A2", "Good pot", 4, "It holds a lot, says A2."),
+    ]
