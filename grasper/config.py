@@ -301,6 +301,10 @@ class EvaluateConfig(Section):
     report_examples: int = Field(20, ge=0, description="Examples in the report's browser.")
 
 
+MIN_EXEMPLAR_PAIRS = 8
+"""Pairs that exemplars are chosen from, however few texts are written."""
+
+
 class Config(Section):
     """A whole run."""
 
@@ -318,6 +322,15 @@ class Config(Section):
     synthesize: SynthesizeConfig = Field(default_factory=SynthesizeConfig)
     generate: GenerateConfig = Field(default_factory=GenerateConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+
+    @property
+    def num_alignment_pairs(self) -> int | None:
+        """Training pairs that are asked for: where they are paid for and only shown as exemplars, not many more than there are texts to write."""
+        pairs = self.align.num_pairs
+        if self.limit is None or self.model.for_training().kind != "endpoint":
+            return pairs
+        few = max(MIN_EXEMPLAR_PAIRS, 2 * self.limit)
+        return few if pairs is None else min(pairs, few)
 
 
 def load_config(path: Path | None = None, overrides: Sequence[str] = (), **values: Any) -> Config:

@@ -98,7 +98,7 @@ def measure(tables: Tables, config: Config) -> WorkSizes:
     return WorkSizes(
         targets=tasks,
         examples=len(targets),
-        pairs=min(int((tables.examples["split"] == "align").sum()), config.align.num_pairs or len(tables.examples)),
+        pairs=min(int((tables.examples["split"] == "align").sum()), config.num_alignment_pairs or len(tables.examples)),
         own_reviews=_mean(min(by_user.get(example.user_id, 1) - 1, config.prompts.own_entries) for example in targets),
         neighbours=_mean(min(by_item.get(example.item_id, 1) - 1, config.prompts.neighbour_entries) for example in targets),
         review_tokens=_mean(

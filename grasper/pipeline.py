@@ -162,6 +162,7 @@ class Pipeline:
     def _align_step(self, method: Method, reads: tuple[Step, ...]) -> Step:
         names = ("align", "synthesize") if method.predicted != "none" else ("align",)
         settings = self._writing("align", method) | self._sections(*names)
+        settings["align"]["num_pairs"] = self.config.num_alignment_pairs
         return self._step("align", method, settings, reads, lambda folder: self.work.align(method, folder), sections=(*names, "model", "prompts"))
 
     def _synthesize_step(self, method: Method, reads: tuple[Step, ...]) -> Step:

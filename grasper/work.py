@@ -58,7 +58,7 @@ class Work:
 
         config, tables = self.config.align, self.workshop.tables
         system = self.workshop.system(method, is_aligned=False)
-        pairs = select_pairs(tables, "align", config.num_pairs, seed=self._seed("align"))
+        pairs = select_pairs(tables, "align", self.config.num_alignment_pairs, seed=self._seed("align"))
         # Held-out pairs are for losses and rounds, which a backbone that cannot be trained has none of.
         held_out = select_pairs(tables, "held-out", config.num_held_out, seed=self._seed("align")) if is_trainable(system.desk.model) else []
         counts: dict[str, Any] = {}
