@@ -5,7 +5,7 @@ CORPUS ?= ../shared/corpus
 MODEL ?= nano
 BIN := .venv/bin
 
-.PHONY: setup pipeline test lint bench reproduce nano clean help
+.PHONY: setup pipeline test test-lowest lint bench reproduce nano clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,13 @@ test: .venv/.tools  ## lint, type-check and run the test suite
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+TORCH ?= torch
+test-lowest:  ## run the tests with the lowest versions that pyproject.toml allows (TORCH=torch==2.13.0 where only one build can be had)
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	$(PYTHON) experiments/lowest.py --without $(if $(filter torch,$(TORCH)),,torch) > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/lowest.txt $(TORCH) --editable . pytest pytest-xdist hypothesis rank-bm25
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest --numprocesses auto --dist loadfile
 
 lint: .venv/.tools  ## ruff and mypy only
 	$(BIN)/ruff check .
