@@ -108,9 +108,10 @@ class Gathering:
         return len(self.numbers) >= _BATCH_ROWS or self._characters > _BATCH_CHARACTERS
 
     def take(self) -> Batch:
-        """What was gathered; the next batch begins."""
+        """The whole rows gathered; the next batch begins."""
+        count = len(self.numbers)
         place = Place(self._path, self._unit, np.array(self.numbers, dtype=np.int64), self._columns)
-        batch = Batch(pd.DataFrame(self.values, dtype="str"), place, self.skipped.total())
+        batch = Batch(pd.DataFrame({name: values[:count] for name, values in self.values.items()}, dtype="str"), place, self.skipped.total())
         self.skipped.clear()
         self.values, self.numbers, self._characters = {name: [] for name in self.values}, [], 0
         return batch
@@ -138,7 +139,11 @@ def _read_csv(path: Path, columns: Columns, config: PrepareConfig) -> Iterator[B
                 if gathering.is_full(sum(map(len, row))):
                     yield gathering.take()
             start = reader.line_num + 1
+    except DataFormatError:
+        yield gathering.take()  # so that what is wrong with the rows before is told, too
+        raise
     except csv.Error as error:
+        yield gathering.take()
         raise DataFormatError(f"{path} line {start}: broken CSV ({error}); quote cells that hold quotes or line breaks") from None
     yield gathering.take()
 
@@ -182,20 +187,24 @@ def gather(path: Path, unit: str, records: Iterable[tuple[int, int, Any]], colum
     """Batches of JSON objects, given as number, characters and value; `skipped` counts what `records` leave out."""
     gathering, seen, is_first = Gathering(path, unit, columns), dict[str, None](), True
     gathering.skipped = Counter[str]() if skipped is None else skipped
-    for number, characters, record in records:
-        if not isinstance(record, dict):
-            raise DataFormatError(f"{path} {unit} {number} holds a JSON {type(record).__name__}, expected one object per {unit}")
-        if len(seen) < 1_000:
-            seen.update(dict.fromkeys(record))
-        for name, column in columns.items():
-            value = record.get(column)
-            gathering.values[name].append(value if type(value) is str else as_text(value, path, unit, number, column))
-        gathering.numbers.append(number)
-        if gathering.is_full(characters):
-            if is_first:
-                require_columns(path, {name: columns[name] for name in ("user_id", "item_id", "text") if name in columns}, list(seen))
-            is_first = False
-            yield gathering.take()
+    try:
+        for number, characters, record in records:
+            if not isinstance(record, dict):
+                raise DataFormatError(f"{path} {unit} {number} holds a JSON {type(record).__name__}, expected one object per {unit}")
+            if len(seen) < 1_000:
+                seen.update(dict.fromkeys(record))
+            for name, column in columns.items():
+                value = record.get(column)
+                gathering.values[name].append(value if type(value) is str else as_text(value, path, unit, number, column))
+            gathering.numbers.append(number)
+            if gathering.is_full(characters):
+                if is_first:
+                    require_columns(path, {name: columns[name] for name in ("user_id", "item_id", "text") if name in columns}, list(seen))
+                is_first = False
+                yield gathering.take()
+    except DataFormatError:
+        yield gathering.take()  # so that what is wrong with the rows before is told, too
+        raise
     if seen:
         require_columns(path, columns, list(seen))
     yield gathering.take()

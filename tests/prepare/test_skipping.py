@@ -58,5 +58,5 @@ def test_a_broken_file_hides_no_other_problem(tmp_path: Path) -> None:
     (tmp_path / "more.csv").write_text("user_id,item_id,body,title,rating,timestamp\nu,i,x,t,5,\n")
     with pytest.raises(DataFormatError) as caught:
         prepare(tmp_path / "r.csv", train=[tmp_path / "more.csv"])
-    for message in ("line 3: 2 cells", "more.csv has no column 'text'"):
+    for message in ("line 2: 'rating' is nine", "line 3: 2 cells", "more.csv has no column 'text'"):
         assert message in str(caught.value)
