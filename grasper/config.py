@@ -70,6 +70,7 @@ class PrepareConfig(Section):
     decimal: Literal[".", ","] = Field(".", description="Decimal mark of numbers in text.")
     date_formats: tuple[str, ...] = Field((), description="strptime formats tried in order on dates that are not ISO 8601, for example %d.%m.%Y.")
     invalid_timestamp: Literal["error", "null"] = Field("error", description="What to do with a date that cannot be read; null keeps the review.")
+    invalid_rows: Literal["error", "skip"] = Field("error", description="Lines that are broken, of another number of cells, or not in the encoding.")
     timestamp_unit: Literal["s", "ms", "us"] = Field("s", description="Unit of numeric timestamps since 1970.")
     strip_html: bool = Field(False, description="Take tags off texts and titles, and read entities such as &amp;.")
     query: str | None = Field(None, description="SQL that selects the reviews (source `sql`), columns as in `columns`.")

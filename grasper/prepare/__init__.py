@@ -50,7 +50,7 @@ def prepare(config: PrepareConfig, out_dir: Path, *, seed: int) -> dict[str, Any
         examples.to_parquet(out_dir / "examples.parquet", index=False, compression="zstd")
         reviews = reviews[["row", "label", "number", "split"]]  # the rest is no longer needed in memory
         statistics["items_known"] = staging.write(reviews, out_dir, config.memory_mib)
-    cleaned = {"invalid_ratings": counts["invalid_ratings"], **cleaned, **({"cut": counts["cut"]} if counts["cut"] else {})}
+    cleaned = {"invalid_ratings": counts["invalid_ratings"], **cleaned, **{name: counts[name] for name in ("cut", "skipped_lines") if counts[name]}}
     write_json(out_dir / "statistics.json", {**statistics, "cleaned": cleaned})
     return {**statistics["pools"]["all"], "examples": statistics["examples"], **cleaned}
 
@@ -85,11 +85,15 @@ def read_inputs(inputs: list[Input], config: PrepareConfig, staging: Staging) ->
     """
     problems, counts = Problems(), Counter[str]()
     for given in inputs:
-        for batch in given.read(config):
-            if given.holds == "reviews":
-                staging.add_reviews(clean_rows(batch, config, problems, counts), given.label, given.pool)
-            else:
-                staging.add_items(clean_items(batch, config, problems, counts), is_wanted=given.holds == "items")
+        try:
+            for batch in given.read(config):
+                counts["skipped_lines"] += batch.skipped
+                if given.holds == "reviews":
+                    staging.add_reviews(clean_rows(batch, config, problems, counts), given.label, given.pool)
+                else:
+                    staging.add_items(clean_items(batch, config, problems, counts), is_wanted=given.holds == "items")
+        except DataFormatError as error:  # what was found before in this file, and what is wrong with the others, is told with it
+            problems.add(f"file {given.label} {given.path}", str(error), 1)
     problems.raise_any()
     return counts
 

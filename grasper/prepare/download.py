@@ -1,4 +1,4 @@
-"""Fetch a file of known size and checksum: resumes where it broke off, and becomes visible only when it is whole and right."""
+"""Fetch a file: resumes where it broke off, unless the server has another version now, and becomes visible only when it is whole and right."""
 
 from __future__ import annotations
 
@@ -32,8 +32,12 @@ def download(url: str, path: Path, *, sha256: str | None = None, size: int | Non
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     try:
-        have = part.stat().st_size if part.exists() else 0
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        version = _version_of(part)
+        # Without a check sum, only the server can tell that the rest belongs to the beginning.
+        have = part.stat().st_size if part.exists() and (version or sha256) else 0
+        headers = (
+            {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {}) | ({"If-Range": version} if have and version else {})
+        )
         with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=_PATIENCE_SECONDS) as answer:
             if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
                 pass  # the part is the whole file already; its checksum tells
@@ -41,7 +45,11 @@ def download(url: str, path: Path, *, sha256: str | None = None, size: int | Non
                 answer.raise_for_status()
                 if "text/html" in answer.headers.get("content-type", ""):
                     raise DataFormatError(f"{url} answered with a web page, expected a file; fetch it with a browser and place it at {path}")
-                resumed = answer.status_code == httpx.codes.PARTIAL_CONTENT
+                resumed = have > 0 and answer.status_code == httpx.codes.PARTIAL_CONTENT
+                if told := answer.headers.get("etag") or answer.headers.get("last-modified"):
+                    _note(part).write_text(told, encoding="utf-8")
+                else:
+                    _note(part).unlink(missing_ok=True)
                 if have:
                     say(f"{path.name}: {'going on' if resumed else 'starting over'} after {have:,} bytes")
                 _receive(answer, part, append=resumed, limit=size)
@@ -50,9 +58,22 @@ def download(url: str, path: Path, *, sha256: str | None = None, size: int | Non
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
         raise MissingFileError(f"{url} cannot be reached ({reason}); the same command resumes, or place the file at {path} by hand") from None
+    _note(part).unlink(missing_ok=True)
     found = _checked(part, sha256, url)
     os.replace(part, path)
     return found
+
+
+def _note(part: Path) -> Path:
+    """Where the version of a begun file is kept."""
+    return part.with_name(f"{part.name}.version")
+
+
+def _version_of(part: Path) -> str | None:
+    """What the server called the version that a begun file belongs to (entity tag or date); weak tags do not promise equal bytes."""
+    note = _note(part)
+    version = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
+    return version if version and not version.startswith("W/") else None
 
 
 def _receive(answer: Any, part: Path, *, append: bool, limit: int | None) -> None:

@@ -11,6 +11,7 @@ import json
 import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -33,6 +34,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _COMPRESSIONS = (".gz", ".gzip", ".zst", ".zstd")
 _BATCH_ROWS = 50_000
 _BATCH_CHARACTERS = 64 * MIB
+_SKIP = " (--set prepare.invalid_rows=skip leaves such lines out)"
 _LARGEST_EXACT = 2**53
 """Above, a floating-point number may stand for several whole ones."""
 Columns = Mapping[str, str]
@@ -44,6 +46,8 @@ class Batch(NamedTuple):
 
     rows: pd.DataFrame
     place: Place
+    skipped: int = 0
+    """Lines before or among them that were left out (`prepare.invalid_rows: skip`)."""
 
 
 def read_batches(path: Path, columns: Columns, config: PrepareConfig) -> Iterator[Batch]:
@@ -96,6 +100,7 @@ class Gathering:
         self._characters = 0
         self.values: dict[str, list[str | None]] = {name: [] for name in columns}
         self.numbers: list[int] = []
+        self.skipped = Counter[str]()
 
     def is_full(self, added: int) -> bool:
         """Whether the batch should go, after `added` more characters."""
@@ -103,34 +108,42 @@ class Gathering:
         return len(self.numbers) >= _BATCH_ROWS or self._characters > _BATCH_CHARACTERS
 
     def take(self) -> Batch:
-        """What was gathered; the next batch begins."""
+        """The whole rows gathered; the next batch begins."""
+        count = len(self.numbers)
         place = Place(self._path, self._unit, np.array(self.numbers, dtype=np.int64), self._columns)
-        batch = Batch(pd.DataFrame(self.values, dtype="str"), place)
+        batch = Batch(pd.DataFrame({name: values[:count] for name, values in self.values.items()}, dtype="str"), place, self.skipped.total())
+        self.skipped.clear()
         self.values, self.numbers, self._characters = {name: [] for name in self.values}, [], 0
         return batch
 
 
 def _read_csv(path: Path, columns: Columns, config: PrepareConfig) -> Iterator[Batch]:
     csv.field_size_limit(config.max_line_mib * MIB)
-    reader = csv.reader(numbered_lines(path, config), delimiter=delimiter_of(path, config), strict=True)
     gathering, start = Gathering(path, "line", columns), 1
+    reader = csv.reader(numbered_lines(path, config, gathering.skipped), delimiter=delimiter_of(path, config), strict=True)
     try:
         header = [name.strip() for name in next(reader)]
         require_columns(path, columns, header)
         picks = [(name, header.index(column)) for name, column in columns.items()]
         width, start = len(header), reader.line_num + 1
         for row in reader:
-            if row:
+            if row and len(row) != width and config.invalid_rows == "skip":
+                gathering.skipped["cells"] += 1
+            elif row:
                 if len(row) != width:
                     hint = f" (separated by {_likely(header[0])!r}? --set prepare.delimiter=…)" if width == 1 and _likely(header[0]) else ""
-                    raise DataFormatError(f"{path} line {start}: {len(row)} cells, expected {width} as in the header{hint}")
+                    raise DataFormatError(f"{path} line {start}: {len(row)} cells, expected {width} as in the header{hint or _SKIP}")
                 for name, position in picks:
                     gathering.values[name].append(row[position])
                 gathering.numbers.append(start)
                 if gathering.is_full(sum(map(len, row))):
                     yield gathering.take()
             start = reader.line_num + 1
+    except DataFormatError:
+        yield gathering.take()  # so that what is wrong with the rows before is told, too
+        raise
     except csv.Error as error:
+        yield gathering.take()
         raise DataFormatError(f"{path} line {start}: broken CSV ({error}); quote cells that hold quotes or line breaks") from None
     yield gathering.take()
 
@@ -143,7 +156,9 @@ def _read_jsonl(path: Path, columns: Columns, config: PrepareConfig) -> Iterator
     if format_of(path) == ".json" and is_list(path):
         yield from gather(path, "entry", ((number, 0, without_halves(entry)) for number, entry in elements(path, config)), columns)
     else:
-        yield from gather(path, "line", json_lines(numbered_lines(path, config), path), columns)
+        skipped = Counter[str]()
+        lines = numbered_lines(path, config, skipped)
+        yield from gather(path, "line", json_lines(lines, path, skipped if config.invalid_rows == "skip" else None), columns, skipped)
 
 
 def is_list(path: Path) -> bool:
@@ -154,31 +169,42 @@ def is_list(path: Path) -> bool:
         return False  # told when the lines are read
 
 
-def json_lines(lines: Iterable[str], path: Path) -> Iterator[tuple[int, int, Any]]:
-    """Line number, characters and value of every line that is not blank."""
+def json_lines(lines: Iterable[str], path: Path, skipped: Counter[str] | None = None) -> Iterator[tuple[int, int, Any]]:
+    """Line number, characters and value of every line that is not blank; broken ones are left out and counted where `skipped` is given."""
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            value = parse_json(line.rstrip(), path, first_line=number)
+            try:
+                value = parse_json(line.rstrip(), path, first_line=number)
+            except DataFormatError as error:
+                if skipped is None:
+                    raise DataFormatError(f"{error}{_SKIP}") from None
+                skipped["json"] += 1
+                continue
             yield number, len(line), without_halves(value) if "\\u" in line else value
 
 
-def gather(path: Path, unit: str, records: Iterable[tuple[int, int, Any]], columns: Columns) -> Iterator[Batch]:
-    """Batches of JSON objects, given as number, characters and value."""
+def gather(path: Path, unit: str, records: Iterable[tuple[int, int, Any]], columns: Columns, skipped: Counter[str] | None = None) -> Iterator[Batch]:
+    """Batches of JSON objects, given as number, characters and value; `skipped` counts what `records` leave out."""
     gathering, seen, is_first = Gathering(path, unit, columns), dict[str, None](), True
-    for number, characters, record in records:
-        if not isinstance(record, dict):
-            raise DataFormatError(f"{path} {unit} {number} holds a JSON {type(record).__name__}, expected one object per {unit}")
-        if len(seen) < 1_000:
-            seen.update(dict.fromkeys(record))
-        for name, column in columns.items():
-            value = record.get(column)
-            gathering.values[name].append(value if type(value) is str else as_text(value, path, unit, number, column))
-        gathering.numbers.append(number)
-        if gathering.is_full(characters):
-            if is_first:
-                require_columns(path, {name: columns[name] for name in ("user_id", "item_id", "text") if name in columns}, list(seen))
-            is_first = False
-            yield gathering.take()
+    gathering.skipped = Counter[str]() if skipped is None else skipped
+    try:
+        for number, characters, record in records:
+            if not isinstance(record, dict):
+                raise DataFormatError(f"{path} {unit} {number} holds a JSON {type(record).__name__}, expected one object per {unit}")
+            if len(seen) < 1_000:
+                seen.update(dict.fromkeys(record))
+            for name, column in columns.items():
+                value = record.get(column)
+                gathering.values[name].append(value if type(value) is str else as_text(value, path, unit, number, column))
+            gathering.numbers.append(number)
+            if gathering.is_full(characters):
+                if is_first:
+                    require_columns(path, {name: columns[name] for name in ("user_id", "item_id", "text") if name in columns}, list(seen))
+                is_first = False
+                yield gathering.take()
+    except DataFormatError:
+        yield gathering.take()  # so that what is wrong with the rows before is told, too
+        raise
     if seen:
         require_columns(path, columns, list(seen))
     yield gathering.take()

@@ -6,6 +6,7 @@ import codecs
 import gzip
 import io
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -22,8 +23,11 @@ _ALWAYS_ALLOWED = 64 * MIB
 """A small file may unpack to this much, whatever the ratio."""
 
 
-def numbered_lines(path: Path, config: PrepareConfig) -> Iterator[str]:
+def numbered_lines(path: Path, config: PrepareConfig, skipped: Counter[str] | None = None) -> Iterator[str]:
     """The decoded lines of a plain, gzip or zstd text file, with their line ends.
+
+    Args:
+        skipped: Counts lines that are not in the encoding where `invalid_rows` is `skip`; each is blank instead, which no reader takes for a row.
 
     Raises:
         DataFormatError: The file is empty, truncated, damaged, binary, in another encoding or too large when unpacked; the message names the line.
@@ -36,11 +40,19 @@ def numbered_lines(path: Path, config: PrepareConfig) -> Iterator[str]:
                 if number == 1 and b"\x00" in raw and encoding not in _WIDE:
                     hint = " (UTF-16? --set prepare.encoding=utf-16)" if raw[1:2] == b"\x00" or raw[:1] == b"\x00" else ""
                     raise DataFormatError(f"{path} line 1 holds binary data, expected text (CSV or JSONL){hint}")
-                line = raw.decode(_after_first(encoding))
+                try:
+                    line = raw.decode(_after_first(encoding))
+                except UnicodeDecodeError:
+                    if skipped is None or config.invalid_rows != "skip" or number == 1:
+                        raise
+                    skipped["encoding"] += 1
+                    line = "\n"
                 yield line.removeprefix("\ufeff") if number == 1 else line
     except UnicodeDecodeError as error:
         told = "UTF-8 text" if encoding.startswith("utf-8") else f"{encoding} text"
-        ways = "convert the file to UTF-8, or say what it is, for example --set prepare.encoding=cp1252"
+        ways = (
+            "convert the file to UTF-8, or say what it is, for example --set prepare.encoding=cp1252; prepare.invalid_rows=skip leaves such lines out"
+        )
         raise DataFormatError(f"{path} line {number} is not {told} ({error.reason}); {ways}") from None
     except EOFError:
         raise DataFormatError(f"{path} is a truncated gzip file: it breaks off after line {number}; fetch it again") from None

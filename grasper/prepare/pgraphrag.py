@@ -89,7 +89,7 @@ def _read_parquet(path: Path, split: SplitName, config: PrepareConfig) -> Iterat
                     )
                 seen.add(users.iloc[index])
         before = str(users.iloc[-1]) if len(users) else before
-        yield Batch(batch.rows.assign(is_target=starts if split != "train" else False), batch.place)
+        yield batch._replace(rows=batch.rows.assign(is_target=starts if split != "train" else False))
 
 
 def _read_profiles(path: Path, split: SplitName, config: PrepareConfig) -> Iterator[Batch]:
@@ -103,8 +103,8 @@ def _read_profiles(path: Path, split: SplitName, config: PrepareConfig) -> Itera
 
 def with_targets(batches: Iterator[Batch], are_asked: bool) -> Iterator[Batch]:
     """The batches with `is_target` as truth values; none where nothing is asked."""
-    for rows, place in batches:
-        yield Batch(rows.assign(is_target=(rows["is_target"] == "1") & are_asked), place)
+    for batch in batches:
+        yield batch._replace(rows=batch.rows.assign(is_target=(batch.rows["is_target"] == "1") & are_asked))
 
 
 def _reviews_of(entries: Iterator[tuple[int, Any]], path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:

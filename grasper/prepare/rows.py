@@ -24,7 +24,7 @@ def clean_rows(batch: Batch, config: PrepareConfig, problems: Problems, counts: 
         problems: Receives what must be refused.
         counts: Receives `invalid_ratings` and `cut` (texts and names beyond their limits).
     """
-    rows, place = batch
+    rows, place = batch.rows, batch.place
     cleaned = pd.DataFrame(index=pd.RangeIndex(len(rows)))
     for name in (*_IDS, *_PROSE, *_NAMES):
         cleaned[name] = _clean(rows[name], name, config, counts) if name in rows else pd.Series(None, index=cleaned.index, dtype="str")

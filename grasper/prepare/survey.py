@@ -17,7 +17,7 @@ import pandas as pd
 
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError
-from grasper.prepare.fields import rating_in
+from grasper.prepare.fields import clean_text, rating_in
 from grasper.prepare.formats import format_of, read_batches
 from grasper.prepare.guess import guess_columns
 from grasper.prepare.lines import numbered_lines, open_bytes
@@ -289,16 +289,17 @@ def _look_at_people(rows: pd.DataFrame, columns: dict[str, str | None], survey: 
             once_numbers = values[values.str.fullmatch(r"\d+\.0", na=False)]
             if len(once_numbers):
                 survey.findings.append(f"'{column}': ids such as {once_numbers.iloc[0]} were numbers once; they stay text as they are")
-    used = [column for column in columns.values() if column is not None]
-    if repeated := int(rows[used].duplicated().sum()):
+    compared = [column for name in ("user_id", "item_id", "rating", "title", "text") if (column := columns.get(name)) is not None]
+    named = rows[compared].apply(clean_text).dropna(subset=[column for column in (columns.get("user_id"), columns.get("item_id")) if column])
+    if compared and (repeated := int(named.duplicated().sum())):  # as `prepare` compares them
         survey.findings.append(f"{repeated:,} rows are exact duplicates; each is kept once")
     if columns.get("user_id") is None:
         return
-    sizes = rows[columns["user_id"]].dropna().value_counts()
+    sizes = clean_text(rows[columns["user_id"]]).value_counts()
     if sizes.empty:
         return
     cold = float((sizes == 1).mean())
-    dated = columns.get("timestamp") is not None and rows[columns["timestamp"]].notna().mean() > 0.5
+    dated = columns.get("timestamp") is not None and (rows[columns["timestamp"]].fillna("").astype("str").str.strip() != "").mean() > 0.5
     survey.settings["split"] = "last-out" if dated and cold < 0.3 else "users"
     why = {
         "users": "users are held out, those with a single review among them",

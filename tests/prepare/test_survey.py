@@ -134,3 +134,20 @@ def test_all_refusals_of_a_check_come_together(tmp_path: Path) -> None:
     config = load_config(None, ["prepare.source=table", f"prepare.data={tmp_path / 'r.csv'}", "prepare.split=none"]).prepare
     with pytest.raises(DataFormatError, match=r"line 2: 'rating' is 9.*; .*line 3: 'timestamp' is someday"):
         check_data(config)
+
+
+def test_people_and_repeats_are_counted_as_prepare_counts_them(tmp_path: Path) -> None:
+    """A blank is nobody, white space makes no other user, and a repeat may have another date."""
+    path = tmp_path / "r.csv"
+    rows = [
+        "a,i,fine thing,5,2020-01-01",
+        " a ,i,fine thing,5,2020-01-02",
+        "b,i,good thing,4,2020-01-01",
+        ",i,bad thing,1,2020-01-01",
+        " ,i,odd thing,1,",
+    ]
+    path.write_text("user_id,item_id,text,rating,timestamp\n" + "".join(f"{row}\n" for row in [*rows, rows[2].replace("2020", "2021")]))
+    said = "\n".join(survey_table(path).findings)
+    assert "2 users, 0% of them with one review" in said
+    assert "2 rows are exact duplicates" in said
+    assert "2 rows without an id" in said
