@@ -79,7 +79,7 @@ class PrepareConfig(Section):
     max_name_characters: int = Field(1_000, ge=1, description="Longer titles, item names, categories and brands are cut; longer ids are refused.")
     max_line_mib: int = Field(64, ge=1, description="Longer lines of text files are refused (MiB).")
     max_unpacked_ratio: int = Field(200, ge=1, description="Compressed files that unpack to more than so many times their size are refused.")
-    memory_mib: int = Field(256, ge=128, description="What joining and sorting may hold in memory before it goes to disk (MiB).")
+    memory_mib: int = Field(768, ge=128, description="What joining and sorting may hold in memory before it goes to disk (MiB).")
 
     @property
     def is_bundled(self) -> bool:
