@@ -196,7 +196,10 @@ def pipeline(
         return
     with spending(plan, budget, _say):
         plan.carry_out(overwrite=overwrite, say=_say)
-    _print_result(plan, "evaluate")
+    if plan.is_for_use:
+        print(f"ready to use: {plan.run.root}; prepare.split is none, so nothing is generated or evaluated: `grasper write` and `grasper recommend`")
+    else:
+        _print_result(plan, "evaluate")
 
 
 def _require_known_model(plan: Pipeline) -> None:
