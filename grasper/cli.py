@@ -31,7 +31,8 @@ app = typer.Typer(
 )
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("-c", "--config", help="YAML file; experiments/ holds the shipped ones. Without it, the run's own.")
+    list[Path] | None,
+    typer.Option("-c", "--config", help="YAML file, or a shipped one's name; of several, later ones win. Without it, the run's own."),
 ]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Folder or file with the data (prepare.data).")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be given several times.")]
@@ -85,7 +86,7 @@ def _fail(message: str, code: int) -> None:
 
 
 def _pipeline(
-    config: Path | None,
+    config: list[Path] | None,
     data: Path | None,
     settings: list[str] | None,
     run: str | None,
@@ -100,8 +101,8 @@ def _pipeline(
     from grasper.runs import Run
 
     root = run_folder(run) if run else None
-    if config is None and root and (root / "config.yaml").exists():
-        config = root / "config.yaml"
+    if not config and root and (root / "config.yaml").exists():
+        config = [root / "config.yaml"]
     overrides = list(settings or [])
     if data is not None:
         overrides.append(f"prepare.data={data}")
