@@ -134,8 +134,8 @@ class Pipeline:
         prepare = self._prepare_step()
         steps, written = [prepare], []
         owners = {method.aligned_as: get_method(method.aligned_as) for method in self.methods}
-        needs_predictor = self.is_for_use or any(method.uses_predictor for method in (*self.methods, *owners.values()))
-        predict = self._predict_step(prepare) if needs_predictor else None
+        is_asked_for = self.is_for_use or self.only == "predict"  # `recommend` needs it, whatever the methods do
+        predict = self._predict_step(prepare) if is_asked_for or any(one.uses_predictor for one in (*self.methods, *owners.values())) else None
         steps += [predict] if predict else []
         aligned: dict[str, Step] = {}
         for method in self.methods:

@@ -229,3 +229,11 @@ def test_a_run_for_use_ends_before_targets_are_asked_for(tmp_path: Path, methods
             said = carry_out(plan(tmp_path, "prepare.split=none", "predict.encoder=popularity"))
             assert [line.split()[1] for line in said] == (["finished"] * 2 if number else ["running", "done"] * 2)
         assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.is_dir()) == ["predict", "prepare"]
+
+
+def test_the_predictor_is_fitted_where_it_is_asked_for(tmp_path: Path) -> None:
+    """Also where no method needs it: recommendations do."""
+    assert [step.name for step in plan(tmp_path).steps] == ["prepare", "generate/copy", "evaluate"]
+    carry_out(plan(tmp_path, "predict.encoder=popularity", only="prepare"))
+    assert carry_out(plan(tmp_path, "predict.encoder=popularity", only="predict"))[0] == "predict: running"
+    assert (tmp_path / "run/predict/manifest.json").exists()
