@@ -17,6 +17,7 @@ from grasper.commands.runs import runs
 from grasper.commands.tune import tune
 from grasper.commands.use import rate, recommend, write
 from grasper.errors import BudgetSpentError, ConfigError, GrasperError, MissingFileError
+from grasper.methods import BUILT_IN
 from grasper.streams import tolerate_broken_streams
 
 if TYPE_CHECKING:
@@ -35,9 +36,11 @@ ConfigOption = Annotated[
     typer.Option("-c", "--config", help="YAML file, or a shipped one's name; of several, later ones win. Without it, the run's own."),
 ]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Folder or file with the data (prepare.data).")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be given several times.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, several times; `tasks` is a list of long, title, rating.")]
 RunOption = Annotated[str | None, typer.Option("--run", help="Name of the run, a folder below runs/, or a path. Default: the data set's name.")]
-MethodsOption = Annotated[str | None, typer.Option("--methods", help="Comma-separated systems, for example pgraphrag,grasper.")]
+MethodsOption = Annotated[
+    str | None, typer.Option("--methods", help=f"Comma-separated systems: {', '.join(method.name for method in BUILT_IN)}, or a plugin's.")
+]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="At most this many targets.")]
 SplitOption = Annotated[str | None, typer.Option("--split", help="dev-a, dev-b, dev or test.")]
 BudgetOption = Annotated[
@@ -189,8 +192,10 @@ def pipeline(
 
     plan = _pipeline(config, data, settings, run, methods, limit, split)
     if dry_run:
+        is_running = plan.run.is_held()
         for step in plan.steps:
-            print(f"{step.name:32} {step.state():8} {step.folder}")
+            state = step.state()
+            print(f"{step.name:32} {'running' if is_running and state == 'cut off' else state:8} {step.folder}")
         for line in foresee(plan):
             print(line)
         _require_known_model(plan)

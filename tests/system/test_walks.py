@@ -121,4 +121,4 @@ assert title.text and 1 <= stars.rating <= 5
     result = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=600, env=ENVIRONMENT)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "['copy', 'grasper-no-graph', 'pgraphrag']" in result.stdout
-    assert "'wool_and_maps'" in result.stdout.splitlines()[-1]
+    assert "(700 users, e.g. wool_and_maps" in result.stdout.splitlines()[-1]
