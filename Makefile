@@ -5,7 +5,7 @@ CORPUS ?= ../shared/corpus
 MODEL ?= nano
 BIN := .venv/bin
 
-.PHONY: setup pipeline test test-lowest lint bench reproduce nano clean help
+.PHONY: setup pipeline test test-lowest lint docs bench reproduce nano clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ test-lowest:  ## run the tests with the lowest versions that pyproject.toml allo
 lint: .venv/.tools  ## ruff and mypy only
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: .venv/.tools  ## build the documentation site into .cache/site; broken links are errors
+	$(BIN)/mkdocs build --strict
 
 bench: .venv/.tools  ## measure link prediction and decoding; results go to experiments/results
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"

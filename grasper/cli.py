@@ -17,6 +17,7 @@ from grasper.commands.runs import runs
 from grasper.commands.tune import tune
 from grasper.commands.use import rate, recommend, write
 from grasper.errors import BudgetSpentError, ConfigError, GrasperError, MissingFileError
+from grasper.methods import BUILT_IN
 from grasper.streams import tolerate_broken_streams
 
 if TYPE_CHECKING:
@@ -31,12 +32,15 @@ app = typer.Typer(
 )
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("-c", "--config", help="YAML file; experiments/ holds the shipped ones. Without it, the run's own.")
+    list[Path] | None,
+    typer.Option("-c", "--config", help="YAML file, or a shipped one's name; of several, later ones win. Without it, the run's own."),
 ]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Folder or file with the data (prepare.data).")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be given several times.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, several times; `tasks` is a list of long, title, rating.")]
 RunOption = Annotated[str | None, typer.Option("--run", help="Name of the run, a folder below runs/, or a path. Default: the data set's name.")]
-MethodsOption = Annotated[str | None, typer.Option("--methods", help="Comma-separated systems, for example pgraphrag,grasper.")]
+MethodsOption = Annotated[
+    str | None, typer.Option("--methods", help=f"Comma-separated systems: {', '.join(method.name for method in BUILT_IN)}, or a plugin's.")
+]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="At most this many targets.")]
 SplitOption = Annotated[str | None, typer.Option("--split", help="dev-a, dev-b, dev or test.")]
 BudgetOption = Annotated[
@@ -85,7 +89,7 @@ def _fail(message: str, code: int) -> None:
 
 
 def _pipeline(
-    config: Path | None,
+    config: list[Path] | None,
     data: Path | None,
     settings: list[str] | None,
     run: str | None,
@@ -100,8 +104,8 @@ def _pipeline(
     from grasper.runs import Run
 
     root = run_folder(run) if run else None
-    if config is None and root and (root / "config.yaml").exists():
-        config = root / "config.yaml"
+    if not config and root and (root / "config.yaml").exists():
+        config = [root / "config.yaml"]
     overrides = list(settings or [])
     if data is not None:
         overrides.append(f"prepare.data={data}")
@@ -188,15 +192,20 @@ def pipeline(
 
     plan = _pipeline(config, data, settings, run, methods, limit, split)
     if dry_run:
+        is_running = plan.run.is_held()
         for step in plan.steps:
-            print(f"{step.name:32} {step.state():8} {step.folder}")
+            state = step.state()
+            print(f"{step.name:32} {'running' if is_running and state == 'cut off' else state:8} {step.folder}")
         for line in foresee(plan):
             print(line)
         _require_known_model(plan)
         return
     with spending(plan, budget, _say):
         plan.carry_out(overwrite=overwrite, say=_say)
-    _print_result(plan, "evaluate")
+    if plan.is_for_use:
+        print(f"ready to use: {plan.run.root}; prepare.split is none, so nothing is generated or evaluated: `grasper write` and `grasper recommend`")
+    else:
+        _print_result(plan, "evaluate")
 
 
 def _require_known_model(plan: Pipeline) -> None:

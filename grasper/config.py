@@ -13,6 +13,7 @@ from grasper.errors import ConfigError
 from grasper.records import TASKS, Split, Task
 from grasper.registry import nearest_first
 from grasper.settings import apply_override, expand_home, read_yaml
+from grasper.shipped import find_settings, lay_over
 
 
 class Section(BaseModel):
@@ -159,7 +160,9 @@ class ModelConfig(Section):
     thinking_tokens: int = Field(2048, ge=0, description="Further tokens allowed for an answer once the endpoint's model is found to think.")
     rating_samples: int = Field(5, ge=1, description="Ratings sampled for one, where an endpoint gives no log-probabilities.")
     extra: dict[str, Any] = Field(
-        default_factory=dict, description="Further fields of every request to an endpoint, such as {chat_template_kwargs: {enable_thinking: false}}."
+        default_factory=dict,
+        description="Further fields of every request to an endpoint, such as {chat_template_kwargs: {enable_thinking: false}}; "
+        "of these, local models take chat_template_kwargs.",
     )
     price_in: float | None = Field(None, ge=0, description="Price of a million tokens of prompts, in any currency.")
     price_out: float | None = Field(None, ge=0, description="Price of a million tokens of answers, in the same currency.")
@@ -172,6 +175,12 @@ class ModelConfig(Section):
         from grasper.models.login import without_login
 
         return None if value is None else without_login(value)  # kept in memory; see there
+
+    @property
+    def template_settings(self) -> dict[str, Any]:
+        """What a local model's chat template is told."""
+        given = self.extra.get("chat_template_kwargs")
+        return dict(given) if isinstance(given, dict) else {}
 
     def for_training(self) -> ModelConfig:
         """The model that `align` trains: this one, or for an endpoint the local one that its server serves."""
@@ -334,29 +343,43 @@ class Config(Section):
         return few if pairs is None else min(pairs, few)
 
 
-def load_config(path: Path | None = None, overrides: Sequence[str] = (), **values: Any) -> Config:
-    """The resolved configuration: defaults, then the YAML file, then `section.key=value` overrides, then keyword values that are not None.
+def load_config(path: Path | str | Sequence[Path | str] | None = None, overrides: Sequence[str] = (), **values: Any) -> Config:
+    """The resolved configuration: defaults, then the YAML files, then `section.key=value` overrides, then keyword values that are not None.
+
+    Args:
+        path: One file, or several of which later ones win key by key; a shipped one also by its bare name.
 
     Raises:
-        MissingFileError: The YAML file does not exist.
-        ConfigError: Broken YAML, an unknown key, or a value of the wrong type or range; the message names the key.
+        MissingFileError: A YAML file does not exist.
+        ConfigError: Broken YAML, an unknown key, or a value of the wrong type or range; the message names the key, and the file or override.
     """
-    settings = read_yaml(path, Config) if path else {}
-    overridden = [apply_override(settings, override, Config) for override in overrides]
-    settings.update((key, value) for key, value in values.items() if value is not None)
+    files = [path] if isinstance(path, Path | str) else list(path or ())
+    layers: list[_Layer] = [(str(file), read_yaml(find_settings(Path(file)), Config)) for file in files]
+    for override in overrides:
+        settings: dict[str, Any] = {}
+        key = apply_override(settings, override, Config)
+        layers.append((f"--set {key:.120}", settings))
+    layers.append(("", {key: value for key, value in values.items() if value is not None}))
+    merged: dict[str, Any] = {}
+    for name, settings in layers:
+        lay_over(merged, settings, name)
     try:
-        return Config.model_validate(settings)
+        return Config.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_explain(error, path, overridden)) from None
+        raise ConfigError(_explain(error, layers)) from None
 
 
-def _explain(error: ValidationError, path: Path | None, overridden: Sequence[str]) -> str:
-    """One line per problem, each with the key, who set it, and, for an unknown one, the keys that exist there, the nearest first."""
+_Layer = tuple[str, dict[str, Any]]
+"""Where settings come from, in words, and what they are."""
+
+
+def _explain(error: ValidationError, layers: Sequence[_Layer]) -> str:
+    """One line per problem, each with who set it, the key, and, for an unknown one, the keys that exist there, the nearest first."""
     lines = []
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"])
-        setter = next((given for given in overridden if f"{key}.".startswith(f"{given}.")), None)
-        where = f"--set {setter}: " if setter else f"{path}: " if path else ""
+        origin = _origin(problem["loc"], layers)
+        where = f"{origin}: " if origin else ""
         if problem["type"] == "extra_forbidden":
             known = ", ".join(nearest_first(str(problem["loc"][-1]), _keys_beside(problem["loc"])))
             lines.append(f"{where}unknown key '{key:.120}' (known there: {known})")
@@ -366,6 +389,19 @@ def _explain(error: ValidationError, path: Path | None, overridden: Sequence[str
             hint = f"; a list is written [{problem['input']:.80}]" if is_list else ""
             lines.append(f"{where}'{key:.120}' is {_short(problem['input'])}: {message[0].lower()}{message[1:]}{hint}")
     return "; ".join(lines)
+
+
+def _origin(location: tuple[int | str, ...], layers: Sequence[_Layer]) -> str:
+    """The last place that gave the value at a location: a file or an override; empty for the caller's own values and for defaults."""
+
+    def depth(settings: Any) -> int:
+        steps = 0
+        while steps < len(location) and isinstance(settings, dict) and location[steps] in settings:
+            settings, steps = settings[location[steps]], steps + 1
+        return steps
+
+    deepest = max((depth(settings) for _, settings in layers), default=0)
+    return next((name for name, settings in reversed(layers) if deepest and depth(settings) == deepest), "")
 
 
 def _short(value: object) -> str:

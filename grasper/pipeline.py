@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from grasper.concerns import concerns
 from grasper.config import Config, ModelConfig, load_config
-from grasper.errors import GrasperError, RunMismatchError
+from grasper.errors import ConfigError, GrasperError, RunMismatchError
 from grasper.methods import Method, get_method
 from grasper.models import fingerprint_model, require_model
 from grasper.prompts.render import PROMPT_VERSION
@@ -105,6 +105,8 @@ class Pipeline:
         self.config, self.run, self.only = config, run, only
         self.methods: list[Method] = [get_method(name) for name in config.methods]
         self.work = Work(config, run, self.methods)
+        if self.is_for_use and only in ("synthesize", "generate", "evaluate"):
+            raise ConfigError(f"prepare.split is none, so there are no targets to {only}; use `grasper write` or `grasper recommend`")
         self._require_parts()
 
     def _require_parts(self) -> None:
@@ -128,11 +130,12 @@ class Pipeline:
 
     @cached_property
     def steps(self) -> list[Step]:
-        """All steps in order; later ones read earlier ones."""
+        """All steps in order; later ones read earlier ones. A run that is for use alone ends before the steps that write for targets."""
         prepare = self._prepare_step()
         steps, written = [prepare], []
         owners = {method.aligned_as: get_method(method.aligned_as) for method in self.methods}
-        predict = self._predict_step(prepare) if any(method.uses_predictor for method in (*self.methods, *owners.values())) else None
+        is_asked_for = self.is_for_use or self.only == "predict"  # `recommend` needs it, whatever the methods do
+        predict = self._predict_step(prepare) if is_asked_for or any(one.uses_predictor for one in (*self.methods, *owners.values())) else None
         steps += [predict] if predict else []
         aligned: dict[str, Step] = {}
         for method in self.methods:
@@ -140,13 +143,20 @@ class Pipeline:
             if owner.training != "none" and owner.name not in aligned:
                 aligned[owner.name] = self._align_step(owner, _present(prepare, predict if owner.uses_predictor else None))
                 steps.append(aligned[owner.name])
+            if self.is_for_use:
+                continue
             upstream = _present(prepare, predict if method.uses_predictor else None, aligned.get(owner.name))
             if method.predicted != "none":
                 steps.append(self._synthesize_step(method, upstream))
                 upstream = (*upstream, steps[-1])
             steps.append(self._generate_step(method, upstream))
             written.append(steps[-1])
-        return [*steps, self._evaluate_step((prepare, *written))]
+        return steps if self.is_for_use else [*steps, self._evaluate_step((prepare, *written))]
+
+    @property
+    def is_for_use(self) -> bool:
+        """Whether the data hold no targets by configuration: the run is trained on all of them, to write and recommend with."""
+        return self.config.prepare.split == "none"
 
     def _prepare_step(self) -> Step:
         from grasper.prepare import fingerprint_data
@@ -253,7 +263,7 @@ class Pipeline:
                     self._carry_out_step(step, states[step.name], say)
                 else:
                     say(f"{step.name}: finished earlier ({step.folder})")
-                if step.stage == "prepare" and len(unfinished) > (step in unfinished):
+                if step.stage == "prepare" and len(unfinished) > (step in unfinished) and not self.is_for_use:
                     self.work.require_targets()  # before hours are spent on what leads to them
 
     def _require_inputs(self, chosen: Sequence[Step]) -> None:

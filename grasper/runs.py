@@ -276,6 +276,17 @@ class Run:
         finally:
             handle.close()
 
+    def is_held(self) -> bool:
+        """Whether a living process holds the folder; nothing is made or kept."""
+        try:
+            with (self.root / ".lock").open(encoding="utf-8") as handle:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
     def _acquire(self, handle: TextIO) -> None:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

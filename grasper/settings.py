@@ -31,7 +31,7 @@ def read_yaml(path: Path, model: type[BaseModel]) -> dict[str, Any]:
         ConfigError: It is no YAML mapping, or too large, too deep or too often repeated to be a configuration.
     """
     if not path.is_file():
-        raise MissingFileError(f"configuration {path} does not exist; the shipped ones are in experiments/")
+        raise MissingFileError(f"configuration {path} does not exist")
     if path.stat().st_size > MAX_BYTES:
         raise ConfigError(f"{path} has {path.stat().st_size:,} bytes, expected a configuration of at most {MAX_BYTES:,}")
     try:

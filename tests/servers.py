@@ -55,6 +55,19 @@ def refusal(message: str, status: int = 400, **headers: str) -> Reply:
     return Reply(status, {"error": {"message": message}}, headers)
 
 
+TEXT = "Style: short\nInterests: quiet\nPlan: praise\nTitle: Lovely stay\nText: A lovely quiet place, {number}.\nRating: 4"
+
+
+def write_reviews(body: Body, number: int) -> Answer:
+    """A model that answers every task, with the tokens that its prompts really take by the same estimate as grasper's."""
+    length = sum(len(message["content"].encode()) for message in body["messages"])
+    extra: dict[str, Any] = {}
+    if body.get("logprobs"):
+        extra = {"logprobs": {"content": [{"token": "4", "logprob": -0.1}]}}
+    text = "4" if extra else TEXT.format(number=number)
+    return 200, completion(*[text] * body.get("n", 1), usage={"prompt_tokens": int(length / 3.5), "completion_tokens": 40}, **extra)
+
+
 class Server:
     """Speaks the protocol; `respond` decides, given the request's body and its number from 0."""
 

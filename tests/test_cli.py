@@ -83,3 +83,32 @@ def test_dry_run_shows_the_plan_and_does_nothing(tmp_path: Path) -> None:
     names = [line.split()[0] for line in result.stdout.splitlines()]
     assert names == ["prepare", "predict", "generate/copy", "align/grasper", "synthesize/grasper", "generate/grasper", "evaluate"], result.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_step_under_way_is_running_and_not_cut_off(tmp_path: Path) -> None:
+    """What tells is the run's lock: held by a living process, or left behind by one that was killed."""
+    from grasper.runs import Run
+
+    arguments = ("pipeline", "--dry-run", "--methods", "copy", "--run", "x")
+    assert grasper("pipeline", "--methods", "copy", "--run", "x", "--limit", "1", cwd=tmp_path).returncode == 0
+    folder = tmp_path / "runs/x/evaluate"
+    (folder / "started.json").write_text((folder / "manifest.json").read_text())
+    (folder / "manifest.json").unlink()
+
+    def states() -> dict[str, str]:
+        lines = grasper(*arguments, "--limit", "1", cwd=tmp_path).stdout.splitlines()
+        return {line[:32].strip(): line[33:41].strip() for line in lines}
+
+    assert states() == {"prepare": "done", "generate/copy": "done", "evaluate": "cut off"}
+    with Run(tmp_path / "runs/x").lock():
+        assert states() == {"prepare": "done", "generate/copy": "done", "evaluate": "running"}
+    assert states()["evaluate"] == "cut off"
+
+
+def test_help_names_methods_and_tasks(tmp_path: Path) -> None:
+    from grasper.methods import BUILT_IN
+    from grasper.records import TASKS
+
+    text = " ".join(grasper("pipeline", "--help", cwd=tmp_path).stdout.replace("│", " ").split()).replace("- ", "-")
+    for name in (*(method.name for method in BUILT_IN), *TASKS):
+        assert name in text, name

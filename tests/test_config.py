@@ -37,7 +37,7 @@ def test_bad_settings_are_named(override: str, message: str) -> None:
 
 def test_missing_or_broken_files(tmp_path: Path) -> None:
     """A missing file, broken YAML, and YAML that is no mapping."""
-    with pytest.raises(MissingFileError, match="experiments/"):
+    with pytest.raises(MissingFileError, match=r"experiments/: amazon\.yaml, harbour\.yaml, .*models/qwen3-8b\.yaml"):
         load_config(tmp_path / "absent.yaml")
     broken = tmp_path / "broken.yaml"
     broken.write_text("predict: [")
@@ -48,10 +48,60 @@ def test_missing_or_broken_files(tmp_path: Path) -> None:
         load_config(broken)
 
 
-@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_shipped_configuration_loads(path: Path) -> None:
-    """Each file in experiments/ is valid and names its data set."""
-    assert load_config(path).prepare.name
+DATA_SETS, MODELS = sorted(EXPERIMENTS.glob("*.yaml")), sorted(EXPERIMENTS.glob("models/*.yaml"))
+
+
+@pytest.mark.parametrize("path", DATA_SETS, ids=lambda path: path.stem)
+def test_every_shipped_data_set_loads(path: Path) -> None:
+    """Each file in experiments/ is valid, names its data set, and is found by its name alone."""
+    config = load_config(path)
+    assert config.prepare.name
+    assert load_config(path.name) == load_config(f"experiments/{path.stem}") == config
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_every_shipped_model_joins_any_data_set(path: Path) -> None:
+    """Each file in experiments/models/ sets a model and how it is aligned, and nothing of a data set."""
+    alone = load_config(f"models/{path.name}")
+    assert alone.model.name.partition("/")[2].lower() == path.stem
+    assert alone.align.learning_rate < 2e-3
+    for data_set in DATA_SETS:
+        both = load_config([data_set, path])
+        assert (both.model, both.align.learning_rate, both.prompts) == (alone.model, alone.align.learning_rate, alone.prompts)
+        assert (both.prepare, both.split, both.limit) == (load_config(data_set).prepare, load_config(data_set).split, load_config(data_set).limit)
+
+
+def test_later_files_win_key_by_key(tmp_path: Path) -> None:
+    first, second = tmp_path / "data.yaml", tmp_path / "model.yaml"
+    first.write_text("limit: 3\ntasks: [long, title]\npredict: {top_k: 7, num_layers: 1}\nmodel:\n  extra: {a: 1}\n")
+    second.write_text("tasks: [title]\npredict: {top_k: 9}\nmodel: {extra: {b: 2}}\n")
+    config = load_config([first, second], ["predict.patience=2"])
+    assert (config.limit, config.tasks, config.model.extra) == (3, ("title",), {"a": 1, "b": 2})
+    assert (config.predict.top_k, config.predict.num_layers, config.predict.patience) == (9, 1, 2)
+    second.write_text("limit: {deep: 1}\n")
+    with pytest.raises(ConfigError, match=r"model\.yaml: 'limit' is a value, not a section"):
+        load_config([first, second])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "values", "message"),
+    [
+        (["predict.top_k=many"], {}, "--set predict.top_k: 'predict.top_k' is 'many'"),
+        (["seed=-1"], {}, "^--set seed: 'seed' is -1: "),
+        (["predict.topk=3"], {}, "--set predict.topk: unknown key 'predict.topk'"),
+        (["align.epochs=1"], {}, r"^\S*data\.yaml: 'limit' is 0: "),
+        (["limit=4", "tasks=long"], {}, r"^--set tasks: 'tasks' is 'long': .*a list is written \[long\]$"),
+        (["limit=4"], {"split": "dev-x"}, "^'split' is 'dev-x'"),
+        (["seed=-1"], {}, r"; \S*data\.yaml: 'limit' is 0|data\.yaml: 'limit' is 0.*; --set seed: "),
+        (["limit=4", "prepare.rating_lowest=9"], {}, "^--set prepare.rating_lowest: 'prepare' is .*is not below"),
+    ],
+)
+def test_a_mistake_is_blamed_on_where_it_stands(tmp_path: Path, overrides: list[str], values: dict[str, str], message: str) -> None:
+    """On the override, the file, or neither."""
+    path = tmp_path / "data.yaml"
+    path.write_text("limit: 0\nprepare: {rating_scale: 5}\n")
+    with pytest.raises(ConfigError, match=message):
+        load_config(path, overrides, **values)
 
 
 def test_configuration_is_frozen() -> None:

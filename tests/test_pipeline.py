@@ -214,3 +214,26 @@ def test_unknown_methods_and_empty_splits_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="dev-a"):
         carry_out(empty)
     assert not (tmp_path / "run/predict").exists()
+
+
+@pytest.mark.parametrize("methods", [("copy",), ("grasper", "pgraphrag")])
+def test_a_run_for_use_ends_before_targets_are_asked_for(tmp_path: Path, methods: tuple[str, ...]) -> None:
+    """By configuration there are none: data, predictor and the chosen methods' alignment are all that is made, and no stage asks for targets."""
+    names = [step.name for step in plan(tmp_path, "prepare.split=none", methods=methods).steps]
+    assert names == ["prepare", "predict", *(["align/grasper"] if "grasper" in methods else [])]
+    for stage in ("synthesize", "generate", "evaluate"):
+        with pytest.raises(ConfigError, match=f"no targets to {stage}; use `grasper write`"):
+            plan(tmp_path, "prepare.split=none", only=stage)
+    if methods == ("copy",):
+        for number in range(2):
+            said = carry_out(plan(tmp_path, "prepare.split=none", "predict.encoder=popularity"))
+            assert [line.split()[1] for line in said] == (["finished"] * 2 if number else ["running", "done"] * 2)
+        assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.is_dir()) == ["predict", "prepare"]
+
+
+def test_the_predictor_is_fitted_where_it_is_asked_for(tmp_path: Path) -> None:
+    """Also where no method needs it: recommendations do."""
+    assert [step.name for step in plan(tmp_path).steps] == ["prepare", "generate/copy", "evaluate"]
+    carry_out(plan(tmp_path, "predict.encoder=popularity", only="prepare"))
+    assert carry_out(plan(tmp_path, "predict.encoder=popularity", only="predict"))[0] == "predict: running"
+    assert (tmp_path / "run/predict/manifest.json").exists()

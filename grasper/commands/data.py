@@ -43,7 +43,8 @@ def init(
         typer.echo(f"checked: {check_data(load_config(target).prepare)}")
     except DataFormatError as error:
         raise DataFormatError(f"{error}; correct {target} and check it with grasper doctor -c {target}") from None
-    typer.echo(f"next: grasper prepare -c {target}")
+    typer.echo(f"next, to compare methods: grasper pipeline -c {target}")
+    typer.echo(f"next, to write and recommend: grasper pipeline -c {target} --set prepare.split=none")
 
 
 @data_app.command("list")

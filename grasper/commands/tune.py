@@ -9,7 +9,7 @@ import typer
 
 
 def tune(
-    config: Annotated[Path | None, typer.Option("-c", "--config", help="YAML file; experiments/ holds the shipped ones.")] = None,
+    config: Annotated[list[Path] | None, typer.Option("-c", "--config", help="YAML file, or a shipped one's name; later ones win.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Folder or file with the data (prepare.data).")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; for example tune.tokens=4000000.")] = None,
     run: Annotated[str | None, typer.Option("--run", help="The run whose prepared data are used, made where they are missing.")] = None,

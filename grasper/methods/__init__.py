@@ -15,11 +15,12 @@ from grasper.methods.random import RANDOM
 from grasper.methods.rest_pg import REST_PG
 from grasper.registry import Registry
 
-__all__ = ["METHODS", "Method", "Trajectory", "get_method"]
+__all__ = ["BUILT_IN", "METHODS", "Method", "Trajectory", "get_method"]
 
 METHODS: Registry[Method] = Registry("method", UnknownMethodError)
 """All methods by name; `METHODS.register(method.name, method)` adds one."""
-for _method in (NONE, RANDOM, COPY, LAMP, PGRAPHRAG, REST_PG, GRASPER, *ABLATIONS, PAT, *PAT_ABLATIONS):
+BUILT_IN = (NONE, RANDOM, COPY, LAMP, PGRAPHRAG, REST_PG, GRASPER, *ABLATIONS, PAT, *PAT_ABLATIONS)
+for _method in BUILT_IN:
     METHODS.register(_method.name, _method)
 
 

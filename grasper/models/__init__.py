@@ -36,6 +36,7 @@ def open_model(config: ModelConfig, adapter: Path | None = None) -> TextModel:
             batch_tokens=config.batch_tokens,
             context_tokens=config.context_tokens,
             no_repeat_tokens=config.no_repeat_tokens,
+            template=config.template_settings,
         )
     if adapter is not None and not (config.kind == "endpoint" and config.trained):
         raise AdapterError(
@@ -90,4 +91,6 @@ def fingerprint_model(config: ModelConfig) -> dict[str, Any]:
         from grasper.models.locate import describe_weights
 
         facts["weights"] = describe_weights(config.name)
+        if config.template_settings:
+            facts["template"] = config.template_settings
     return facts

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -45,6 +46,7 @@ class LocalModel:
         batch_tokens: Most tokens, padding and answers included, that are in memory at once.
         context_tokens: Longest prompt plus answer; None takes what the model was made for.
         no_repeat_tokens: No answer holds the same run of so many tokens twice; 0 allows it.
+        template: What the chat template is told, for example `{"enable_thinking": False}`.
         dtype: Number format of the weights; None takes the one that is fast on the device.
         backbone: A network that is in memory already; `name`, `device` and `dtype` are then its own.
 
@@ -65,11 +67,12 @@ class LocalModel:
         batch_tokens: int = 32768,
         context_tokens: int | None = None,
         no_repeat_tokens: int = 0,
+        template: Mapping[str, Any] | None = None,
         dtype: torch.dtype | None = None,
         backbone: Backbone | None = None,
     ) -> None:
         self.backbone = backbone or Backbone(name, device=device, dtype=dtype)
-        self.batch_tokens, self.no_repeat_tokens = batch_tokens, no_repeat_tokens
+        self.batch_tokens, self.no_repeat_tokens, self.template = batch_tokens, no_repeat_tokens, dict(template or {})
         self._adapter = find_adapter(adapter) if adapter is not None else None
         if self._adapter is not None:
             self.backbone.load(self._adapter)
@@ -158,7 +161,7 @@ class LocalModel:
         return ModelError(f"the chat template of model {self.name} rejects the conversation: {error}")
 
     def _apply_template(self, turns: list[dict[str, str]]) -> str:
-        text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        text = self.tokenizer.apply_chat_template(turns, **{**self.template, "tokenize": False, "add_generation_prompt": True})
         assert isinstance(text, str)
         return text
 

@@ -101,7 +101,22 @@ def _find_on_hub(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=FILES, etag_timeout=10))
     except Exception as error:  # the Hub's client raises errors of several libraries
-        raise ModelNotFoundError(f"model '{name}' could not be downloaded: {first_line(error)}") from None
+        raise ModelNotFoundError(_why_not(name, error)) from None
+
+
+def _why_not(name: str, error: BaseException) -> str:
+    """What the Hub's refusal means, and what to do."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    causes = [cause for cause in (error, error.__cause__, error.__context__) if cause is not None]
+    if any(isinstance(cause, GatedRepoError) for cause in causes):
+        return (
+            f"model '{name}' is gated: accept its licence on https://huggingface.co/{name}, then log in with `hf auth login` or HF_TOKEN; "
+            "or use a model that is not, such as Qwen/Qwen2.5-0.5B-Instruct"
+        )
+    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
+        return f"the Hub has no model '{name}', or shows it only to those who log in (`hf auth login` or HF_TOKEN)"
+    return f"model '{name}' could not be downloaded: {first_line(error)}"
 
 
 def _find_in_cache(name: str) -> Path | None:
@@ -163,6 +178,6 @@ def _revision_on_hub(name: str) -> str | None:
         return None
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Kind and first line of another library's error."""
     return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"[:300]

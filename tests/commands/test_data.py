@@ -137,7 +137,7 @@ def test_from_a_shop_export_to_prepared_tables(tmp_path: Path, monkeypatch: pyte
     told = runner.invoke(app, ["init", "reviews.csv"])
     assert told.exit_code == 0, told.output
     assert "user_id    is read from 'Kundennr'" in told.output
-    assert "next: grasper prepare -c reviews.yaml" in told.output
+    assert "grasper pipeline -c reviews.yaml --set prepare.split=none" in told.output
     prepared = runner.invoke(app, ["prepare", "-c", "reviews.yaml"], catch_exceptions=False)
     assert prepared.exit_code == 0
     assert "188" in prepared.output

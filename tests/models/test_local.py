@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from tiny_model import save_adapter, save_model
 from transformers import AutoTokenizer
 
+from grasper.config import ModelConfig
 from grasper.errors import AdapterError, ModelError, ModelNotFoundError, PromptTooLongError
-from grasper.models import TextModel
+from grasper.models import TextModel, fingerprint_model
 from grasper.models.base import Message, Prompt
 from grasper.models.local import LocalModel
 
@@ -70,6 +71,17 @@ class TestEncoding:
         monkeypatch.setattr(tiny.tokenizer, "chat_template", "{{ raise_exception('never') }}")
         with pytest.raises(ModelError, match="never"):
             tiny.chat_text(ask("Nice rooms"))
+
+
+    def test_templates_are_told_what_the_configuration_says(self, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+        """For example not to think; it is part of what identifies the model, and unlike it no setting changes the template's own parts."""
+        config = ModelConfig(name=str(tiny.backbone.name), extra={"chat_template_kwargs": {"enable_thinking": False, "tokenize": True}})
+        template = "{{ '<think></think>' if enable_thinking is defined and not enable_thinking else '<think>' }}"
+        monkeypatch.setattr(tiny.tokenizer, "chat_template", template)
+        assert tiny.chat_text(ask("Nice rooms")) == "<think>"
+        assert LocalModel(template=config.template_settings, backbone=tiny.backbone).chat_text(ask("Nice rooms")) == "<think></think>"
+        told, untold = (fingerprint_model(ModelConfig(extra=extra)) for extra in (config.extra, {}))
+        assert told == untold | {"template": {"enable_thinking": False, "tokenize": True}}
 
 
 class TestGenerate:

@@ -8,11 +8,11 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 import pytest
-from servers import Answer, Body, Reply, Server, completion, dead_port, refusal, serving
+from servers import Reply, Server, completion, dead_port, refusal, serving, write_reviews
 from tiny_model import save_model
 
 from grasper.cli import main
@@ -21,17 +21,6 @@ from grasper.models.endpoint.model import _open
 
 Call = Callable[..., "Said"]
 LOGIN, KEY = "ann:p@ss/w0rd-very-secret", "sk-proj-1234567890abcdefghijklmn"
-TEXT = "Style: short\nInterests: quiet\nPlan: praise\nTitle: Lovely stay\nText: A lovely quiet place, {number}.\nRating: 4"
-
-
-def writes(body: Body, number: int) -> Answer:
-    """A model that answers every task, with the tokens that its prompts really take by the same estimate as grasper's."""
-    length = sum(len(message["content"].encode()) for message in body["messages"])
-    extra: dict[str, Any] = {}
-    if body.get("logprobs"):
-        extra = {"logprobs": {"content": [{"token": "4", "logprob": -0.1}]}}
-    text = "4" if extra else TEXT.format(number=number)
-    return 200, completion(*[text] * body.get("n", 1), usage={"prompt_tokens": int(length / 3.5), "completion_tokens": 40}, **extra)
 
 
 class Said(NamedTuple):
@@ -44,7 +33,7 @@ class Said(NamedTuple):
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with serving(writes) as server:
+    with serving(write_reviews) as server:
         yield server
 
 
@@ -189,7 +178,7 @@ def test_an_adapter_is_trained_here_and_writes_at_the_server(server: Server, tmp
     settings = ("model.trained=base", "model.served_adapter=lora-{method}", "align.reward_threshold=0", "align.num_held_out=2", "align.epochs=1")
     options = ("--run", "x", "--methods", "pgraphrag,grasper-no-graph", "--limit", "2", *(part for one in settings for part in ("--set", one)))
     known = {"tiny"}
-    server.respond = lambda body, number: writes(body, number) if body["model"] in known else refusal("unknown model", 404)
+    server.respond = lambda body, number: write_reviews(body, number) if body["model"] in known else refusal("unknown model", 404)
     assert grasper("prepare", *options, url=server.url).code == 0
     aligned = grasper("align", *options, url=server.url)
     assert aligned.code == 0, aligned.err
