@@ -3,9 +3,13 @@ PYTHON ?= python3
 DATA ?= ../shared/data
 CORPUS ?= ../shared/corpus
 MODEL ?= nano
+MINUTES ?= 15
+SEED ?= 1
+KILLS ?= 100
+ONLY ?=
 BIN := .venv/bin
 
-.PHONY: setup pipeline test lint bench reproduce nano clean help
+.PHONY: setup pipeline test faults lint bench reproduce nano clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +33,9 @@ test: .venv/.tools  ## lint, type-check and run the test suite
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+faults: .venv/.tools  ## kills, full disks, damage, odd servers, hostile input, for MINUTES; ONLY=kills:17 repeats one case
+	PYTHONPATH=tests $(BIN)/python -m faults --minutes $(MINUTES) --seed $(SEED) --kills $(KILLS) --only '$(ONLY)'
 
 lint: .venv/.tools  ## ruff and mypy only
 	$(BIN)/ruff check .
