@@ -16,7 +16,7 @@ from grasper.commands.models import app as models_app
 from grasper.commands.runs import runs
 from grasper.commands.tune import tune
 from grasper.commands.use import rate, recommend, write
-from grasper.errors import BudgetSpentError, ConfigError, GrasperError, MissingFileError
+from grasper.errors import BudgetSpentError, ConfigError, GrasperError, MissingFileError, explain_system_error
 from grasper.streams import tolerate_broken_streams
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def main() -> None:
     except Exception as error:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # a usage error found by the option parser
             _fail(f"error: {error.format_message()} (grasper COMMAND --help lists the options)", error.exit_code)
+        if not debug and (explanation := explain_system_error(error)):
+            _fail(f"error: {explanation}", 2)
         raise
 
 

@@ -18,6 +18,7 @@ from grasper.records import Task
 
 SECONDS = 4.0
 """Of processor time, for one case; a text of 20,000 characters takes a tenth of it."""
+REFUSED = "refused"
 BATCH = 50
 """Cases of one process."""
 PIECES = (
@@ -222,21 +223,24 @@ def _batch(place: Place, numbers: list[int]) -> Generator[Outcome, None, int]:
 
 def _outcome(number: int, problem: str) -> Outcome:
     name = KINDS[number % len(KINDS)][0]
-    return Outcome("hostile", number, f"{name}: {problem}" if problem else "", detail={f"{name}s": 1})
+    was_refused = problem == REFUSED
+    problem = "" if was_refused else problem
+    return Outcome("hostile", number, f"{name}: {problem}" if problem else "", detail={f"{name}s": 1, f"{name}s refused": int(was_refused)})
 
 
 def _one(place: Place, number: int) -> str:
-    """What is wrong with one case; empty where nothing is."""
+    """What is wrong with one case; empty where nothing is, `REFUSED` where one line told what is wrong with the input."""
     from grasper.errors import GrasperError
 
     folder = Path(str(number))
     folder.mkdir()
-    started = time.process_time()
+    started, refused = time.process_time(), ""
     try:
         KINDS[number % len(KINDS)][1](place.random_of("hostile", number), folder)
     except GrasperError as error:
         if "\n" in str(error).strip() or len(str(error)) > 5000:
             return f"a message of {len(str(error)):,} characters in {str(error).count(chr(10)) + 1} lines: {str(error)[:150]!r}"
+        refused = REFUSED
     except Exception as error:
         place_of = error.__traceback__
         while place_of is not None and place_of.tb_next is not None:
@@ -244,7 +248,7 @@ def _one(place: Place, number: int) -> str:
         where = f"{Path(place_of.tb_frame.f_code.co_filename).name}:{place_of.tb_lineno}" if place_of else ""
         return f"{type(error).__name__}: {str(error)[:200]} ({where})"
     seconds = time.process_time() - started
-    return f"took {seconds:.1f} s" if seconds > SECONDS else ""
+    return f"took {seconds:.1f} s" if seconds > SECONDS else refused
 
 
 def _require(holds: bool, problem: str) -> None:

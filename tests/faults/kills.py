@@ -15,7 +15,7 @@ from typing import Any
 from faults.process import KILLED
 from faults.world import QUICK, TRAINED, Outcome, Place, difference, pipeline, step_under_way
 
-KILLS_PER_RUN = 6
+KILLS_PER_RUN = 9
 TRAINING_EVERY = 12
 """Of so many rounds one trains the embedded model; the others have a scripted one, which is a hundred times as fast."""
 
@@ -23,7 +23,7 @@ TRAINING_EVERY = 12
 def trials(place: Place, numbers: Iterable[int]) -> Iterator[Outcome]:
     """Each case kills one run several times, a third of the times in the middle of writing, and lets it finish."""
     for number in numbers:
-        trains = number % TRAINING_EVERY == TRAINING_EVERY - 1
+        trains = number % TRAINING_EVERY == 4
         if trains:
             yield _round(place, number, *_trained(place), TRAINED)
         else:

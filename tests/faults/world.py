@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -120,11 +121,15 @@ def run_of(folder: Path) -> Path:
     return folder / "runs" / "harbour"
 
 
+_TOKENS = re.compile(r', "tokens_(?:in|out)": \d+')
+
+
 def results(folder: Path, *, ordered: bool = True) -> dict[str, object]:
     """Texts, synthetic reviews, gold paths, candidates, adapters, scores; without times and process facts.
 
     Args:
-        ordered: Whether the order of records counts, which may change where a batch was damaged and written again.
+        ordered: Whether the order of records and the number of tokens count; both may change where a batch was damaged and written again, or an answer asked
+            for again.
     """
     import pandas as pd
 
@@ -132,7 +137,8 @@ def results(folder: Path, *, ordered: bool = True) -> dict[str, object]:
     found: dict[str, object] = {}
     for path in sorted(path for path in run.rglob("*.jsonl") if path.name != "metrics.jsonl"):
         text = path.read_text("utf-8")
-        found[path.relative_to(run).as_posix()] = text if ordered else sorted(line for line in text.splitlines() if '"crc32"' not in line)
+        records = sorted(_TOKENS.sub("", line) for line in text.splitlines() if '"crc32"' not in line)
+        found[path.relative_to(run).as_posix()] = text if ordered else records
     for path in sorted(run.rglob("adapter/*.safetensors")):
         found[path.relative_to(run).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     found["candidates"] = pd.read_parquet(run / "predict/candidates.parquet").to_csv()
