@@ -40,7 +40,7 @@ def main() -> None:
 
     only, _, case = options.only.partition(":")
     chosen = {name: KINDS[name] for name in KINDS if only in ("", name)}
-    started, outcomes = time.monotonic(), list[Outcome]()
+    started, outcomes, tried_commit = time.monotonic(), list[Outcome](), commit()
     with tempfile.TemporaryDirectory(prefix="grasper-faults-") as folder:
         place = Place(Path(folder), options.seed)
         was_interrupted = False
@@ -57,7 +57,7 @@ def main() -> None:
     failures = [each for each in outcomes if each.problem]
     record = {
         "command": f"make faults SEED={options.seed} MINUTES={options.minutes:g} KILLS={options.kills}",
-        "commit": commit(),
+        "commit": tried_commit,
         "seed": options.seed,
         "was_interrupted": was_interrupted,
         "seconds": round(time.monotonic() - started, 1),

@@ -6,8 +6,10 @@ import json
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from servers import EMPTY, FAULTS, FINAL, HARMLESS, Answer, Body, Reply, chat, serving
@@ -18,6 +20,8 @@ from faults.world import OPTIONS, Outcome, Place, answer_to, difference, pipelin
 NAMES = [(group, name) for group, replies in (("harmless", HARMLESS), ("fault", FAULTS), ("empty", EMPTY), ("final", FINAL)) for name in replies]
 REPLIES: dict[str, Reply] = HARMLESS | FAULTS | EMPTY | FINAL
 PROMPTS, CONCURRENCY = 12, 4
+UNDER_WAY = 8
+"""Requests of a whole run, by the default of `model.concurrency`."""
 _SETTINGS = ("predict.encoder=popularity", "align.reward_threshold=0", "model.kind=endpoint", "model.name=tiny")
 ENDPOINT = [*OPTIONS, *(part for setting in _SETTINGS for part in ("--set", setting))]
 Respond = Callable[[Body, int], Answer]
@@ -53,8 +57,8 @@ def _one(place: Place, number: int, name: str) -> int:
     at = place.random_of("servers", number).randrange(PROMPTS)
     is_open = [True]
 
-    def plan(content: str, time: int) -> Reply | None:
-        return REPLIES[name] if int(content) == at and (time == 0 or name in FINAL) and is_open[0] else None
+    def plan(content: str, turn: int) -> Reply | None:
+        return REPLIES[name] if int(content) == at and (turn == 0 or name in FINAL) and is_open[0] else None
 
     return _ask(plan, is_open if name in FINAL else None)
 
@@ -65,8 +69,8 @@ def _mixed(place: Place, number: int) -> int:
     odd = [*FAULTS, *EMPTY, *HARMLESS]
     plans = {str(prompt): [chance.choice(odd) for _ in range(chance.randrange(3))] for prompt in range(PROMPTS)}
 
-    def plan(content: str, time: int) -> Reply | None:
-        return REPLIES[plans[content][time]] if time < len(plans[content]) else None
+    def plan(content: str, turn: int) -> Reply | None:
+        return REPLIES[plans[content][turn]] if turn < len(plans[content]) else None
 
     return _ask(plan, None)
 
@@ -88,8 +92,8 @@ def _ask(plan: Callable[[str, int], Reply | None], is_open: list[bool] | None) -
     def respond(body: Body, number: int) -> Answer:
         content = body["messages"][-1]["content"]
         with lock:
-            time, times[content] = times[content], times[content] + 1
-            odd = plan(content, time)
+            turn, times[content] = times[content], times[content] + 1
+            odd = plan(content, turn)
             good[content] += odd is None or odd in HARMLESS.values()
         return odd or chat(answer_to(content))
 
@@ -128,18 +132,29 @@ def _killed_run(place: Place, number: int) -> Outcome:
     chance = place.random_of("servers", number)
     calm, _ = _run_at_server(place, "calm", [], [])
     odd = [name for name in (*FAULTS, *EMPTY) if name not in ("too many requests", "overloaded", "busy", "server error", "10 MB", "gzip bomb")]
-    ending_paid = _run_at_server(place, "stormy", [chance.uniform(0.1, 1.5) for _ in range(3)], [chance.choice(odd) for _ in range(40)])
-    ending, twice, kills, asked = ending_paid[1]
-    if ending.code != 0:
-        return Outcome("servers", number, f"killed run: {ending.last_line[:300]}")
-    if twice > kills * 8:
-        return Outcome("servers", number, f"killed run: {twice} answers paid twice after {kills} kills with 8 requests under way")
-    problem = difference(ending_paid[0], calm, ordered=False)
-    return Outcome("servers", number, f"killed run: {problem}" if problem else "", detail={"requests": asked, "kills": kills, "paid twice": twice})
+    kill_after = [chance.uniform(0.1, 1.5) for _ in range(3)]
+    folder, visit = _run_at_server(place, "stormy", kill_after, [chance.choice(odd) for _ in range(40)])
+    problem = difference(folder, calm, ordered=False)
+    if visit.ending.code != 0:
+        problem = visit.ending.last_line[:300]
+    elif visit.paid_twice > visit.kills * UNDER_WAY:
+        problem = f"{visit.paid_twice} answers paid twice after {visit.kills} kills with {UNDER_WAY} requests under way"
+    detail = {"requests": visit.requests, "kills": visit.kills, "paid twice": visit.paid_twice}
+    return Outcome("servers", number, f"killed run: {problem}" if problem else "", detail=detail)
 
 
-def _run_at_server(place: Place, name: str, kill_after: list[float], odd: list[str]) -> tuple[Path, tuple[Ending, int, int, int]]:
-    """Folder, last ending, answers that were paid more than once, kills, requests."""
+@dataclass(frozen=True)
+class _Visit:
+    """What a run at a server came to."""
+
+    ending: Ending
+    paid_twice: int
+    kills: int
+    requests: int
+
+
+def _run_at_server(place: Place, name: str, kill_after: list[float], odd: list[str]) -> tuple[Path, _Visit]:
+    """The run's folder, and what came of it."""
     folder = place.fresh(name)
     log, address = place.root / f"{name}.requests", place.root / f"{name}.url"
     log.write_text("")
@@ -149,7 +164,7 @@ def _run_at_server(place: Place, name: str, kill_after: list[float], odd: list[s
         _serve(log, address, odd)
     try:
         while not address.exists():
-            signal.sigtimedwait([], 0.01)
+            time.sleep(0.01)
         options = [*ENDPOINT, "--set", f"model.base_url={address.read_text()}"]
         os.environ["GRASPER_CACHE"] = str(folder / "cache")
         kills = 0
@@ -161,7 +176,7 @@ def _run_at_server(place: Place, name: str, kill_after: list[float], odd: list[s
         os.kill(server, signal.SIGKILL)
         os.waitpid(server, 0)
     paid = Counter(line for line in log.read_text().splitlines() if not line.startswith("odd"))
-    return folder, (ending, sum(times - 1 for times in paid.values()), kills, sum(paid.values()))
+    return folder, _Visit(ending, sum(times - 1 for times in paid.values()), kills, sum(paid.values()))
 
 
 def _serve(log: Path, address: Path, odd: list[str]) -> None:

@@ -51,7 +51,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Place:
-    """A folder to work in, and the undisturbed run that everything is compared with."""
+    """A folder to work in, the seed, and the undisturbed run that everything is compared with."""
 
     root: Path
     seed: int
@@ -128,8 +128,8 @@ def results(folder: Path, *, ordered: bool = True) -> dict[str, object]:
     """Texts, synthetic reviews, gold paths, candidates, adapters, scores; without times and process facts.
 
     Args:
-        ordered: Whether the order of records and the number of tokens count; both may change where a batch was damaged and written again, or an answer asked
-            for again.
+        ordered: Whether the order of records and the number of tokens count; both may change where a batch was damaged and written again, or an
+            answer asked for again.
     """
     import pandas as pd
 
