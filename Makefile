@@ -3,9 +3,13 @@ PYTHON ?= python3
 DATA ?= ../shared/data
 CORPUS ?= ../shared/corpus
 MODEL ?= nano
+MINUTES ?= 15
+SEED ?= 1
+KILLS ?= 100
+ONLY ?=
 BIN := .venv/bin
 
-.PHONY: setup pipeline test test-lowest lint docs bench reproduce nano clean help
+.PHONY: setup pipeline test test-lowest lint docs bench reproduce nano clean help faults
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +40,9 @@ test-lowest:  ## run the tests with the lowest versions that pyproject.toml allo
 	$(PYTHON) experiments/lowest.py --without $(if $(filter torch,$(TORCH)),,torch) > .venv-lowest/lowest.txt
 	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/lowest.txt $(TORCH) --editable . pytest pytest-xdist hypothesis rank-bm25
 	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest --numprocesses auto --dist loadfile
+
+faults: .venv/.tools  ## kills, full disks, damage, odd servers, hostile input, for MINUTES; ONLY=kills:17 repeats one case
+	PYTHONPATH=tests $(BIN)/python -m faults --minutes $(MINUTES) --seed $(SEED) --kills $(KILLS) --only '$(ONLY)'
 
 lint: .venv/.tools  ## ruff and mypy only
 	$(BIN)/ruff check .

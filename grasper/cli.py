@@ -16,8 +16,12 @@ from grasper.commands.models import app as models_app
 from grasper.commands.runs import runs
 from grasper.commands.tune import tune
 from grasper.commands.use import rate, recommend, write
+<<<<<<< HEAD
 from grasper.errors import BudgetSpentError, ConfigError, GrasperError, MissingFileError
 from grasper.methods import BUILT_IN
+=======
+from grasper.errors import BudgetSpentError, ConfigError, GrasperError, MissingFileError, explain_system_error
+>>>>>>> faults
 from grasper.streams import tolerate_broken_streams
 
 if TYPE_CHECKING:
@@ -80,6 +84,8 @@ def main() -> None:
     except Exception as error:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # a usage error found by the option parser
             _fail(f"error: {error.format_message()} (grasper COMMAND --help lists the options)", error.exit_code)
+        if not debug and (explanation := explain_system_error(error)):
+            _fail(f"error: {explanation}", 2)
         raise
 
 

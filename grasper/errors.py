@@ -6,6 +6,8 @@ A message says what was expected, what came, where, and what to do next.
 
 from __future__ import annotations
 
+import errno
+
 
 class GrasperError(Exception):
     """Base of all errors with a message meant for the user."""
@@ -88,3 +90,21 @@ class MemoryLimitError(GrasperError, MemoryError):
 
 class ShapeError(GrasperError, ValueError):
     """Tensors or arrays whose shapes do not fit together."""
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def explain_system_error(error: BaseException) -> str:
+    """What the operating system refused, in one line: a full disk, a missing permission; empty for an error of any other kind.
+
+    Libraries that are not written in Python put a full disk into errors of their own, and only their words tell.
+    """
+    if any(words in str(error) for words in ("No space left on device", "File too large (os error", "Disk quota exceeded")):
+        code, strerror = errno.ENOSPC, "no space left on the disk"
+    elif isinstance(error, OSError) and error.errno is not None and error.strerror:
+        code, strerror = error.errno, error.strerror[:1].lower() + error.strerror[1:]
+    else:
+        return ""
+    place = f"{error.filename}: " if isinstance(error, OSError) and isinstance(error.filename, str) else ""
+    return f"{place}{strerror}; " + ("make room, the same command resumes" if code in _FULL else "--debug tells where")

@@ -258,6 +258,7 @@ class Run:
             "seconds": round(seconds, 3),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
+        manifest["seal"] = _seal(manifest)
         write_json(folder / "manifest.json", manifest)
         return manifest
 
@@ -311,7 +312,14 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     manifest = read_json(path)
     if not isinstance(manifest, dict) or not {"fingerprint", "key", "counts", "seconds"} <= manifest.keys():
         raise RunMismatchError(f"{path} is damaged, it holds no manifest; redo the stage with --overwrite")
+    if manifest.get("seal", _seal(manifest)) != _seal(manifest):
+        raise RunMismatchError(f"{path} is damaged, it is not what was written; redo the stage with --overwrite")
     return manifest
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    """A hash of all that a manifest says, by which a changed one is known."""
+    return fingerprint(json.loads(json.dumps({name: value for name, value in manifest.items() if name != "seal"})))
 
 
 def describe_run(root: Path) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from grasper.errors import explain_system_error
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -85,6 +87,7 @@ def test_dry_run_shows_the_plan_and_does_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+<<<<<<< HEAD
 def test_a_step_under_way_is_running_and_not_cut_off(tmp_path: Path) -> None:
     """What tells is the run's lock: held by a living process, or left behind by one that was killed."""
     from grasper.runs import Run
@@ -112,3 +115,29 @@ def test_help_names_methods_and_tasks(tmp_path: Path) -> None:
     text = " ".join(grasper("pipeline", "--help", cwd=tmp_path).stdout.replace("│", " ").split()).replace("- ", "-")
     for name in (*(method.name for method in BUILT_IN), *TASKS):
         assert name in text, name
+=======
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(28, "No space left on device", "runs/x/a.json"), "runs/x/a.json: no space left on the disk; make room, the same command resumes"),
+        (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), "no space left on the disk; make room"),
+        (PermissionError(13, "Permission denied", "runs/x"), "runs/x: permission denied; --debug tells where"),
+        (ValueError("a defect"), ""),
+        (OSError("a library's own"), ""),
+    ],
+)
+def test_what_the_system_refused_is_one_line(error: Exception, told: str) -> None:
+    """A full disk is told as such whoever found it; anything else that is not the system's stays an error with a traceback."""
+    assert explain_system_error(error).startswith(told)
+    assert bool(explain_system_error(error)) == bool(told)
+
+
+def test_a_full_disk_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    """The limit to a file's size stands for the disk; with room the same command goes on."""
+    command = [sys.executable, "-m", "grasper.cli", "prepare", "-c", str(ROOT / "experiments" / "harbour.yaml")]
+    full = subprocess.run(["bash", "-c", 'ulimit -f 8; exec "$@"', "-", *command], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert full.returncode == 2, full.stderr
+    assert len(full.stderr.splitlines()) == 1, full.stderr
+    assert "make room, the same command resumes" in full.stderr
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120).returncode == 0
+>>>>>>> faults

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from grasper.errors import MissingFileError, RunLockedError, RunMismatchError
-from grasper.runs import BatchLog, Run, atomic_path, derive_seed, fingerprint, read_json, read_jsonl, read_records, write_text
+from grasper.runs import BatchLog, Run, atomic_path, derive_seed, fingerprint, read_json, read_jsonl, read_manifest, read_records, write_text
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -141,3 +142,18 @@ def test_reading_a_damaged_manifest_says_what_to_do(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(RunMismatchError, match=r"manifest\.json is not valid JSON.*--overwrite"):
         read_json(path)
+
+
+def test_a_changed_manifest_is_noticed(tmp_path: Path) -> None:
+    """Valid JSON that is not what was written, by one digit; one without a seal, from before there were any, is taken."""
+    folder = tmp_path / "predict"
+    folder.mkdir()
+    Run(tmp_path).finish(folder, key={"seed": 0, "names": ("a", "b")}, seed=0, counts={"n": 17}, seconds=1.0)
+    path = folder / "manifest.json"
+    assert read_manifest(folder) is not None
+    whole = path.read_text()
+    path.write_text(whole.replace('"n": 17', '"n": 16'))
+    with pytest.raises(RunMismatchError, match="is not what was written; redo the stage with --overwrite"):
+        read_manifest(folder)
+    path.write_text(re.sub(r',\s*"seal": "\w+"', "", whole))
+    assert read_manifest(folder) is not None
