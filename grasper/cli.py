@@ -16,12 +16,8 @@ from grasper.commands.models import app as models_app
 from grasper.commands.runs import runs
 from grasper.commands.tune import tune
 from grasper.commands.use import rate, recommend, write
-<<<<<<< HEAD
-from grasper.errors import BudgetSpentError, ConfigError, GrasperError, MissingFileError
-from grasper.methods import BUILT_IN
-=======
 from grasper.errors import BudgetSpentError, ConfigError, GrasperError, MissingFileError, explain_system_error
->>>>>>> faults
+from grasper.methods import BUILT_IN
 from grasper.streams import tolerate_broken_streams
 
 if TYPE_CHECKING:

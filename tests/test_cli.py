@@ -87,7 +87,6 @@ def test_dry_run_shows_the_plan_and_does_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-<<<<<<< HEAD
 def test_a_step_under_way_is_running_and_not_cut_off(tmp_path: Path) -> None:
     """What tells is the run's lock: held by a living process, or left behind by one that was killed."""
     from grasper.runs import Run
@@ -115,7 +114,8 @@ def test_help_names_methods_and_tasks(tmp_path: Path) -> None:
     text = " ".join(grasper("pipeline", "--help", cwd=tmp_path).stdout.replace("│", " ").split()).replace("- ", "-")
     for name in (*(method.name for method in BUILT_IN), *TASKS):
         assert name in text, name
-=======
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [
@@ -140,4 +140,3 @@ def test_a_full_disk_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     assert len(full.stderr.splitlines()) == 1, full.stderr
     assert "make room, the same command resumes" in full.stderr
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120).returncode == 0
->>>>>>> faults
