@@ -64,7 +64,8 @@ def main() -> None:
     run.require(run.folder("evaluate"))
     metrics = read_json(run.folder("evaluate") / "metrics.json")
     path = RESULTS_DIR / f"{arguments.name or arguments.run.name}.json"
-    write_json(path, {"provenance": provenance(run, arguments.command, metrics["methods"]), **metrics})
+    facts = metrics.pop("provenance", {}) | provenance(run, arguments.command, metrics["methods"])
+    write_json(path, {"provenance": facts, **metrics})
     print(path)
 
 
