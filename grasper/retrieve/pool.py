@@ -35,9 +35,17 @@ class ReviewPool:
     def __init__(self, reviews: Iterable[Review]) -> None:
         self.by_user: dict[str, list[Review]] = defaultdict(list)
         self.by_item: dict[str, list[Review]] = defaultdict(list)
+        self._counts: dict[tuple[str, ...], dict[str, int]] = {}
         for review in reviews:
             self.by_user[review.user_id].append(review)
             self.by_item[review.item_id].append(review)
+
+    def review_counts(self, splits: tuple[str, ...]) -> dict[str, int]:
+        """Reviews per item in the given splits, most first, then by id; items without any are left out. Counted once."""
+        if splits not in self._counts:
+            counts = {item_id: sum(review.split in splits for review in reviews) for item_id, reviews in self.by_item.items()}
+            self._counts[splits] = dict(sorted(((item, count) for item, count in counts.items() if count), key=lambda pair: (-pair[1], pair[0])))
+        return self._counts[splits]
 
     def own(self, example: Example) -> list[Review]:
         """The user's other reviews, or those that a newcomer brings along, oldest first; undated ones come before, as in the table."""

@@ -65,8 +65,8 @@ def _popular(examples: Sequence[Example], pool: ReviewPool, num_items: int) -> d
     """The items with most reviews in the pools that the example may see; the score is the share of the most popular one's count."""
     chosen: dict[str, list[Candidate]] = {}
     for pools, group in _by_pools(examples).items():
-        counts = _review_counts(pool, pools)
-        ranking = sorted(counts, key=lambda item_id: (-counts[item_id], item_id))
+        counts = pool.review_counts(pools)
+        ranking = list(counts)
         for example in group:
             known = _known_items(example, pool)
             items = [item_id for item_id in ranking[: num_items + len(known)] if item_id not in known][:num_items]
@@ -77,7 +77,7 @@ def _popular(examples: Sequence[Example], pool: ReviewPool, num_items: int) -> d
 def _random(examples: Sequence[Example], pool: ReviewPool, num_items: int, seed: int) -> dict[str, list[Candidate]]:
     chosen: dict[str, list[Candidate]] = {}
     for pools, group in _by_pools(examples).items():
-        items = sorted(_review_counts(pool, pools))
+        items = sorted(pool.review_counts(pools))
         for example in group:
             known = _known_items(example, pool)
             draw = random.Random(derive_seed(seed, "random items", example.example_id))
@@ -108,9 +108,3 @@ def _by_pools(examples: Sequence[Example]) -> dict[tuple[str, ...], list[Example
     for example in examples:
         groups.setdefault(POOLS[example.split], []).append(example)
     return groups
-
-
-def _review_counts(pool: ReviewPool, pools: tuple[str, ...]) -> dict[str, int]:
-    """Reviews per item in the given pools; items without any are left out."""
-    counts = {item_id: sum(review.split in pools for review in reviews) for item_id, reviews in pool.by_item.items()}
-    return {item_id: count for item_id, count in counts.items() if count}
