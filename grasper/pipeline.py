@@ -105,6 +105,8 @@ class Pipeline:
         self.config, self.run, self.only = config, run, only
         self.methods: list[Method] = [get_method(name) for name in config.methods]
         self.work = Work(config, run, self.methods)
+        self.is_for_use = config.prepare.split == "none"
+        """There are no targets by configuration: the run is trained on all data, to write and recommend with."""
         if self.is_for_use and only in ("synthesize", "generate", "evaluate"):
             raise ConfigError(f"prepare.split is none, so there are no targets to {only}; use `grasper write` or `grasper recommend`")
         self._require_parts()
@@ -152,11 +154,6 @@ class Pipeline:
             steps.append(self._generate_step(method, upstream))
             written.append(steps[-1])
         return steps if self.is_for_use else [*steps, self._evaluate_step((prepare, *written))]
-
-    @property
-    def is_for_use(self) -> bool:
-        """Whether the data hold no targets by configuration: the run is trained on all of them, to write and recommend with."""
-        return self.config.prepare.split == "none"
 
     def _prepare_step(self) -> Step:
         from grasper.prepare import fingerprint_data
