@@ -103,7 +103,7 @@ def _pipeline(
 ) -> Pipeline:
     """The plan that the common options describe."""
     from grasper.config import load_config
-    from grasper.runs import Run
+    from grasper.runs import Run, run_folder
 
     root = run_folder(run) if run else None
     if not config and root and (root / "config.yaml").exists():
@@ -118,11 +118,6 @@ def _pipeline(
     from grasper.pipeline import Pipeline
 
     return Pipeline(resolved, Run(root or run_folder(resolved.prepare.name)), only=only)
-
-
-def run_folder(name: str) -> Path:
-    """`runs/<name>` for a bare name; a path is taken as it is."""
-    return Path(name) if os.sep in name or name in (".", "..") else Path("runs") / name
 
 
 def _run_stage(stage: str, options: dict[str, Any], overwrite: bool, budget: str | None) -> None:
@@ -227,13 +222,12 @@ def show(
 ) -> None:
     """Print a user's history, predicted items, synthetic reviews and texts."""
     from grasper.api import load_run
+    from grasper.runs import run_folder, write_text
     from grasper.terminal import print_user
 
     loaded = load_run(run_folder(run) if run else None)
     print_user(loaded, user)
     if plot:
-        from grasper.runs import write_text
-
         write_text(plot, loaded.draw_neighbourhood(user))
         print(f"neighbourhood: {plot}")
 

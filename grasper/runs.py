@@ -200,6 +200,11 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
+def run_folder(name: str) -> Path:
+    """`runs/<name>` for a bare name; a path is taken as it is."""
+    return Path(name) if os.sep in name or name in (".", "..") else Path("runs") / name
+
+
 @dataclass(frozen=True)
 class Run:
     """One run folder, `runs/<name>`."""

@@ -28,9 +28,9 @@ def export(
     metrics: MetricsOption = None,
 ) -> None:
     """Results of finished runs as CSV, Markdown or LaTeX, with intervals; or their outputs as CSV, JSON lines or parquet."""
-    from grasper.cli import run_folder
     from grasper.errors import ConfigError
     from grasper.evaluate.export import Selection, export_outputs, export_results
+    from grasper.runs import run_folder
 
     if references and not outputs:
         raise ConfigError("--references belongs to --outputs")

@@ -13,12 +13,11 @@ MethodsOption = Annotated[str | None, typer.Option("--methods", help="Comma-sepa
 
 def judge(run: RunArgument, settings: SetOption = None, methods: MethodsOption = None) -> None:
     """Let a language model grade the texts of a finished run, 0 to 1; run `grasper evaluate` afterwards."""
-    from grasper.cli import run_folder
     from grasper.config import load_config
     from grasper.evaluate.judge import judge_outputs
     from grasper.models import open_model
     from grasper.records import Tables
-    from grasper.runs import Run
+    from grasper.runs import Run, run_folder
 
     folder = Run(run_folder(run))
     folder.require(folder.folder("prepare"))

@@ -149,6 +149,6 @@ def _row(one: Asked, answer: Personalized) -> dict[str, Any]:
 
 def _load(run: str | None) -> LoadedRun:
     from grasper.api import load_run
-    from grasper.cli import run_folder
+    from grasper.runs import run_folder
 
     return load_run(run_folder(run) if run else None)

@@ -1,16 +1,13 @@
-"""In which order reviews answer a query: by BM25, by embedding, or by recency."""
+"""In which order reviews answer a query: the protocol of a ranker, the simplest one, and what of a request and of a review is compared."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from grasper.errors import ConfigError
 from grasper.records import Request, Review
-
-RankerName = Literal["bm25", "embedding", "recency"]
 
 
 class Ranker(Protocol):
@@ -29,25 +26,6 @@ class RecencyRanker:
         scores = np.empty(len(reviews))
         scores[sorted(range(len(reviews)), key=times.__getitem__)] = np.arange(len(reviews))
         return scores
-
-
-def make_ranker(name: RankerName) -> Ranker:
-    """The ranker of a name.
-
-    Raises:
-        ConfigError: Not a known name, or its extra is not installed.
-    """
-    if name == "bm25":
-        from grasper.retrieve.bm25 import Bm25Ranker
-
-        return Bm25Ranker()
-    if name == "embedding":
-        from grasper.retrieve.embedding import EmbeddingRanker
-
-        return EmbeddingRanker()
-    if name == "recency":
-        return RecencyRanker()
-    raise ConfigError(f"unknown ranker {name!r}; known: bm25, embedding, recency")
 
 
 def best(reviews: Sequence[Review], scores: np.ndarray, k: int) -> list[Review]:

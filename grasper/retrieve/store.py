@@ -13,7 +13,7 @@ from grasper.retrieve.neighbours import Neighbours
 from grasper.retrieve.own import OwnReviews
 from grasper.retrieve.pool import ReviewPool
 from grasper.retrieve.random_reviews import RandomReviews
-from grasper.retrieve.rank import RankerName, make_ranker
+from grasper.retrieve.rankers import RankerName, make_ranker
 
 if TYPE_CHECKING:
     from grasper.predict import Predictor

@@ -7,7 +7,8 @@ import pytest
 
 from grasper.errors import ConfigError
 from grasper.records import Item, Request, Review
-from grasper.retrieve.rank import RecencyRanker, best, make_ranker, query_of
+from grasper.retrieve.rank import RecencyRanker, best, query_of
+from grasper.retrieve.rankers import make_ranker
 
 REVIEWS = [Review(f"r{number}", "u", "i", "text", timestamp=time) for number, time in enumerate([20, None, 30, None, 20])]
 

@@ -14,7 +14,7 @@ from grasper.predict import Predictor, fit, load
 from grasper.predict.predictor import asked
 from grasper.records import Example, Item, Request, Review, Tables
 from grasper.retrieve.pool import ReviewPool, is_visible
-from grasper.retrieve.rank import make_ranker
+from grasper.retrieve.rankers import make_ranker
 from grasper.retrieve.topic import SimilarTaste, nearest_rows
 from tests.predict.shop import make_tables, someone
 
