@@ -86,7 +86,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingFileError(f"{path} does not exist") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RunMismatchError(f"{path} is not valid JSON ({error}); redo the stage with --overwrite") from None
 
 
@@ -100,7 +100,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(complete.splitlines(), start=1):
         try:
             records.append(json.loads(line))
-        except (json.JSONDecodeError, UnicodeDecodeError):
+        except (ValueError, RecursionError):
             raise RunMismatchError(f"{path} line {number} is not valid JSON; delete the file and run the stage again") from None
     return records
 
@@ -195,7 +195,7 @@ def _read_batches(content: bytes) -> tuple[list[_Batch], bytes, str]:
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
         record = json.loads(line)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 

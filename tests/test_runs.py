@@ -136,10 +136,11 @@ def test_seeds_of_different_work_differ() -> None:
     assert all(0 <= seed < 2**31 for seed in seeds)
 
 
-def test_reading_a_damaged_manifest_says_what_to_do(tmp_path: Path) -> None:
-    """Broken JSON names the file and the way out."""
+@pytest.mark.parametrize("content", ["{", "[" * 9999, "9" * 5000, '"\xff'])
+def test_reading_a_damaged_manifest_says_what_to_do(content: str, tmp_path: Path) -> None:
+    """Broken, deeply nested and absurd JSON names the file and the way out."""
     path = tmp_path / "manifest.json"
-    path.write_text("{")
+    path.write_bytes(content.encode("latin-1"))
     with pytest.raises(RunMismatchError, match=r"manifest\.json is not valid JSON.*--overwrite"):
         read_json(path)
 

@@ -109,6 +109,17 @@ def test_answers_that_stay_empty_are_counted_and_never_kept(kind: str, tmp_path:
     assert stored(tmp_path) == ""
 
 
+@pytest.mark.parametrize("kind", EMPTY)
+def test_one_empty_answer_does_not_cost_the_probabilities(kind: str, tmp_path: Path) -> None:
+    """An empty answer holds no log-probabilities; that tells nothing of the server, whose next answer does."""
+    four = {"logprobs": {"content": [{"token": "4", "logprob": -0.1}]}}
+    with serving(lambda body, number: EMPTY[kind] if number == 0 else chat("4", **four)) as server:
+        model = model_at(server.url, tmp_path)
+        assert model.score_choices([ASKED], DIGITS).tolist() == [[0, 0, 0, 1, 0]]
+        assert model.has_choice_probabilities
+        assert len(server.requests) == 2
+
+
 def test_few_empty_answers_are_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """One in twenty is 5 %, not more."""
     with serving(lambda body, number: EMPTY["content null"] if number == 7 else chat("fine")) as server:

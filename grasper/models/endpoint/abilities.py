@@ -121,8 +121,9 @@ class Abilities:
         if len(answer.choices) < request.n and "n" not in self.refused:
             self.refused |= {"n"}  # ignored, which comes to the same
         if request.logprobs and "logprobs" not in self.refused:
-            self.has_logprobs = self.has_logprobs or bool(answer.choices[0].positions)
-            if not self.has_logprobs:
+            choice = answer.choices[0]
+            self.has_logprobs = self.has_logprobs or bool(choice.positions)
+            if not self.has_logprobs and choice.content.strip() and not choice.spoken().is_cut:  # an empty answer has none at any server
                 self.refused |= {"logprobs"}
 
     def count(self, *, is_empty: bool) -> None:

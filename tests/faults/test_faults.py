@@ -1,0 +1,34 @@
+"""A few of the trials of each kind; `make faults` runs them for minutes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "tried"), [("disk:3", 1), ("servers:20", 1), ("damage:3", 1), ("kills:0", 1), ("hostile:1", 1)])
+def test_one_case_of_each_kind_survives(kind: str, tried: int, tmp_path: Path) -> None:
+    """Carried out as by `make faults ONLY=…`, and something really was tried."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT)])}
+    command = [sys.executable, "-m", "faults", "--only", kind]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stdout + result.stderr
+    counts = result.stdout.splitlines()[-1].split()
+    assert int(counts[2]) >= tried
+    assert counts[2] == counts[4]
+
+
+def test_the_record_adds_up() -> None:
+    """What is published about the trials: every failure is listed with how to repeat it."""
+    record = json.loads((ROOT / "experiments/results/faults.json").read_text())
+    lost = sum(counts["tried"] - counts["survived"] for counts in record["kinds"].values())
+    assert bool(lost) == bool(record["failures"])
+    assert all(failure["repeat"].startswith("make faults SEED=") for failure in record["failures"])
