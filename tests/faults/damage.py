@@ -60,7 +60,7 @@ def trials(place: Place, numbers: Iterable[int]) -> Iterator[Outcome]:
         path, way = found[number]
         problem = _case(place, number, undisturbed, path, way)
         kind = path.name if path.name in ("manifest.json", "config.yaml") else path.suffix.lstrip(".")
-        yield Outcome("damage", number, f"{path} {way}: {problem}" if problem else "", detail={kind: 1, way[:9]: 1})
+        yield Outcome("damage", number, f"{path} {way}: {problem}" if problem else "", detail={kind: 1, way: 1})
 
 
 def _case(place: Place, number: int, undisturbed: Path, path: Path, way: str) -> str:
