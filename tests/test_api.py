@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from servers import chat, serving
 
 import grasper
 from grasper.api import LoadedRun, as_reviews, load_run, newest_run
@@ -161,6 +162,24 @@ def test_a_target_of_the_run_gets_the_runs_own_output(tmp_path: Path, kind: str)
                 assert again.output.evidence == output.evidence
             checked += 1
     assert checked == 6 * len(methods)
+
+
+def test_a_target_gets_the_runs_own_output_behind_a_server_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that never answers twice alike, and is gone by then: exemplars, texts and ratings are those of the run."""
+    monkeypatch.setenv("GRASPER_CACHE", str(tmp_path / "cache"))
+    answer = "Style: calm\nInterests: rooms\nPlan: praise\nRating: 4\nTitle: Fine {0}\nText: It was fine and calm, number {0} of many."
+    settings = ["model.kind=endpoint", "model.name=m", "align.num_pairs=3", "align.num_samples=1", "align.reward_threshold=0", "predict.max_epochs=1"]
+    methods = ["copy", "pgraphrag", "grasper"]
+    with serving(lambda body, number: chat(answer.format(number))) as server:
+        config = grasper.load_config(None, [*settings, f"model.base_url={server.url}"], methods=methods, limit=2)
+        Pipeline(config, Run(tmp_path / "run")).carry_out(say=lambda line: None)
+    loaded = load_run(tmp_path / "run")
+    for output in (output for name in methods for output in loaded.outputs(name)):
+        target = next(example for example in loaded.tables.select("dev-a") if example.example_id == output.example_id)
+        request = request_for(target, output.task, loaded.tables.item(target.item_id))
+        given = {"title": request.title, "text": request.text, "rating": request.rating}
+        result = loaded.personalize(target.user_id, target.item_id, task=output.task, method=output.method, **given)  # type: ignore[arg-type]
+        assert result.output == output
 
 
 def test_an_unaligned_method_is_refused(run_dir: Path) -> None:
