@@ -13,10 +13,11 @@ from grasper.commands.data import data_app, init
 from grasper.commands.export import export
 from grasper.commands.judge import judge
 from grasper.commands.models import app as models_app
+from grasper.commands.plan import plan_of_options
 from grasper.commands.runs import runs
 from grasper.commands.tune import tune
 from grasper.commands.use import rate, recommend, write
-from grasper.errors import BudgetSpentError, ConfigError, GrasperError, MissingFileError, explain_system_error
+from grasper.errors import BudgetSpentError, GrasperError, MissingFileError, explain_system_error
 from grasper.methods import BUILT_IN
 from grasper.streams import tolerate_broken_streams
 
@@ -90,40 +91,10 @@ def _fail(message: str, code: int) -> None:
     raise SystemExit(code)
 
 
-def _pipeline(
-    config: list[Path] | None,
-    data: Path | None,
-    settings: list[str] | None,
-    run: str | None,
-    methods: str | None,
-    limit: int | None,
-    split: str | None,
-    *,
-    only: str | None = None,
-) -> Pipeline:
-    """The plan that the common options describe."""
-    from grasper.config import load_config
-    from grasper.runs import Run, run_folder
-
-    root = run_folder(run) if run else None
-    if not config and root and (root / "config.yaml").exists():
-        config = [root / "config.yaml"]
-    overrides = list(settings or [])
-    if data is not None:
-        overrides.append(f"prepare.data={data}")
-    names = [name.strip() for name in methods.split(",") if name.strip()] if methods is not None else None
-    if names == []:
-        raise ConfigError("--methods is empty; name at least one, for example --methods pgraphrag,grasper")
-    resolved = load_config(config, overrides, methods=names, limit=limit, split=split)
-    from grasper.pipeline import Pipeline
-
-    return Pipeline(resolved, Run(root or run_folder(resolved.prepare.name)), only=only)
-
-
 def _run_stage(stage: str, options: dict[str, Any], overwrite: bool, budget: str | None) -> None:
     from grasper.commands.spending import spending
 
-    pipeline = _pipeline(**options, only=stage)
+    pipeline = plan_of_options(**options, only=stage)
     with spending(pipeline, budget, _say):
         pipeline.carry_out(overwrite=overwrite, say=_say)
     _print_result(pipeline, stage)
@@ -187,7 +158,7 @@ def pipeline(
     """Run all stages for the chosen methods; finished ones are skipped, cut-off ones resume."""
     from grasper.commands.spending import foresee, spending
 
-    plan = _pipeline(config, data, settings, run, methods, limit, split)
+    plan = plan_of_options(config, data, settings, run, methods, limit, split)
     if dry_run:
         is_running = plan.run.is_held()
         for step in plan.steps:

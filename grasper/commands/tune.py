@@ -16,13 +16,13 @@ def tune(
     out: Annotated[Path | None, typer.Option("--out", help="Folder of checkpoints, log and adapter. Default: tune/ in the run.")] = None,
 ) -> None:
     """Tune the model on the training reviews in the prompts of all methods; the same command resumes, Ctrl-C stops with a checkpoint."""
-    from grasper.cli import _pipeline
+    from grasper.commands.plan import plan_of_options
     from grasper.records import Tables
     from grasper.runs import derive_seed
     from grasper.tune.reviews import allowed_reviews
     from grasper.tune.stage import tune as train
 
-    plan = _pipeline(config, data, settings, run, None, None, None, only="prepare")
+    plan = plan_of_options(config, data, settings, run, None, None, None, only="prepare")
     plan.carry_out(say=typer.echo)
     resolved = plan.config
     folder = out or plan.run.folder("tune")
