@@ -56,6 +56,23 @@ def base_of(folder: Path) -> str:
     return base
 
 
+def shape_of(folder: Path) -> dict[str, Any]:
+    """Rank, alpha and target modules of the adapter in a folder, by the names of `TuneConfig`.
+
+    Raises:
+        AdapterError: There is no adapter, or its settings lack them.
+    """
+    settings = _read_settings(folder)
+    try:
+        return {
+            "rank": int(settings["r"]),
+            "alpha": int(settings["lora_alpha"]),
+            "target_modules": tuple(str(name) for name in settings["target_modules"]),
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise AdapterError(f"{folder / CONFIG_FILE} does not tell the adapter's shape ({type(error).__name__}: {error})") from None
+
+
 def require_fitting(adapter: Adapter, identity: str) -> set[str]:
     """The names of the adapter's tensors, after a look at the model that it was made for.
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from grasper.errors import ModelError, PromptTooLongError
+from grasper.errors import ModelError, PromptTooLongError, ShapeError
 from grasper.models.adapters import find_adapter
 from grasper.models.backbone import Backbone
 from grasper.models.base import Completion, Message, Prompt, prompt_seeds
@@ -23,6 +23,7 @@ from grasper.models.continuation import Continuation, Row
 from grasper.models.decoding import decode, has_exact_batches, prefill
 from grasper.models.gather import Call, Request
 from grasper.models.library import keeps_keys_only, score_whole
+from grasper.models.likelihood import Ending, log_likelihoods
 from grasper.models.sampling import Sampling
 from grasper.models.spelling import added_token_pattern, without_surrogates
 from grasper.models.thoughts import ends_in_thought, split_thoughts
@@ -295,6 +296,33 @@ class LocalModel:
                 scores[batch] = score([contexts[index] for index in batch], [endings[index] for index in batch])
         likelihoods = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
         return np.asarray(likelihoods / likelihoods.sum(axis=1, keepdims=True))
+
+    def score_texts(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> np.ndarray:
+        """Log-probability in nats of each text as the whole rest of the answer to its prompt, end token included: `[prompts]`.
+
+        Prompts that differ in their prefix alone share one reading of the conversation. A text that does not fit is scored in windows.
+
+        Raises:
+            ShapeError: Not one text per prompt.
+            PromptTooLongError: A conversation leaves no room for a text.
+        """
+        if len(prompts) != len(texts):
+            raise ShapeError(f"{len(texts)} texts for {len(prompts)} prompts, expected one for each")
+        scores = np.zeros(len(prompts))
+        asked: dict[tuple[int, ...], list[tuple[int, Ending]]] = {}
+        end = [self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else []
+        for number, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
+            ids = tuple(self.backbone.encode(self._conversation(prompt.messages)))
+            self._require_room([*ids, 0])
+            # As `encode` would spell it: what the prefix spells alone is given, the rest is scored.
+            given = self.encode_text(prompt.prefix) if prompt.prefix else []
+            tokens = [*given, *self.encode_text(f" {text}" if prompt.prefix else text), *end]
+            asked.setdefault(ids, []).append((number, Ending(tuple(tokens), len(tokens) - len(given))))
+        for ids, rows in asked.items():
+            with self.network() as network:
+                limit, endings = self.context_tokens, [ending for _, ending in rows]
+                scores[[number for number, _ in rows]] = log_likelihoods(network, ids, endings, context_tokens=limit, pad_id=self._pad_id)
+        return scores
 
     def _split_choices(self, prompt: Prompt, choices: Sequence[str]) -> tuple[list[int], list[list[int]]]:
         """The tokens before the first difference of the choices, and each choice's tokens from there on (at least one)."""

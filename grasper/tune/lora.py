@@ -9,14 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from grasper.errors import ModelError
+from grasper.errors import AdapterError, ModelError
+from grasper.models.adapters import WEIGHTS_FILE
 from grasper.models.weights import without_future_warnings
 from grasper.tune.sequences import Batch
 
@@ -101,6 +105,28 @@ class Adapter:
         torch._foreach_sqrt_(scale)
         torch._foreach_add_(scale, EPSILON)
         torch._foreach_addcdiv_(self.masters, self.first_moments, scale, -learning_rate / (1 - beta1**step))
+
+    @torch.no_grad()
+    def begin_from(self, folder: Path) -> None:
+        """Takes over the weights of the adapter in a folder, in peft's layout.
+
+        Raises:
+            AdapterError: They cannot be read, or are of another shape.
+        """
+        path = folder / WEIGHTS_FILE
+        try:
+            tensors = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise AdapterError(f"{path} cannot be read ({type(error).__name__}: {error}); the adapter is damaged") from None
+        wanted = {name: list(value.shape) for name, value in zip(self.names, self.masters, strict=True)}
+        found = {name: list(value.shape) for name, value in tensors.items()}
+        for name in sorted(wanted.keys() | found.keys()):
+            if wanted.get(name) != found.get(name):
+                raise AdapterError(f"{path} does not fit: {name} is {found.get(name)} there and {wanted.get(name)} here")
+        for name, master, mean in zip(self.names, self.masters, self.means, strict=True):
+            master.copy_(tensors[name])
+            mean.copy_(tensors[name])
+        self.show(self.masters)
 
     def restore(self, num_steps: int) -> None:
         """Called when the weights and moments have been replaced by those of a checkpoint."""

@@ -17,6 +17,7 @@ import torch
 from grasper.config import ModelConfig, TuneConfig
 from grasper.errors import ConfigError
 from grasper.models import fingerprint_model
+from grasper.models.adapters import base_of, find_adapter, shape_of
 from grasper.models.local import LocalModel
 from grasper.models.locate import find_weights
 from grasper.prompts.templates import PROMPT_VERSION
@@ -49,23 +50,27 @@ def tune(
 ) -> dict[str, Any]:
     """Train in `folder` until `config.tokens`, or until a SIGTERM or Ctrl-C, from its last checkpoint on; writes `folder/adapter`; gives counts.
 
+    Where the model is an adapter on another one, training goes on from that adapter, in its shape, with fresh moments.
+
     Args:
         sets: What may be asked for and shown.
         held_out: What the losses in the log are measured on; their users must not be in `sets`.
 
     Raises:
-        ConfigError: The model is no local one or an adapter, or target modules that it lacks.
-        RunMismatchError: The folder holds a training of another base, tokenizer, adapter shape, seed or data.
+        ConfigError: The model is no local one, or target modules that it lacks.
+        RunMismatchError: The folder holds a training of another base, tokenizer, adapter shape, beginning, seed or data.
         RunLockedError: Another process trains in it.
-        AdapterError: The checkpoint is damaged or of another shape.
+        AdapterError: The checkpoint, or the adapter to go on from, is damaged or of another shape.
     """
     if model_config.kind != "local":
         raise ConfigError(f"only local models can be tuned, but model.kind is {model_config.kind}; use --set model.kind=local")
-    if find_weights(model_config.name).adapter is not None:
-        raise ConfigError(f"{model_config.name} is an adapter on another model; tune that one instead")
+    start = find_weights(model_config.name).adapter
+    if start is not None:
+        config = config.model_copy(update=shape_of(start))
+        model_config = model_config.model_copy(update={"name": base_of(start).partition("@")[0]})
     with Run(folder).lock():
         model = LocalModel(model_config.name, device=model_config.device)
-        settings = _settings(config, model_config, model, sets, seed)
+        settings = _settings(config, model_config, model, sets, seed) | ({"start": find_adapter(start).fingerprint} if start else {})
         checkpoint.check_settings(folder, settings, "tune into another folder, or delete this one to begin anew")
         write_json(folder / "prompts.json", {"version": PROMPT_VERSION})
         rows = held_out_rows(held_out, model, max_length=config.max_length, seed=seed)
@@ -82,6 +87,8 @@ def tune(
                 seed=seed,
                 averaging=config.averaging,
             )
+            if start is not None:
+                adapter.begin_from(start)
             progress = train(
                 folder,
                 adapter,

@@ -103,6 +103,10 @@ def test_writes_and_rates_as_the_library_does(family: str, tmp_path: Path, token
                 logprobs = model.model(input_ids=torch.tensor([[*ids, *ending]])).logits[0, len(ids) - 1 : -1].log_softmax(-1)
             likelihoods.append(float(logprobs.gather(1, torch.tensor(ending)[:, None]).sum().exp()))
         assert row == pytest.approx(np.array(likelihoods) / sum(likelihoods), abs=1e-3)
+        ending = [*model.encode_text("a b"), model.tokenizer.eos_token_id]
+        with torch.inference_mode():
+            logprobs = model.model(input_ids=torch.tensor([[*ids, *ending]])).logits[0, len(ids) - 1 : -1].log_softmax(-1)
+        assert model.score_texts([prompt], ["a b"])[0] == pytest.approx(float(logprobs.gather(1, torch.tensor(ending)[:, None]).sum()), abs=1e-2)
 
 
 @pytest.mark.parametrize("family", sorted(WITH_A_STATE))

@@ -163,6 +163,45 @@ class TestChoices:
             tiny.score_choices([ask("x")], choices)
 
 
+class TestLikelihood:
+    """Log-probabilities of given texts."""
+
+    def plain(self, model: LocalModel, context: list[int], ending: list[int]) -> list[float]:
+        """The log-probability of each token of the ending, by one pass over everything."""
+        ids = torch.tensor([[*context, *ending]])
+        with torch.inference_mode():
+            logprobs = model.model(input_ids=ids).logits[0, len(context) - 1 : -1].log_softmax(-1)
+        return [float(value) for value in logprobs.gather(1, torch.tensor(ending)[:, None])[:, 0]]
+
+    def test_equals_a_plain_pass_and_the_prefix_is_given(self, tiny: LocalModel) -> None:
+        """Also where prompts share a conversation and differ in their prefix; the end token counts, the prefix does not."""
+        prompts = [ask("a"), ask("b b b", "Style: x\nText:"), ask("b b b", "Text:"), ask("a")]
+        texts = ["good good", "quite all right", "quite all right", "bad"]
+        scores = tiny.score_texts(prompts, texts)
+        for prompt, text, score in zip(prompts, texts, scores, strict=True):
+            rest = [*tiny.encode_text(f" {text}" if prompt.prefix else text), tiny.tokenizer.eos_token_id]
+            assert score == pytest.approx(sum(self.plain(tiny, tiny.encode(prompt), rest)), abs=1e-3)
+        assert tiny.score_texts([], []).shape == (0,)
+
+    def test_a_text_that_does_not_fit_is_scored_in_windows(self, tiny: LocalModel, model_dir: Path) -> None:
+        """Every token once, each with the whole prompt and at least half of the room before it."""
+        prompt = ask("x", "Text:")
+        text = " ".join(f"w{number}" for number in range(30))
+        conversation, given = tiny.encode(Prompt(prompt.messages)), tiny.encode_text("Text:")
+        rest = [*tiny.encode_text(f" {text}"), tiny.tokenizer.eos_token_id]
+        room = len(given) + len(rest) // 3
+        narrow = open_tiny(model_dir, context_tokens=len(conversation) + room)
+        expected, start, ending = 0.0, len(given), [*given, *rest]
+        while start < len(ending):
+            stop = room if start == len(given) else min(len(ending), start + room // 2)
+            window = ending[max(0, stop - room) : stop]
+            expected += sum(self.plain(tiny, conversation, window)[start - stop :])
+            start = stop
+        assert narrow.score_texts([prompt], [text])[0] == pytest.approx(expected, abs=1e-3)
+        with pytest.raises(PromptTooLongError):
+            open_tiny(model_dir, context_tokens=len(conversation)).score_texts([prompt], [text])
+
+
 class TestLoading:
     """Models that are not there, damaged, or plain."""
 

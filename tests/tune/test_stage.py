@@ -99,6 +99,23 @@ def test_a_longer_training_goes_on(tmp_path: Path, model_dir: Path, review_set: 
     assert len(list(tmp_path.glob("checkpoint-*"))) == 2
 
 
+def test_a_training_goes_on_from_an_adapter(tmp_path: Path, model_dir: Path, review_set: ReviewSet, held_out: ReviewSet) -> None:
+    """In the adapter's own shape; what was learned is there at the first measurement, and the adapter that comes out names the base."""
+    run(tmp_path / "first", model_dir, review_set, held_out)
+    adapter = tmp_path / "first" / "adapter"
+    run(tmp_path / "second", adapter, review_set, held_out, tokens=600, rank=7)
+    [then, *_], [*_, before] = ([e["held_out"] for e in read_jsonl(tmp_path / name / "metrics.jsonl") if "held_out" in e] for name in ("second", "first"))
+    assert {task: loss["loss"] for task, loss in then.items()} == pytest.approx({task: loss["loss"] for task, loss in before.items()}, abs=0.05)
+    settings = json.loads((tmp_path / "second" / "adapter" / "adapter_config.json").read_text())
+    assert (settings["r"], settings["base_model_name_or_path"]) == (2, str(model_dir))
+    with pytest.raises(RunMismatchError, match="start"):
+        run(tmp_path / "first", adapter, review_set, held_out)
+    other = {name: value[:1] for name, value in load_file(adapter / "adapter_model.safetensors").items()}
+    save_file(other, adapter / "adapter_model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(AdapterError, match="does not fit"):
+        run(tmp_path / "third", adapter, review_set)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
