@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from grasper.commands.bits import bits
 from grasper.commands.data import data_app, init
 from grasper.commands.export import export
 from grasper.commands.judge import judge
@@ -222,6 +223,7 @@ app.command()(rate)
 app.command()(runs)
 app.command()(export)
 app.command()(judge)
+app.command()(bits)
 app.command()(tune)
 app.add_typer(models_app, name="models")
 

@@ -64,7 +64,7 @@ class System:
         Args:
             synthetic: Synthetic reviews by example id; rejected ones are not shown.
         """
-        return self._writer.write(task, examples, synthetic)
+        return self.writer.write(task, examples, synthetic)
 
     def personalize(self, task: Task, examples: Sequence[Example]) -> list[Personalized]:
         """All three steps for each example."""
@@ -80,7 +80,7 @@ class System:
         return () if self.desk.method.predicted == "none" else tuple(self.predict([example])[example.example_id])
 
     @cached_property
-    def _writer(self) -> TextWriter:
+    def writer(self) -> TextWriter:
         return WRITERS.get(self.desk.method.writer)(self.desk, self.generation)
 
 

@@ -63,6 +63,8 @@ def print_metrics(evaluate_dir: Path) -> None:
     console = _console()
     for table in result_tables(results):
         console.print(_results(table, console.width))
+    if results.get("swap"):
+        console.print(_swaps(results["swap"]))
     console.print(_costs(results["cost"]))
     for warning in unparsed_warnings(results):
         console.print(f"warning: {warning}", style="yellow")
@@ -98,6 +100,24 @@ def _cell(metric: Metric, entry: Mapping[str, Any] | None, joint: str, *, is_bes
     if entry["low"] is not None:
         text.append(f"{joint}[{metric.format(entry['low'])}, {metric.format(entry['high'])}]", style="not bold dim")
     return text
+
+
+def _swaps(found: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]) -> Table:
+    table = Table(title="swap test: bits of the real answer that the right evidence saves against the wrong one", title_justify="left")
+    columns = list(dict.fromkeys(evidence for tasks in found.values() for entries in tasks.values() for evidence in entries))
+    for column in ("method", "task", *columns):
+        table.add_column(column, justify="right" if column in columns else "left", no_wrap=True)
+    for method, tasks in found.items():
+        for task, entries in tasks.items():
+            table.add_row(method, task, *(_saving(entries.get(column)) for column in columns))
+    return table
+
+
+def _saving(entry: Mapping[str, Any] | None) -> str:
+    if entry is None:
+        return "–"
+    bounds = "" if entry["low"] is None else f" [{entry['low']:+.1%}, {entry['high']:+.1%}]"
+    return f"{entry['value']:+.1%}{bounds}"
 
 
 def _costs(cost: Mapping[str, Mapping[str, Any]]) -> Table:

@@ -23,6 +23,7 @@ from grasper.models.fingerprints import cache_dir
 from grasper.runs import write_json
 from grasper.tune.stage import tune
 
+
 def main() -> None:
     """Trains until the tokens are spent or a signal comes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])

@@ -253,6 +253,24 @@ def cost_table(metrics: Mapping[str, Any], series: Mapping[str, int]) -> dict[st
     return {"caption": "Cost", "first": "method", "columns": columns, "rows": rows}
 
 
+def swap_table(metrics: Mapping[str, Any], series: Mapping[str, int]) -> dict[str, Any] | None:
+    """What the right evidence saves against the wrong one, a row for each method, a column for each task and evidence; None where not measured."""
+    found = metrics.get("swap") or {}
+    columns = list(dict.fromkeys((task, evidence) for tasks in found.values() for task, entries in tasks.items() for evidence in entries))
+    if not columns:
+        return None
+    rows = []
+    for method, tasks in found.items():
+        entries = [tasks.get(task, {}).get(evidence) for task, evidence in columns]
+        cells = [{"value": _percent(e["value"]), "range": _span(e, _percent, " to "), "is_best": False} if e else _plain("–") for e in entries]
+        rows.append({"name": method, "series": series[method], "cells": cells})
+    return {"caption": "Swap test", "first": "method", "columns": [f"{task}: {evidence}" for task, evidence in columns], "rows": rows}
+
+
+def _percent(value: float) -> str:
+    return f"{value:+.1%}".replace("-", "−")
+
+
 def behaviour_table(metrics: Mapping[str, Any], series: Mapping[str, int]) -> dict[str, Any]:
     """Form of the answers: unreadable ones of all tasks, and what describes the review texts without judging them."""
     long = {method: tasks.get("long", {}) for method, tasks in metrics["methods"].items()}

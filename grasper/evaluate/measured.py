@@ -1,7 +1,8 @@
 """Numbers that need a model: measured apart from the evaluation, kept in a folder of the run, and joined with the others by the evaluation.
 
-`measure/<method>/<metric>.jsonl`: a line `{"example_id", "task", "metric", "value"}` for every number, whole batches at a time; where it
-is about the written text, `"output"` holds that text's `stable_hash`, so that a number never outlives its text.
+`measure/<method>/<metric>.jsonl`: a line `{"example_id", "task", "metric", "value"}` for every number, whole batches at a time. Where it is about the
+written text, `"output"` holds that text's `stable_hash`; where it is about a method's prompts, `"source"` holds the fingerprint of the stage that
+asked them. So a number never outlives what it was measured on.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ def measured_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.jsonl"))
 
 
-def read_measured(paths: Iterable[Path], hashes: Mapping[tuple[str, Task], str] | None = None) -> dict[tuple[str, Task, str], float]:
+def read_measured(
+    paths: Iterable[Path], hashes: Mapping[tuple[str, Task], str] | None = None, source: str | None = None
+) -> dict[tuple[str, Task, str], float]:
     """Numbers of one method that were measured with a model: JSON lines of `example_id`, `task`, `metric`, `value`.
 
     Args:
         hashes: The hash of each text as it is now; numbers about another one are left out.
+        source: The fingerprint of the method's generate stage as it is now; numbers about another one are left out.
 
     Raises:
         RunMismatchError: A line is of another form, or a value no finite number.
@@ -48,6 +52,7 @@ def read_measured(paths: Iterable[Path], hashes: Mapping[tuple[str, Task], str] 
                 raise RunMismatchError(f"{path} holds a line that is no measured number; delete the file and measure again") from None
             if not math.isfinite(value):
                 raise RunMismatchError(f"{path}: {record['metric']} of example {key[0]!r} ({key[1]}) is {value}; delete the file and measure again")
-            if "output" not in record or hashes is None or record["output"] == hashes.get(key[:2]):
+            is_of_text = hashes is None or record.get("output") in (None, hashes.get(key[:2]))
+            if is_of_text and (source is None or record.get("source") in (None, source)):
                 measured[key] = value
     return measured

@@ -28,6 +28,7 @@ from grasper.evaluate.blocks import (
     quality_over_cost,
     sparsity_bars,
     sparsity_plots,
+    swap_table,
     synthetic_row,
     task_block,
 )
@@ -126,6 +127,7 @@ def _view(metrics: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
         "predicted_facts": predicted_facts(metrics),
         "predicted_table": predicted_table(evidence.prediction),
         "synthetic_rows": [synthetic_row(method, entry, series[method]) for method, entry in metrics["synthetic"].items()],
+        "swap_table": swap_table(metrics, series),
         "cost_table": cost_table(metrics, series),
         "behaviour_table": behaviour_table(metrics, series),
         "cost_plot": quality_over_cost(metrics, series),

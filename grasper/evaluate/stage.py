@@ -18,13 +18,14 @@ from grasper.evaluate.provenance import cost_of, provenance_of
 from grasper.evaluate.report import render_report
 from grasper.evaluate.score import TOKENS, Answers, Scores, answer_text, read_outputs, reference_text, score
 from grasper.evaluate.sparsity import LEVELS, describe_sparsity, score_by_level
+from grasper.evaluate.swap import swap_test
 from grasper.evaluate.synthetic import analyse_synthetic, read_synthetic, recall_of_hidden_items
 from grasper.methods import get_method
 from grasper.metrics.metric import choose_metrics
 from grasper.metrics.text import tokenization_of
 from grasper.records import TASKS, Example, SyntheticReview, Tables, Task, tasks_of
 from grasper.retrieve.pool import ReviewPool
-from grasper.runs import Run, atomic_path, derive_seed, read_json, stable_hash, write_json, write_text
+from grasper.runs import Run, atomic_path, derive_seed, read_json, read_manifest, stable_hash, write_json, write_text
 
 
 def evaluate_run(config: Config, run: Run, methods: Sequence[str], out_dir: Path) -> dict[str, Any]:
@@ -64,6 +65,7 @@ def evaluate_run(config: Config, run: Run, methods: Sequence[str], out_dir: Path
         candidates=pd.read_parquet(candidates) if is_predicted else None,
         costs={name: cost_of(run, name) for name in methods},
         measured={name: measured_files(run.folder("measure", name)) for name in methods},
+        sources={name: manifest["fingerprint"] for name, folder in folders.items() if (manifest := read_manifest(folder))},
         predict_metrics=run.folder("predict") / "metrics.json",
         latent_dir=latent_dir,
         provenance=provenance_of(run, config, methods),
@@ -85,6 +87,7 @@ def evaluate(
     candidates: pd.DataFrame | None = None,
     costs: Mapping[str, Mapping[str, float]] | None = None,
     measured: Mapping[str, Sequence[Path]] | None = None,
+    sources: Mapping[str, str] | None = None,
     predict_metrics: Path | None = None,
     latent_dir: Path | None = None,
     provenance: Mapping[str, Any] | None = None,
@@ -97,6 +100,7 @@ def evaluate(
         candidates: Predicted items of the examples, for the report.
         costs: `seconds`, `tokens_in`, `tokens_out` of each method; tokens that are not given are summed from the files.
         measured: Files of each method with numbers that were measured with a model, for the metrics without a function.
+        sources: The fingerprint of what wrote each method's answers; measured numbers that go back to another one are left out.
         predict_metrics: The link predictor's `metrics.json`, for the report; may be missing.
         latent_dir: Folder of the latent truth of a generated data set, if it has one.
         provenance: What the outputs were made with, for the results and the report.
@@ -113,7 +117,7 @@ def evaluate(
     reviews = {method: read_synthetic(path) for method, path in (synthetic or {}).items()}
     chosen = choose_metrics(config.extra_metrics)
     hashes = {method: {key: stable_hash(answer_text(output)) for key, output in found.items()} for method, found in answers.items()}
-    numbers = {method: read_measured(paths, hashes.get(method)) for method, paths in (measured or {}).items()}
+    numbers = {method: read_measured(paths, hashes.get(method), (sources or {}).get(method)) for method, paths in (measured or {}).items()}
     scores = score(examples, tables, answers, tasks, seed=seed, metrics=chosen, measured=numbers)
     pool = ReviewPool(tables.reviews_by_id.values())
 
@@ -144,6 +148,8 @@ def evaluate(
         "provenance": dict(provenance or {}),
         "bootstrap": {"samples": config.bootstrap_samples, "confidence": config.confidence, "clusters": "item_id", "seed": seed},
     }
+    if swaps := swap_test(values, bootstrap):
+        metrics["swap"] = swaps
     if candidates is not None:
         metrics["predicted"] = recall_of_hidden_items(examples, pool, candidates)
         if latent_dir is not None:

@@ -9,11 +9,13 @@ from grasper.config import GenerateConfig
 from grasper.desk import Desk
 from grasper.generate.consensus import choose, evidence_for
 from grasper.generate.write import TITLE_WORDS
+from grasper.models.base import Prompt
 from grasper.prompts.budget import max_new_tokens
+from grasper.prompts.render import after_path
 from grasper.reason.dual import Deliberation, DualReasoning, Evidence
 from grasper.reason.evidence import evidence_of
 from grasper.reason.format import parse_answer
-from grasper.records import Example, Output, Request, SyntheticReview, Task, request_for
+from grasper.records import Example, Output, Profile, Request, SyntheticReview, Task, request_for
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,17 @@ class DualWriter:
         if task == "rating" or self.config.consensus_samples == 1:
             return outputs
         return self._vote(requests, evidence, found, outputs)
+
+    def lead(self, requests: Sequence[Request], examples: Sequence[Example], profiles: Sequence[Profile], count: int) -> list[list[Prompt]]:
+        """What the last drafts are written behind, up to the label of their line, one prompt for each of `count` deliberations."""
+        evidence = [evidence_of(self.desk, *parts) for parts in zip(requests, examples, profiles, strict=True)]
+        places = [(number, draw) for number in range(len(requests)) for draw in range(count)]
+        seeds = [self.desk.seed_of("lead", requests[number].task, requests[number].example_id, draw) for number, draw in places]
+        asked, shown = [requests[number] for number, _ in places], [evidence[number] for number, _ in places]
+        found = self._reasoning.write(asked, shown, seeds)
+        last = map(self._reasoning.last_prompt, asked, shown, found)
+        prompts = [after_path(prompt, "", request.task) for prompt, request in zip(last, asked, strict=True)]
+        return [prompts[start : start + count] for start in range(0, len(prompts), count)]
 
     @property
     def _reasoning(self) -> DualReasoning:

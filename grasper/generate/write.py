@@ -47,6 +47,18 @@ class Writer:
         samples = self._sample(requests, prompts)
         return [self._output(*parts) for parts in zip(requests, profiles, samples, strict=True)]
 
+    def lead(self, requests: Sequence[Request], examples: Sequence[Example], profiles: Sequence[Profile], count: int) -> list[list[Prompt]]:
+        """What the answers are written behind, up to the label of their line: one prompt each, or one for each of `count` sampled paths."""
+        prompts = [self.desk.prompt(request, profile) for request, profile in zip(requests, profiles, strict=True)]
+        if not self.desk.method.reasoning:
+            return [[after_path(prompt, "", request.task)] for prompt, request in zip(prompts, requests, strict=True)]
+        seeds = [self.desk.seed_of("lead", request.task, request.example_id) for request in requests]
+        temperature = self.config.temperature if self.config.path_temperature is None else self.config.path_temperature
+        paths = self._complete(prompts, seeds, count, temperature, self.desk.prompts.path_tokens)
+        return [
+            [after_path(prompt, _path(path), request.task) for path in group] for prompt, request, group in zip(prompts, requests, paths, strict=True)
+        ]
+
     def _sample(self, requests: Sequence[Request], prompts: Sequence[Prompt]) -> list[list[Completion]]:
         """`consensus_samples` completions of each prompt, path and answer."""
         config, task = self.config, requests[0].task if requests else "long"

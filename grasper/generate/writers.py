@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from grasper.config import GenerateConfig
 from grasper.desk import Desk
 from grasper.generate.copy import Copier
 from grasper.generate.dual import DualWriter
 from grasper.generate.write import Writer
-from grasper.records import Example, Output, SyntheticReview, Task
+from grasper.models.base import Prompt
+from grasper.records import Example, Output, Profile, Request, SyntheticReview, Task
 from grasper.registry import Registry
 
 
@@ -19,6 +20,20 @@ class TextWriter(Protocol):
 
     def write(self, task: Task, examples: Sequence[Example], synthetic: Mapping[str, Sequence[SyntheticReview]]) -> list[Output]:
         """One output per example, in their order; it does not depend on the other examples."""
+        ...
+
+
+@runtime_checkable
+class LeadingWriter(Protocol):
+    """Can tell what its model is shown before the answer, so that the real answer's probability can be measured there."""
+
+    def lead(self, requests: Sequence[Request], examples: Sequence[Example], profiles: Sequence[Profile], count: int) -> list[list[Prompt]]:
+        """For every request the prompts that end in the label of the answer's line: one, or `count` where the method thinks before it writes.
+
+        Args:
+            requests: Of one task.
+            profiles: The evidence that is shown, one for each request.
+        """
         ...
 
 

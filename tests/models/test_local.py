@@ -72,7 +72,6 @@ class TestEncoding:
         with pytest.raises(ModelError, match="never"):
             tiny.chat_text(ask("Nice rooms"))
 
-
     def test_templates_are_told_what_the_configuration_says(self, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
         """For example not to think; it is part of what identifies the model, and unlike it no setting changes the template's own parts."""
         config = ModelConfig(name=str(tiny.backbone.name), extra={"chat_template_kwargs": {"enable_thinking": False, "tokenize": True}})

@@ -104,7 +104,10 @@ def test_a_training_goes_on_from_an_adapter(tmp_path: Path, model_dir: Path, rev
     run(tmp_path / "first", model_dir, review_set, held_out)
     adapter = tmp_path / "first" / "adapter"
     run(tmp_path / "second", adapter, review_set, held_out, tokens=600, rank=7)
-    [then, *_], [*_, before] = ([e["held_out"] for e in read_jsonl(tmp_path / name / "metrics.jsonl") if "held_out" in e] for name in ("second", "first"))
+    then, before = (
+        [entry["held_out"] for entry in read_jsonl(tmp_path / name / "metrics.jsonl") if "held_out" in entry][place]
+        for name, place in (("second", 0), ("first", -1))
+    )
     assert {task: loss["loss"] for task, loss in then.items()} == pytest.approx({task: loss["loss"] for task, loss in before.items()}, abs=0.05)
     settings = json.loads((tmp_path / "second" / "adapter" / "adapter_config.json").read_text())
     assert (settings["r"], settings["base_model_name_or_path"]) == (2, str(model_dir))

@@ -1,0 +1,183 @@
+"""What the real answer costs to spell out, in bits per byte, given exactly what a method shows its writer; local models only.
+
+No sampling noise of written texts, no metric of likeness: a prompt that tells more of the person and the item makes the real text likelier. A method
+that thinks before it writes is averaged over its own sampled paths, as a mixture: −log₂ of the mean probability. A rating costs −log₂ of its
+digit's share among the five.
+
+The swap test asks whether evidence counts because it is the right one: the same prompts with another user's own reviews, or with another item's
+neighbours, and all else as it was.
+
+The real text is scored and never shown: it is no part of a prompt, of a log or of a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from grasper.errors import ConfigError
+from grasper.generate.writers import LeadingWriter
+from grasper.metrics.rating import RATINGS
+from grasper.models.base import Prompt
+from grasper.models.local import LocalModel
+from grasper.progress import Progress
+from grasper.prompts.templates import ANSWER_LABELS, RATING_CHOICES
+from grasper.reason.format import render_answer
+from grasper.records import Example, Profile, Request, Review, SyntheticReview, Task, request_for, tasks_of
+from grasper.retrieve.pool import is_same_text, is_visible
+from grasper.runs import BatchLog
+from grasper.system import System
+
+BATCH_SIZE = 8
+"""Examples of one task in one batch; a kill loses at most one."""
+
+Swap = Literal["bits", "bits_other_user", "bits_other_item"]
+"""The prompts as they are, with another user's own reviews, with another item's neighbours; the names of the metrics."""
+SWAPS: tuple[Swap, ...] = ("bits", "bits_other_user", "bits_other_item")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Measures one method of a run.
+
+    Args:
+        system: The method, ready to answer.
+        synthetic: Its synthetic reviews by example id.
+        num_paths: Paths (or deliberations) per request of a method that thinks.
+        swaps: Which prompts are measured.
+        source: What the prompts and the model go back to; numbers are kept with it, and measured again where it changed.
+    """
+
+    system: System
+    synthetic: Mapping[str, Sequence[SyntheticReview]]
+    num_paths: int
+    swaps: Sequence[Swap]
+    source: str
+
+    @property
+    def writer(self) -> LeadingWriter:
+        """What tells the prompts.
+
+        Raises:
+            ConfigError: The method has no model, or one that tells no probability of given texts.
+        """
+        name = self.system.desk.method.name
+        if not self.system.desk.method.uses_model or not isinstance(self.system.writer, LeadingWriter):
+            raise ConfigError(f"{name} writes without a language model, so no text has a probability")
+        if not isinstance(self.system.desk.model, LocalModel):
+            raise ConfigError(f"{name} writes with {self.system.desk.model.name}, which gives no probability of a given text; only local models do")
+        return self.system.writer
+
+    def measure(self, examples: Sequence[Example], tasks: Sequence[Task], path: Path) -> int:
+        """Measure what is not in the file yet, batch by batch; gives how many numbers were added.
+
+        Args:
+            path: `measure/<method>/bits.jsonl`.
+        """
+        _ = self.writer
+        if any(record.get("source") != self.source or record.get("paths") != self.num_paths for record in BatchLog(path).records):
+            path.unlink()
+        log = BatchLog(path)
+        work = [
+            (task, swap, chosen[start : start + BATCH_SIZE])
+            for swap in self.swaps
+            for task in tasks
+            if (chosen := [one for one in examples if task in tasks_of(one) and _key(one, task, swap) not in log.done])
+            for start in range(0, len(chosen), BATCH_SIZE)
+        ]
+        partners = {swap: choose_partners(examples) if swap != "bits" else {} for swap in self.swaps}
+        with Progress(f"bits/{self.system.desk.method.name}", sum(len(chosen) for *_, chosen in work)) as progress:
+            for task, swap, chosen in work:
+                values = self._values(task, swap, chosen, partners[swap])
+                log.append(
+                    [
+                        {"example_id": key, "task": task, "metric": swap, "value": round(value, 6), "paths": self.num_paths, "source": self.source}
+                        for key, value in values.items()
+                    ],
+                    done=[_key(example, task, swap) for example in chosen],
+                )
+                progress.advance(len(chosen))
+        return sum(len(chosen) for *_, chosen in work)
+
+    def _values(self, task: Task, swap: Swap, examples: Sequence[Example], partners: Mapping[str, Example]) -> dict[str, float]:
+        """Bits per byte by example id; those without the evidence that is swapped, and those without an answer to score, are left out."""
+        desk = self.system.desk
+        requests, asked, profiles, answers = [], [], [], []
+        for example in examples:
+            answer = answer_of(example, task)
+            request = request_for(example, task, desk.store.tables.item(example.item_id))
+            profile = self._profile(request, example, task, swap, partners)
+            if profile is not None and answer:
+                requests.append(request)
+                asked.append(example)
+                profiles.append(profile)
+                answers.append(answer)
+        leads = self.writer.lead(requests, asked, profiles, self.num_paths)
+        bits = self._rating_bits(leads, answers) if task == "rating" else self._text_bits(leads, answers)
+        sizes = [len(answer.encode("utf-8")) for answer in answers]
+        return {example.example_id: value / size for example, value, size in zip(asked, bits, sizes, strict=True)}
+
+    def _profile(self, request: Request, example: Example, task: Task, swap: Swap, partners: Mapping[str, Example]) -> Profile | None:
+        desk = self.system.desk
+        synthetic = self.synthetic.get(example.example_id, ())
+        profile = desk.profiles.for_request(request, example, synthetic)
+        if swap == "bits":
+            return profile
+        partner = partners.get(example.example_id)
+        field = "own" if swap == "bits_other_user" else "neighbours"
+        if partner is None or not getattr(profile, field):
+            return None
+        theirs = desk.profiles.for_request(request_for(partner, task, desk.store.tables.item(partner.item_id)), partner)
+        shown = tuple(review for review in getattr(theirs, field) if _may_see(example, review))
+        return replace(profile, **{field: shown}) if shown else None
+
+    def _text_bits(self, leads: Sequence[Sequence[Prompt]], answers: Sequence[str]) -> list[float]:
+        model = self.system.desk.model
+        assert isinstance(model, LocalModel)
+        flat = [(prompt, answer) for group, answer in zip(leads, answers, strict=True) for prompt in group]
+        scores = model.score_texts([prompt for prompt, _ in flat], [answer for _, answer in flat])
+        ends = np.cumsum([len(group) for group in leads])[:-1]
+        return [float(-(np.logaddexp.reduce(group) - np.log(len(group))) / np.log(2)) for group in np.split(scores, ends)] if len(leads) else []
+
+    def _rating_bits(self, leads: Sequence[Sequence[Prompt]], answers: Sequence[str]) -> list[float]:
+        scores = self.system.desk.model.score_choices([prompt for group in leads for prompt in group], RATING_CHOICES)
+        ends = np.cumsum([len(group) for group in leads])[:-1]
+        places = [int(answer) - 1 for answer in answers]
+        return [float(-np.log2(group.mean(axis=0)[place])) for group, place in zip(np.split(scores, ends), places, strict=True)] if len(leads) else []
+
+
+def answer_of(example: Example, task: Task) -> str:
+    """The real answer as an answer's line would hold it; empty where there is none, or a rating between two digits."""
+    target = example.target
+    if task == "rating":
+        return f"{target.rating:g}" if target.rating in RATINGS else ""
+    line = render_answer(task, title=target.title, text=target.text)
+    return line.removeprefix(f"{ANSWER_LABELS[task][0]}:").strip()
+
+
+def choose_partners(examples: Sequence[Example]) -> dict[str, Example]:
+    """For each example another one, of another user and about another item, whose evidence takes the place of its own; as far away as possible.
+
+    Half of the examples further on, or the next one after that: no chance enters, and examples that stand together (a user's, an item's) are not
+    each other's partners.
+    """
+    partners = {}
+    for number, example in enumerate(examples):
+        ring = (examples[(number + len(examples) // 2 + step) % len(examples)] for step in range(len(examples)))
+        partner = next((one for one in ring if one.user_id != example.user_id and one.item_id != example.item_id), None)
+        if partner is not None:
+            partners[example.example_id] = partner
+    return partners
+
+
+def _may_see(example: Example, review: Review) -> bool:
+    """The rule of every prompt, and one more: nothing of the user's own, and no repeat of the target's text, may come back by way of a swap."""
+    return is_visible(review, example) and review.user_id != example.user_id and not is_same_text(review.text, example.target.text)
+
+
+def _key(example: Example, task: Task, swap: Swap) -> str:
+    return f"{example.example_id} {task} {swap}"

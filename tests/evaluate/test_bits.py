@@ -1,0 +1,200 @@
+"""Bits of the real answers behind each method's prompts: the right number, no leak, no half of a file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from grasper.config import GenerateConfig, PromptConfig, SynthesizeConfig
+from grasper.desk import Desk
+from grasper.errors import ConfigError
+from grasper.evaluate.bits import Measurement, Swap, answer_of, choose_partners
+from grasper.evaluate.compare import Bootstrap
+from grasper.evaluate.measured import read_measured
+from grasper.evaluate.swap import swap_test
+from grasper.methods import BUILT_IN, get_method
+from grasper.models.local import LocalModel
+from grasper.models.scripted import ScriptedModel
+from grasper.records import TASKS, Example, Profile, Tables, request_for
+from grasper.retrieve.store import ReviewStore
+from grasper.runs import BatchLog, read_jsonl
+from grasper.system import System
+
+
+@cache
+def nano() -> LocalModel:
+    return LocalModel("nano", device="cpu")
+
+
+def measurement(tables: Tables, method: str = "pgraphrag", model: Any = None, **changes: Any) -> Measurement:
+    desk = Desk(get_method(method), ReviewStore(tables), PromptConfig(), lambda: model or nano())
+    settings: dict[str, Any] = {"synthetic": {}, "num_paths": 2, "swaps": ("bits",), "source": "s"}
+    return Measurement(System(desk, SynthesizeConfig(), GenerateConfig()), **{**settings, **changes})
+
+
+def bits_of(path: Path, metric: str = "bits") -> dict[tuple[str, str], float]:
+    return {(example, task): value for (example, task, name), value in read_measured([path]).items() if name == metric}
+
+
+@pytest.fixture
+def examples(tables: Tables) -> list[Example]:
+    return tables.select("dev", None)
+
+
+def test_is_the_models_own_log_probability_by_byte(tables: Tables, examples: list[Example], tmp_path: Path) -> None:
+    """For a text −log₂ of the product over its tokens, for a rating of the digit's share; both by byte of what is spelled out."""
+    one = measurement(tables)
+    assert one.measure(examples, TASKS, tmp_path / "bits.jsonl") == sum(task in ("long", "title", "rating") for _ in examples for task in TASKS)
+    found = bits_of(tmp_path / "bits.jsonl")
+    desk = one.system.desk
+    for example in examples:
+        for task in TASKS:
+            request = request_for(example, task, tables.item(example.item_id))
+            [[prompt]] = one.writer.lead([request], [example], [desk.profiles.for_request(request, example)], 1)
+            answer = answer_of(example, task)
+            if task == "rating":
+                expected = -np.log2(nano().score_choices([prompt], [" 1", " 2", " 3", " 4", " 5"])[0, int(answer) - 1])
+            else:
+                expected = -nano().score_texts([prompt], [answer])[0] / np.log(2) / len(answer.encode())
+            assert found[example.example_id, task] == pytest.approx(expected, rel=0.02)
+
+
+def test_paths_are_a_mixture(tables: Tables, examples: list[Example], tmp_path: Path) -> None:
+    """The mean of probabilities, which is never below the mean of log-probabilities."""
+    one = measurement(tables, "grasper", num_paths=3)
+    one.measure(examples, ("long",), tmp_path / "bits.jsonl")
+    desk = one.system.desk
+    for example in examples:
+        request = request_for(example, "long", tables.item(example.item_id))
+        [prompts] = one.writer.lead([request], [example], [desk.profiles.for_request(request, example)], 3)
+        assert len({prompt.prefix for prompt in prompts}) > 1
+        answer = answer_of(example, "long")
+        nats = nano().score_texts(prompts, [answer] * 3)
+        expected = -(np.logaddexp.reduce(nats) - np.log(3)) / np.log(2) / len(answer.encode())
+        assert bits_of(tmp_path / "bits.jsonl")[example.example_id, "long"] == pytest.approx(expected, rel=0.02)
+
+
+def test_a_prompt_that_held_the_target_would_be_far_cheaper_and_no_methods_is(
+    tables: Tables, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planting the target among the own reviews saves a quarter of the bits even with nano; no method comes near."""
+    by_method = {}
+    for method in (method for method in BUILT_IN if method.uses_model):
+        one = measurement(tables, method.name, num_paths=1)
+        if method.trajectories:
+            continue  # its retrievers need a fitted predictor; its writer's prompt is checked by its own leakage tests
+        one.measure(examples, ("long",), tmp_path / f"{method.name}.jsonl")
+        by_method[method.name] = np.mean(list(bits_of(tmp_path / f"{method.name}.jsonl").values()))
+    planted = measurement(tables)
+    monkeypatch.setattr(
+        type(planted.system.desk.profiles), "for_request", lambda self, request, example, synthetic=(): Profile(own=(example.target,))
+    )
+    planted.measure(examples, ("long",), tmp_path / "planted.jsonl")
+    leaked = np.mean(list(bits_of(tmp_path / "planted.jsonl").values()))
+    assert len(by_method) >= 5
+    assert all(leaked < 0.8 * value for value in by_method.values()), (leaked, by_method)
+
+
+def test_the_file_never_holds_a_text(tables: Tables, examples: list[Example], tmp_path: Path) -> None:
+    measurement(tables).measure(examples, TASKS, tmp_path / "bits.jsonl")
+    for record in read_jsonl(tmp_path / "bits.jsonl"):
+        assert set(record) in ({"example_id", "task", "metric", "value", "paths", "source"}, {"batch", "done", "crc32"})
+    assert not any(example.target.text in (tmp_path / "bits.jsonl").read_text() for example in examples)
+
+
+def test_a_stopped_measurement_goes_on_and_another_source_begins_anew(tables: Tables, examples: list[Example], tmp_path: Path) -> None:
+    """What is there is not measured again; numbers of another alignment, or of other paths, are given up."""
+    path = tmp_path / "bits.jsonl"
+    one = measurement(tables)
+    assert one.measure(examples[:1], ("long",), path) == 1
+    first = path.read_bytes()
+    assert one.measure(examples, ("long",), path) == len(examples) - 1
+    assert path.read_bytes().startswith(first)
+    assert replace(one, source="t").measure(examples, ("long",), path) == len(examples)
+    assert read_measured([path], source="s") == {}
+    assert len(read_measured([path], source="t")) == len(examples)
+    assert replace(one, source="t", num_paths=5).measure(examples, ("long",), path) == len(examples)
+
+
+@pytest.mark.parametrize("swap", ["bits_other_user", "bits_other_item"])
+def test_a_swap_shows_a_strangers_evidence_and_never_the_target(tables: Tables, swap: Swap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the swapped part changes; what the user wrote, the target, and repeats of it do not come back."""
+    reviews = tables.reviews.copy()
+    reviews.loc[reviews.review_id == "tiny-dev-000004", "text"] = "clean and calm, the staff HELPED with our bags."  # user3 repeats dora's target
+    tables = Tables(reviews, tables.items, tables.examples)
+    examples = tables.select("dev", None)
+    one = measurement(tables, swaps=(swap,))
+    shown: list[tuple[Example, Profile]] = []
+    writer = type(one.writer)
+    lead = writer.lead
+
+    def spy(self: Any, requests: Any, asked: Any, profiles: Any, count: int) -> Any:
+        shown.extend(zip(asked, profiles, strict=True))
+        return lead(self, requests, asked, profiles, count)
+
+    monkeypatch.setattr(writer, "lead", spy)
+    one.measure(examples, ("long",), tmp_path / "bits.jsonl")
+    assert shown
+    profiles, partners = one.system.desk.profiles, choose_partners(examples)
+    for example, profile in shown:
+        request = request_for(example, "long", tables.item(example.item_id))
+        usual = profiles.for_request(request, example)
+        swapped, kept = ("own", "neighbours") if swap == "bits_other_user" else ("neighbours", "own")
+        assert getattr(profile, kept) == getattr(usual, kept)
+        partner = partners[example.example_id]
+        assert partner.user_id != example.user_id
+        assert partner.item_id != example.item_id
+        theirs = getattr(profile, swapped)
+        assert theirs
+        assert all(review.user_id != example.user_id for review in theirs)
+        assert all((review.user_id == partner.user_id) if swapped == "own" else (review.item_id == partner.item_id) for review in theirs)
+        assert all(review.text.lower() != example.target.text.lower() for review in theirs)
+    assert set(bits_of(tmp_path / "bits.jsonl", swap)) == {(example.example_id, "long") for example, _ in shown}
+
+
+@pytest.mark.parametrize(
+    ("method", "model", "message"),
+    [("copy", None, "writes without a language model"), ("pgraphrag", ScriptedModel(), "no probability of a given text")],
+)
+def test_methods_without_probabilities_are_told(
+    tables: Tables, examples: list[Example], tmp_path: Path, method: str, model: Any, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        measurement(tables, method, model).measure(examples, TASKS, tmp_path / "bits.jsonl")
+    assert not (tmp_path / "bits.jsonl").exists()
+
+
+def test_ratings_between_digits_have_no_bits(examples: list[Example]) -> None:
+    target = replace(examples[0].target, rating=3.5)
+    assert answer_of(replace(examples[0], target=target), "rating") == ""
+    assert answer_of(replace(examples[0], target=replace(target, rating=3.0)), "rating") == "3"
+
+
+def test_savings_are_taken_on_the_examples_that_show_the_evidence() -> None:
+    """(1 − mean right / mean wrong) over examples with both numbers, with its interval; nothing where nothing was swapped."""
+    columns = pd.MultiIndex.from_tuples([("m", "long", "bits"), ("m", "long", "bits_other_user"), ("n", "long", "bits")])
+    values = pd.DataFrame([[1.0, 2.0, 1.0], [2.0, 2.0, 1.0], [9.0, np.nan, 1.0], [1.0, 2.0, 1.0]], columns=columns)
+    found = swap_test(values, Bootstrap(["a", "b", "c", "d"], samples=200, seed=0))
+    entry = found["m"]["long"]["own reviews"]
+    assert list(found) == ["m"]
+    assert entry["n"] == 3
+    assert entry["value"] == pytest.approx(1 - 4 / 6, abs=1e-6)
+    assert entry["low"] < entry["value"] < entry["high"]
+
+
+def test_a_log_is_whole_after_a_kill(tables: Tables, examples: list[Example], tmp_path: Path) -> None:
+    """A line that was cut off is dropped, and its batch measured again."""
+    path = tmp_path / "bits.jsonl"
+    measurement(tables).measure(examples, ("long",), path)
+    whole = path.read_text()
+    path.write_text(whole[: len(whole) // 2])
+    measurement(tables).measure(examples, ("long",), path)
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [json.loads(line) for line in whole.splitlines()]
+    assert len(BatchLog(path).done) == len(examples)
