@@ -245,7 +245,7 @@ class Pipeline:
             stale = [step for step in chosen if states[step.name] == "changed" and step.stage != "evaluate"]
             if stale and not overwrite:
                 raise RunMismatchError(_explain_stale(stale[0]))
-            self._require_inputs(chosen)
+            self.require_inputs(chosen)
             unfinished = [step for step in chosen if states[step.name] != "done" or step.stage == self.only == "evaluate"]
             if any(step.settings.get("model") for step in unfinished):
                 require_model(self.config.model)  # before anything is given up for it
@@ -263,7 +263,7 @@ class Pipeline:
                 if step.stage == "prepare" and len(unfinished) > (step in unfinished) and not self.is_for_use:
                     self.work.require_targets()  # before hours are spent on what leads to them
 
-    def _require_inputs(self, chosen: Sequence[Step]) -> None:
+    def require_inputs(self, chosen: Sequence[Step]) -> None:
         """Raise where a step that is read, and not itself to be done, is unfinished, damaged or of another configuration."""
         for step in {read.name: read for reader in chosen for read in reader.reads if read not in chosen}.values():
             state = step.state()

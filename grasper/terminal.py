@@ -70,6 +70,34 @@ def print_metrics(evaluate_dir: Path) -> None:
         console.print(f"warning: {warning}", style="yellow")
 
 
+def print_bits(found: Mapping[str, Any], dataset: str, split: str) -> None:
+    """Bits per byte by method and task, each beside its difference from the baseline, and what the right evidence saves."""
+    console = _console()
+    baseline = found["baseline"]
+    tasks = list(dict.fromkeys(task for entries in found["methods"].values() for task in entries))
+    differences = {(pair["method"], pair["task"]): pair for pair in found["pairs"] if pair["metric"] == "bits"}
+    for task in tasks:
+        count = max(entries[task]["bits"]["n"] for entries in found["methods"].values() if task in entries)
+        table = Table(title=f"bits per byte, {task} · {dataset} · {split} · n = {count}", title_justify="left")
+        table.add_column("method", overflow="fold")
+        for column in ("bits", f"minus {baseline}"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for method, entries in found["methods"].items():
+            if task in entries:
+                table.add_row(method, _bounded(entries[task]["bits"]), _bounded(differences.get((method, task)), "difference", "+.3f"))
+        console.print(table)
+    if found["swap"]:
+        console.print(_swaps(found["swap"]))
+
+
+def _bounded(entry: Mapping[str, Any] | None, name: str = "value", form: str = ".3f") -> str:
+    """A number with its interval; a dash where there is none."""
+    if entry is None:
+        return "–"
+    bounds = "" if entry["low"] is None else f" [{entry['low']:{form}}, {entry['high']:{form}}]"
+    return f"{entry[name]:{form}}{bounds}"
+
+
 def _results(table: ResultTable, width: int) -> Table:
     """Value and interval in one line where they fit, else the interval below its value; metrics that do not fit at all are named."""
     names = [*table.rows, *table.failed]
@@ -109,15 +137,8 @@ def _swaps(found: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]) -
         table.add_column(column, justify="right" if column in columns else "left", no_wrap=True)
     for method, tasks in found.items():
         for task, entries in tasks.items():
-            table.add_row(method, task, *(_saving(entries.get(column)) for column in columns))
+            table.add_row(method, task, *(_bounded(entries.get(column), form="+.1%") for column in columns))
     return table
-
-
-def _saving(entry: Mapping[str, Any] | None) -> str:
-    if entry is None:
-        return "–"
-    bounds = "" if entry["low"] is None else f" [{entry['low']:+.1%}, {entry['high']:+.1%}]"
-    return f"{entry['value']:+.1%}{bounds}"
 
 
 def _costs(cost: Mapping[str, Mapping[str, Any]]) -> Table:

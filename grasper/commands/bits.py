@@ -6,38 +6,47 @@ from typing import Annotated
 
 import typer
 
-RunArgument = Annotated[str, typer.Argument(help="Name or path of a run whose texts are written.")]
+RunArgument = Annotated[str, typer.Argument(help="Name or path of a run.")]
 MethodsOption = Annotated[str | None, typer.Option("--methods", help="Comma-separated methods; all of the run by default.")]
 PathsOption = Annotated[int, typer.Option("--paths", min=1, help="Sampled paths that a method which thinks is averaged over.")]
 SwapOption = Annotated[bool, typer.Option("--swap", help="Also with another user's own reviews, and with another item's neighbours.")]
 
 
 def bits(run: RunArgument, methods: MethodsOption = None, paths: PathsOption = 4, swap: SwapOption = False) -> None:
-    """Measure the real answers' bits per byte behind each method's prompts (local models); run `grasper evaluate` afterwards."""
+    """Measure the real answers' bits per byte behind each method's prompts (local models); needs all stages before `generate`."""
     from grasper.config import load_config
     from grasper.errors import ConfigError
-    from grasper.evaluate.bits import SWAPS, Measurement
+    from grasper.evaluate.bits import SWAPS, Measurement, summarize_bits
     from grasper.methods import get_method
-    from grasper.runs import Run, run_folder
+    from grasper.pipeline import Pipeline
+    from grasper.runs import Run, derive_seed, run_folder
     from grasper.synthesize import load_synthetic
     from grasper.system import by_example
-    from grasper.work import Work
+    from grasper.terminal import print_bits
 
     folder = Run(run_folder(run))
     folder.require(folder.folder("prepare"))
     names = None if methods is None else [name.strip() for name in methods.split(",")]
     config = load_config(folder.root / "config.yaml", methods=names)
+    plan = Pipeline(config, folder, only="generate")
+    steps = {step.method: step for step in plan.steps if step.stage == "generate"}
+    measured = {}
     with folder.lock():
-        work = Work(config, folder, [get_method(name) for name in config.methods])
-        for method in work.methods:
-            source = folder.require(folder.folder("generate", method.name))["fingerprint"]
-            written = load_synthetic(folder.folder("synthesize", method.name) / "synthetic.jsonl") if method.predicted != "none" else []
-            system = work.workshop.system(method)
-            measurement = Measurement(system, by_example(written), paths, SWAPS if swap else SWAPS[:1], source)
+        plan.require_inputs(list(steps.values()))
+        for name in config.methods:
+            method = get_method(name)
+            written = load_synthetic(folder.folder("synthesize", name) / "synthetic.jsonl") if method.predicted != "none" else []
+            chosen = SWAPS if swap else SWAPS[:1]
+            measurement = Measurement(plan.work.workshop.system(method), by_example(written), paths, chosen, steps[name].fingerprint)
+            path = folder.folder("measure", name) / "bits.jsonl"
             try:
-                count = measurement.measure(work.targets, config.tasks, folder.folder("measure", method.name) / "bits.jsonl")
+                count = measurement.measure(plan.work.targets, config.tasks, path)
             except ConfigError as error:
-                print(f"bits/{method.name}: left out; {error}")
+                print(f"bits/{name}: left out; {error}")
             else:
-                print(f"bits/{method.name}: {count} measured")
-    print(f"now: grasper evaluate --run {run}")
+                print(f"bits/{name}: {count} measured")
+                measured[name] = path
+    if measured:
+        seed = derive_seed(config.seed, "evaluate")
+        print_bits(summarize_bits(plan.work.targets, config.tasks, measured, config.evaluate, seed=seed), config.prepare.name, config.split)
+        print(f"with all other metrics: grasper evaluate --run {run}, once the texts are written")

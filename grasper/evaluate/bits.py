@@ -15,11 +15,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
+from grasper.config import EvaluateConfig
 from grasper.errors import ConfigError
+from grasper.evaluate.compare import Bootstrap, compare, summarize
+from grasper.evaluate.measured import read_measured
+from grasper.evaluate.swap import swap_test
 from grasper.generate.writers import LeadingWriter
 from grasper.metrics.rating import RATINGS
 from grasper.models.base import Prompt
@@ -148,6 +153,33 @@ class Measurement:
         ends = np.cumsum([len(group) for group in leads])[:-1]
         places = [int(answer) - 1 for answer in answers]
         return [float(-np.log2(group.mean(axis=0)[place])) for group, place in zip(np.split(scores, ends), places, strict=True)] if len(leads) else []
+
+
+def summarize_bits(
+    examples: Sequence[Example], tasks: Sequence[Task], measured: Mapping[str, Path], config: EvaluateConfig, *, seed: int
+) -> dict[str, Any]:
+    """Means with intervals, paired differences from the first method, and the swap test, without any text having been written.
+
+    Gives `methods` (`{method: {task: {metric: entry}}}`), `pairs` (see `compare.compare`), and `swap` (see `swap.swap_test`).
+
+    Args:
+        measured: The file of each method.
+    """
+    rows = [example.example_id for example in examples]
+    columns: dict[tuple[str, Task, str], pd.Series] = {}
+    for method, path in measured.items():
+        numbers = read_measured([path])
+        for task in tasks:
+            for swap in SWAPS:
+                values = pd.Series([numbers.get((row, task, swap), np.nan) for row in rows], index=rows)
+                if values.notna().any():
+                    columns[method, task, swap] = values
+    frame = pd.DataFrame(columns, index=rows)
+    bootstrap = Bootstrap([example.item_id for example in examples], samples=config.bootstrap_samples, confidence=config.confidence, seed=seed)
+    estimate = bootstrap.estimate(frame)
+    baseline = config.baseline if config.baseline in measured else next(iter(measured))
+    pairs = [pair for pair in compare(frame, estimate, baseline) if pair["other"] == baseline]
+    return {"methods": summarize(estimate), "baseline": baseline, "pairs": pairs, "swap": swap_test(frame, bootstrap)}
 
 
 def answer_of(example: Example, task: Task) -> str:
