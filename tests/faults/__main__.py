@@ -62,9 +62,7 @@ def main() -> None:
         "was_interrupted": was_interrupted,
         "seconds": round(time.monotonic() - started, 1),
         "kinds": kinds,
-        "failures": [
-            {"problem": each.problem, "repeat": f"make faults SEED={options.seed} ONLY={each.kind}:{each.number}"} for each in failures
-        ],
+        "failures": [{"problem": each.problem, "repeat": f"make faults SEED={options.seed} ONLY={each.kind}:{each.number}"} for each in failures],
     }
     if not only:
         write_json(options.record, record)
