@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +18,11 @@ from peft import LoraConfig, get_peft_model
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from grasper.errors import AdapterError, ModelError
 from grasper.models.adapters import WEIGHTS_FILE
+from grasper.models.attention_gradient import fast_attention_gradient
 from grasper.models.weights import without_future_warnings
 from grasper.tune.sequences import Batch
 
@@ -81,7 +83,8 @@ class Adapter:
     def step(self, batches: Sequence[Batch], learning_rate: float) -> float:
         """One optimizer step on the weighted mean over all batches; gives that mean in nats."""
         total = float(sum(batch.weights[:, 1:].sum() for batch in batches))
-        results = self._map(lambda batch: self._gradient(batch, total), batches)
+        with fast_attention_gradient(cast(PreTrainedModel, self.base)):
+            results = self._map(lambda batch: self._gradient(batch, total), batches)
         losses = [loss for loss, _ in results]
         gradients = [torch.stack([parts[index] for _, parts in results]).float().sum(0) for index in range(len(self.masters))]
         norm = float(nn.utils.get_total_norm(gradients))
