@@ -152,7 +152,7 @@ class ModelConfig(Section):
     device: str = Field("auto", description="`auto`, `cpu`, `cuda`, `cuda:1` …")
     batch_tokens: int = Field(32768, ge=64, description="Most tokens (prompt and answer, padded) in one generation batch.")
     context_tokens: int | None = Field(None, ge=64, description="Context length; null reads it from the model.")
-    no_repeat_tokens: int = Field(4, ge=0, description="Local models: no answer holds the same run of so many tokens twice; 0 allows it.")
+    no_repeat_tokens: int = Field(4, ge=0, description="Local models: no line of an answer holds the same run of so many tokens twice; 0 allows it.")
     base_url: str | None = Field(None, description="Address of an OpenAI-compatible server, for example http://localhost:8000/v1.")
     api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the endpoint's key.")
     concurrency: int = Field(8, ge=1, description="Requests under way at once at an endpoint.")

@@ -11,7 +11,7 @@ import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, cast
 
 import torch
@@ -78,6 +78,13 @@ class Backbone:
         with self._tokenizer_lock:
             encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False, split_special_tokens=True)
         return encoding["input_ids"], [tuple(span) for span in encoding["offset_mapping"]]
+
+    @cached_property
+    def line_ends(self) -> tuple[int, ...]:
+        """The tokens that hold a line break, in the spelling of byte-level, byte-fallback and plain vocabularies."""
+        with self._tokenizer_lock:
+            vocabulary: dict[str, int] = self.tokenizer.get_vocab()
+        return tuple(sorted(token for text, token in vocabulary.items() if "\n" in text or "Ċ" in text or text == "<0x0A>"))
 
     def load(self, adapter: Adapter) -> None:
         """Bring an adapter into memory, unless it is there.

@@ -183,7 +183,7 @@ def _run(
     written = torch.full((num_rows, room), -1, device=logits.device)
     logprobs = torch.zeros(num_rows, device=logits.device)
     for step in range(room):
-        allowed = without_repeats(logits, written[running, :step], sampling.no_repeat) if sampling.no_repeat else logits
+        allowed = without_repeats(logits, written[running, :step], sampling.no_repeat, sampling.line_ends) if sampling.no_repeat else logits
         tokens = choose(allowed, draws[running, step], sampling)
         written[running, step] = tokens
         logprobs[running] += logits.gather(1, tokens[:, None]).squeeze(1) - logits.logsumexp(-1)

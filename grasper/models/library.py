@@ -81,7 +81,8 @@ class _RowSampler(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         step, logits = input_ids.shape[1] - self._prompt_length, scores.float()
-        allowed = without_repeats(logits, input_ids[:, self._prompt_length :], self._sampling.no_repeat) if self._sampling.no_repeat else logits
-        tokens = choose(allowed, self._draws[:, step], self._sampling)
+        sampling, written = self._sampling, input_ids[:, self._prompt_length :]
+        allowed = without_repeats(logits, written, sampling.no_repeat, sampling.line_ends) if sampling.no_repeat else logits
+        tokens = choose(allowed, self._draws[:, step], sampling)
         self.logprobs[:, step] = logits.gather(1, tokens[:, None]).squeeze(1) - logits.logsumexp(-1)
         return torch.full_like(scores, float("-inf")).scatter(1, tokens[:, None], 0.0)

@@ -46,7 +46,7 @@ class LocalModel:
         device: `auto`, `cpu`, `cuda`, `cuda:1` …
         batch_tokens: Most tokens, padding and answers included, that are in memory at once.
         context_tokens: Longest prompt plus answer; None takes what the model was made for.
-        no_repeat_tokens: No answer holds the same run of so many tokens twice; 0 allows it.
+        no_repeat_tokens: No line of an answer holds the same run of so many tokens twice; 0 allows it.
         template: What the chat template is told, for example `{"enable_thinking": False}`.
         dtype: Number format of the weights; None takes the one that is fast on the device.
         backbone: A network that is in memory already; `name`, `device` and `dtype` are then its own.
@@ -204,7 +204,8 @@ class LocalModel:
             requests += [Request(ids, derive_seed(own, sample), room) for sample in range(n)]
         if not requests:
             return [[] for _ in prompts]
-        sampling = Sampling(1.0 if temperature is None else temperature, top_p, self.no_repeat_tokens)
+        line_ends = self.backbone.line_ends if self.no_repeat_tokens else ()
+        sampling = Sampling(1.0 if temperature is None else temperature, top_p, self.no_repeat_tokens, line_ends)
         kind = (self._adapter, sampling, self.batch_tokens) if has_exact_batches(self.model) else object()  # others wait for their turn
         call = Call(kind, requests)
         answers = self.backbone.gathering.answer(call, self.network, lambda network, calls: self._answer(network, calls, sampling))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,22 +14,27 @@ NUCLEUS_SIZES = (64, 1024)
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the next token is chosen. Temperature 0 takes the most probable one; `no_repeat` n > 0 never writes the same n tokens twice."""
+    """How the next token is chosen. Temperature 0 takes the most probable one; `no_repeat` n > 0 never writes the same n tokens twice in a line."""
 
     temperature: float
     top_p: float
     no_repeat: int = 0
+    line_ends: tuple[int, ...] = ()
+    """Tokens that hold a line break."""
 
 
-def without_repeats(logits: Tensor, written: Tensor, n: int) -> Tensor:
-    """The logits with −inf for every token that would complete a run of `n` tokens which the row has already written.
+def without_repeats(logits: Tensor, written: Tensor, n: int, line_ends: Sequence[int] = ()) -> Tensor:
+    """The logits with −inf for every token that would complete a run of `n` tokens which the row's present line holds already.
 
-    The same as transformers' `NoRepeatNGramLogitsProcessor`, which goes through every row's whole answer in Python at each step.
+    A text may thus take up what the plan in a line before it says. A run over a line break may occur once, so that no answer goes on for ever with
+    the same line. Without `line_ends` the same as transformers' `NoRepeatNGramLogitsProcessor`, which goes through every row's whole answer in Python
+    at each step.
 
     Args:
         logits: `[rows, vocabulary]`.
         written: The tokens of each row's answer so far, `[rows, step]`; all rows have written equally many.
         n: Length of a run, ≥ 1.
+        line_ends: Tokens that hold a line break.
 
     Reference: Paulus et al. 2018 (arXiv:1705.04304), Sec. 2.5, there with n = 3.
     """
@@ -37,7 +43,13 @@ def without_repeats(logits: Tensor, written: Tensor, n: int) -> Tensor:
         return logits
     runs = written.unfold(1, n, 1)  # [rows, step - n + 1, n]
     current = written[:, step - n + 1 :]  # [rows, n - 1]
-    rows, places = (runs[:, :, : n - 1] == current[:, None]).all(-1).nonzero(as_tuple=True)
+    matches = (runs[:, :, : n - 1] == current[:, None]).all(-1)
+    if line_ends:
+        is_end = torch.isin(written, torch.tensor(line_ends, device=written.device))
+        lines = is_end.cumsum(1)
+        starts_in_line = lines[:, : step - n + 1] - is_end[:, : step - n + 1].long() == lines[:, -1:]
+        matches &= starts_in_line | is_end[:, step - n + 1 :].any(1, keepdim=True)
+    rows, places = matches.nonzero(as_tuple=True)
     if not len(rows):
         return logits
     logits = logits.clone()

@@ -15,8 +15,8 @@ from grasper.reason.lexicon import GLAD, HEDGES, JOKES, NEGATIONS, STOPWORDS, UN
 _WORD = regex.compile(r"[\p{L}\p{M}]+(?:['’-][\p{L}\p{M}]+)*+")
 _CLAUSE = regex.compile(r"[.!?;:,()\n。！？；：，、（）؟،؛।]+|\b(?:but|however|although|mas|porém)\b", regex.IGNORECASE)
 _EMOJI = regex.compile("[\U0001f300-\U0001faff☺☻♥❤]|[:;]-?[)D]")
-_LENGTHS = (5, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150)
-_LENGTHS_IN_CHARACTERS = (*_LENGTHS, 200, 300, 400)
+_LENGTHS = (5, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200, 300)
+_LENGTHS_IN_CHARACTERS = (*_LENGTHS, 400)
 _PHRASE_CHARACTERS, _UNSPACED_PHRASE_CHARACTERS = 24, 7
 """Seven characters of a script without spaces stay below what the leak guard takes for a quotation."""
 

@@ -58,6 +58,23 @@ def test_no_run_is_written_twice(n: int) -> None:
         assert row.tolist() == expected
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_another_line_may_say_it_again(n: int) -> None:
+    """Against the plain definition, token 0 ending a line: a run is forbidden where the present line holds it, and one over a line break for good."""
+    written = torch.randint(3, (200, 14), generator=torch.Generator().manual_seed(n))
+    allowed = without_repeats(torch.zeros(200, 3), written, n, line_ends=(0,))
+    exempted = 0
+    for row, tokens in zip(allowed, written.tolist(), strict=True):
+        line_start = max((place + 1 for place, token in enumerate(tokens) if token == 0), default=0)
+        current = tokens[len(tokens) - n + 1 :]
+        held = {tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1) if start >= line_start or 0 in current}
+        expected = [float("-inf") if (*current, token) in held else 0.0 for token in range(3)]
+        assert row.tolist() == expected
+        everywhere = {tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)}
+        exempted += sum((*current, token) in everywhere - held for token in range(3))
+    assert exempted > 0
+
+
 def test_short_beginnings_repeat_nothing() -> None:
     logits = torch.randn(2, 5)
     assert without_repeats(logits, torch.zeros((2, 0), dtype=torch.long), 1).equal(logits)
