@@ -5,7 +5,7 @@ Of the sampled paths of a pair the one whose text scores best is gold. A method 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,9 +53,17 @@ def solve(lesson: Lesson) -> tuple[list[Solved], dict[str, Any]]:
         by_id = {pair.pair_id: pair for pair in lesson.pairs}
         chosen = [(by_id[trace.pair_id], trace) for trace in gold]
         solved = [Solved(pair, trace.path, pair.answer_lines if is_real else trace.answer_lines(pair.task)) for pair, trace in chosen]
+        solved += _plain(lesson, {trace.pair_id for trace in gold})
     if not solved:
         raise ConfigError("no training pair is left to align on; lower align.reward_threshold, or raise align.num_pairs or align.num_samples")
     return solved, counts
+
+
+def _plain(lesson: Lesson, with_gold: Collection[str]) -> list[Solved]:
+    """The real texts that are also learned without a path, so that thinking costs nothing where it does not help (`align.plain`)."""
+    if lesson.config.plain == "none" or not lesson.desk.method.reasoning:
+        return []
+    return [Solved(pair, "", pair.answer_lines) for pair in lesson.pairs if lesson.config.plain == "all" or pair.pair_id not in with_gold]
 
 
 def _sample_gold(lesson: Lesson, sources: Sequence[Source]) -> tuple[tuple[Trace, ...], dict[str, Any]]:

@@ -18,7 +18,7 @@ from grasper.desk import Desk
 from grasper.errors import ConfigError
 from grasper.methods.base import Method
 from grasper.models.base import TextModel
-from grasper.reason.reward import make_reward
+from grasper.reason.reward import PathReward, make_reward
 from grasper.records import Example, Profile, SyntheticReview
 from grasper.registry import Registry
 from grasper.retrieve.rank import query_of
@@ -72,7 +72,9 @@ def align(
         )
     with_reviews = config.review_pairs and method.predicted != "none"
     pairs, unseen = (make_pairs(desk, chosen, synthetic, with_reviews=with_reviews) for chosen in (examples, held_out))
-    reward = make_reward(config.reward, judge=model if config.reward == "judge" else None)
+    reward = make_reward(config.reward, judge=model)
+    if method.trajectories and isinstance(reward, PathReward):
+        raise ConfigError(f"align.reward={config.reward} scores reasoning paths, and the notes of {method.name} are judged by drafts; choose mean")
     lesson = Lesson(config, desk, pairs, unseen, reward, out_dir, seed)
     counts: dict[str, Any] = {"pairs": len(pairs), "zero_history_pairs": sum(not pair.profile.own for pair in pairs)}
     if not is_trainable(model):

@@ -8,7 +8,7 @@ answer alone, never at its path. Words are those of any script, see `metrics.tex
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -43,8 +43,17 @@ class Reward(Protocol):
         ...
 
 
+@runtime_checkable
+class PathReward(Reward, Protocol):
+    """A reward of the paths themselves, which does not look at the answers that were written behind them."""
+
+    def score_paths(self, task: AnswerTask, answer_lines: str, paths: Sequence[str], with_path: Prompt, without: Prompt) -> np.ndarray:
+        """How good each path is, `[paths]`; any finite numbers. See `likelihood.LikelihoodReward`."""
+        ...
+
+
 MakeReward = Callable[["TextModel | None"], Reward]
-"""A reward from the model that grades, which most rewards do not look at."""
+"""A reward from the model that is aligned, which grades, or tells probabilities; most rewards do not look at it."""
 
 REWARDS: Registry[MakeReward] = Registry("reward")
 
@@ -136,8 +145,15 @@ def _judge(model: TextModel | None) -> Reward:
     return JudgeReward(model)
 
 
+def _likelihood(model: TextModel | None) -> Reward:
+    from grasper.reason.likelihood import LikelihoodReward  # brings torch
+
+    return LikelihoodReward(model)
+
+
 REWARDS.register("mean", lambda model: MetricReward(dict.fromkeys(_METRICS, 1.0)))
 REWARDS.register("rouge1", lambda model: MetricReward({"rouge1": 1.0}))
 REWARDS.register("rougeL", lambda model: MetricReward({"rougeL": 1.0}))
 REWARDS.register("meteor", lambda model: MetricReward({"meteor": 1.0}))
 REWARDS.register("judge", _judge)
+REWARDS.register("likelihood", _likelihood)

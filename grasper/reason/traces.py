@@ -30,7 +30,7 @@ from grasper.prompts.templates import ANSWER_LABELS, AnswerTask
 from grasper.reason.analyse import analyse, analyse_review
 from grasper.reason.format import Answer, ReasoningPath, parse_answer, parse_path, render_answer
 from grasper.reason.leak import leaks
-from grasper.reason.reward import Reward
+from grasper.reason.reward import PathReward, Reward
 from grasper.records import Example, Profile, Request
 from grasper.runs import BatchLog, derive_seed
 
@@ -155,7 +155,7 @@ def sample_traces(
             batch = pairs[starts[number] : starts[number] + batch_size]
             sampler = _Sampler(model, prompts, num_samples, temperature, top_p, derive_seed(seed, "traces"), exemplars)
             drafts = [draft for source in dict.fromkeys(sources) for draft in sampler.draw(source, batch)]
-            log.append(asdict(trace) for trace in _rewarded(batch, drafts, reward))
+            log.append(asdict(trace) for trace in _rewarded(batch, drafts, reward, sampler))
             progress.advance(len(batch))
     return [Trace(**record) for record in log.records]
 
@@ -208,7 +208,7 @@ class _Sampler:
     def _written(self, source: Source, pairs: Sequence[TrainingPair]) -> list[Trace]:
         """Answers that the model writes from the prompt alone, behind a path of its own or, `direct`, behind none."""
         reasoning = source == "sampled"
-        asked = [self._prompt(pair, reasoning=reasoning) for pair in pairs]
+        asked = [self.prompt(pair, reasoning=reasoning) for pair in pairs]
         completions = self._generate(asked, pairs, source, self.num_samples, reasoning=reasoning)
         return [_read(pair, source, "", completion) for pair, group in zip(pairs, completions, strict=True) for completion in group]
 
@@ -232,7 +232,7 @@ class _Sampler:
     def _continued(self, source: Source, pairs: Sequence[TrainingPair], paths: Sequence[Sequence[ReasoningPath]], *, num_samples: int) -> list[Trace]:
         """Answers after paths that are written already."""
         flat = [(pair, path.render()) for pair, group in zip(pairs, paths, strict=True) for path in group]
-        begun = [after_path(self._prompt(pair), path, pair.task) for pair, path in flat]
+        begun = [after_path(self.prompt(pair), path, pair.task) for pair, path in flat]
         completions = self._generate(begun, [pair for pair, _ in flat], source, num_samples, reasoning=False)
         return [
             _read(pair, source, prompt.prefix, completion)
@@ -240,7 +240,8 @@ class _Sampler:
             for completion in group
         ]
 
-    def _prompt(self, pair: TrainingPair, *, reasoning: bool = True) -> Prompt:
+    def prompt(self, pair: TrainingPair, *, reasoning: bool = True) -> Prompt:
+        """The request of a pair, as generation would ask it."""
         given = self.exemplars(pair.request)
         return pair.render(reasoning=reasoning, config=self.prompts, model=self.model, exemplars=given)
 
@@ -301,12 +302,16 @@ def _trace(
     )
 
 
-def _rewarded(pairs: Sequence[TrainingPair], drafts: Sequence[Trace], reward: Reward) -> list[Trace]:
+def _rewarded(pairs: Sequence[TrainingPair], drafts: Sequence[Trace], reward: Reward, sampler: _Sampler) -> list[Trace]:
     """The traces of each pair with number and reward, equal ones once."""
     traces: list[Trace] = []
     for pair in pairs:
         distinct = _merged([draft for draft in drafts if draft.pair_id == pair.pair_id])
-        rewards = reward.score(pair.task, [draft.answer for draft in distinct], [pair.reference] * len(distinct))
+        if isinstance(reward, PathReward):
+            prompts = sampler.prompt(pair), sampler.prompt(pair, reasoning=False)
+            rewards = reward.score_paths(pair.task, pair.answer_lines, [draft.path for draft in distinct], *prompts)
+        else:
+            rewards = reward.score(pair.task, [draft.answer for draft in distinct], [pair.reference] * len(distinct))
         traces += [replace(draft, number=number, reward=float(value)) for number, (draft, value) in enumerate(zip(distinct, rewards, strict=True))]
     return traces
 

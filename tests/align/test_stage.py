@@ -14,6 +14,7 @@ from worlds import desk_of, shown, system_of
 from grasper.align import TRAINERS, align, select_pairs
 from grasper.align import gold as gold_module
 from grasper.align.exemplars import ExemplarIndex
+from grasper.align.lesson import Lesson
 from grasper.align.pairs import make_pairs
 from grasper.align.sft import make_sequence
 from grasper.config import AlignConfig, ModelConfig, PromptConfig
@@ -54,6 +55,23 @@ def fast(monkeypatch: pytest.MonkeyPatch, tuned: Any) -> Any:
     """The stage without the training itself."""
     monkeypatch.setattr(gold_module, "finetune", tuned)
     return tuned
+
+
+@pytest.mark.parametrize(("plain", "threshold", "count"), [("none", 0.0, 0), ("all", 0.0, 4), ("hopeless", 0.0, 0), ("hopeless", 0.9, None)])
+def test_real_texts_may_also_be_learned_without_a_path(
+    tables: Tables, make_model: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: str, threshold: float, count: int | None
+) -> None:
+    """Of all pairs, or of those whose paths are not good enough; the prompt then asks for no path."""
+    learned: list[tuple[str, str]] = []
+    monkeypatch.setattr(gold_module, "finetune", lambda *args, **options: {})
+    monkeypatch.setattr(Lesson, "sequence", lambda self, pair, path, answer: learned.append((path, answer)))
+    config = CONFIG.model_copy(update={"plain": plain, "reward_threshold": threshold, "sources": ("sampled",)})
+    counts = run(tables, make_model(), tmp_path, config=config)
+    without = [answer for path, answer in learned if not path]
+    expected = counts["gold"]["pairs"] - counts["gold"]["gold"] if count is None else counts["gold"]["pairs"] if plain == "all" else count
+    assert len(without) == expected
+    assert set(without) <= real_answers(tables)
+    assert count is not None or expected > 0
 
 
 def test_gold_paths_stand_before_real_texts(tables: Tables, make_model: Callable[..., Any], fast: Any, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_default_is_the_mean_of_three() -> None:
     assert weighted == pytest.approx(0.75 * parts[0] + 0.25 * parts[2])
 
 
-@pytest.mark.parametrize("name", [name for name in REWARDS if name != "judge"])
+@pytest.mark.parametrize("name", [name for name in REWARDS if name not in ("judge", "likelihood")])
 def test_the_real_text_gets_the_highest_reward_and_nothing_the_lowest(name: str) -> None:
     """Of a list of candidates the real one is best; an empty one gets 0."""
     rewards = make_reward(name).score("title", ["", REFERENCES[0], CANDIDATES[0]], [REFERENCES[0]] * 3)
