@@ -65,12 +65,25 @@ class Desk:
         return render_review(item, profile, reasoning=self.method.reasoning, config=self.prompts, model=self.model, exemplars=shown)
 
     def complete(
-        self, prompts: Sequence[Prompt], seeds: Sequence[int], *, n: int = 1, temperature: float | None, top_p: float, max_new_tokens: int
+        self,
+        prompts: Sequence[Prompt],
+        seeds: Sequence[int],
+        *,
+        n: int = 1,
+        temperature: float | None,
+        top_p: float,
+        max_new_tokens: int,
+        min_new_tokens: Sequence[int] | None = None,
     ) -> list[list[Completion]]:
-        """`n` completions of each prompt, each prompt with its own seed."""
+        """`n` completions of each prompt, each prompt with its own seed.
+
+        Args:
+            min_new_tokens: For each prompt, what its answers must not fall short of; models that cannot be held to it are asked as usual.
+        """
         if not prompts:
             return []
-        return self.model.generate(prompts, n=n, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seeds)
+        held = {"min_new_tokens": min_new_tokens} if min_new_tokens and getattr(self.model, "can_hold_length", False) else {}
+        return self.model.generate(prompts, n=n, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seeds, **held)
 
     def seed_of(self, *names: str | int) -> int:
         """The seed of one named piece of work of this method."""

@@ -11,6 +11,7 @@ import numpy as np
 from grasper.config import GenerateConfig
 from grasper.desk import Desk
 from grasper.generate.consensus import choose, evidence_for
+from grasper.generate.length import least_of_all
 from grasper.metrics.rating import rating_from_probabilities
 from grasper.models.base import Completion, Prompt, TextModel
 from grasper.prompts.budget import max_new_tokens
@@ -44,7 +45,7 @@ class Writer:
         prompts = [self.desk.prompt(request, profile) for request, profile in zip(requests, profiles, strict=True)]
         if task == "rating":
             return self._rate(requests, profiles, prompts)
-        samples = self._sample(requests, prompts)
+        samples = self._sample(requests, profiles, prompts)
         return [self._output(*parts) for parts in zip(requests, profiles, samples, strict=True)]
 
     def lead(self, requests: Sequence[Request], examples: Sequence[Example], profiles: Sequence[Profile], count: int) -> list[list[Prompt]]:
@@ -59,18 +60,25 @@ class Writer:
             [after_path(prompt, _path(path), request.task) for path in group] for prompt, request, group in zip(prompts, requests, paths, strict=True)
         ]
 
-    def _sample(self, requests: Sequence[Request], prompts: Sequence[Prompt]) -> list[list[Completion]]:
+    def _sample(self, requests: Sequence[Request], profiles: Sequence[Profile], prompts: Sequence[Prompt]) -> list[list[Completion]]:
         """`consensus_samples` completions of each prompt, path and answer."""
         config, task = self.config, requests[0].task if requests else "long"
         seeds = [self.desk.seed_of("generate", task, request.example_id) for request in requests]
-        if self.desk.method.reasoning and config.path_temperature is not None:
-            paths = self._complete(prompts, seeds, config.consensus_samples, config.path_temperature, self.desk.prompts.path_tokens)
-            return paths if task == "rating" else self._answer_behind(requests, prompts, paths)
-        room = max_new_tokens(task, self.desk.prompts, reasoning=self.desk.method.reasoning)
-        return self._complete(prompts, seeds, config.consensus_samples, config.temperature, room)
+        room = max_new_tokens(task, self.desk.prompts, reasoning=False)
+        share = config.least_length if task == "long" else 0.0
+        if not self.desk.method.reasoning:
+            least = least_of_all(self.desk.model, profiles, [""] * len(prompts), share, room)
+            return self._complete(prompts, seeds, config.consensus_samples, config.temperature, room, least)
+        if share or config.path_temperature is not None:
+            temperature = config.temperature if config.path_temperature is None else config.path_temperature
+            paths = self._complete(prompts, seeds, config.consensus_samples, temperature, self.desk.prompts.path_tokens)
+            return paths if task == "rating" else self._answer_behind(requests, profiles, prompts, paths)
+        return self._complete(prompts, seeds, config.consensus_samples, config.temperature, room + self.desk.prompts.path_tokens)
 
-    def _answer_behind(self, requests: Sequence[Request], prompts: Sequence[Prompt], paths: Sequence[Sequence[Completion]]) -> list[list[Completion]]:
-        """The completions with the answer written anew behind each path, at the temperature of the answers."""
+    def _answer_behind(
+        self, requests: Sequence[Request], profiles: Sequence[Profile], prompts: Sequence[Prompt], paths: Sequence[Sequence[Completion]]
+    ) -> list[list[Completion]]:
+        """The completions with the answer written anew behind each path, at the temperature of the answers and no shorter than asked."""
         task = requests[0].task
         asked = [after_path(prompt, _path(path), task) for prompt, group in zip(prompts, paths, strict=True) for path in group]
         seeds = [
@@ -78,13 +86,20 @@ class Writer:
             for request, group in zip(requests, paths, strict=True)
             for number in range(len(group))
         ]
-        answers = self._complete(asked, seeds, 1, self.config.temperature, max_new_tokens(task, self.desk.prompts, reasoning=False))
+        room = max_new_tokens(task, self.desk.prompts, reasoning=False)
+        share = self.config.least_length if task == "long" else 0.0
+        shown = [profile for profile, group in zip(profiles, paths, strict=True) for _ in group]
+        least = least_of_all(self.desk.model, shown, [prompt.prefix for prompt in asked], share, room)
+        answers = self._complete(asked, seeds, 1, self.config.temperature, room, least)
         joined = [_joined(prompt.prefix, path, answer) for prompt, path, [answer] in zip(asked, chain.from_iterable(paths), answers, strict=True)]
         size = self.config.consensus_samples
         return [joined[start : start + size] for start in range(0, len(joined), size)]
 
-    def _complete(self, prompts: Sequence[Prompt], seeds: Sequence[int], n: int, temperature: float | None, room: int) -> list[list[Completion]]:
-        return self.desk.complete(prompts, seeds, n=n, temperature=temperature, top_p=self.config.top_p, max_new_tokens=room)
+    def _complete(
+        self, prompts: Sequence[Prompt], seeds: Sequence[int], n: int, temperature: float | None, room: int, least: Sequence[int] | None = None
+    ) -> list[list[Completion]]:
+        top_p = self.config.top_p
+        return self.desk.complete(prompts, seeds, n=n, temperature=temperature, top_p=top_p, max_new_tokens=room, min_new_tokens=least)
 
     # -- text and title ------------------------------------------------------------------------------------------------------------
 
@@ -112,7 +127,7 @@ class Writer:
 
     def _rate(self, requests: Sequence[Request], profiles: Sequence[Profile], rendered: Sequence[Prompt]) -> list[Output]:
         """Ratings from digit probabilities: behind the written path where the method reasons, averaged over the sampled paths."""
-        samples = self._sample(requests, rendered) if self.desk.method.reasoning else [[] for _ in rendered]
+        samples = self._sample(requests, profiles, rendered) if self.desk.method.reasoning else [[] for _ in rendered]
         paths = [[_path(completion) for completion in completions] or [""] for completions in samples]
         asked = [after_path(prompt, path, "rating") for prompt, group in zip(rendered, paths, strict=True) for path in group]
         scored = self.desk.model.score_choices(asked, RATING_CHOICES)

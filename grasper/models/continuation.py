@@ -11,11 +11,15 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One answer to be written: the number of its prompt in the batch, the seed of its random stream, and its most tokens."""
+    """One answer to be written: the number of its prompt in the batch, the seed of its random stream, its most and its least tokens.
+
+    Before the least are written it neither ends nor breaks its line.
+    """
 
     prompt: int
     seed: int
     max_new_tokens: int
+    min_new_tokens: int = 0
 
 
 @dataclass(slots=True)

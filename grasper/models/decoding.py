@@ -23,7 +23,7 @@ from transformers import DynamicCache, PreTrainedModel
 from grasper.models.continuation import Continuation, Row, cut_at_end, random_numbers
 from grasper.models.library import generate_with_library, keeps_keys_only
 from grasper.models.prefix import SharedPrefixCache, attend_to_shared_prefixes, can_share_prefix
-from grasper.models.sampling import Sampling, choose, without_repeats
+from grasper.models.sampling import Sampling, choose, held_back, without_repeats
 
 BLOCK = 32
 """Prompts are padded to multiples of so many tokens: sums over them then keep their order, and few shapes occur that kernels are made for."""
@@ -120,7 +120,7 @@ def decode(
     cache, mask, logits = prefill(model, prompts, pad_id=pad_id)
     owners = torch.tensor([row.prompt for row in rows], device=model.device)
     draws = random_numbers(rows, room).to(model.device)
-    limits = torch.tensor([row.max_new_tokens for row in rows], device=model.device)
+    limits = torch.tensor([(row.min_new_tokens, row.max_new_tokens) for row in rows], device=model.device)
     if can_share_prefix(model):
         shared = SharedPrefixCache(cache, mask, owners, room=room)
         del cache
@@ -182,12 +182,16 @@ def _run(
     running = torch.arange(num_rows, device=logits.device)
     written = torch.full((num_rows, room), -1, device=logits.device)
     logprobs = torch.zeros(num_rows, device=logits.device)
+    least, most = limits.unbind(1)
+    stops = {*end_ids, *sampling.line_ends}
     for step in range(room):
-        allowed = without_repeats(logits, written[running, :step], sampling.no_repeat, sampling.line_ends) if sampling.no_repeat else logits
+        allowed = held_back(logits, least[running] > step, stops)
+        if sampling.no_repeat:
+            allowed = without_repeats(allowed, written[running, :step], sampling.no_repeat, sampling.line_ends)
         tokens = choose(allowed, draws[running, step], sampling)
         written[running, step] = tokens
         logprobs[running] += logits.gather(1, tokens[:, None]).squeeze(1) - logits.logsumexp(-1)
-        goes_on = ~torch.isin(tokens, ends) & (step + 1 < limits[running])
+        goes_on = ~torch.isin(tokens, ends) & (step + 1 < most[running])
         kept = None if goes_on.all() else goes_on.nonzero().squeeze(1)
         if kept is not None:
             running, tokens = running[kept], tokens[kept]

@@ -13,11 +13,12 @@ from grasper.models.continuation import Continuation
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One answer that is asked for: token ids of the prompt, seed of its random stream, and its most tokens."""
+    """One answer that is asked for: token ids of the prompt, seed of its random stream, its most and its least tokens."""
 
     ids: tuple[int, ...]
     seed: int
     max_new_tokens: int
+    min_new_tokens: int = 0
 
 
 @dataclass(slots=True, eq=False)

@@ -15,7 +15,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList,
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from grasper.models.continuation import Continuation, Row, cut_at_end, random_numbers
-from grasper.models.sampling import Sampling, choose, without_repeats
+from grasper.models.sampling import Sampling, choose, held_back, without_repeats
 
 
 def keeps_keys_only(model: PreTrainedModel) -> bool:
@@ -38,7 +38,7 @@ def generate_with_library(
     continuations: dict[int, Continuation] = {}
     for number, prompt in enumerate(prompts):
         places = [place for place, row in enumerate(rows) if row.prompt == number]
-        sampler = _RowSampler([rows[place] for place in places], sampling, len(prompt), model.device)
+        sampler = _RowSampler([rows[place] for place in places], sampling, len(prompt), end_ids, model.device)
         ids = torch.tensor([list(prompt)] * len(places), device=model.device)
         settings = GenerationConfig(
             max_new_tokens=sampler.room,
@@ -73,16 +73,21 @@ def score_whole(model: PreTrainedModel, contexts: Sequence[Sequence[int]], endin
 class _RowSampler(LogitsProcessor):
     """Leaves to each row only the token that its own random stream chooses."""
 
-    def __init__(self, rows: Sequence[Row], sampling: Sampling, prompt_length: int, device: torch.device) -> None:
+    def __init__(self, rows: Sequence[Row], sampling: Sampling, prompt_length: int, end_ids: frozenset[int], device: torch.device) -> None:
         self.room = max(row.max_new_tokens for row in rows)
         self.logprobs = torch.zeros((len(rows), self.room), device=device)
         self._draws = random_numbers(rows, self.room).to(device)
+        self._least = torch.tensor([row.min_new_tokens for row in rows], device=device)
+        self._stops = {*end_ids, *sampling.line_ends}
         self._sampling, self._prompt_length = sampling, prompt_length
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        step, logits = input_ids.shape[1] - self._prompt_length, scores.float()
+        step = input_ids.shape[1] - self._prompt_length
+        logits = scores.float()
         sampling, written = self._sampling, input_ids[:, self._prompt_length :]
-        allowed = without_repeats(logits, written, sampling.no_repeat, sampling.line_ends) if sampling.no_repeat else logits
+        allowed = held_back(logits, self._least > step, self._stops)
+        if sampling.no_repeat:
+            allowed = without_repeats(allowed, written, sampling.no_repeat, sampling.line_ends)
         tokens = choose(allowed, self._draws[:, step], sampling)
         self.logprobs[:, step] = logits.gather(1, tokens[:, None]).squeeze(1) - logits.logsumexp(-1)
         return torch.full_like(scores, float("-inf")).scatter(1, tokens[:, None], 0.0)

@@ -58,6 +58,7 @@ class LocalModel:
     """
 
     has_choice_probabilities = True
+    can_hold_length = True
 
     def __init__(
         self,
@@ -186,8 +187,11 @@ class LocalModel:
         top_p: float = 0.9,
         max_new_tokens: int = 160,
         seed: int | Sequence[int] = 0,
+        min_new_tokens: Sequence[int] | None = None,
     ) -> list[list[Completion]]:
         """`n` completions for each prompt, in the order of the prompts. Temperature 0 is greedy.
+
+        Before the least tokens of its prompt, where some are given, an answer neither ends nor breaks its line.
 
         Equal prompts and the samples of one prompt share one prefill. Sample `j` of a prompt draws from a stream of its own, seeded by
         the prompt's seed and j. The answer is cut short where prompt and answer would exceed `context_tokens`.
@@ -197,14 +201,14 @@ class LocalModel:
         """
         seeds = prompt_seeds(seed, len(prompts))
         requests: list[Request] = []
-        for prompt, own in zip(prompts, seeds, strict=True):
+        for prompt, own, least in zip(prompts, seeds, min_new_tokens or [0] * len(prompts), strict=True):
             ids = tuple(self.encode(prompt))
             self._require_room(ids)
             room = min(max_new_tokens, self.context_tokens - len(ids))
-            requests += [Request(ids, derive_seed(own, sample), room) for sample in range(n)]
+            requests += [Request(ids, derive_seed(own, sample), room, min(least, room)) for sample in range(n)]
         if not requests:
             return [[] for _ in prompts]
-        line_ends = self.backbone.line_ends if self.no_repeat_tokens else ()
+        line_ends = self.backbone.line_ends if self.no_repeat_tokens or min_new_tokens else ()
         sampling = Sampling(1.0 if temperature is None else temperature, top_p, self.no_repeat_tokens, line_ends)
         kind = (self._adapter, sampling, self.batch_tokens) if has_exact_batches(self.model) else object()  # others wait for their turn
         call = Call(kind, requests)
@@ -225,7 +229,7 @@ class LocalModel:
                 for number, place in its_places:
                     request = calls[number].requests[place]
                     places.append((number, place))
-                    rows.append(Row(prompt, request.seed, request.max_new_tokens))
+                    rows.append(Row(prompt, request.seed, request.max_new_tokens, request.min_new_tokens))
             written = decode(network, [ids for ids, _ in batch], rows, sampling, end_ids=self.end_ids, pad_id=self._pad_id)
             answers.update(zip(places, written, strict=True))
         for number, call in enumerate(calls):

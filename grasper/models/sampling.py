@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -54,6 +54,22 @@ def without_repeats(logits: Tensor, written: Tensor, n: int, line_ends: Sequence
         return logits
     logits = logits.clone()
     logits[rows, runs[rows, places, n - 1]] = float("-inf")
+    return logits
+
+
+def held_back(logits: Tensor, is_held: Tensor, ends: Collection[int]) -> Tensor:
+    """The logits with −inf for the tokens `ends` in the rows that must go on.
+
+    Args:
+        logits: `[rows, vocabulary]`.
+        is_held: `[rows]`, booleans.
+        ends: Tokens that would end the answer or its line.
+    """
+    if not is_held.any():
+        return logits
+    logits = logits.clone()
+    rows = is_held.nonzero()
+    logits[rows, torch.tensor(sorted(ends), device=logits.device)] = float("-inf")
     return logits
 
 

@@ -1,0 +1,52 @@
+"""How long a text should be at least: what the plan before it says, or else how long the shown reviews are.
+
+Small models write too little, and their plan says next to nothing about the length of the text behind it: the end of the text comes whenever it is
+the likeliest token once. Holding the end back until most of the planned length is written makes the writer follow. Nothing of the target takes part.
+
+Ours, not of a paper.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from statistics import median
+
+from grasper.models.base import TextModel
+from grasper.records import Profile
+
+_PLANNED = re.compile(r"^Plan:.*?\babout (\d{1,4}) words\b", re.MULTILINE)
+_TOKENS_PER_WORD = 1.3
+"""Where no text is shown that it could be counted in."""
+
+
+def least_tokens(model: TextModel, profile: Profile, path: str, share: float, most: int) -> int:
+    """The tokens that a text must not fall short of; 0 where nothing suggests a length.
+
+    Args:
+        profile: What the prompt shows; own reviews count, others' only where there are none.
+        path: The path that the text stands behind; empty for methods without reasoning.
+        share: Of the suggested length.
+        most: Tokens that the answer may have; some are kept free, so that it can end by itself.
+    """
+    texts = [review.text for review in profile.own or profile.neighbours if review.text.strip()]
+    counts = [model.count_tokens(text) for text in texts]
+    planned = _PLANNED.search(path)
+    if planned:
+        words = sum(len(text.split()) for text in texts)
+        suggested = int(planned[1]) * (sum(counts) / words if words else _TOKENS_PER_WORD)
+    elif counts:
+        suggested = median(counts)
+    else:
+        return 0
+    return max(0, min(round(share * suggested), most - _ROOM_TO_END))
+
+
+_ROOM_TO_END = 24
+
+
+def least_of_all(model: TextModel, profiles: Sequence[Profile], paths: Sequence[str], share: float, most: int) -> list[int] | None:
+    """The same for each of several texts; None where no share is asked for."""
+    if not share:
+        return None
+    return [least_tokens(model, profile, path, share, most) for profile, path in zip(profiles, paths, strict=True)]

@@ -1,0 +1,86 @@
+"""How long a text should be at least, and that the writer asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from worlds import system_of
+
+from grasper.config import GenerateConfig, PromptConfig
+from grasper.generate.length import least_tokens
+from grasper.models.base import Completion, Prompt
+from grasper.models.scripted import ScriptedModel
+from grasper.records import Profile, Review, Tables
+from grasper.retrieve.profile import ProfileBuilder
+
+
+class Counter(ScriptedModel):
+    """Three tokens a word."""
+
+    def count_tokens(self, text: str) -> int:
+        return 3 * len(text.split())
+
+
+def reviews(*lengths: int) -> tuple[Review, ...]:
+    return tuple(Review(f"r{length}", "u", "i", " ".join(["word"] * length)) for length in lengths)
+
+
+@pytest.mark.parametrize(
+    ("profile", "path", "expected"),
+    [
+        (Profile(), "", 0),
+        (Profile(own=reviews(10, 20, 90), neighbours=reviews(200)), "", 30),
+        (Profile(neighbours=reviews(40, 60)), "", 75),
+        (Profile(neighbours=reviews(40, 60)), "Style: x; about 15 words\nPlan: glad, about 30 words; praise a\nText:", 45),
+        (Profile(neighbours=reviews(40)), "Style: about 15 words\nPlan: glad; praise a\nText:", 60),
+        (Profile(), "Plan: about 100 words", 65),
+        (Profile(neighbours=reviews(900)), "", 1000 - 24),
+    ],
+)
+def test_the_plan_decides_then_own_reviews_then_others(profile: Profile, path: str, expected: int) -> None:
+    """Half of it in tokens of the model, and never so many that no room is left to end."""
+    assert least_tokens(Counter(), profile, path, 0.5, 1000) == expected
+
+
+class Held(Counter):
+    """Remembers what its answers must not fall short of."""
+
+    can_hold_length = True
+
+    def __init__(self) -> None:
+        super().__init__(lambda prompt: " Fine." if prompt.prefix else "Style: s\nInterests: i\nPlan: glad, about 30 words\nText: Fine.")
+        self.least: list[tuple[str, Sequence[int] | None]] = []
+
+    def generate(self, prompts: Sequence[Prompt], **options: Any) -> list[list[Completion]]:
+        least = options.pop("min_new_tokens", None)
+        self.least += [(prompt.prefix, least and least[place]) for place, prompt in enumerate(prompts)]
+        return super().generate(prompts, **options)
+
+
+@pytest.mark.parametrize("method", ["pgraphrag", "grasper-no-graph"])
+def test_only_the_text_is_held_to_it(tables: Tables, method: str, tmp_path: Path) -> None:
+    """Behind the path where there is one; titles, ratings and paths end when they like."""
+    model = Held()
+    system = system_of(method, tables, model, seed=3, generation=GenerateConfig(least_length=0.5))
+    examples = tables.select("dev")
+    for task in ("long", "title", "rating"):
+        system.write(task, examples, {})  # type: ignore[arg-type]
+    held = [(prefix, least) for prefix, least in model.least if least]
+    assert len(held) == sum(bool(profile.own or profile.neighbours or system.desk.method.reasoning) for profile in profiles(system, examples))
+    assert all(prefix.endswith("Text:") if system.desk.method.reasoning else not prefix for prefix, _ in held)
+
+
+def profiles(system: Any, examples: Sequence[Any]) -> list[Profile]:
+    from grasper.records import request_for
+
+    builder = ProfileBuilder(system.desk.method, system.desk.store, PromptConfig())
+    return [builder.for_request(request_for(example, "long", system.desk.store.tables.item(example.item_id)), example) for example in examples]
+
+
+def test_models_that_cannot_be_held_are_asked_as_usual(tables: Tables) -> None:
+    """A server knows no such wish."""
+    system = system_of("pgraphrag", tables, ScriptedModel(["Text: Fine."]), seed=3, generation=GenerateConfig(least_length=0.5))
+    assert all(output.text == "Fine." for output in system.write("long", tables.select("dev"), {}))
