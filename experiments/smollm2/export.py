@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,15 @@ RESULTS = Path(__file__).parents[1] / "results" / "smollm2" / "training.json"
 PLANNED_TOKENS = 8_000_000
 
 
-def summarize(folder: Path) -> dict[str, Any]:
+def summarize(folder: Path, earlier: Mapping[str, Any] | None = None, untuned: Path | None = None) -> dict[str, Any]:
     """Tokens, steps, seconds, the held-out losses by task before and last, and the curve of the training loss.
+
+    A training that went on from the shipped adapter is one more leg behind those of its record; all numbers then count from the first one's start.
+
+    Args:
+        folder: Of the training.
+        earlier: The record of the shipped adapter.
+        untuned: A training of the base with the same seed, that is, held-out examples: what it measured first is what all else is compared with.
 
     Raises:
         MissingFileError: There is no checkpoint, or no measurement in the log.
@@ -34,19 +42,30 @@ def summarize(folder: Path) -> dict[str, Any]:
     measured = [entry for entry in entries if "held_out" in entry]
     if checkpoint is None or not measured:
         raise MissingFileError(f"{folder} holds no checkpoint with held-out losses yet; run experiments/smollm2/train.py first")
-    progress = read_progress(checkpoint)
-    return {
-        "command": "python experiments/smollm2/train.py",
+    progress, settings = read_progress(checkpoint), read_json(folder / "settings.json")
+    leg = {
+        "command": "python experiments/smollm2/train.py" + (f" --base smollm2-reviews --seed {settings['seed']}" if "start" in settings else ""),
         "commit": commit(),
-        "settings": read_json(folder / "settings.json"),
+        "settings": settings,
         "tokens": progress.tokens,
         "examples": progress.examples,
         "steps": progress.steps,
         "seconds": round(progress.seconds),
+    }
+    former = [one for one in (earlier or {}).get("legs", []) if one["settings"] != settings] if "start" in settings else []
+    legs = [*former, leg]
+    start = sum(one["tokens"] for one in former)
+    held_out = [{**entry["held_out"], "tokens": start + entry["tokens"]} for entry in measured if entry["tokens"] <= progress.tokens]
+    if untuned is not None:
+        held_out.insert(0, next({**entry["held_out"], "tokens": 0} for entry in read_jsonl(untuned / "metrics.jsonl") if "held_out" in entry))
+    return {
+        "legs": legs,
+        **{name: sum(one[name] for one in legs) for name in ("tokens", "examples", "steps", "seconds")},
         "planned_tokens": PLANNED_TOKENS,
         "sets": read_json(folder / "data.json"),
-        "held_out": [{"tokens": entry["tokens"], **entry["held_out"]} for entry in measured if entry["tokens"] <= progress.tokens],
-        "training_loss": [[entry["tokens"], entry["loss"]] for entry in entries if "loss" in entry and entry["tokens"] <= progress.tokens],
+        "held_out": held_out,
+        "training_loss": [one for one in (earlier or {}).get("training_loss", []) if one[0] <= start]
+        + [[start + entry["tokens"], entry["loss"]] for entry in entries if "loss" in entry and entry["tokens"] <= progress.tokens],
     }
 
 
@@ -59,7 +78,7 @@ def card(facts: dict[str, Any]) -> str:
         "" if facts["tokens"] >= facts["planned_tokens"] else f"**Intermediate**: {facts['tokens']:,} of {facts['planned_tokens']:,} planned tokens."
     )
     sets = "\n".join(f"| {name} | {count['kept']:,} | {count['rows']:,} |" for name, count in facts["sets"].items())
-    adapter = facts["settings"]["adapter"]
+    adapter = facts["legs"][0]["settings"]["adapter"]
     return TEMPLATE.read_text(encoding="utf-8").format(
         **{name: f"{facts[name]:,}" for name in ("tokens", "examples", "steps", "seconds")},
         state=state,
@@ -68,7 +87,7 @@ def card(facts: dict[str, Any]) -> str:
         measured=f"{last['tokens']:,}",
         rank=adapter["rank"],
         alpha=adapter["alpha"],
-        seed=facts["settings"]["seed"],
+        seed=", then ".join(str(leg["settings"]["seed"]) for leg in facts["legs"]),
     )
 
 
@@ -76,8 +95,9 @@ def main() -> None:
     """Writes adapter, card, licence and curve."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--folder", type=Path, default=cache_dir() / "tuning" / "smollm2-reviews", help="of the training")
+    parser.add_argument("--untuned", type=Path, help="of a training of the base with the same seed: train.py --base smollm2 --tokens 1 --folder …")
     options = parser.parse_args()
-    facts, out = summarize(options.folder), KNOWN["smollm2-reviews"].folder
+    facts, out = summarize(options.folder, read_json(RESULTS) if RESULTS.exists() else None, options.untuned), KNOWN["smollm2-reviews"].folder
     export_adapter(options.folder, out, base="smollm2")
     write_text(out / "README.md", card(facts))
     shutil.copyfile(LICENCE, out / LICENCE.name)
