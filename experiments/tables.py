@@ -290,9 +290,48 @@ def traits_table() -> str:
     return "\n".join(lines)
 
 
+def bits_table(*names: str) -> str:
+    """Bits per byte by data set, model and method, one column a task; behind the first method's the paired difference from it."""
+    lines = ["| set | model | method | text | title | rating |", "|---|---|---|--:|--:|--:|"]
+    for name in names:
+        for model, found in _results(f"bits/{name}")["models"].items():
+            differences = {(pair["method"], pair["task"]): pair for pair in found["pairs"] if pair["metric"] == "bits"}
+            for method, tasks in found["methods"].items():
+                cells = []
+                for task in ("long", "title", "rating"):
+                    pair = differences.get((method, task))
+                    behind = "" if pair is None else f" ({_signed_entry({**pair, 'value': pair['difference']})})"
+                    cells.append(f"{tasks[task]['bits']['value']:.3f}{behind}" if task in tasks else "–")
+                lines.append(f"| {name} (n = {found['n']}) | `{model}` | `{method}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def swap_table(*names: str) -> str:
+    """Bits that the right evidence saves against the wrong one, by data set, model, method and task."""
+    columns = [(task, evidence) for task in ("long", "title", "rating") for evidence in ("own reviews", "neighbours")]
+    lines = [f"| set | model | method | {' | '.join(f'{task}: {evidence}' for task, evidence in columns)} |", f"|---|---|---|{'--:|' * len(columns)}"]
+    for name in names:
+        for model, found in _results(f"bits/{name}")["models"].items():
+            for method, tasks in found["swap"].items():
+                cells = [_share(tasks.get(task, {}).get(evidence)) for task, evidence in columns]
+                lines.append(f"| {name} | `{model}` | `{method}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _share(entry: dict[str, Any] | None) -> str:
+    """A saving in per cent with its interval and number of targets; a dash where nothing was swapped."""
+    if entry is None:
+        return "–"
+    bounds = "" if entry["low"] is None else f" [{entry['low']:+.1%}, {entry['high']:+.1%}]"
+    text = f"{entry['value']:+.1%}{bounds}"
+    is_clear = entry["low"] is not None and (entry["low"] > 0 or entry["high"] < 0)
+    return f"{f'**{text}**' if is_clear else text}, n = {entry['n']}"
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "ablations": ablations_table,
     "alignment": alignment_table,
+    "bits": bits_table,
     "boilerplate": boilerplate_table,
     "alignment-examples": examples_list,
     "consensus": consensus_table,
@@ -302,6 +341,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "rounds": rounds_table,
     "seeds": seeds_table,
     "style": style_table,
+    "swap": swap_table,
     "traits": traits_table,
     "selection": selection_table,
     "titles": titles_table,

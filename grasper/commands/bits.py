@@ -15,13 +15,9 @@ SwapOption = Annotated[bool, typer.Option("--swap", help="Also with another user
 def bits(run: RunArgument, methods: MethodsOption = None, paths: PathsOption = 4, swap: SwapOption = False) -> None:
     """Measure the real answers' bits per byte behind each method's prompts (local models); needs all stages before `generate`."""
     from grasper.config import load_config
-    from grasper.errors import ConfigError
-    from grasper.evaluate.bits import SWAPS, Measurement, summarize_bits
-    from grasper.methods import get_method
+    from grasper.evaluate.bits import SWAPS, measure_plan, summarize_bits
     from grasper.pipeline import Pipeline
     from grasper.runs import Run, derive_seed, run_folder
-    from grasper.synthesize import load_synthetic
-    from grasper.system import by_example
     from grasper.terminal import print_bits
 
     folder = Run(run_folder(run))
@@ -29,23 +25,7 @@ def bits(run: RunArgument, methods: MethodsOption = None, paths: PathsOption = 4
     names = None if methods is None else [name.strip() for name in methods.split(",")]
     config = load_config(folder.root / "config.yaml", methods=names)
     plan = Pipeline(config, folder, only="generate")
-    steps = {step.method: step for step in plan.steps if step.stage == "generate"}
-    measured = {}
-    with folder.lock():
-        plan.require_inputs(list(steps.values()))
-        for name in config.methods:
-            method = get_method(name)
-            written = load_synthetic(folder.folder("synthesize", name) / "synthetic.jsonl") if method.predicted != "none" else []
-            chosen = SWAPS if swap else SWAPS[:1]
-            measurement = Measurement(plan.work.workshop.system(method), by_example(written), paths, chosen, steps[name].fingerprint)
-            path = folder.folder("measure", name) / "bits.jsonl"
-            try:
-                count = measurement.measure(plan.work.targets, config.tasks, path)
-            except ConfigError as error:
-                print(f"bits/{name}: left out; {error}")
-            else:
-                print(f"bits/{name}: {count} measured")
-                measured[name] = path
+    measured = measure_plan(plan, num_paths=paths, swaps=SWAPS if swap else SWAPS[:1], say=print)
     if measured:
         seed = derive_seed(config.seed, "evaluate")
         print_bits(summarize_bits(plan.work.targets, config.tasks, measured, config.evaluate, seed=seed), config.prepare.name, config.split)

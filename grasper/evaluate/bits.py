@@ -12,7 +12,7 @@ The real text is scored and never shown: it is no part of a prompt, of a log or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -29,13 +29,15 @@ from grasper.generate.writers import LeadingWriter
 from grasper.metrics.rating import RATINGS
 from grasper.models.base import Prompt
 from grasper.models.local import LocalModel
+from grasper.pipeline import Pipeline
 from grasper.progress import Progress
 from grasper.prompts.templates import ANSWER_LABELS, RATING_CHOICES
 from grasper.reason.format import render_answer
 from grasper.records import Example, Profile, Request, Review, SyntheticReview, Task, request_for, tasks_of
 from grasper.retrieve.pool import is_same_text, is_visible
 from grasper.runs import BatchLog
-from grasper.system import System
+from grasper.synthesize import load_synthetic
+from grasper.system import System, by_example
 
 BATCH_SIZE = 8
 """Examples of one task in one batch; a kill loses at most one."""
@@ -153,6 +155,31 @@ class Measurement:
         ends = np.cumsum([len(group) for group in leads])[:-1]
         places = [int(answer) - 1 for answer in answers]
         return [float(-np.log2(group.mean(axis=0)[place])) for group, place in zip(np.split(scores, ends), places, strict=True)] if len(leads) else []
+
+
+def measure_plan(plan: Pipeline, *, num_paths: int, swaps: Sequence[Swap], say: Callable[[str], None]) -> dict[str, Path]:
+    """Measure every method of a plan whose stages before `generate` are done; gives the file of each, those without probabilities left out.
+
+    Raises:
+        MissingFileError: A stage that is read is not finished.
+        RunMismatchError: It was finished with another configuration, or not for all targets.
+    """
+    measured, run, work = {}, plan.run, plan.work
+    steps = {step.method: step for step in plan.steps if step.stage == "generate"}
+    with run.lock():
+        plan.require_inputs(list(steps.values()))
+        for method in plan.methods:
+            name, path = method.name, run.folder("measure", method.name) / "bits.jsonl"
+            written = load_synthetic(run.folder("synthesize", name) / "synthetic.jsonl") if method.predicted != "none" else []
+            measurement = Measurement(work.workshop.system(method), by_example(written), num_paths, swaps, steps[name].fingerprint)
+            try:
+                count = measurement.measure(work.targets, plan.config.tasks, path)
+            except ConfigError as error:
+                say(f"bits/{name}: left out; {error}")
+            else:
+                say(f"bits/{name}: {count} measured")
+                measured[name] = path
+    return measured
 
 
 def summarize_bits(
