@@ -97,6 +97,7 @@ class Measurement:
             for start in range(0, len(chosen), BATCH_SIZE)
         ]
         partners = {swap: choose_partners(examples) if swap != "bits" else {} for swap in self.swaps}
+        count = 0
         with Progress(f"bits/{self.system.desk.method.name}", sum(len(chosen) for *_, chosen in work)) as progress:
             for task, swap, chosen in work:
                 values = self._values(task, swap, chosen, partners[swap])
@@ -108,7 +109,8 @@ class Measurement:
                     done=[_key(example, task, swap) for example in chosen],
                 )
                 progress.advance(len(chosen))
-        return sum(len(chosen) for *_, chosen in work)
+                count += len(values)
+        return count
 
     def _values(self, task: Task, swap: Swap, examples: Sequence[Example], partners: Mapping[str, Example]) -> dict[str, float]:
         """Bits per byte by example id; those without the evidence that is swapped, and those without an answer to score, are left out."""

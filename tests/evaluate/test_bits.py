@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
-from grasper.config import GenerateConfig, PromptConfig, SynthesizeConfig
+from grasper.cli import app
+from grasper.config import GenerateConfig, PromptConfig, SynthesizeConfig, load_config
 from grasper.desk import Desk
-from grasper.errors import ConfigError
+from grasper.errors import ConfigError, MissingFileError
 from grasper.evaluate.bits import Measurement, Swap, answer_of, choose_partners
 from grasper.evaluate.compare import Bootstrap
 from grasper.evaluate.measured import read_measured
@@ -22,9 +24,10 @@ from grasper.evaluate.swap import swap_test
 from grasper.methods import BUILT_IN, get_method
 from grasper.models.local import LocalModel
 from grasper.models.scripted import ScriptedModel
+from grasper.pipeline import Pipeline
 from grasper.records import TASKS, Example, Profile, Tables, request_for
 from grasper.retrieve.store import ReviewStore
-from grasper.runs import BatchLog, read_jsonl
+from grasper.runs import BatchLog, Run, read_json, read_jsonl
 from grasper.system import System
 
 
@@ -198,3 +201,23 @@ def test_a_log_is_whole_after_a_kill(tables: Tables, examples: list[Example], tm
     measurement(tables).measure(examples, ("long",), path)
     assert [json.loads(line) for line in path.read_text().splitlines()] == [json.loads(line) for line in whole.splitlines()]
     assert len(BatchLog(path).done) == len(examples)
+
+
+def test_a_run_is_measured_before_any_text_is_written(tmp_path: Path) -> None:
+    """By the command; a stage that is missing is named, `copy` is left out and said so, and the numbers join the evaluation once texts are there."""
+    config = load_config(None, ["tasks=[long]", "evaluate.bootstrap_samples=100"], methods=("copy", "none", "lamp"), limit=3)
+    run = Run(tmp_path / "run")
+    Pipeline(config, run, only="prepare").carry_out(say=lambda line: None)
+    result = CliRunner().invoke(app, ["bits", str(run.root), "--swap"])
+    assert result.exit_code == 0, result.output
+    assert "bits/copy: left out; copy writes without a language model" in result.output
+    assert "bits/none: 3 measured" in result.output
+    assert "minus none" in result.output
+    Pipeline(config, run).carry_out(say=lambda line: None)
+    metrics = read_json(run.folder("evaluate") / "metrics.json")
+    assert metrics["methods"]["none"]["long"]["bits"]["n"] == 3
+    assert "bits" not in metrics["methods"]["copy"]["long"]
+    assert "lamp" in metrics.get("swap", {}) or metrics["methods"]["lamp"]["long"]["bits"]["n"] == 3
+    again = CliRunner().invoke(app, ["bits", str(run.root), "--methods", "grasper"])
+    assert isinstance(again.exception, MissingFileError)
+    assert "predict" in str(again.exception)
