@@ -115,7 +115,7 @@ def _questions(path: Path, config: PrepareConfig) -> Iterator[tuple[int, Any]]:
 def _questions_of_parquet(path: Path) -> Iterator[tuple[int, Any]]:
     try:
         number = 0
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=200):
+        for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=200):
             for row in batch.to_pylist():
                 number += 1
                 yield number, row
