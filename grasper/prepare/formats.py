@@ -323,6 +323,8 @@ def as_text(value: Any, path: Path, unit: str, number: int, column: str) -> str 
         return value or None
     if hasattr(value, "isoformat"):
         return str(value.isoformat())
+    if isinstance(value, Decimal) and value.is_nan():
+        return None
     if isinstance(value, Decimal) and value.is_finite():
         return str(value.to_integral_value()) if value == value.to_integral_value() else str(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
