@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -124,17 +123,16 @@ def test_logins_that_fail_never_tell_the_password(address: str, monkeypatch: pyt
         assert not any(part in str(told.value) for part in ("s3cret", "wr0ng", "\n"))
 
 
-def test_rows_are_streamed_and_nothing_is_changed(tmp_path: Path) -> None:
-    """200,000 rows of 500 characters, 100 MB: a fresh process that reads them grows by less than half of that."""
+def test_rows_are_streamed() -> None:
+    """200,000 rows of 500 characters, 100 MB: a process that has read 60,000 of them grows by less than half of the rest."""
     script = (
         "import resource\nfrom grasper.config import PrepareConfig\nfrom grasper.prepare.sql import read_query\n"
         f"config = PrepareConfig(source='sql', columns={PLAIN!r})\n"
-        "parts = read_query('SELECT * FROM many ORDER BY id', config)\n"
-        "count = len(next(parts).rows)\n"
+        "def count(query): return sum(len(part.rows) for part in read_query(query, config))\n"
+        "count('SELECT * FROM many WHERE id <= 60000')\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "count += sum(len(part.rows) for part in parts)\n"
-        "print(count, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"
+        "print(count('SELECT * FROM many'), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"
     )
     answer = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
     assert int(answer[0]) == 200_000
-    assert int(answer[1]) < 50
+    assert int(answer[1]) < 35
