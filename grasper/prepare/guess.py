@@ -31,15 +31,22 @@ _NAMES = {name: tuple(words.split()) for name, words in _WORDS.items()}
 _ORDER = ("text", "title", "rating", "timestamp", "user_id", "item_id", "name", "category", "brand")
 
 
-def guess_columns(rows: pd.DataFrame) -> dict[str, str | None]:
-    """Field → column, or None where no column seems to hold the field; no column is used twice."""
+def guess_columns(rows: pd.DataFrame, only: tuple[str, ...] = _ORDER) -> dict[str, str | None]:
+    """Field → column, or None where no column seems to hold the field; no column is used twice.
+
+    Args:
+        only: The fields in question; an item's name may stand under `title` where no review's title is asked for.
+    """
     columns = [str(column) for column in rows.columns]
-    chosen: dict[str, str | None] = dict.fromkeys(_NAMES)
+    chosen: dict[str, str | None] = {name: None for name in _NAMES if name in only}
     for is_exact in (True, False):
-        for name in _ORDER:
+        for name in (name for name in _ORDER if name in only):
             if chosen[name] is None:
                 free = [column for column in columns if column not in chosen.values()]
-                chosen[name] = next((column for known in _NAMES[name] for column in free if _matches(column, known, is_exact)), None)
+                words = _NAMES[name] + (("title", "titel", "titulo", "titre", "product", "produkt") if name == "name" and "title" not in only else ())
+                chosen[name] = next((column for known in words for column in free if _matches(column, known, is_exact)), None)
+    if "text" not in only:
+        return chosen
     if chosen["text"] is None:
         chosen["text"] = _longest(rows, [column for column in columns if column not in chosen.values()])
     for name in ("user_id", "item_id"):
