@@ -19,7 +19,7 @@ from grasper.errors import DataFormatError
 MIB = 2**20
 _WIDE = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-_ALWAYS_ALLOWED = 64 * MIB
+ALWAYS_ALLOWED = 64 * MIB
 """A small file may unpack to this much, whatever the ratio."""
 
 
@@ -71,7 +71,7 @@ def head(path: Path, count: int) -> bytes:
 
 def _bounded_lines(stream: BinaryIO, path: Path, config: PrepareConfig, encoding: str) -> Iterator[bytes]:
     limit, total = config.max_line_mib * MIB, 0
-    allowed = max(_ALWAYS_ALLOWED, path.stat().st_size * config.max_unpacked_ratio)
+    allowed = max(ALWAYS_ALLOWED, path.stat().st_size * config.max_unpacked_ratio)
     end = "\n".encode(_after_first(encoding))
     for number, raw in enumerate(_split(stream, limit, end), start=1):
         total += len(raw)
