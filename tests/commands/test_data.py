@@ -62,7 +62,7 @@ def address() -> Iterator[str]:
 def test_a_broken_download_goes_on_where_it_stopped(address: str, tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file.gz"
     with pytest.raises(MissingFileError, match="the same command resumes, or place the file at"):
-        download(f"{address}/cut", path, sha256=RIGHT)
+        download(f"{address}/cut", path, sha256=RIGHT, waits=())
     assert not path.exists()
     got = path.with_name("file.gz.part").stat().st_size
     assert 0 < got < len(CONTENT)
