@@ -1,4 +1,4 @@
-"""Fetch a file: tries again where a server is busy, resumes where it broke off (unless there is another version now), visible only when whole and right."""
+"""Fetch a file: waits for busy servers, resumes what broke off unless there is another version now, and shows it only when it is whole and right."""
 
 from __future__ import annotations
 
