@@ -72,7 +72,7 @@ def info(name: Annotated[str, typer.Argument(help="A data set of `grasper data l
 
     found = COLLECTIONS.get(name)
     folder = data_folder() / name
-    typer.echo(f"{found.name}: {found.about}\nlicence: {found.licence}\nsize: {found.size}\nfrom: {found.origin}")
+    typer.echo(f"{found.name}: {found.about}\nlicence: {found.licence}\nsize: {found.size}\nfrom: {found.origin}\nchecked: {found.checked}")
     if found.files:
         typer.echo(f"get: grasper data get {name}, or place these files in {folder}:")
         for file in found.files:

@@ -173,7 +173,7 @@ SOURCES.register(
         "a folder with {train,dev}_questions.json and …_outputs.json (LaMP), or {train,val,test}.json (LongLaMP)",
         find_lamp,
         origin="https://lamp-benchmark.github.io and https://longlamp-benchmark.github.io",
-        licence="CC BY-NC-SA 4.0",
+        licence="LaMP: CC BY-NC-SA 4.0 for code and making, its data sets keep their own; LongLaMP: not checked",
         splits=True,
     ),
 )
