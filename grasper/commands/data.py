@@ -48,7 +48,7 @@ def init(
     except DataFormatError as error:
         raise DataFormatError(f"{error}; correct {target} and check it with grasper doctor -c {target}") from None
     typer.echo(f"next, to compare methods: grasper pipeline -c {target}")
-    typer.echo(f"next, to write and recommend: grasper pipeline -c {target} --set prepare.split=none")
+    typer.echo(f"next, to write and recommend: grasper pipeline -c {target} --set prepare.split=none --run {survey.settings['name']}-all")
 
 
 @data_app.command("list")

@@ -83,6 +83,8 @@ def survey_table(path: Path) -> Survey:
     survey.findings.append(f"{told}, {len(rows.columns)} columns: {', '.join(map(str, rows.columns[:30]))}")
     columns = guess_columns(rows)
     survey.settings["columns"] = columns
+    if unused := [str(column) for column in rows.columns if column not in columns.values()]:
+        survey.findings.append(f"not read: {', '.join(unused[:30])}")
     survey.missing = [name for name in ("user_id", "item_id", "text") if columns.get(name) is None]
     if (column := columns.get("rating")) is not None:
         _look_at_ratings(rows[column], column, survey)

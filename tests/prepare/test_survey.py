@@ -188,3 +188,15 @@ def test_a_further_file_with_the_same_columns_trains_and_another_is_refused(shop
 
 def test_settings_without_a_table_of_items_are_saved_as_ever(tmp_path: Path) -> None:
     assert "items" not in PrepareConfig().model_dump(mode="json")
+
+
+def test_a_column_of_dates_is_known_by_what_is_in_it_and_what_is_not_read_is_told(tmp_path: Path) -> None:
+    """Neither a version number nor a price is a date."""
+    rows = [f"k{n},a{n % 9},1.2.{n},{n}.50,3.4.20{n % 10}{n % 7} 10:30,Ein ganz gewöhnlicher Text von jemandem" for n in range(40)]
+    (tmp_path / "r.csv").write_text(
+        "\n".join(["Kunde,Artikel,Fassung,Preis,wann war das,Text", *rows, "k1,a1,x,1,,noch einer"]) + "\n", encoding="utf-8"
+    )
+    survey = survey_table(tmp_path / "r.csv")
+    assert survey.settings["columns"]["timestamp"] == "wann war das"
+    assert "not read: Fassung, Preis" in survey.findings
+    assert survey.settings["date_formats"] == ["%d.%m.%Y %H:%M"]
