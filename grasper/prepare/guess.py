@@ -23,11 +23,13 @@ _WORDS = {
     "title": "title reviewtitle headline summary subject titel betreff ueberschrift uberschrift titulo titre",
     "rating": "rating stars star score overall grade points bewertung sterne punkte note nota puntuacion etoiles",
     "timestamp": (
-        "timestamp date time datetime created createdat reviewdate reviewtime unixreviewtime reviewedat submittedat postedat datum zeit erstellt erstelltam bewertetam verfasstam fecha data"
+        "timestamp date time datetime created createdat reviewdate reviewtime unixreviewtime reviewedat submittedat postedat "
+        "datum zeit erstellt erstelltam bewertetam verfasstam fecha data"
     ),
     "name": "name itemname productname producttitle produktname artikelname bezeichnung hotelname nombre nom",
     "category": (
-        "category categories maincategory genre group productgroup kategorie warengruppe gruppe artikelgruppe produktgruppe rubrik categoria categorie"
+        "category categories maincategory genre group productgroup kategorie warengruppe gruppe artikelgruppe produktgruppe rubrik "
+        "categoria categorie"
     ),
     "brand": "brand manufacturer maker store marke hersteller marca marque publisher",
 }
