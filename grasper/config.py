@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from grasper.errors import ConfigError
 from grasper.records import TASKS, Split, Task
@@ -44,6 +53,24 @@ class ColumnMapping(Section):
     brand: str | None = Field(None, description="Column with the item's brand; null if there is none.")
 
 
+class ItemMapping(Section):
+    """Which column of a table of items holds which field."""
+
+    item_id: str = Field("item_id", description="Column with the item's id, as the reviews name it.")
+    name: str | None = Field(None, description="Column with the item's name; null if there is none.")
+    category: str | None = Field(None, description="Column with the item's category; null if there is none.")
+    brand: str | None = Field(None, description="Column with the item's brand; null if there is none.")
+
+
+class ItemTable(Section):
+    """A user's own table of what is known of the items."""
+
+    data: Path = Field(description="File with the items (relative to the reviews).")
+    columns: ItemMapping = Field(default_factory=ItemMapping, description="Column mapping of that file.")
+    encoding: str | None = Field(None, description="Of that file, as prepare.encoding.")
+    delimiter: str | None = Field(None, min_length=1, max_length=1, description="Of that file, as prepare.delimiter.")
+
+
 class PrepareConfig(Section):
     """Raw files → reviews, items, examples."""
 
@@ -53,6 +80,7 @@ class PrepareConfig(Section):
     train: tuple[Path, ...] = Field((), description="Further files or folders whose rows join the training pool (relative to `data`).")
     language: str = Field("en", description="Language of the reviews, ISO 639-1.")
     columns: ColumnMapping = Field(default_factory=ColumnMapping, description="Column mapping of a user's own table.")
+    items: ItemTable | None = Field(None, description="A further table with names, categories and brands of the items (source `table`).")
     split: Literal["given", "last-out", "users", "none"] = Field(
         "given", description="Benchmark splits; leave-last-out by time; users held out; none trains on all reviews and asks for nothing."
     )
@@ -81,6 +109,11 @@ class PrepareConfig(Section):
     max_line_mib: int = Field(64, ge=1, description="Longer lines of text files are refused (MiB).")
     max_unpacked_ratio: int = Field(200, ge=1, description="Compressed files that unpack to more than so many times their size are refused.")
     memory_mib: int = Field(768, ge=128, description="What joining and sorting may hold in memory before it goes to disk (MiB).")
+
+    @model_serializer(mode="wrap")
+    def _without_absent_items(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Folders that were made before there were tables of items keep their key."""
+        return {key: value for key, value in dump(self).items() if key != "items" or value is not None}
 
     @property
     def is_bundled(self) -> bool:

@@ -43,14 +43,19 @@ def write_reviews(path: Path, count: int, seed: int) -> None:
             lines.write(json.dumps(row) + "\n")
 
 
-def measure(data: Path, split: str) -> None:
+def measure(data: Path, split: str, memory_mib: int) -> None:
     """Prepare in this process, and print what it took."""
     from grasper.config import PrepareConfig
+    from grasper.errors import GrasperError
     from grasper.prepare import prepare
 
+    config = PrepareConfig(source="amazon", name="bench", data=data, split=split, memory_mib=memory_mib)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(dir=data.parent) as folder:
-        counts = prepare(PrepareConfig(source="amazon", name="bench", data=data, split=split), Path(folder), seed=0)
+        try:
+            counts = prepare(config, Path(folder), seed=0)
+        except GrasperError as error:
+            sys.exit(str(error))
     used = resource.getrusage(resource.RUSAGE_SELF)
     record = {
         "reviews": counts["reviews"],
@@ -66,29 +71,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 300_000, 1_000_000, 5_000_000])
     parser.add_argument("--split", default="last-out")
+    parser.add_argument("--memory-mib", type=int, default=768, help="prepare.memory_mib")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        measure(options.measure, options.split)
+        measure(options.measure, options.split, options.memory_mib)
         return
     results = []
     with tempfile.TemporaryDirectory() as folder:
         for count in options.rows:
             data = Path(folder) / f"reviews_{count}.jsonl.gz"
             write_reviews(data, count, options.seed)
-            command = [sys.executable, __file__, "--measure", str(data), "--split", options.split]
-            answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            size = data.stat().st_size
-            results.append(
-                {"rows": count, "file_mib": round(size / 2**20), **json.loads(answer.splitlines()[-1]), "load": round(os.getloadavg()[0], 1)}
-            )
+            command = [sys.executable, __file__, "--measure", str(data), "--split", options.split, "--memory-mib", str(options.memory_mib)]
+            before = os.getloadavg()[0]
+            answer = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)  # what it complains of is shown as it comes
+            if answer.returncode:
+                sys.exit(f"preparing {count:,} reviews ended with {answer.returncode}")
+            taken, load = json.loads(answer.stdout.splitlines()[-1]), {"load_before": round(before, 1), "load": round(os.getloadavg()[0], 1)}
+            results.append({"rows": count, "file_mib": round(data.stat().st_size / 2**20), **taken, **load})
             print(results[-1], flush=True)
             data.unlink()
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    command_line = f"python experiments/bench/prepare.py --rows {' '.join(map(str, options.rows))} --split {options.split} --seed {options.seed}"
-    facts = {"command": command_line, "commit": commit, "seed": options.seed, "cores": os.cpu_count(), "note": "load: other work on the machine"}
+    arguments = f"--rows {' '.join(map(str, options.rows))} --split {options.split} --seed {options.seed} --memory-mib {options.memory_mib}"
+    command_line = f"python experiments/bench/prepare.py {arguments}"
+    note = "load: processes that want a core, one of them the benchmark's own; seconds grow with it, processor_seconds hardly"
+    facts = {"command": command_line, "commit": commit, "seed": options.seed, "memory_mib": options.memory_mib, "cores": os.cpu_count(), "note": note}
     if options.out:
         write_json(options.out, {**facts, "results": results})
 

@@ -11,7 +11,7 @@ data_app = typer.Typer(help="Known data sets and the layouts that grasper reads.
 
 
 def init(
-    files: Annotated[list[Path], typer.Argument(help="Tables of reviews; further ones join the training pool.")],
+    files: Annotated[list[Path], typer.Argument(help="A table of reviews, and further ones: with the same columns, or with the items' names by id.")],
     out: Annotated[Path | None, typer.Option("--out", help="The YAML file. Default: beside you, named after the first table.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the YAML file.")] = False,
 ) -> None:
@@ -19,7 +19,7 @@ def init(
     from grasper.config import load_config
     from grasper.errors import ConfigError, DataFormatError
     from grasper.prepare import check_data
-    from grasper.prepare.survey import survey_table
+    from grasper.prepare.survey import survey_further, survey_table
     from grasper.prepare.template import configuration
     from grasper.runs import write_text
 
@@ -27,13 +27,17 @@ def init(
     target = out or Path(f"{survey.settings['name']}.yaml")
     if target.exists() and not overwrite:
         raise ConfigError(f"{target} exists already; choose another --out, or replace it with --overwrite")
-    if len(files) > 1:
-        survey.settings["train"] = [str(file.expanduser().resolve()) for file in files[1:]]
+    for file in files[1:]:
+        survey_further(file.expanduser(), survey)
     for finding in survey.findings:
         typer.echo(f"  {finding}")
     for name, column in survey.settings["columns"].items():
         if column is not None:
             typer.echo(f"  {name:<10} is read from '{column}'")
+    items = survey.settings.get("items", {})
+    for name, column in items.get("columns", {}).items():
+        if column is not None:
+            typer.echo(f"  {name:<10} is read from '{column}' of {Path(items['data']).name}")
     write_text(target, configuration(survey))
     typer.echo(f"written: {target}")
     if survey.missing:
@@ -44,7 +48,7 @@ def init(
     except DataFormatError as error:
         raise DataFormatError(f"{error}; correct {target} and check it with grasper doctor -c {target}") from None
     typer.echo(f"next, to compare methods: grasper pipeline -c {target}")
-    typer.echo(f"next, to write and recommend: grasper pipeline -c {target} --set prepare.split=none")
+    typer.echo(f"next, to write and recommend: grasper pipeline -c {target} --set prepare.split=none --run {survey.settings['name']}-all")
 
 
 @data_app.command("list")
@@ -68,7 +72,7 @@ def info(name: Annotated[str, typer.Argument(help="A data set of `grasper data l
 
     found = COLLECTIONS.get(name)
     folder = data_folder() / name
-    typer.echo(f"{found.name}: {found.about}\nlicence: {found.licence}\nsize: {found.size}\nfrom: {found.origin}")
+    typer.echo(f"{found.name}: {found.about}\nlicence: {found.licence}\nsize: {found.size}\nfrom: {found.origin}\nchecked: {found.checked}")
     if found.files:
         typer.echo(f"get: grasper data get {name}, or place these files in {folder}:")
         for file in found.files:

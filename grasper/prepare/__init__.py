@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError
@@ -43,8 +44,8 @@ def prepare(config: PrepareConfig, out_dir: Path, *, seed: int) -> dict[str, Any
     with tempfile.TemporaryDirectory(prefix="grasper-prepare-", dir=out_dir if out_dir.is_dir() else None) as folder:
         staging = Staging(Path(folder))
         counts = read_inputs(inputs, config, staging)
-        reviews, cleaned = _choose(staging.narrow(), config, seed)
-        examples = make_examples(reviews, has_time=config.split == "last-out")
+        reviews, cleaned = _choose(staging.narrow(), config, seed, staging.names["user_id"])
+        examples = make_examples(reviews, has_time=config.split == "last-out", names=staging.names)
         statistics = {"name": config.name, "language": config.language, "source": config.source, **describe(reviews, examples, 0)}
         out_dir.mkdir(parents=True, exist_ok=True)
         examples.to_parquet(out_dir / "examples.parquet", index=False, compression="zstd")
@@ -98,7 +99,7 @@ def read_inputs(inputs: list[Input], config: PrepareConfig, staging: Staging) ->
     return counts
 
 
-def _choose(reviews: pd.DataFrame, config: PrepareConfig, seed: int) -> tuple[pd.DataFrame, dict[str, int]]:
+def _choose(reviews: pd.DataFrame, config: PrepareConfig, seed: int, names: pa.Array) -> tuple[pd.DataFrame, dict[str, int]]:
     """The rows that stay, with their pools and targets, and what each step dropped."""
     cleaned: dict[str, int] = {}
 
@@ -110,8 +111,8 @@ def _choose(reviews: pd.DataFrame, config: PrepareConfig, seed: int) -> tuple[pd
     reviews = step("duplicates", drop_duplicates(reviews)).drop(columns=["title_key", "text_key"])  # for repeats only
     if reviews.empty:
         raise DataFormatError(f"{config.name}: no review has a user, an item and a text")
-    reviews = assign_splits(reviews, config, seed)
-    reviews = step("pooled", limit_pooled_users(reviews, config.pooled_user_limit, derive_seed(seed, "pooled users")))
+    reviews = assign_splits(reviews, config, seed, names)
+    reviews = step("pooled", limit_pooled_users(reviews, config.pooled_user_limit, derive_seed(seed, "pooled users"), names))
     if config.history_limit is not None:
         reviews = step("beyond_history_limit", limit_histories(reviews, config.history_limit))
     return reviews, cleaned

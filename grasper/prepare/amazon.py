@@ -25,7 +25,7 @@ AMAZON_2023 = Layout(
         "text": ("text",),
         "title": ("title",),
         "rating": ("rating",),
-        "timestamp": ("timestamp", "sort_timestamp"),
+        "timestamp": ("timestamp", "sort_timestamp", "sortTimestamp"),
     },
     {"item_id": ("parent_asin",), "name": ("title",), "category": ("categories", "main_category"), "brand": ("store",)},
     _to_seconds,
@@ -66,6 +66,6 @@ SOURCES.register(
         "a file of reviews, or a folder with reviews and meta_* files, as JSON lines (2023, 2018, 2014)",
         find_amazon,
         origin="https://amazon-reviews-2023.github.io",
-        licence="for research; the reviews belong to their writers and to Amazon",
+        licence="the project's page names none; the reviews belong to their writers and to Amazon",
     ),
 )

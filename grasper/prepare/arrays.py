@@ -14,11 +14,10 @@ import pyarrow as pa
 
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError
-from grasper.prepare.lines import MIB, encoding_of, is_compressed, open_bytes
+from grasper.prepare.lines import ALWAYS_ALLOWED, MIB, encoding_of, is_compressed, open_bytes
 
 _SPACE = re.compile(r"\s*")
 _DECODER = json.JSONDecoder()
-_ALWAYS_ALLOWED = 64 * MIB
 
 
 def elements(path: Path, config: PrepareConfig) -> Iterator[tuple[int, Any]]:
@@ -98,7 +97,7 @@ class _Text:
         path, total = self._path, 0
         encoding = encoding_of(path, config)
         decoder = codecs.getincrementaldecoder(encoding)()
-        allowed = max(_ALWAYS_ALLOWED, path.stat().st_size * config.max_unpacked_ratio) if is_compressed(path) else None
+        allowed = max(ALWAYS_ALLOWED, path.stat().st_size * config.max_unpacked_ratio) if is_compressed(path) else None
         try:
             with open_bytes(path) as stream:
                 while data := stream.read(MIB):

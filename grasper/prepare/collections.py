@@ -20,6 +20,7 @@ class Download:
     name: str
     """Where it is placed in the collection's folder."""
     sha256: str | None = None
+    """Only where the owner publishes it, or we saw the file; otherwise what was fetched is told, and compared with nothing."""
     size: int | None = None
 
 
@@ -37,12 +38,18 @@ class Collection:
     files: tuple[Download, ...] = ()
     by_hand: str = ""
     """What to do where the owner asks for a signature, or files have no fixed address."""
+    checked: str = "not checked: licence, size and address are as far as we know"
+    """Where the facts above were read, and which of them were not."""
 
 
 COLLECTIONS: Registry[Collection] = Registry("data set", ConfigError)
 
 _UCSD = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/raw"
-_RESEARCH = "for research; the reviews belong to their writers and to Amazon"
+_AMAZON = "the project's page names none; the reviews belong to their writers and to Amazon"
+_AMAZON_CHECKED = (
+    "counts and fields on the project's page (repository amazon-reviews-2023/amazon-reviews-2023.github.io); "
+    "addresses as other repositories use them; not checked: sizes and checksums of the files"
+)
 
 
 def _amazon(category: str, size: str) -> Collection:
@@ -52,58 +59,69 @@ def _amazon(category: str, size: str) -> Collection:
         Download(f"{_UCSD}/meta_categories/meta_{category}.jsonl.gz", f"meta_{category}.jsonl.gz"),
     )
     about = f"Amazon Reviews 2023, {category.replace('_', ' ')}: reviews and metadata"
-    return Collection(name, about, "amazon", _RESEARCH, "https://amazon-reviews-2023.github.io", size, files)
+    return Collection(name, about, "amazon", _AMAZON, "https://amazon-reviews-2023.github.io", size, files, checked=_AMAZON_CHECKED)
 
 
 for _collection in (
-    Collection("harbour", "generated reviews of a fictional harbour town", "harbour", "Apache-2.0", "comes with grasper", "350 kB"),
+    Collection(
+        "harbour",
+        "generated reviews of a fictional harbour town",
+        "harbour",
+        "Apache-2.0",
+        "comes with grasper",
+        "350 kB",
+        checked="made by this project",
+    ),
     Collection(
         "pgraphrag",
         "the PGraphRAG benchmark: Amazon, hotels, B2W, GAP (arXiv 2501.02157)",
         "pgraphrag",
-        "see the benchmark; the reviews keep their own licences",
+        "the repository names none; the reviews keep their own",
         "https://github.com/PGraphRAG-benchmark/PGraphRAG",
-        "about 200 MB",
-        by_hand="clone the repository and give its folder with the <name>_{train,dev,test}.json as --data",
+        "size not checked",
+        by_hand="clone the repository; its data_splits holds dev and test of b2w, gap and hotel, and its page says where the reviews are from",
+        checked="files and README of the repository; it holds no licence file, of its splits we saw dev and test only; not checked: sizes",
     ),
-    _amazon("All_Beauty", "90 MB"),
-    _amazon("Digital_Music", "30 MB"),
-    _amazon("Gift_Cards", "10 MB"),
-    _amazon("Musical_Instruments", "900 MB"),
+    _amazon("All_Beauty", "701,500 reviews"),
+    _amazon("Digital_Music", "130,400 reviews"),
+    _amazon("Gift_Cards", "152,400 reviews"),
+    _amazon("Musical_Instruments", "3.0 million reviews"),
     Collection(
         "yelp",
-        "Yelp Open Dataset: 7 million reviews of 150,000 businesses",
+        "Yelp Open Dataset: reviews and businesses",
         "yelp",
-        "Yelp Dataset License: academic use",
+        "Yelp's own terms, to be signed on the page; not checked",
         "https://business.yelp.com/data/resources/open-dataset/",
-        "4 GB packed, 9 GB unpacked",
+        "size not checked",
         by_hand="sign on the page, unpack the archive, and place yelp_academic_dataset_review.json and …_business.json",
     ),
     Collection(
         "goodreads",
         "Goodreads reviews and books (Wan & McAuley 2018)",
         "goodreads",
-        "academic use; not to be redistributed",
-        "https://cseweb.ucsd.edu/~jmcauley/datasets/goodreads.html",
-        "5 GB for all, less by genre",
+        "academic use only; not to be redistributed, no commercial use",
+        "https://sites.google.com/eng.ucsd.edu/ucsdbookgraph/home",
+        "size not checked",
         by_hand="fetch goodreads_reviews_<genre>.json.gz and goodreads_books_<genre>.json.gz from the page",
+        checked="licence and address in the README of its authors' repository (MengtingWan/goodreads); not checked: sizes",
     ),
     Collection(
         "lamp",
         "LaMP, personalized classification and short texts (arXiv 2304.11406); its tasks 3, 4 and 5",
         "lamp",
-        "CC BY-NC-SA 4.0",
+        "CC BY-NC-SA 4.0 for code and making; its data sets keep their own licences",
         "https://lamp-benchmark.github.io/download",
-        "100 MB to 1 GB per task",
+        "size not checked",
         by_hand="fetch dev_questions.json and dev_outputs.json of one task",
+        checked="licence in the README of the repository LaMP-Benchmark/LaMP; not checked: sizes, and that the address still serves the files",
     ),
     Collection(
         "longlamp",
         "LongLaMP, personalized long texts (arXiv 2407.11016)",
         "lamp",
-        "CC BY-NC-SA 4.0",
+        "not checked; see its page",
         "https://longlamp-benchmark.github.io",
-        "1 to 3 GB per task",
+        "size not checked",
         by_hand="save one task as JSON lines (datasets.load_dataset(…).to_json) named train.json, val.json, test.json",
     ),
 ):

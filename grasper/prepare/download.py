@@ -1,10 +1,11 @@
-"""Fetch a file: resumes where it broke off, unless the server has another version now, and becomes visible only when it is whole and right."""
+"""Fetch a file: waits for busy servers, resumes what broke off unless there is another version now, and shows it only when it is whole and right."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,56 +13,96 @@ from grasper.errors import DataFormatError, MissingFileError
 
 _CHUNK = 2**20
 _PATIENCE_SECONDS = 30.0
+_BUSY = (408, 429, 500, 502, 503, 504)
+WAITS = (2.0, 10.0, 30.0)
+"""Seconds before the second, third and fourth try."""
+LONGEST_WAIT = 120.0
+"""However long a server asks for."""
 
 
-def download(url: str, path: Path, *, sha256: str | None = None, size: int | None = None, say: Callable[[str], None] = print) -> str:
+def download(
+    url: str,
+    path: Path,
+    *,
+    sha256: str | None = None,
+    size: int | None = None,
+    say: Callable[[str], None] = print,
+    waits: Sequence[float] = WAITS,
+) -> str:
     """Fetch `url` to `path`; the sha256 of the content. A file that is there already is checked, not fetched again.
 
     Args:
         sha256: Of the content, where it is known.
         size: Bytes, where they are known; more are refused.
+        waits: Seconds before each further try, where a server is busy or the transfer breaks off; every wait is announced.
 
     Raises:
         MissingFileError: The server cannot be reached or has no such file; the message says what to place where.
         DataFormatError: The content is not what it should be; the damaged part is removed.
     """
-    import httpx
-
     if path.is_file():
         return _checked(path, sha256, url)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    try:
-        version = _version_of(part)
-        # Without a check sum, only the server can tell that the rest belongs to the beginning.
-        have = part.stat().st_size if part.exists() and (version or sha256) else 0
-        headers = (
-            {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {}) | ({"If-Range": version} if have and version else {})
-        )
-        with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=_PATIENCE_SECONDS) as answer:
-            if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-                pass  # the part is the whole file already; its checksum tells
-            else:
-                answer.raise_for_status()
-                if "text/html" in answer.headers.get("content-type", ""):
-                    raise DataFormatError(f"{url} answered with a web page, expected a file; fetch it with a browser and place it at {path}")
-                resumed = have > 0 and answer.status_code == httpx.codes.PARTIAL_CONTENT
-                if told := answer.headers.get("etag") or answer.headers.get("last-modified"):
-                    _note(part).write_text(told, encoding="utf-8")
-                else:
-                    _note(part).unlink(missing_ok=True)
-                if have:
-                    say(f"{path.name}: {'going on' if resumed else 'starting over'} after {have:,} bytes")
-                _receive(answer, part, append=resumed, limit=size)
-    except httpx.HTTPStatusError as error:
-        raise MissingFileError(f"{url} answered {error.response.status_code}; fetch it elsewhere and place it at {path}") from None
-    except httpx.HTTPError as error:
-        reason = str(error) or type(error).__name__
-        raise MissingFileError(f"{url} cannot be reached ({reason}); the same command resumes, or place the file at {path} by hand") from None
+    for number, usual in enumerate((*waits, None), start=1):
+        try:
+            _fetch(url, path, part, sha256, size, say)
+            break
+        except _Interrupted as interruption:
+            if usual is None:
+                raise MissingFileError(f"{interruption}; the same command resumes, or place the file at {path} by hand") from None
+            seconds = usual if interruption.wait is None else min(interruption.wait, LONGEST_WAIT)
+            say(f"{interruption}; trying again in {seconds:g} s ({number} of {len(waits)})")
+            time.sleep(seconds)
     _note(part).unlink(missing_ok=True)
     found = _checked(part, sha256, url)
     os.replace(part, path)
     return found
+
+
+class _Interrupted(Exception):
+    """What another try may mend; `wait` is the seconds that the server asks for."""
+
+    def __init__(self, message: str, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+def _fetch(url: str, path: Path, part: Path, sha256: str | None, size: int | None, say: Callable[[str], None]) -> None:
+    """One try: what is missing of the part."""
+    import httpx
+
+    version = _version_of(part)
+    # Without a check sum, only the server can tell that the rest belongs to the beginning.
+    have = part.stat().st_size if part.exists() and (version or sha256) else 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {}) | ({"If-Range": version} if have and version else {})
+    try:
+        with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=_PATIENCE_SECONDS) as answer:
+            if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                return  # the part is the whole file already; its checksum tells
+            if answer.status_code in _BUSY:
+                raise _Interrupted(f"{url} answered {answer.status_code}", _asked_wait(answer.headers.get("retry-after", "")))
+            answer.raise_for_status()
+            if "text/html" in answer.headers.get("content-type", ""):
+                raise DataFormatError(f"{url} answered with a web page, expected a file; fetch it with a browser and place it at {path}")
+            resumed = have > 0 and answer.status_code == httpx.codes.PARTIAL_CONTENT
+            if told := answer.headers.get("etag") or answer.headers.get("last-modified"):
+                _note(part).write_text(told, encoding="utf-8")
+            else:
+                _note(part).unlink(missing_ok=True)
+            if have:
+                say(f"{path.name}: {'going on' if resumed else 'starting over'} after {have:,} bytes")
+            _receive(answer, part, append=resumed, limit=size)
+    except httpx.HTTPStatusError as error:
+        raise MissingFileError(f"{url} answered {error.response.status_code}; fetch it elsewhere and place it at {path}") from None
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
+        raise MissingFileError(f"{url} cannot be reached ({error}); the same command resumes, or place the file at {path} by hand") from None
+    except httpx.HTTPError as error:
+        raise _Interrupted(f"{url} broke off ({str(error) or type(error).__name__})") from None
+
+
+def _asked_wait(header: str) -> float | None:
+    return float(header) if header.isdecimal() else None
 
 
 def _note(part: Path) -> Path:

@@ -55,6 +55,6 @@ SOURCES.register(
         "a folder with goodreads_reviews_*.json.gz and goodreads_books*.json.gz",
         find_goodreads,
         origin="https://cseweb.ucsd.edu/~jmcauley/datasets/goodreads.html",
-        licence="for academic use; not to be redistributed",
+        licence="academic use only; not to be redistributed, no commercial use",
     ),
 )

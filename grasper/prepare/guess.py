@@ -22,24 +22,40 @@ _WORDS = {
     ),
     "title": "title reviewtitle headline summary subject titel betreff ueberschrift uberschrift titulo titre",
     "rating": "rating stars star score overall grade points bewertung sterne punkte note nota puntuacion etoiles",
-    "timestamp": ("timestamp date time datetime created createdat reviewdate reviewtime unixreviewtime reviewedat datum zeit erstellt fecha data"),
+    "timestamp": (
+        "timestamp date time datetime created createdat reviewdate reviewtime unixreviewtime reviewedat submittedat postedat "
+        "datum zeit erstellt erstelltam bewertetam verfasstam fecha data"
+    ),
     "name": "name itemname productname producttitle produktname artikelname bezeichnung hotelname nombre nom",
-    "category": "category categories maincategory genre kategorie warengruppe categoria categorie",
+    "category": (
+        "category categories maincategory genre group productgroup kategorie warengruppe gruppe artikelgruppe produktgruppe rubrik "
+        "categoria categorie"
+    ),
     "brand": "brand manufacturer maker store marke hersteller marca marque publisher",
 }
+_DATE = re.compile(r"(?:\d{1,2}([./-])\d{1,2}\1(?:\d{4}|\d\d)|\d{4}([./-])\d{1,2}\2\d{1,2})(?:$|[ T,])")
 _NAMES = {name: tuple(words.split()) for name, words in _WORDS.items()}
 _ORDER = ("text", "title", "rating", "timestamp", "user_id", "item_id", "name", "category", "brand")
 
 
-def guess_columns(rows: pd.DataFrame) -> dict[str, str | None]:
-    """Field → column, or None where no column seems to hold the field; no column is used twice."""
+def guess_columns(rows: pd.DataFrame, only: tuple[str, ...] = _ORDER) -> dict[str, str | None]:
+    """Field → column, or None where no column seems to hold the field; no column is used twice.
+
+    Args:
+        only: The fields in question; an item's name may stand under `title` where no review's title is asked for.
+    """
     columns = [str(column) for column in rows.columns]
-    chosen: dict[str, str | None] = dict.fromkeys(_NAMES)
+    chosen: dict[str, str | None] = {name: None for name in _NAMES if name in only}
     for is_exact in (True, False):
-        for name in _ORDER:
+        for name in (name for name in _ORDER if name in only):
             if chosen[name] is None:
                 free = [column for column in columns if column not in chosen.values()]
-                chosen[name] = next((column for known in _NAMES[name] for column in free if _matches(column, known, is_exact)), None)
+                words = _NAMES[name] + (("title", "titel", "titulo", "titre", "product", "produkt") if name == "name" and "title" not in only else ())
+                chosen[name] = next((column for known in words for column in free if _matches(column, known, is_exact)), None)
+    if "text" not in only:
+        return chosen
+    if chosen["timestamp"] is None:
+        chosen["timestamp"] = _dated(rows, [column for column in columns if column not in chosen.values()])
     if chosen["text"] is None:
         chosen["text"] = _longest(rows, [column for column in columns if column not in chosen.values()])
     for name in ("user_id", "item_id"):
@@ -66,6 +82,16 @@ def _longest(rows: pd.DataFrame, columns: list[str]) -> str | None:
     lengths = {column: rows[column].dropna().astype("str").str.len().mean() for column in columns}
     best = max(lengths, key=lambda column: lengths[column] if lengths[column] == lengths[column] else 0, default=None)
     return best if best is not None and lengths[best] > 30 else None
+
+
+def _dated(rows: pd.DataFrame, columns: list[str]) -> str | None:
+    """The first column in which nearly everything that is there looks like a date."""
+    for column in columns:
+        values = rows[column].dropna().astype("str").str.strip()
+        values = values[values != ""].head(1_000)
+        if len(values) and values.str.match(_DATE).mean() > 0.9:
+            return column
+    return None
 
 
 def _most_repeated(rows: pd.DataFrame, columns: list[str]) -> str | None:

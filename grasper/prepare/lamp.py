@@ -115,7 +115,7 @@ def _questions(path: Path, config: PrepareConfig) -> Iterator[tuple[int, Any]]:
 def _questions_of_parquet(path: Path) -> Iterator[tuple[int, Any]]:
     try:
         number = 0
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=200):
+        for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=200):
             for row in batch.to_pylist():
                 number += 1
                 yield number, row
@@ -173,7 +173,7 @@ SOURCES.register(
         "a folder with {train,dev}_questions.json and …_outputs.json (LaMP), or {train,val,test}.json (LongLaMP)",
         find_lamp,
         origin="https://lamp-benchmark.github.io and https://longlamp-benchmark.github.io",
-        licence="CC BY-NC-SA 4.0",
+        licence="LaMP: CC BY-NC-SA 4.0 for code and making, its data sets keep their own; LongLaMP: not checked",
         splits=True,
     ),
 )

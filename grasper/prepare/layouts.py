@@ -92,7 +92,15 @@ def _literal(text: str, path: Path, number: int) -> Any:
 
 
 def _pick(record: Record, keys: Mapping[str, tuple[str, ...]]) -> Record:
-    return {name: _plain(next((record[key] for key in names if record.get(key) not in (None, "", [])), None)) for name, names in keys.items()}
+    picked = {}
+    for name, names in keys.items():
+        value = None
+        for key in names:
+            value = record.get(key)
+            if value or value == 0:
+                break
+        picked[name] = value if type(value) is str else _plain(value)
+    return picked
 
 
 def _plain(value: Any) -> Any:

@@ -19,7 +19,7 @@ from grasper.errors import DataFormatError
 MIB = 2**20
 _WIDE = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-_ALWAYS_ALLOWED = 64 * MIB
+ALWAYS_ALLOWED = 64 * MIB
 """A small file may unpack to this much, whatever the ratio."""
 
 
@@ -33,6 +33,7 @@ def numbered_lines(path: Path, config: PrepareConfig, skipped: Counter[str] | No
         DataFormatError: The file is empty, truncated, damaged, binary, in another encoding or too large when unpacked; the message names the line.
     """
     number, encoding = 0, encoding_of(path, config)
+    codec = _after_first(encoding)
     try:
         with open_bytes(path) as stream:
             for raw in _bounded_lines(stream, path, config, encoding):
@@ -41,7 +42,7 @@ def numbered_lines(path: Path, config: PrepareConfig, skipped: Counter[str] | No
                     hint = " (UTF-16? --set prepare.encoding=utf-16)" if raw[1:2] == b"\x00" or raw[:1] == b"\x00" else ""
                     raise DataFormatError(f"{path} line 1 holds binary data, expected text (CSV or JSONL){hint}")
                 try:
-                    line = raw.decode(_after_first(encoding))
+                    line = raw.decode(codec)
                 except UnicodeDecodeError:
                     if skipped is None or config.invalid_rows != "skip" or number == 1:
                         raise
@@ -70,7 +71,7 @@ def head(path: Path, count: int) -> bytes:
 
 def _bounded_lines(stream: BinaryIO, path: Path, config: PrepareConfig, encoding: str) -> Iterator[bytes]:
     limit, total = config.max_line_mib * MIB, 0
-    allowed = max(_ALWAYS_ALLOWED, path.stat().st_size * config.max_unpacked_ratio)
+    allowed = max(ALWAYS_ALLOWED, path.stat().st_size * config.max_unpacked_ratio)
     end = "\n".encode(_after_first(encoding))
     for number, raw in enumerate(_split(stream, limit, end), start=1):
         total += len(raw)
@@ -141,7 +142,7 @@ def open_bytes(path: Path) -> BinaryIO:
     with path.open("rb") as handle:
         magic = handle.read(4)
     if magic.startswith(b"\x1f\x8b"):
-        return gzip.open(path, "rb")  # type: ignore[return-value]
+        return io.BufferedReader(gzip.open(path, "rb"), MIB)
     if magic == b"\x28\xb5\x2f\xfd":
         return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))
     return path.open("rb")

@@ -135,7 +135,7 @@ SOURCES.register(
         "a folder: <name>_{train,dev,test}.json (or .json.gz), or {train,dev,test}.parquet",
         find_benchmark,
         origin="https://github.com/PGraphRAG-benchmark/PGraphRAG",
-        licence="that of the reviews; see the benchmark (arXiv 2501.02157)",
+        licence="the repository names none; the reviews keep their own",
         splits=True,
     ),
 )

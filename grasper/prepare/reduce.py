@@ -5,13 +5,16 @@ A target is never dropped. Every function returns the kept rows; what it dropped
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 
+from grasper.prepare.split import Names, of_users
 from grasper.prepare.staging import keyed
 
 _ALL_FIELDS = ["user_id", "item_id", "rating", "title_key", "text_key"]
-_POOLED_NAMES = (
+_POOLED_NAMES = re.compile(
     r"(?:by )?(?:an? )?(?:verified )?(?:amazon |google )?"
     r"(?:travell?er|guest|customer|reviewer|user|shopper|buyer|anonymous|unknown|n/?a|none|null)"
 )
@@ -34,12 +37,17 @@ def drop_duplicates(reviews: pd.DataFrame) -> pd.DataFrame:
     return reviews[~is_repeat | reviews["is_target"]].reset_index(drop=True)
 
 
-def limit_pooled_users(reviews: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
-    """At most `limit` training reviews per user name, chosen at random; 0 drops users with an anonymous name or more than 50 reviews."""
+def limit_pooled_users(reviews: pd.DataFrame, limit: int, seed: int, names: Names = None) -> pd.DataFrame:
+    """At most `limit` training reviews per user name, chosen at random; 0 drops users with an anonymous name or more than 50 reviews.
+
+    Args:
+        names: Of the users, where `user_id` holds numbers.
+    """
     is_train = (reviews["split"] == "train") & ~reviews["is_target"]
     if limit == 0:
         sizes = is_train.groupby(reviews["user_id"]).transform("sum")
-        is_pooled = (sizes > 50) | reviews["user_id"].str.lower().str.fullmatch(_POOLED_NAMES)
+        is_nobody = of_users(reviews["user_id"], lambda name: "nobody" if _POOLED_NAMES.fullmatch(name.lower()) else None, names).notna()
+        is_pooled = (sizes > 50) | is_nobody
         return reviews[~(is_train & is_pooled)].reset_index(drop=True)
     order = pd.Series(np.random.default_rng(seed).permutation(len(reviews)), index=reviews.index)
     codes = pd.factorize(reviews["user_id"])[0]

@@ -15,11 +15,12 @@ Reserved users are training users with `int(sha256(user_id)[0], 16) < 5`: those 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, DataFormatError
@@ -28,14 +29,22 @@ from grasper.records import EXAMPLE_COLUMNS
 from grasper.retrieve.pool import POOLS, reserved_split
 from grasper.runs import stable_hash
 
+Names: TypeAlias = pa.Array | None
+_NAMING = ("user_id", "item_id", "label", "number", "review_id", "timestamp")
+_AT_ONCE = 10_000
+"""Names that are objects of Python at once."""
+
 
 def dev_half(user_id: str) -> Literal["dev-a", "dev-b"]:
     """`dev-a` for tuning or `dev-b` for reporting, by the second hex digit of the user's hash."""
     return "dev-a" if int(stable_hash(user_id)[1], 16) % 2 == 0 else "dev-b"
 
 
-def assign_splits(reviews: pd.DataFrame, config: PrepareConfig, seed: int) -> pd.DataFrame:
+def assign_splits(reviews: pd.DataFrame, config: PrepareConfig, seed: int, names: Names = None) -> pd.DataFrame:
     """The reviews with `split` and `is_target` decided; in splits of our own, oldest first.
+
+    Args:
+        names: Of the users, where `user_id` holds numbers.
 
     Raises:
         DataFormatError: The split needs dates, or leaves nobody to train on or to ask for.
@@ -46,28 +55,30 @@ def assign_splits(reviews: pd.DataFrame, config: PrepareConfig, seed: int) -> pd
     if config.split == "none":
         return reviews.assign(split=reviews["split"].fillna("train"), is_target=False)
     is_open = reviews["split"].isna()  # the others are lent by prepare.train
-    own, lent = reviews[is_open], reviews[~is_open]
-    own = _leave_last_out(own) if config.split == "last-out" else _hold_users_out(own, config.dev_share, seed)
+    own, lent = (reviews, None) if is_open.all() else (reviews[is_open], reviews[~is_open])
+    own = _leave_last_out(own, names) if config.split == "last-out" else _hold_users_out(own, config.dev_share, seed, names)
     if not own["is_target"].any():
         raise DataFormatError(f"{config.name}: prepare.split={config.split} finds no user to hold out among {own['user_id'].nunique()}")
-    return pd.concat([own, lent], ignore_index=True)
+    return own if lent is None else pd.concat([own, lent], ignore_index=True)
 
 
-def _leave_last_out(reviews: pd.DataFrame) -> pd.DataFrame:
+def _leave_last_out(reviews: pd.DataFrame, names: Names) -> pd.DataFrame:
     if reviews["timestamp"].isna().all():
         raise DataFormatError(
             f"prepare.split=last-out needs dates, but none of {len(reviews)} reviews has one "
             "(prepare.columns.timestamp); without dates use prepare.split=users"
         )
-    ordered = reviews.sort_values("timestamp", kind="stable", na_position="first").reset_index(drop=True)
+    ordered = reviews.sort_values("timestamp", kind="stable", na_position="first", ignore_index=True)
     is_last = ~ordered.duplicated("user_id", keep="last") & ordered["timestamp"].notna()
     has_history = ordered.duplicated("user_id", keep="first")
-    is_target = is_last & has_history & (of_users(ordered["user_id"], reserved_split).isna())
-    side = of_users(ordered["user_id"], lambda user: "dev" if int(stable_hash(user)[2], 16) % 2 == 0 else "test")
-    return ordered.assign(split=side.where(is_target, "train"), is_target=is_target)
+    is_target = is_last & has_history
+    is_target[is_target] = of_users(ordered.loc[is_target, "user_id"], reserved_split, names).isna()
+    split = pd.Series("train", index=ordered.index, dtype="object")
+    split[is_target] = of_users(ordered.loc[is_target, "user_id"], lambda user: "dev" if int(stable_hash(user)[2], 16) % 2 == 0 else "test", names)
+    return ordered.assign(split=split, is_target=is_target)
 
 
-def _hold_users_out(reviews: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
+def _hold_users_out(reviews: pd.DataFrame, share: float, seed: int, names: Names) -> pd.DataFrame:
     if share >= 0.5:
         raise ConfigError(f"prepare.dev_share is {share}, for dev and again for test: nobody is left to train on; choose below 0.5")
 
@@ -75,28 +86,34 @@ def _hold_users_out(reviews: pd.DataFrame, share: float, seed: int) -> pd.DataFr
         position = int(stable_hash(f"{seed}/{user_id}")[:8], 16) / 16**8
         return "dev" if position < share else "test" if position < 2 * share else "train"
 
-    ordered = reviews.sort_values("timestamp", kind="stable", na_position="first").reset_index(drop=True)
-    split = of_users(ordered["user_id"], side)
+    ordered = reviews.sort_values("timestamp", kind="stable", na_position="first", ignore_index=True)
+    split = of_users(ordered["user_id"], side, names)
     return ordered.assign(split=split, is_target=~ordered.duplicated("user_id", keep="last") & (split != "train"))
 
 
-def make_examples(reviews: pd.DataFrame, *, has_time: bool) -> pd.DataFrame:
-    """One row per target and per reserved training review with a text, in table order; `has_time` sets cut-offs."""
+def make_examples(reviews: pd.DataFrame, *, has_time: bool, names: Mapping[str, pa.Array] | None = None) -> pd.DataFrame:
+    """One row per target and per reserved training review with a text, in table order; `has_time` sets cut-offs.
+
+    Args:
+        names: Of users and items, where `user_id` and `item_id` hold numbers.
+    """
     reviews = keyed(reviews)
-    is_target = reviews["is_target"]
-    with_target = set(reviews.loc[is_target, "user_id"])
-    users = reviews["user_id"]
-    reserved = of_users(users, reserved_split)
-    is_pair = (reviews["split"] == "train") & reviews["has_text"] & ~users.isin(with_target) & reserved.notna()
-    split = reserved.where(is_pair)
-    split = split.mask(is_target & (reviews["split"] == "dev"), of_users(users, dev_half))
-    split = split.mask(is_target & (reviews["split"] == "test"), "test")
-    chosen = reviews[is_target | is_pair]
+    is_target, users = reviews["is_target"], reviews["user_id"]
+    user_names = names["user_id"] if names else None
+    split: pd.Series[Any] = pd.Series(np.nan, index=reviews.index, dtype="object")
+    is_pair = (reviews["split"] == "train") & reviews["has_text"] & ~users.isin(users[is_target].unique())
+    split[is_pair] = of_users(users[is_pair], reserved_split, user_names)
+    is_dev = is_target & (reviews["split"] == "dev")
+    split[is_dev] = of_users(users[is_dev], dev_half, user_names)
+    split[is_target & (reviews["split"] == "test")] = "test"
+    chosen = reviews.loc[is_target | split.notna(), [name for name in reviews.columns if name in _NAMING]]
     cutoff = chosen["timestamp"] if has_time else pd.Series(pd.NA, index=chosen.index, dtype="Int64")
     asked = pd.DataFrame({"split": split[chosen.index].astype("str"), "cutoff": cutoff})
     asked["is_repeated"] = _is_repeated(reviews, asked)
-    names = review_ids(chosen)
-    examples = asked.assign(example_id=names, review_id=names, user_id=chosen["user_id"].astype("str"), item_id=chosen["item_id"].astype("str"))
+    examples = asked.assign(example_id=review_ids(chosen))
+    examples["review_id"] = examples["example_id"]
+    for name in ("user_id", "item_id"):
+        examples[name] = chosen[name].astype("str") if names is None else named(chosen[name], names[name])
     return examples[list(EXAMPLE_COLUMNS)].reset_index(drop=True)
 
 
@@ -120,8 +137,19 @@ def _is_repeated(reviews: pd.DataFrame, asked: pd.DataFrame) -> pd.Series:
     return flags
 
 
-def of_users(user_ids: pd.Series, function: Callable[[str], str | None]) -> pd.Series:
-    """A function of the user for every row, computed once per user."""
+def of_users(user_ids: pd.Series, function: Callable[[str], str | None], names: Names = None) -> pd.Series:
+    """A function of the user for every row, computed once per user; `names` where `user_ids` are numbers."""
     codes, users = pd.factorize(user_ids)
-    values = np.array([function(user_id) for user_id in users], dtype=object)
+    values = np.array([function(user_id) for user_id in (users if names is None else _each(names, users))], dtype=object)
     return pd.Series(values[codes], index=user_ids.index, dtype="object")
+
+
+def named(numbers: pd.Series, names: pa.Array) -> pd.Series:
+    """The ids that the numbers stand for."""
+    return pd.Series(names.take(pa.array(numbers.to_numpy(dtype=np.int64))).to_pandas().array, index=numbers.index, dtype="str")
+
+
+def _each(names: pa.Array, users: pd.Index) -> Iterator[str]:
+    numbers = np.asarray(users, dtype=np.int64)
+    for start in range(0, len(numbers), _AT_ONCE):
+        yield from names.take(pa.array(numbers[start : start + _AT_ONCE])).to_pylist()

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, DataFormatError, MissingFileError
@@ -20,6 +22,7 @@ from grasper.prepare.table import mapped_columns
 from grasper.runs import fingerprint, fingerprint_file
 
 _FETCHED_ROWS = 10_000
+_EXPECTED = "for example postgresql+psycopg://user:password@host/name (letters such as @ : / in the password as %40 %3A %2F)"
 
 
 def find_sql(config: PrepareConfig) -> list[Input]:
@@ -53,19 +56,34 @@ def read_query(query: str, config: PrepareConfig) -> Iterator[Batch]:
     url = sqlalchemy.URL.create("sqlite", database=f"file:{config.data}", query={"mode": "ro", "uri": "true"}) if config.data else None
     place = config.data or Path(f"${config.database_env}")
     try:
-        engine = sqlalchemy.create_engine(url or os.environ[config.database_env].strip())
-        with engine.connect().execution_options(yield_per=_FETCHED_ROWS) as connection:
-            rows = connection.execute(sqlalchemy.text(query)).mappings()
-            yield from gather(place, "row", ((number, _size(row), dict(row)) for number, row in enumerate(rows, start=1)), mapped_columns(config))
-        engine.dispose()
+        engine = sqlalchemy.create_engine(url or os.environ[config.database_env].strip(), hide_parameters=True)
     except (sqlalchemy.exc.NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigError(f"the driver of this database is not installed ({error})") from None
-    except sqlalchemy.exc.ArgumentError:
-        expected = "postgresql+psycopg://user:password@host/name"
-        raise ConfigError(f"{config.database_env} holds no SQLAlchemy URL, expected for example {expected}") from None
+    except (sqlalchemy.exc.ArgumentError, ValueError):  # also a port that is no number, as of a password with an @ in it
+        raise ConfigError(f"{config.database_env} holds no SQLAlchemy URL, expected {_EXPECTED}") from None
+    try:
+        with engine.connect().execution_options(stream_results=True, max_row_buffer=_FETCHED_ROWS) as connection:
+            literal = sqlalchemy.text(query.replace(":", "\\:"))  # a colon in the query is no parameter
+            rows = connection.execute(literal).mappings()
+            yield from gather(place, "row", ((number, _size(row), _plain(row)) for number, row in enumerate(rows, start=1)), mapped_columns(config))
+    except sqlalchemy.exc.ResourceClosedError:
+        raise ConfigError("prepare.query returns no rows, expected a SELECT") from None
     except sqlalchemy.exc.SQLAlchemyError as error:
-        reason = " ".join(str(getattr(error, "orig", None) or error).split())[:300]
-        raise DataFormatError(f"{place}: the database refuses ({reason})") from None
+        raise DataFormatError(f"{place}: the database refuses ({_reason(error, engine.url.password)})") from None
+    finally:
+        engine.dispose()
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    """The row with values of the database's own types, such as UUIDs and intervals, as text."""
+    return {name: str(value) if isinstance(value, UUID | timedelta) else value for name, value in row.items()}
+
+
+def _reason(error: Exception, password: Any) -> str:
+    """What the database says in its first line, without the cursor that was put around the query, and without the password."""
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    told = " ".join((lines[0] if lines else type(error).__name__).split())[:300]
+    return told.replace(str(password), "***") if password else told
 
 
 def _size(row: Any) -> int:

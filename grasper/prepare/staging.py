@@ -1,58 +1,57 @@
-"""Texts wait on disk while the splits are decided: cleaned batches go to parquet, what decisions need stays in memory as a narrow table.
+"""Texts wait on disk while the splits are decided: cleaned batches go to parquet, and what decisions need comes back as a narrow table.
 
-The narrow table has one row per review: ids, rating, date, and 64-bit hashes in place of title and text. Two of five million texts share a hash
-by chance with a probability below 1e-6, and a duplicate must also share user, item and rating. Joining and sorting are DuckDB's, which goes to disk
-where `prepare.memory_mib` is not enough.
+The narrow table has one row per review: numbers in place of ids, rating, date, and 64-bit hashes in place of title and text. Two of five million
+texts share a hash by chance with a probability below 1e-6, and a duplicate must also share user, item and rating. What is written is brought into
+order by parcels (see `_in_order`); items are DuckDB's, which goes to disk where `prepare.memory_mib` is not enough.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from grasper.errors import DataFormatError
+from grasper.prepare.lines import MIB
 from grasper.records import ITEM_COLUMNS, REVIEW_COLUMNS
 from grasper.retrieve.pool import normalized
 
+_IDS = ("user_id", "item_id")
 _STAGED = pa.schema(
     [
-        ("row", pa.int64()),
-        *((name, pa.large_string()) for name in ("user_id", "item_id", "title", "text")),
+        *((name, pa.large_string()) for name in (*_IDS, "title", "text")),
         ("rating", pa.float64()),
         ("timestamp", pa.int64()),
-    ]
-)
-_ITEMS = pa.schema([("place", pa.int64()), ("is_wanted", pa.bool_()), *((name, pa.large_string()) for name in ITEM_COLUMNS)])
-_REVIEWS = pd.DataFrame({name: pd.Series(dtype="str") for name in REVIEW_COLUMNS}).astype({"rating": "float64", "timestamp": "Int64"})
-_NARROW = ("user_id", "item_id", "rating", "timestamp", "is_target")
-_NARROW_SCHEMA = pa.schema(
-    [
-        ("user_id", pa.large_string()),
-        ("item_id", pa.large_string()),
-        ("rating", pa.float64()),
-        ("timestamp", pa.int64()),
-        ("is_target", pa.bool_()),
-        ("row", pa.int64()),
-        ("has_text", pa.bool_()),
-        ("has_title", pa.bool_()),
+        *((name, pa.bool_()) for name in ("is_target", "has_text", "has_title")),
         *((name, pa.uint64()) for name in ("title_key", "text_key", "folded_key")),
     ]
 )
+_NARROW = tuple(name for name in _STAGED.names if name not in (*_IDS, "title", "text"))
+_ITEMS = pa.schema([("place", pa.int64()), ("is_wanted", pa.bool_()), *((name, pa.large_string()) for name in ITEM_COLUMNS)])
+_REVIEWS = pd.DataFrame({name: pd.Series(dtype="str") for name in REVIEW_COLUMNS}).astype({"rating": "float64", "timestamp": "Int64"})
+_TEXTS = (*_IDS, "rating", "title", "text", "timestamp")
 _WRITTEN_ROWS = 100_000
+_PARTED_ROWS = 50_000
+_MOST_PARCELS = 256
+"""Files that are open at once."""
 
 
 def review_ids(reviews: pd.DataFrame) -> pd.Series:
     """The names of reviews: label of their input and number of the row there, at least six digits."""
     if "review_id" in reviews:
         return reviews["review_id"]
-    names = [f"{label}-{number:06d}" for label, number in zip(reviews["label"], reviews["number"], strict=True)]
-    return pd.Series(names, index=reviews.index, dtype="str")
+    label, number = pa.array(reviews["label"].astype("category")), pa.array(reviews["number"]).cast(pa.string())
+    names = pc.binary_join_element_wise(label.cast(pa.string()), pc.utf8_lpad(number, 6, "0"), "-")
+    return pd.Series(names.to_pandas().array, index=reviews.index, dtype="str")
 
 
 def keyed(reviews: pd.DataFrame) -> pd.DataFrame:
@@ -78,20 +77,19 @@ class Staging:
         self._folder = folder
         self._reviews = pq.ParquetWriter(folder / "staged.parquet", _STAGED, compression="zstd", compression_level=1)
         self._items = pq.ParquetWriter(folder / "items.parquet", _ITEMS, compression="zstd", compression_level=1)
-        self._narrow: list[pa.Table] = []
         self._segments: list[tuple[str, str | None, int]] = []
-        self._rows, self._places = 0, 0
+        self._places = 0
+        self._hand = ThreadPoolExecutor(max_workers=1)  # writes one batch while the next is read
+        self._pending: deque[Future[None]] = deque()
+        self.names: dict[str, pa.Array] = {}
+        """Of users and items, by their number in the narrow table."""
 
     def add_reviews(self, rows: pd.DataFrame, label: str, pool: str | None) -> None:
         """Take cleaned rows of one file; their ids count on from the rows of this label before them."""
         if rows.empty:
             return
-        numbered = rows.assign(row=np.arange(self._rows, self._rows + len(rows)))
-        self._rows += len(rows)
-        self._reviews.write_table(pa.Table.from_pandas(numbered[_STAGED.names], schema=_STAGED, preserve_index=False))
+        self._write(self._reviews, pa.Table.from_pandas(keyed(rows)[_STAGED.names], schema=_STAGED, preserve_index=False))
         self.add_items(rows[list(ITEM_COLUMNS)], is_wanted=True)
-        kept = keyed(numbered)[[*_NARROW, "row", "has_text", "has_title", "title_key", "text_key", "folded_key"]]
-        self._narrow.append(pa.Table.from_pandas(kept, schema=_NARROW_SCHEMA, preserve_index=False))
         self._segments.append((label, pool, len(rows)))
 
     def add_items(self, rows: pd.DataFrame, *, is_wanted: bool) -> None:
@@ -99,26 +97,37 @@ class Staging:
         known = rows[rows["item_id"].notna()].drop_duplicates()
         placed = known.assign(place=np.arange(self._places, self._places + len(known)), is_wanted=is_wanted)
         self._places += len(known)
-        self._items.write_table(pa.Table.from_pandas(placed[_ITEMS.names], schema=_ITEMS, preserve_index=False))
+        self._write(self._items, pa.Table.from_pandas(placed[_ITEMS.names], schema=_ITEMS, preserve_index=False))
+
+    def _write(self, writer: pq.ParquetWriter, table: pa.Table) -> None:
+        while len(self._pending) > 1:
+            self._pending.popleft().result()
+        self._pending.append(self._hand.submit(writer.write_table, table))
 
     def narrow(self) -> pd.DataFrame:
         """One row per review in the order of reading, without its texts, and with what names it: `label` of its input and `number` of the row there.
 
-        Reading is over. Ids are categories.
+        Reading is over. `user_id` and `item_id` are numbers, as categories; `names` says what they stand for.
         """
+        for written in self._pending:
+            written.result()
+        self._hand.shutdown()
         self._reviews.close()
         self._items.close()
-        if not self._narrow:
+        if not self._segments:
             raise DataFormatError("no input holds a review")
-        table, self._narrow = pa.concat_tables(self._narrow), []
-        for position, name in enumerate(_NARROW[:2]):  # every id once in memory
-            table = table.set_column(position, name, table.column(name).dictionary_encode())
-        reviews = table.to_pandas(self_destruct=True, split_blocks=True).astype({"timestamp": "Int64"})
-        del table
+        path = self._folder / "staged.parquet"
+        columns: dict[str, Any] = {}
+        for name in _IDS:
+            columns[name], self.names[name] = _encoded(path, name)
+        columns |= {name: _column(path, name) for name in _NARROW}
+        columns["row"] = np.arange(len(columns["rating"]), dtype=np.int32)
         labels, pools, sizes = zip(*self._segments, strict=True)
-        reviews["label"] = pd.Categorical(np.repeat(np.array(labels, dtype=object), sizes))
-        reviews["split"] = np.repeat(np.array(pools, dtype=object), sizes)
-        reviews["number"] = reviews.groupby("label", observed=True).cumcount() + 1
+        columns["label"] = pd.Categorical(labels).repeat(sizes)
+        columns["split"] = np.repeat(np.array(pools, dtype=object), sizes)
+        reviews = pd.DataFrame(columns, copy=False)
+        reviews["number"] = reviews.groupby("label", observed=True).cumcount().astype("int32") + np.int32(1)
+        pa.default_memory_pool().release_unused()  # what parts of the columns took
         return reviews
 
     def write(self, reviews: pd.DataFrame, out_dir: Path, memory_mib: int) -> int:
@@ -127,30 +136,71 @@ class Staging:
         Args:
             reviews: Narrow rows that stay, with `row`, `label`, `number` and `split`.
         """
-        chosen = self._folder / "chosen.parquet"
-        reviews[["row", "label", "number", "split"]].assign(place=np.arange(len(reviews))).to_parquet(chosen, index=False)
+        written = pa.Schema.from_pandas(_REVIEWS, preserve_index=False)
+        _write(_in_order(reviews, self._folder, memory_mib), written, out_dir / "reviews.parquet")
         with _duckdb(self._folder, memory_mib) as database:
-            places = {"staged": self._folder / "staged.parquet", "chosen": chosen, "items": self._folder / "items.parquet"}
-            for name, path in places.items():
-                database.read_parquet(str(path)).create_view(name)
-            written = database.sql(
-                """
-                SELECT format('{}-{:06d}', label, number) AS review_id, user_id, item_id, rating, title,
-                       coalesce(text, '') AS text, "timestamp", chosen.split
-                FROM staged JOIN chosen USING (row) ORDER BY chosen.place
-                """
-            )
-            _write(written.to_arrow_reader(_WRITTEN_ROWS), pa.Schema.from_pandas(_REVIEWS, preserve_index=False), out_dir / "reviews.parquet")
+            database.read_parquet(str(self._folder / "items.parquet")).create_view("items")
             # Each field is the first that any source gives, in the order of reading.
             firsts = ", ".join(f"arg_min({name}, place) FILTER ({name} IS NOT NULL) AS {name}" for name in ITEM_COLUMNS[1:])
             items = database.sql(
                 f"""
                 SELECT item_id, {firsts} FROM items GROUP BY item_id
-                HAVING bool_or(is_wanted) OR item_id IN (SELECT item_id FROM staged) ORDER BY min(place)
+                HAVING bool_or(is_wanted) ORDER BY min(place)
                 """
             )
             empty = pd.DataFrame({name: pd.Series(dtype="str") for name in ITEM_COLUMNS})
-            return _write(items.to_arrow_reader(_WRITTEN_ROWS), pa.Schema.from_pandas(empty, preserve_index=False), out_dir / "items.parquet")
+            batches = (pa.Table.from_batches([batch]) for batch in items.to_arrow_reader(_WRITTEN_ROWS))
+            return _write(batches, pa.Schema.from_pandas(empty, preserve_index=False), out_dir / "items.parquet")
+
+
+def _encoded(path: Path, name: str) -> tuple[pd.Categorical[Any], pa.Array]:
+    """A column of ids as numbers, and the ids by number: each is in memory once, and never as an object of Python."""
+    column = pq.read_table(path, columns=[name], read_dictionary=[name]).column(name).unify_dictionaries().combine_chunks()
+    numbers = pc.fill_null(column.indices, -1).to_numpy()
+    return pd.Categorical.from_codes(numbers, categories=pd.RangeIndex(len(column.dictionary))), column.dictionary
+
+
+def _column(path: Path, name: str) -> pd.Series:
+    return pq.read_table(path, columns=[name]).column(name).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+
+
+def _in_order(reviews: pd.DataFrame, folder: Path, memory_mib: int) -> Iterator[pa.Table]:
+    """The chosen reviews with their texts, in order, in parcels small enough to be sorted in memory.
+
+    Every staged row is put into the parcel that its place falls into; then one parcel after the other is sorted. DuckDB's join and sort of all texts
+    held all the memory that it was allowed and more, and gave up at 256 MiB.
+    """
+    staged = pq.ParquetFile(folder / "staged.parquet", pre_buffer=False)  # else the whole file comes into memory
+    size = sum(staged.metadata.row_group(group).total_byte_size for group in range(staged.num_row_groups))
+    count = min(1 + 16 * size // (memory_mib * MIB), _MOST_PARCELS)
+    place_of = np.full(staged.metadata.num_rows, -1, dtype=np.int64)
+    place_of[reviews["row"]] = np.arange(len(reviews))
+    first = np.linspace(0, len(reviews), count + 1).astype(np.int64)  # of each parcel
+    schema = pa.schema([("place", pa.int64()), *(field for field in _STAGED if field.name in _TEXTS)])
+    with ExitStack() as opened:
+        parcels = []
+        for number in range(count):
+            file = opened.enter_context(pa.OSFile(str(folder / f"parcel-{number}.arrow"), "wb"))
+            parcels.append(opened.enter_context(pa.ipc.new_stream(file, schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))))
+        row = 0
+        for batch in staged.iter_batches(batch_size=_PARTED_ROWS, columns=list(_TEXTS)):
+            place = place_of[row : row + batch.num_rows]
+            row += batch.num_rows
+            order = np.argsort(place, kind="stable")
+            ends = np.searchsorted(place[order], first)
+            table = pa.Table.from_batches([batch]).take(order).add_column(0, "place", pa.array(place[order])).select(schema.names)
+            for parcel, start, end in zip(parcels, ends[:-1], ends[1:], strict=True):
+                if end > start:
+                    parcel.write_table(table.slice(start, end - start))
+    for number in range(count):
+        path = folder / f"parcel-{number}.arrow"
+        with pa.OSFile(str(path)) as file:
+            table = pa.ipc.open_stream(file).read_all().sort_by("place")
+        path.unlink()
+        chosen = reviews.iloc[first[number] : first[number + 1]]
+        text = pc.fill_null(table.column("text"), "")
+        table = table.set_column(table.schema.get_field_index("text"), "text", text).append_column("review_id", pa.array(review_ids(chosen)))
+        yield table.append_column("split", pa.array(chosen["split"], pa.large_string()))
 
 
 def _duckdb(folder: Path, memory_mib: int) -> Any:
@@ -160,10 +210,10 @@ def _duckdb(folder: Path, memory_mib: int) -> Any:
     return duckdb.connect(":memory:", config=settings)
 
 
-def _write(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path) -> int:
+def _write(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> int:
     count = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for batch in batches:
-            count += batch.num_rows
-            writer.write_table(pa.Table.from_batches([batch]).cast(schema))
+        for table in tables:
+            count += table.num_rows
+            writer.write_table(table.select(schema.names).cast(schema), row_group_size=_WRITTEN_ROWS)
     return count

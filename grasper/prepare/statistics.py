@@ -20,9 +20,11 @@ def describe(reviews: pd.DataFrame, examples: pd.DataFrame, items_known: int) ->
     `histories` are shares of users by the number of reviews that a request sees of them: for dev and test besides the target, for training
     users besides the one left out. `density` is distinct (user, item) pairs / (users × items).
     """
-    reviews = keyed(reviews)
-    pools = {pool: rows for pool in ("train", "dev", "test") if not (rows := reviews[reviews["split"] == pool]).empty}
-    described = {pool: _describe_pool(rows, _histories(pool, reviews, examples)) for pool, rows in pools.items()}
+    reviews = keyed(reviews)[["user_id", "item_id", "rating", "split", "is_target", "has_text", "has_title"]]
+    described = {}
+    for pool in ("train", "dev", "test"):
+        if not (rows := reviews.loc[reviews["split"] == pool, ["user_id", "item_id"]]).empty:
+            described[pool] = _describe_pool(rows, _histories(pool, reviews))
     return {
         "pools": described | {"all": _describe_pool(reviews, None)},
         "items_known": items_known,
@@ -36,7 +38,7 @@ def describe(reviews: pd.DataFrame, examples: pd.DataFrame, items_known: int) ->
 
 def _describe_pool(reviews: pd.DataFrame, histories: pd.Series | None) -> dict[str, Any]:
     users, items = reviews["user_id"].nunique(), reviews["item_id"].nunique()
-    pairs = len(reviews[["user_id", "item_id"]].drop_duplicates())
+    pairs = int((~reviews.duplicated(["user_id", "item_id"])).sum())
     described: dict[str, Any] = {"reviews": len(reviews), "users": users, "items": items, "density": pairs / (users * items)}
     if histories is not None:
         bins = pd.cut(histories, [-1, 0, 1, 2, 5, float("inf")], labels=list(HISTORY_BINS))
@@ -44,15 +46,13 @@ def _describe_pool(reviews: pd.DataFrame, histories: pd.Series | None) -> dict[s
     return described
 
 
-def _histories(pool: str, reviews: pd.DataFrame, examples: pd.DataFrame) -> pd.Series:
+def _histories(pool: str, reviews: pd.DataFrame) -> pd.Series:
     """Visible reviews besides the one asked for, per training user or per target of the pool."""
-    visible = reviews[reviews["split"].isin(POOLS["align" if pool == "train" else pool])]
-    sizes = visible["user_id"].value_counts()
+    sizes = reviews.loc[reviews["split"].isin(POOLS["align" if pool == "train" else pool]), "user_id"].value_counts()
     sizes = sizes[sizes > 0]  # ids may be categories
     if pool == "train":
         return sizes - 1
-    splits = [split for split in examples["split"].unique() if split.startswith(pool)]
-    return examples.loc[examples["split"].isin(splits), "user_id"].astype("str").map(sizes) - 1
+    return reviews.loc[reviews["is_target"] & (reviews["split"] == pool), "user_id"].map(sizes).astype("int64") - 1
 
 
 def render(statistics: dict[str, Any]) -> Table:

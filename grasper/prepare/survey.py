@@ -42,6 +42,7 @@ DATE_FORMATS = (
     "%a %b %d %H:%M:%S %z %Y",
 )
 """Tried in this order; of two that read the same dates, the one that reads more comes first."""
+_TEXT_FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 _HTML = r"</?[a-zA-Z][^<>]*>|&(?:[a-z]+|#\d+);"
 
 
@@ -55,6 +56,8 @@ class Survey:
     """Keys of `prepare`, in the order of writing."""
     missing: list[str] = field(default_factory=list)
     """Fields that grasper needs and that no column seems to hold."""
+    item_ids: frozenset[str] = frozenset()
+    """Of the reviews that were looked at."""
 
 
 def survey_table(path: Path) -> Survey:
@@ -69,7 +72,7 @@ def survey_table(path: Path) -> Survey:
         "name": re.sub(r"[^\w-]+", "-", path.name.split(".")[0]).strip("-") or "table",
         "data": str(path.resolve()),
     }
-    if format_of(path) in (".csv", ".tsv", ".jsonl", ".ndjson", ".json"):
+    if format_of(path) in _TEXT_FORMATS:
         _look_at_bytes(path, survey)
     if format_of(path) in (".csv", ".tsv"):
         _look_at_delimiter(path, survey)
@@ -80,6 +83,8 @@ def survey_table(path: Path) -> Survey:
     survey.findings.append(f"{told}, {len(rows.columns)} columns: {', '.join(map(str, rows.columns[:30]))}")
     columns = guess_columns(rows)
     survey.settings["columns"] = columns
+    if unused := [str(column) for column in rows.columns if column not in columns.values()]:
+        survey.findings.append(f"not read: {', '.join(unused[:30])}")
     survey.missing = [name for name in ("user_id", "item_id", "text") if columns.get(name) is None]
     if (column := columns.get("rating")) is not None:
         _look_at_ratings(rows[column], column, survey)
@@ -87,7 +92,45 @@ def survey_table(path: Path) -> Survey:
         _look_at_dates(rows[column], column, survey)
     _look_at_texts(rows, columns, survey)
     _look_at_people(rows, columns, survey)
+    if (column := columns.get("item_id")) is not None:
+        survey.item_ids = frozenset(clean_text(rows[column]).dropna())
     return survey
+
+
+def survey_further(path: Path, survey: Survey) -> None:
+    """Look at a further file: more reviews, if it has the columns of the first, else a table of the items that the reviews are about.
+
+    Raises:
+        MissingFileError, DataFormatError: The file cannot be read, or is neither; the message says what it has.
+    """
+    own = Survey(path)
+    if format_of(path) in _TEXT_FORMATS:
+        _look_at_bytes(path, own)
+    if format_of(path) in (".csv", ".tsv"):
+        _look_at_delimiter(path, own)
+    rows = _read(path, _config(own))
+    columns = survey.settings["columns"]
+    if all(column in rows.columns for column in columns.values() if column is not None):
+        survey.settings.setdefault("train", []).append(str(path.resolve()))
+        survey.findings.append(f"{path.name}: {len(rows):,} rows with the same columns; they join the training pool")
+        return
+    shares = {str(name): clean_text(rows[name].astype("str")).isin(survey.item_ids) for name in rows.columns}
+    found = {name: set(clean_text(rows.loc[is_known, name].astype("str"))) for name, is_known in shares.items()}
+    key = max(found, key=lambda name: len(found[name]), default=None)
+    if key is None or not found[key]:
+        told = f"neither the columns of {survey.path.name} nor one with the ids of its items ({', '.join(sorted(survey.item_ids)[:3])} …)"
+        raise DataFormatError(f"{path} has {told}; it has: {', '.join(map(str, rows.columns[:40]))}")
+    if "items" in survey.settings:
+        raise DataFormatError(f"{path} and {survey.settings['items']['data']} are both tables of items; join them into one")
+    ids = clean_text(rows[key].astype("str"))
+    survey.findings += [f"{path.name}: {finding}" for finding in own.findings]
+    known = f"{len(found[key]):,} of the {len(survey.item_ids):,} items with reviews are among them"
+    survey.findings.append(f"{path.name}: {len(rows):,} rows about items, by '{key}': {known}")
+    if repeated := int(ids.dropna().duplicated().sum()):
+        survey.findings.append(f"{path.name}: {repeated:,} rows have an id that stood before; of each field the first value counts")
+    guessed = guess_columns(rows.drop(columns=[key]), only=("name", "category", "brand"))
+    settings = {name: value for name, value in own.settings.items() if name in ("encoding", "delimiter")}
+    survey.settings["items"] = {"data": str(path.resolve()), **settings, "columns": {"item_id": key, **guessed}}
 
 
 def _config(survey: Survey) -> PrepareConfig:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from grasper.config import PrepareConfig
+from grasper.config import ItemTable, PrepareConfig
 from grasper.errors import MissingFileError
 from grasper.prepare.formats import Batch, read_batches
 from grasper.prepare.sources import SOURCES, Input, Source, require_data
@@ -22,12 +22,24 @@ def read_table(path: Path, config: PrepareConfig) -> Iterator[Batch]:
     return read_batches(path, mapped_columns(config), config)
 
 
+def read_item_table(path: Path, items: ItemTable, config: PrepareConfig) -> Iterator[Batch]:
+    """The rows of a table of items, which has an encoding and a delimiter of its own."""
+    columns = {name: column for name, column in items.columns.model_dump().items() if column is not None}
+    return read_batches(path, columns, config.model_copy(update={"encoding": items.encoding, "delimiter": items.delimiter}))
+
+
 def find_table(config: PrepareConfig) -> list[Input]:
-    """The one file of a table."""
+    """The one file of a table, and the table of its items where there is one."""
     path = require_data(config)
     if not path.is_file():
         raise MissingFileError(f"prepare.data is {path}, expected a CSV, JSONL, parquet or Excel file" + (" there" if not path.exists() else ""))
-    return [Input(config.name, partial(read_table, path), path)]
+    found = [Input(config.name, partial(read_table, path), path)]
+    if config.items is not None:
+        items = path.parent / config.items.data
+        if not items.is_file():
+            raise MissingFileError(f"prepare.items.data: {items} does not exist as a file")
+        found.append(Input(items.name, partial(read_item_table, items, config.items), items, holds="metadata"))
+    return found
 
 
 SOURCES.register("table", Source("table", "a file: .csv .tsv .jsonl .ndjson .json .parquet .pq .xlsx, plain, gzip or zstd", find_table))

@@ -33,6 +33,10 @@ def configuration(survey: Survey) -> str:
         if key == "columns":
             lines.append("  columns:  # field: column of the file; null where there is none")
             lines += [f"    {name}: {_scalar(column)}" for name, column in value.items()]
+        elif key == "items":
+            lines.append("  items:  # a further table, joined by the item's id")
+            lines += [f"    {name}: {_scalar(entry)}" for name, entry in value.items() if name != "columns"]
+            lines += ["    columns:", *(f"      {name}: {_scalar(column)}" for name, column in value["columns"].items())]
         else:
             reason = f"  # {_REASONS[key]}" if key in _REASONS else ""
             lines.append(f"  {key}: {_scalar(value)}{reason}")

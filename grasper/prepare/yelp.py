@@ -37,6 +37,6 @@ SOURCES.register(
         "a folder with yelp_academic_dataset_review.json and …_business.json",
         find_yelp,
         origin="https://business.yelp.com/data/resources/open-dataset/",
-        licence="Yelp Dataset License: academic use, after signing on the page",
+        licence="Yelp's own terms, to be signed on the page; not checked",
     ),
 )

@@ -62,7 +62,7 @@ def address() -> Iterator[str]:
 def test_a_broken_download_goes_on_where_it_stopped(address: str, tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file.gz"
     with pytest.raises(MissingFileError, match="the same command resumes, or place the file at"):
-        download(f"{address}/cut", path, sha256=RIGHT)
+        download(f"{address}/cut", path, sha256=RIGHT, waits=())
     assert not path.exists()
     got = path.with_name("file.gz.part").stat().st_size
     assert 0 < got < len(CONTENT)
@@ -122,9 +122,24 @@ def test_list_and_info_tell_licence_size_and_use() -> None:
     listed = runner.invoke(app, ["data", "list"]).output
     assert all(name in listed for name in ("harbour", "yelp", "lamp", "amazon-2023-gift-cards", "sql"))
     shown = runner.invoke(app, ["data", "info", "amazon-2023-gift-cards"]).output
-    assert all(word in shown for word in ("licence: for research", "size: 10 MB", "meta_Gift_Cards.jsonl.gz", "prepare.source=amazon"))
+    assert all(
+        word in shown
+        for word in (
+            "licence: the project's page names none",
+            "size: 152,400 reviews",
+            "not checked: sizes and checksums",
+            "meta_Gift_Cards.jsonl.gz",
+            "prepare.source=amazon",
+        )
+    )
     with pytest.raises(ConfigError, match="unknown data set 'yelb'; known: yelp"):
         COLLECTIONS.get("yelb")
+
+
+def test_every_data_set_says_what_was_checked_and_no_checksum_is_made_up() -> None:
+    for _, collection in COLLECTIONS.items():
+        assert "checked" in collection.checked or collection.name == "harbour"
+        assert not any(file.sha256 or file.size for file in collection.files)  # none is published
 
 
 def test_from_a_shop_export_to_prepared_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

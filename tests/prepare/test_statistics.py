@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -11,8 +12,14 @@ from grasper.prepare.statistics import describe, render
 from grasper.records import Tables
 
 
+def with_targets(tables: Tables) -> pd.DataFrame:
+    """The reviews as they are before they are written, targets marked."""
+    asked = tables.examples.loc[tables.examples["split"].str.startswith(("dev", "test")), "review_id"]
+    return tables.reviews.assign(is_target=tables.reviews["review_id"].isin(asked))
+
+
 def test_the_tiny_set_by_hand(tables: Tables) -> None:
-    statistics = describe(tables.reviews, tables.examples, len(tables.items))
+    statistics = describe(with_targets(tables), tables.examples, len(tables.items))
     train, dev = statistics["pools"]["train"], statistics["pools"]["dev"]
     assert (train["reviews"], train["users"], train["items"]) == (7, 4, 3)
     assert train["density"] == pytest.approx(7 / 12)
@@ -29,7 +36,9 @@ def test_the_table_shows_every_pool(tables: Tables) -> None:
     console = Console(width=140)
     with console.capture() as capture:
         console.print(
-            render({"name": "tiny", "language": "en", **describe(tables.reviews, tables.examples, len(tables.items)), "cleaned": {"duplicates": 3}})
+            render(
+                {"name": "tiny", "language": "en", **describe(with_targets(tables), tables.examples, len(tables.items)), "cleaned": {"duplicates": 3}}
+            )
         )
     shown = capture.get()
     assert all(word in shown for word in ("tiny (en)", "train", "dev", "58.333%", "33.3%", "duplicates 3", "align 2 (1 repeated)"))

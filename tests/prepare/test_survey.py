@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from shop_export import write_shop
 
-from grasper.config import load_config
+from grasper.config import PrepareConfig, load_config
 from grasper.errors import DataFormatError
-from grasper.prepare import build_tables, check_data
+from grasper.prepare import build_tables, check_data, fingerprint_data
 from grasper.prepare.guess import guess_columns
-from grasper.prepare.survey import survey_table
+from grasper.prepare.survey import survey_further, survey_table
 from grasper.prepare.template import configuration
 
 
@@ -151,3 +151,52 @@ def test_people_and_repeats_are_counted_as_prepare_counts_them(tmp_path: Path) -
     assert "2 users, 0% of them with one review" in said
     assert "2 rows are exact duplicates" in said
     assert "2 rows without an id" in said
+
+
+def test_a_table_of_items_is_found_by_the_ids_that_both_share(shop: Path, tmp_path: Path) -> None:
+    """Names, categories and brands come from a file with another encoding and delimiter, whose id column has another name."""
+    rows = [
+        "Nr,EAN,Titel,Warengruppe,Marke",
+        *(f"{n:05d},{4_000_000 + n},Löffel {n},Küche,{'Müller' if n % 2 else ''}" for n in range(1, 23)),
+        "99999,1,x,,",
+    ]
+    (tmp_path / "Artikel.csv").write_text("\n".join([*rows, rows[1].replace("Löffel", "Gabel")]) + "\n", encoding="utf-8")
+    survey = survey_table(shop)
+    survey_further(tmp_path / "Artikel.csv", survey)
+    assert survey.settings["items"]["columns"] == {"item_id": "Nr", "name": "Titel", "category": "Warengruppe", "brand": "Marke"}
+    assert "Artikel.csv: 24 rows about items, by 'Nr': 22 of the 25 items with reviews are among them" in survey.findings
+    assert "Artikel.csv: 1 rows have an id that stood before; of each field the first value counts" in survey.findings
+    (tmp_path / "shop.yaml").write_text(configuration(survey), encoding="utf-8")
+    config = load_config(tmp_path / "shop.yaml").prepare
+    items = build_tables(config, seed=0)[0].items.set_index("item_id")
+    assert items.loc["00001", ["name", "category", "brand"]].tolist() == ["Küchenhelfer 1", "Küche", "Müller"]  # the reviews' own name comes first
+    assert "99999" not in items.index
+    assert fingerprint_data(config) != fingerprint_data(config.model_copy(update={"items": None}))
+
+
+def test_a_further_file_with_the_same_columns_trains_and_another_is_refused(shop: Path, tmp_path: Path) -> None:
+    survey = survey_table(shop)
+    (tmp_path / "older.csv").write_bytes(shop.read_bytes())
+    survey_further(tmp_path / "older.csv", survey)
+    assert survey.settings["train"] == [str(tmp_path / "older.csv")]
+    (tmp_path / "prices.csv").write_text("country,price\nde,3\n", encoding="utf-8")
+    with pytest.raises(
+        DataFormatError, match=r"neither the columns of Export .* nor one with the ids of its items \(00001, .*it has: country, price"
+    ):
+        survey_further(tmp_path / "prices.csv", survey)
+
+
+def test_settings_without_a_table_of_items_are_saved_as_ever(tmp_path: Path) -> None:
+    assert "items" not in PrepareConfig().model_dump(mode="json")
+
+
+def test_a_column_of_dates_is_known_by_what_is_in_it_and_what_is_not_read_is_told(tmp_path: Path) -> None:
+    """Neither a version number nor a price is a date."""
+    rows = [f"k{n},a{n % 9},1.2.{n},{n}.50,3.4.20{n % 10}{n % 7} 10:30,Ein ganz gewöhnlicher Text von jemandem" for n in range(40)]
+    (tmp_path / "r.csv").write_text(
+        "\n".join(["Kunde,Artikel,Fassung,Preis,wann war das,Text", *rows, "k1,a1,x,1,,noch einer"]) + "\n", encoding="utf-8"
+    )
+    survey = survey_table(tmp_path / "r.csv")
+    assert survey.settings["columns"]["timestamp"] == "wann war das"
+    assert "not read: Fassung, Preis" in survey.findings
+    assert survey.settings["date_formats"] == ["%d.%m.%Y %H:%M"]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from grasper.config import ColumnMapping, PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
 from grasper.prepare.fields import Problems
+from grasper.prepare.formats import read_batches
 from grasper.prepare.rows import clean_rows
 from grasper.prepare.table import read_table
 
@@ -252,10 +253,49 @@ def test_bombs_are_refused_at_a_bounded_size(tmp_path: Path, suffix: str, monkey
     one = put(tmp_path, f"a.csv{suffix}", compress(b"user_id,item_id,text\nu,i," + b"x" * 80_000_000))
     with pytest.raises(DataFormatError, match=r"line 2 has more than 64 MiB.*max_line_mib"):
         read(one, **PLAIN)
-    monkeypatch.setattr("grasper.prepare.lines._ALWAYS_ALLOWED", 2**20)
+    monkeypatch.setattr("grasper.prepare.lines.ALWAYS_ALLOWED", 2**20)
     many = put(tmp_path, f"b.csv{suffix}", compress(b"user_id,item_id,text\n" + b"u,i,x\n" * 200_000))
     with pytest.raises(DataFormatError, match=r"unpacks to more than 2 times its size.*max_unpacked_ratio"):
         read(many, CONFIG.model_copy(update={"max_unpacked_ratio": 2}), **PLAIN)
+
+
+def save_repeated(path: Path, size: int, count: int) -> Path:
+    """A parquet file of `count` rows with the same text of `size` letters, which the file holds once."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array(["x" * size]))
+    table = pa.table({"user_id": [f"u{n}" for n in range(count)], "item_id": ["i"] * count, "text": texts})
+    pq.write_table(table, path, dictionary_pagesize_limit=64 * 2**20, compression="none", store_schema=False)
+    return path
+
+
+def test_a_parquet_file_that_unpacks_to_too_much_is_refused_before_it_does(tmp_path: Path) -> None:
+    """500 MB in a row group of 1 MB: what is held when it is refused is far below."""
+    import pyarrow as pa
+
+    path = save_repeated(tmp_path / "r.parquet", 2**20, 500)
+    assert path.stat().st_size < 2 * 2**20
+    held = pa.total_allocated_bytes()
+    with pytest.raises(
+        DataFormatError, match=r"r.parquet unpacks to more than 200 times its size; if that is meant, --set prepare.max_unpacked_ratio"
+    ):
+        read(path, **PLAIN)
+    assert pa.total_allocated_bytes() - held < 40 * 2**20
+    allowed = CONFIG.model_copy(update={"max_unpacked_ratio": 1000})
+    sizes = [len(batch.rows) for batch in read_batches(path, {"user_id": "user_id", "item_id": "item_id", "text": "text"}, allowed)]
+    assert sum(sizes) == 500
+    assert max(sizes) == 63  # 64 MiB of texts and ids at once
+
+
+def test_pages_that_decompress_to_too_much_are_refused(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"user_id": [str(n) for n in range(300)], "item_id": ["i"] * 300, "text": [f"{n}" + "x" * 2**20 for n in range(300)]})
+    pq.write_table(table, tmp_path / "p.parquet", compression="zstd", use_dictionary=False)
+    with pytest.raises(DataFormatError, match=r"p.parquet unpacks to more than 200 times its size"):
+        read(tmp_path / "p.parquet", **PLAIN)
 
 
 def test_duplicate_columns_are_refused_only_where_they_are_mapped(tmp_path: Path) -> None:
