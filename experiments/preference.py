@@ -54,7 +54,7 @@ def lesson_of(config: Config, out_dir: Path) -> Lesson:
 
 def share_first_round(work: Path, out_dir: Path) -> None:
     """Take over what does not depend on the variant: the warm start's rewards, and the notes judged in the first round."""
-    for name in ("round-0/round.json", "round-1/judged.jsonl"):
+    for name in ("round-0/round.json", "round-1/judged.jsonl", "round-1/judged-tokens.json"):
         known = next(iter(sorted(work.glob(f"*/{name}"))), None)
         if known is not None and not (out_dir / name).exists():
             (out_dir / name).parent.mkdir(parents=True, exist_ok=True)
