@@ -87,7 +87,7 @@ def train_by_preference(lesson: Lesson) -> dict[str, Any]:
     spent = [counts, *selections, *(record["held_out"] for record in found["rounds"])]
     return {
         "warm_start": counts,
-        "rounds": len(selections),
+        "preference_rounds": len(selections),
         "best_round": found["best_round"],
         "stopped": found["stopped"],
         "preference_pairs": sum(selection["pairs"] for selection in selections),
