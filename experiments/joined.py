@@ -4,7 +4,7 @@
         --command "…" --command "…" --zero-history pat
 
 For runs whose settings differ in parts that only some methods read, so that no single configuration names them all. What was prepared must be the
-same, and so must seed, split and limit; tasks are those of the first run.
+same, and so must seed and split; targets are those of the run with the fewest, tasks those of the first run.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ def join(parts: list[tuple[Run, list[str]]], out: Run) -> dict[str, Any]:
     """Score all methods together into `out`'s `evaluate` folder; gives the metrics.
 
     Raises:
-        RunMismatchError: The runs differ in what was prepared, in seed, split or limit, or two bring the same method.
+        RunMismatchError: The runs differ in what was prepared, in seed or split, or two bring the same method.
     """
     configs = [load_config(run.root / "config.yaml") for run, _ in parts]
     first, run = configs[0], parts[0][0]
     for other, (there, _) in zip(configs[1:], parts[1:], strict=True):
-        if (other.seed, other.split, other.limit, other.prepare) != (first.seed, first.split, first.limit, first.prepare):
-            raise RunMismatchError(f"{there.root} and {run.root} differ in data, seed, split or limit; run them alike first")
+        if (other.seed, other.split, other.prepare) != (first.seed, first.split, first.prepare):
+            raise RunMismatchError(f"{there.root} and {run.root} differ in data, seed or split; run them alike first")
     where = {method: there for there, methods in parts for method in methods}
     if len(where) != sum(len(methods) for _, methods in parts):
         raise RunMismatchError("two runs bring the same method; name each once")
     tables = Tables.load(run.folder("prepare"))
+    limit = min((config.limit for config in configs if config.limit), default=None)
     evaluate(
         first.evaluate,
         tables,
-        tables.select(first.split, first.limit),
+        tables.select(first.split, limit),
         {method: there.folder("generate", method) / "outputs.jsonl" for method, there in where.items()},
         out.folder("evaluate"),
         dataset=first.prepare.name,
@@ -72,7 +73,9 @@ def main() -> None:
     if arguments.zero_history:
         metrics["zero_history"] = zero_history(out, arguments.zero_history)
     path = RESULTS_DIR / f"{arguments.name}.json"
-    write_json(path, {"provenance": facts[0] | {"command": " ; ".join(arguments.command), "stages": stages}, **metrics})
+    write_json(
+        path, {"provenance": facts[0] | {"command": " ; ".join(arguments.command), "limit": metrics["n_examples"], "stages": stages}, **metrics}
+    )
     print(path)
 
 

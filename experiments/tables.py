@@ -159,15 +159,14 @@ def cost_table(*names: str) -> str:
 
 
 def spending_table(name: str) -> str:
-    """Tokens per target and task of writing, and tokens and seconds of the alignment that each method rests on."""
+    """Tokens per answer of writing, synthetic reviews included, and tokens of the alignment that each method rests on."""
     results = _results(name)
-    lines = ["| method | read per answer | written per answer | seconds per answer | alignment: read | written | minutes |", f"|---|{'--:|' * 6}"]
+    lines = ["| method | read per answer | written per answer | alignment: read | written |", f"|---|{'--:|' * 4}"]
     for method, cost in results["cost"].items():
         answers = results["provenance"]["stages"][f"generate/{method}"]["counts"]["requests"]
         each = [cost[entry] / answers for entry in ("tokens_in", "tokens_out")]
         aligned = [f"{cost[entry]:,.0f}" if cost.get(entry) else "–" for entry in ("align_tokens_in", "align_tokens_out")]
-        minutes = f"{cost['align_seconds'] / 60:.0f}" if cost.get("align_seconds") else "–"
-        lines.append(f"| `{method}` | {each[0]:,.0f} | {each[1]:,.0f} | {cost['seconds'] / answers:.2f} | {' | '.join(aligned)} | {minutes} |")
+        lines.append(f"| `{method}` | {each[0]:,.0f} | {each[1]:,.0f} | {' | '.join(aligned)} |")
     return "\n".join(lines)
 
 
@@ -185,6 +184,19 @@ def preference_table(name: str) -> str:
             pairs = entry.get("selection", {}).get("pairs", "–")
             numbers = f"{held_out['reward']:.3f} | {held_out['draft_words']:.1f} | {held_out['copied_share']:.4f}"
             lines.append(f"| `{settings}` | {entry['round']} | {pairs} | {_signed_entry(difference)} | {change} | {numbers} |")
+    return "\n".join(lines)
+
+
+def steps_table(name: str) -> str:
+    """The drafts of each step of dual reasoning: their means, and in brackets the paired difference to step 0."""
+    metrics = ("rouge1", "meteor_no_wordnet", "words")
+    lines = [f"| {name} | n | step | {' | '.join(metrics)} | settled after it |", f"|---|--:|--:|{'--:|' * 4}"]
+    for task, found in _results(name)["tasks"].items():
+        for step, entry in found["steps"].items():
+            cells = [f"{entry['value'][metric]['value']:.3f}" for metric in metrics]
+            if int(step):
+                cells = [f"{cell} ({_signed_entry(entry['minus_step_0'][metric])})" for cell, metric in zip(cells, metrics, strict=True)]
+            lines.append(f"| {task} | {found['n']} | {step} | {' | '.join(cells)} | {found['settled_after'][step]} |")
     return "\n".join(lines)
 
 
@@ -383,6 +395,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "rounds": rounds_table,
     "seeds": seeds_table,
     "spending": spending_table,
+    "steps": steps_table,
     "style": style_table,
     "traits": traits_table,
     "selection": selection_table,
