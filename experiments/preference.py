@@ -54,7 +54,7 @@ def lesson_of(config: Config, out_dir: Path) -> Lesson:
 
 def share_first_round(work: Path, out_dir: Path) -> None:
     """Take over what does not depend on the variant: the warm start's rewards, and the notes judged in the first round."""
-    for name in ("round-0/round.json", "round-1/judged.jsonl"):
+    for name in ("round-0/round.json", "round-1/judged.jsonl", "round-1/judged-tokens.json"):
         known = next(iter(sorted(work.glob(f"*/{name}"))), None)
         if known is not None and not (out_dir / name).exists():
             (out_dir / name).parent.mkdir(parents=True, exist_ok=True)
@@ -94,6 +94,7 @@ def main() -> None:
     fixed += [f"prepare.data={options.data}"] if options.data else []
     found: dict[str, Any] = {}
     work = options.work / options.config.stem
+    base: dict[str, Any] | None = None
     for variant in options.variant:
         config = load_config(options.config, [*fixed, "align.dpo.patience=9", *(f"align.dpo.{setting}" for setting in variant.split())])
         training: DualTraining = training_of(lesson_of(config, work))
@@ -101,7 +102,7 @@ def main() -> None:
             training.warm_start(work / "warm-start")
         out_dir = work / variant.replace(" ", "_")
         share_first_round(work, out_dir)
-        base = training.evaluate(training.base)
+        base = base or training.evaluate(training.base)
         result = training.improve(work / "warm-start" / "adapter", out_dir)
         items = [case.pair.example.item_id for case in training.held_out]
         found[variant] = {"stopped": result["stopped"], "best_round": result["best_round"], "rounds": describe(result, items, config.seed)}

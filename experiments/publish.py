@@ -2,7 +2,8 @@
 
     python experiments/publish.py runs/hotel --command "grasper pipeline -c experiments/hotel.yaml --data … --split dev-b"
 
-The file holds `metrics.json` and, under `provenance`, the command, commit, seed, versions, hardware and the seconds of each stage.
+The file holds `metrics.json` and, under `provenance`, the command, commit, seed, versions, hardware and the seconds of each stage. With
+`--zero-history METHOD`, `zero_history` holds the paired differences of that method over the targets of people without other reviews.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from grasper.config import load_config
+from grasper.evaluate.compare import Bootstrap, compare
 from grasper.methods import get_method
+from grasper.metrics.metric import metric_of
 from grasper.runs import Run, read_json, write_json
 
 RESULTS_DIR = Path(__file__).parent / "results"
@@ -54,15 +59,40 @@ def provenance(run: Run, command: str, methods: Iterable[str]) -> dict[str, Any]
     }
 
 
+def zero_history(run: Run, method: str) -> dict[str, Any]:
+    """What `method` gains over every other method of the run for people without other reviews: `n_examples`, and rows as in `comparison.pairs`."""
+    scores = pd.read_parquet(run.folder("evaluate") / "per_example.parquet")
+    scores = scores[scores["own_reviews"] == 0]
+    known = {"method", "example_id", "task", "user_id", "item_id", "own_reviews", "level", "is_repeated"}
+    metrics = [name for name in scores if name not in known and metric_of(str(name)).is_compared]
+    values = scores.pivot(index="example_id", columns=["method", "task"], values=metrics).reorder_levels([1, 2, 0], axis=1)
+    items = scores.drop_duplicates("example_id").set_index("example_id")["item_id"].reindex(values.index)
+    pairs = compare(values, Bootstrap(items.tolist()).estimate(values), method)
+    turned = [
+        pair
+        | {"method": method, "other": pair["method"], "difference": -pair["difference"], "low": _minus(pair["high"]), "high": _minus(pair["low"])}
+        for pair in pairs
+        if pair["other"] == method
+    ]
+    return {"n_examples": len(values), "pairs": [pair | {"wins": round(1 - pair["wins"] - pair["ties"], 6)} for pair in turned]}
+
+
+def _minus(value: float | None) -> float | None:
+    return None if value is None else -value
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("--command", required=True, help="the command line that made it")
     parser.add_argument("--name", help="name of the results file; default: the run's name")
+    parser.add_argument("--zero-history", metavar="METHOD", help="compare this method over people without other reviews, too")
     arguments = parser.parse_args()
     run = Run(arguments.run)
     run.require(run.folder("evaluate"))
     metrics = read_json(run.folder("evaluate") / "metrics.json")
+    if arguments.zero_history:
+        metrics["zero_history"] = zero_history(run, arguments.zero_history)
     path = RESULTS_DIR / f"{arguments.name or arguments.run.name}.json"
     facts = metrics.pop("provenance", {}) | provenance(run, arguments.command, metrics["methods"])
     write_json(path, {"provenance": facts, **metrics})

@@ -86,20 +86,41 @@ COMPARED = (("long", "rouge1"), ("long", "meteor"), ("title", "rouge1"), ("ratin
 
 def differences_table(method: str, baseline: str, *names: str) -> str:
     """Paired differences of two methods on several data sets, with 95 % intervals; differences whose interval leaves out zero in bold."""
-    return _comparison(f"`{method}` minus `{baseline}`", [(name, name, method, baseline) for name in names])
+    rows = [(name, _pairs_of(name), method, baseline) for name in names]
+    return _comparison(f"`{method}` minus `{baseline}`", rows)
 
 
 def ablations_table(name: str, method: str, *others: str) -> str:
     """Paired differences of a method and each of its ablations on one data set."""
-    return _comparison(f"{name}: `{method}` minus …", [(f"`{other}`", name, method, other) for other in others])
+    return _comparison(f"{name}: `{method}` minus …", [(f"`{other}`", _pairs_of(name), method, other) for other in others])
 
 
-def _comparison(title: str, rows: Iterable[tuple[str, str, str, str]]) -> str:
-    """A table of paired differences; each row: label, results file, method, other method."""
-    lines = [f"| {title} | {' | '.join(f'{task} {metric}' for task, metric in COMPARED)} |", f"|---|{'--:|' * len(COMPARED)}"]
-    for label, name, method, other in rows:
-        pairs = {(p["method"], p["other"], p["task"], p["metric"]): p for p in _results(name)["comparison"]["pairs"]}
-        lines.append(f"| {label} | {' | '.join(_difference(pairs, method, other, task, metric) for task, metric in COMPARED)} |")
+def zero_history_table(name: str, method: str, *others: str) -> str:
+    """Paired differences of a method and others, over all targets and over those of people without other reviews."""
+    results = _results(name)
+    title = f"{name}: `{method}` minus …"
+    parts = ((results["n_examples"], results["comparison"]), (results["zero_history"]["n_examples"], results["zero_history"]))
+    labels = (f"all {parts[0][0]}", f"the {parts[1][0]} without history")
+    rows = [(f"`{other}`, {label}", found["pairs"], method, other) for other in others for label, (_, found) in zip(labels, parts, strict=True)]
+    return _comparison(title, rows)
+
+
+Pairs = list[dict[str, Any]]
+
+
+def _pairs_of(name: str) -> Pairs:
+    return list(_results(name)["comparison"]["pairs"])
+
+
+def _comparison(title: str, rows: Iterable[tuple[str, Pairs, str, str]]) -> str:
+    """A table of paired differences; each row: label, rows of the results file, method, other method. Tasks that nobody was asked are left out."""
+    rows = list(rows)
+    asked = {pair["task"] for _, pairs, _, _ in rows for pair in pairs}
+    columns = [(task, metric) for task, metric in COMPARED if task in asked]
+    lines = [f"| {title} | {' | '.join(f'{task} {metric}' for task, metric in columns)} |", f"|---|{'--:|' * len(columns)}"]
+    for label, found, method, other in rows:
+        pairs = {(p["method"], p["other"], p["task"], p["metric"]): p for p in found}
+        lines.append(f"| {label} | {' | '.join(_difference(pairs, method, other, task, metric) for task, metric in columns)} |")
     return "\n".join(lines)
 
 
@@ -134,6 +155,75 @@ def cost_table(*names: str) -> str:
     for method in costs[0]:
         total = {entry: sum(cost[method][entry] for cost in costs) for entry in ("seconds", "tokens_in", "tokens_out")}
         lines.append(f"| `{method}` | {total['seconds']:.0f} | {total['tokens_in']:,.0f} | {total['tokens_out']:,.0f} |")
+    return "\n".join(lines)
+
+
+def spending_table(name: str) -> str:
+    """Tokens per answer of writing, synthetic reviews included, and tokens of the alignment that each method rests on."""
+    results = _results(name)
+    lines = ["| method | read per answer | written per answer | alignment: read | written |", f"|---|{'--:|' * 4}"]
+    for method, cost in results["cost"].items():
+        answers = results["provenance"]["stages"][f"generate/{method}"]["counts"]["requests"]
+        each = [cost[entry] / answers for entry in ("tokens_in", "tokens_out")]
+        aligned = [f"{cost[entry]:,.0f}" if cost.get(entry) else "–" for entry in ("align_tokens_in", "align_tokens_out")]
+        lines.append(f"| `{method}` | {each[0]:,.0f} | {each[1]:,.0f} | {' | '.join(aligned)} |")
+    return "\n".join(lines)
+
+
+def preference_table(name: str) -> str:
+    """Preference rounds by setting, on held-out pairs: differential reward and what it gained, mean reward, words, copied 8-grams."""
+    lines = [
+        "| settings of `align.dpo` | round | pairs learned from | differential reward | gain over round 0 | reward | words | 8-grams copied |",
+        f"|---|--:|--:|{'--:|' * 5}",
+    ]
+    for settings, found in _results(f"preference/{name}")["variants"].items():
+        for entry in found["rounds"]:
+            held_out = entry["held_out"]
+            difference, gain = (held_out[kind]["both"] for kind in ("difference", "gain_over_round_0"))
+            change = _signed_entry(gain) if entry["round"] else "–"
+            pairs = entry.get("selection", {}).get("pairs", "–")
+            numbers = f"{held_out['reward']:.3f} | {held_out['draft_words']:.1f} | {held_out['copied_share']:.4f}"
+            lines.append(f"| `{settings}` | {entry['round']} | {pairs} | {_signed_entry(difference)} | {change} | {numbers} |")
+    return "\n".join(lines)
+
+
+def steps_table(name: str) -> str:
+    """The drafts of each step of dual reasoning: their means, and in brackets the paired difference to step 0."""
+    metrics = ("rouge1", "meteor_no_wordnet", "words")
+    lines = [f"| {name} | n | step | {' | '.join(metrics)} | settled after it |", f"|---|--:|--:|{'--:|' * 4}"]
+    for task, found in _results(name)["tasks"].items():
+        for step, entry in found["steps"].items():
+            cells = [f"{entry['value'][metric]['value']:.3f}" for metric in metrics]
+            if int(step):
+                cells = [f"{cell} ({_signed_entry(entry['minus_step_0'][metric])})" for cell, metric in zip(cells, metrics, strict=True)]
+            lines.append(f"| {task} | {found['n']} | {step} | {' | '.join(cells)} | {found['settled_after'][step]} |")
+    return "\n".join(lines)
+
+
+def notes_table(name: str) -> str:
+    """What notes are worth on held-out pairs, by whose they are: reward of drafts with them minus drafts without notes."""
+    kinds = ("own", "shuffled", "own minus shuffled", "analysed", "analysed minus own")
+    found = _results(f"preference/{name}")["held_out"]
+    lines = [f"| notes on | n | {' | '.join(kinds)} | own, judged twice: correlation |", f"|---|--:|{'--:|' * (len(kinds) + 1)}"]
+    for reasoner, groups in found.items():
+        entries = groups["texts"]
+        cells = " | ".join(_signed_entry(entries[kind]) for kind in kinds)
+        lines.append(f"| {reasoner}, texts and titles | {entries['own']['n']} | {cells} | {groups['correlation_of_two_judgements']:+.2f} |")
+    return "\n".join(lines)
+
+
+def luck_table(*names: str) -> str:
+    """Preference pairs of the first round judged again: the gap between their sides when they were chosen and on other drafts."""
+    lines = ["| pairs of the first round | asked for | n | gap when chosen | gap on other drafts | chosen side ahead on other drafts |"]
+    lines.append("|---|---|--:|--:|--:|--:|")
+    for name in names:
+        for task, found in _results(f"preference/{name}")["first_round"].items():
+            if task in ("texts", "rating"):
+                gaps = found["gap"]
+                ahead = found["chosen_is_ahead"]["on other drafts"]
+                cells = f"{_signed_entry(gaps['when chosen'])} | {_signed_entry(gaps['on other drafts'])}"
+                share = f"{ahead['value']:.0%} [{ahead['low']:.0%}, {ahead['high']:.0%}]"
+                lines.append(f"| {name} | {task} | {gaps['when chosen']['n']} | {cells} | {share} |")
     return "\n".join(lines)
 
 
@@ -336,10 +426,15 @@ TABLES: dict[str, Callable[..., str]] = {
     "alignment-examples": examples_list,
     "consensus": consensus_table,
     "losses": losses_table,
+    "luck": luck_table,
+    "notes": notes_table,
     "plan": plan_table,
+    "preference": preference_table,
     "prefill": prefill_line,
     "rounds": rounds_table,
     "seeds": seeds_table,
+    "spending": spending_table,
+    "steps": steps_table,
     "style": style_table,
     "swap": swap_table,
     "traits": traits_table,
@@ -350,6 +445,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "provenance": provenance_line,
     "differences": differences_table,
     "cost": cost_table,
+    "zero-history": zero_history_table,
 }
 
 

@@ -219,6 +219,11 @@ class ModelConfig(Section):
         """The model that `align` trains: this one, or for an endpoint the local one that its server serves."""
         return self.model_copy(update={"kind": "local", "name": self.trained, "base_url": None}) if self.kind == "endpoint" and self.trained else self
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether `align` can train it, or the local model that its server serves."""
+        return self.for_training().kind == "local"
+
     def for_adapter(self, method: str) -> ModelConfig:
         """The endpoint's model with the adapter of a method, under the name that the server holds it by; any other is this one."""
         return self.model_copy(update={"name": self.served_adapter.replace("{method}", method)}) if self.kind == "endpoint" and self.trained else self

@@ -142,7 +142,7 @@ class Pipeline:
         aligned: dict[str, Step] = {}
         for method in self.methods:
             owner = owners[method.aligned_as]
-            if owner.training != "none" and owner.name not in aligned:
+            if self._is_aligned(owner) and owner.name not in aligned:
                 aligned[owner.name] = self._align_step(owner, _present(prepare, predict if owner.uses_predictor else None))
                 steps.append(aligned[owner.name])
             if self.is_for_use:
@@ -154,6 +154,9 @@ class Pipeline:
             steps.append(self._generate_step(method, upstream))
             written.append(steps[-1])
         return steps if self.is_for_use else [*steps, self._evaluate_step((prepare, *written))]
+
+    def _is_aligned(self, method: Method) -> bool:
+        return method.is_aligned(has_weights=self.config.model.has_weights)
 
     def _prepare_step(self) -> Step:
         from grasper.prepare import fingerprint_data
@@ -242,6 +245,7 @@ class Pipeline:
         with self.run.lock():
             chosen = [step for step in self.steps if self.only in (None, step.stage)]
             states = {step.name: step.state() for step in chosen}
+            self._tell_untrained(say)
             stale = [step for step in chosen if states[step.name] == "changed" and step.stage != "evaluate"]
             if stale and not overwrite:
                 raise RunMismatchError(_explain_stale(stale[0]))
@@ -262,6 +266,13 @@ class Pipeline:
                     say(f"{step.name}: finished earlier ({step.folder})")
                 if step.stage == "prepare" and len(unfinished) > (step in unfinished) and not self.is_for_use:
                     self.work.require_targets()  # before hours are spent on what leads to them
+
+    def _tell_untrained(self, say: Callable[[str], None]) -> None:
+        """Say which methods stay without the training that they declare."""
+        if self.only in (None, "align"):
+            for method in self.methods:
+                if method.training != "none" and not self._is_aligned(method):
+                    say(f"{method.name}: not trained, {self.config.model.name} gives no weights; its roles go by their prompts alone")
 
     def require_inputs(self, chosen: Sequence[Step]) -> None:
         """Raise where a step that is read, and not itself to be done, is unfinished, damaged or of another configuration."""

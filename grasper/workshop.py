@@ -104,7 +104,7 @@ class Workshop:
 
     def _make(self, method: Method, is_aligned: bool) -> System:
         config = self.config
-        trained = is_aligned and method.training != "none"
+        trained = is_aligned and self._is_aligned(method)
         desk = Desk(
             method,
             self.store,
@@ -115,9 +115,12 @@ class Workshop:
         )
         return System(desk, config.synthesize, config.generate, self.forecast if method.uses_predictor else None)
 
+    def _is_aligned(self, method: Method) -> bool:
+        return method.is_aligned(has_weights=self.config.model.has_weights)
+
     def _alignment(self, method: Method) -> tuple[str, ...]:
-        """What identifies the finished alignment that a method writes with; empty for methods without training."""
-        if method.training == "none":
+        """What identifies the finished alignment that a method writes with; empty where there is none."""
+        if not self._is_aligned(method):
             return ()
         manifest = self.run.require(self.run.folder("align", method.aligned_as))
         return manifest["fingerprint"], manifest["finished"]
@@ -129,13 +132,13 @@ class Workshop:
             model = self.config.model
             if not is_aligned:
                 return open_model(model.for_training())
-            if method.training == "none" or model.for_training().kind != "local":
+            if method.training == "none" or not model.has_weights:
                 return open_model(model)
             return open_model(model.for_adapter(method.aligned_as), self.run.folder("align", method.aligned_as) / "adapter")
 
     def _exemplars(self, method: Method) -> ExemplarSource | None:
         """Gold paths shown in the prompt, for a backbone that cannot be fine-tuned."""
-        if self.config.model.for_training().kind == "local":
+        if self.config.model.has_weights:
             return None
         from grasper.align.exemplars import ExemplarIndex
 

@@ -87,7 +87,7 @@ def train_by_preference(lesson: Lesson) -> dict[str, Any]:
     spent = [counts, *selections, *(record["held_out"] for record in found["rounds"])]
     return {
         "warm_start": counts,
-        "rounds": len(selections),
+        "preference_rounds": len(selections),
         "best_round": found["best_round"],
         "stopped": found["stopped"],
         "preference_pairs": sum(selection["pairs"] for selection in selections),
@@ -131,7 +131,7 @@ class DualTraining:
         """Teach all roles their form into `out_dir/adapter`; gives the counts of the fine-tuning, and the tokens of the drafts to be revised."""
         sequences, meter = [], Meter(self.base)
         for cases in (self.cases, self.held_out):
-            drafts = [deliberation.draft for deliberation in self._deliberate(meter, cases, "warm start")]
+            drafts = [deliberation.draft for deliberation in self.deliberate(meter, cases, "warm start")]
             reasoning = self._reasoning(self.base)
             examples = [
                 example for case, draft in zip(cases, drafts, strict=True) for example in role_examples(case.pair, case.evidence, reasoning, draft)
@@ -205,7 +205,7 @@ class DualTraining:
     def sample(self, model: TextModel, seed: int) -> list[JudgedNotes]:
         """Notes of both reasoners for all training pairs, `num_notes` each, with their differential rewards; equal ones once."""
         reasoning, config = self._reasoning(model), self.config
-        first = self._deliberate(model, self.cases, f"held {seed}")
+        first = self.deliberate(model, self.cases, f"held {seed}")
         asked: list[tuple[Case, Reasoner, Notes, Any]] = []
         for number, (case, deliberation) in enumerate(zip(self.cases, first, strict=True)):
             for reasoner in REASONERS:
@@ -235,7 +235,7 @@ class DualTraining:
         """On the held-out pairs, with the same seeds for every adapter: differential reward of each reasoner's first notes, mean reward of the drafts
         written with both, their words, the share of their 8-grams that is copied, and the tokens that it took."""
         model = meter = Meter(model)
-        found = self._deliberate(model, self.held_out, "evaluation")
+        found = self.deliberate(model, self.held_out, "evaluation")
         candidates = [
             Candidate(case.pair, case.evidence, reasoner, getattr(notes, reasoner), getattr(notes, _OF[reasoner]))
             for case, deliberation in zip(self.held_out, found, strict=True)
@@ -263,7 +263,7 @@ class DualTraining:
         seeds = [derive_seed(seed, "drafts", candidate.pair.pair_id) for candidate in candidates]
         return judge(reasoning, candidates, self.reward, seeds, num_drafts=self.config.num_drafts, temperature=self.config.draft_temperature)
 
-    def _deliberate(self, model: TextModel, cases: Sequence[Case], purpose: str) -> list[Deliberation]:
+    def deliberate(self, model: TextModel, cases: Sequence[Case], purpose: str) -> list[Deliberation]:
         """The first notes and draft of every case."""
         done: dict[str, Deliberation] = {}
         for task in dict.fromkeys(case.pair.request.task for case in cases):

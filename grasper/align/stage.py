@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,8 +25,6 @@ from grasper.runs import write_lines, write_text
 
 if TYPE_CHECKING:
     from grasper.models.local import LocalModel
-
-logger = logging.getLogger(__name__)
 
 Trainer = Callable[[Lesson], dict[str, Any]]
 """Trains an adapter into `lesson.out_dir / "adapter"` and gives the counts of the manifest."""
@@ -78,8 +75,6 @@ def align(
     lesson = Lesson(config, desk, pairs, unseen, reward, out_dir, seed)
     counts: dict[str, Any] = {"pairs": len(pairs), "zero_history_pairs": sum(not pair.profile.own for pair in pairs)}
     if not is_trainable(model):
-        if method.trajectories:
-            logger.warning("method %s is not trained on %s, which gives no weights: its roles go by their prompts alone", method.name, model.name)
         return counts | _write_exemplars(lesson)
     counts |= trainer(lesson)
     write_text(out_dir / "README.md", _model_card(method, lesson.base, config, counts))

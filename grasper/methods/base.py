@@ -54,6 +54,14 @@ class Method:
         """Name of the method whose alignment this one uses."""
         return self.adapter_of or self.name
 
+    def is_aligned(self, *, has_weights: bool) -> bool:
+        """Whether alignment does anything for it. A model without weights to train learns from exemplars, which roles that take turns do not show.
+
+        Args:
+            has_weights: Whether the model is one in this process (`kind` local), whose weights an adapter can be trained for.
+        """
+        return self.training != "none" and (has_weights or not self.trajectories)
+
     @property
     def uses_model(self) -> bool:
         """Whether a language model is asked at all."""

@@ -248,6 +248,7 @@ class _Sampler:
     def _generate(
         self, asked: Sequence[Prompt], pairs: Sequence[TrainingPair], purpose: str, num_samples: int, *, reasoning: bool
     ) -> list[list[Completion]]:
+        """The completions of each prompt; the first one bears the tokens of the prompt, which is read and paid once."""
         if not asked:
             return []
         longest = max(max_new_tokens(pair.task, self.prompts, reasoning=reasoning) for pair in pairs)
@@ -256,7 +257,8 @@ class _Sampler:
         for pair in pairs:  # a pair may be asked several times, behind different paths
             seeds.append(derive_seed(self.seed, purpose, pair.pair_id, numbers[pair.pair_id]))
             numbers[pair.pair_id] += 1
-        return self.model.generate(asked, n=num_samples, temperature=self.temperature, top_p=self.top_p, max_new_tokens=longest, seed=seeds)
+        found = self.model.generate(asked, n=num_samples, temperature=self.temperature, top_p=self.top_p, max_new_tokens=longest, seed=seeds)
+        return [[first, *(replace(other, tokens_in=0) for other in others)] for first, *others in found]
 
 
 def _read(pair: TrainingPair, source: Source, prefix: str, completion: Completion) -> Trace:

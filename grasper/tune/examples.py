@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from grasper.config import PromptConfig
 from grasper.errors import PromptTooLongError
 from grasper.models.base import Prompt, TextModel
-from grasper.prompts.render import Notes, render, render_review
-from grasper.prompts.templates import PromptRole
+from grasper.prompts.render import render, render_review
 from grasper.reason.analyse import analyse, analyse_review
+from grasper.reason.dual import DualReasoning, Evidence
 from grasper.reason.format import Answer, ReasoningPath, render_answer
+from grasper.reason.roles import Role, role_examples
+from grasper.reason.traces import TrainingPair
 from grasper.records import Example, Item, Profile, Request, Review, SyntheticReview, Task, request_for
 from grasper.retrieve.bm25 import Bm25Ranker
-from grasper.retrieve.pool import ReviewPool
+from grasper.retrieve.pool import ReviewPool, is_visible
 from grasper.retrieve.rank import best, query_of
 
 MANY_REVIEWS = 60
@@ -132,9 +134,9 @@ class ExampleMaker:
         request = request_for(example, task, review_set.item(target.item_id))
         if task == "long" and request.title is None and request.rating is None:
             return None
-        path = analyse(request, profile, Answer(None, target.title, target.text, target.rating, is_parsed=True))
         if kind == "pat":
-            return self._pat(request, profile, target, path, config, chooser)
+            return self._pat(request, replace(profile, predicted=()), example, config, review_set, chooser)
+        path = analyse(request, profile, Answer(None, target.title, target.text, target.rating, is_parsed=True))
         prompt = render(request, profile, reasoning=reasoning, config=config, model=self.model)
         return Solved(prompt, _answer(task, target, path if reasoning else None), task)
 
@@ -146,29 +148,36 @@ class ExampleMaker:
         answer = render_answer("review", title=target.title, text=target.text, rating=target.rating, path=path)
         return Solved(prompt, answer, "review")
 
-    def _pat(self, request: Request, profile: Profile, target: Review, path: ReasoningPath, config: PromptConfig, chooser: random.Random) -> Solved:
-        """One step of PAT: notes on style, notes on topic, a draft from both, or a revision of somebody's draft."""
-        role: PromptRole = chooser.choices(("style", "topic", "draft", "revise"), (0.25, 0.25, 0.3, 0.2))[0]
-        style, topic = path.style, f"{path.interests}; {path.plan}"
-        if role == "style":
-            notes, answer = Notes(topic=topic if chooser.random() < 0.5 else ""), f"Style: {path.style}"
-        elif role == "topic":
-            notes, answer = Notes(style=style if chooser.random() < 0.5 else ""), f"Interests: {path.interests}\nPlan: {path.plan}"
-        else:
-            draft = self._draft(request.task, profile, target, chooser) if role == "revise" else ""
-            notes, answer = Notes(style, topic, draft), _answer(request.task, target, None)
-        prompt = render(request, profile, reasoning=False, config=config, model=self.model, role=role, notes=notes)
-        return Solved(prompt, answer, f"pat-{role}")
+    def _pat(self, request: Request, profile: Profile, example: Example, config: PromptConfig, shown: ReviewSet, chooser: random.Random) -> Solved:
+        """One step of PAT by `reason.roles`, as its warm start asks it: notes on style, notes on topic, a draft from both, or a revision of one.
 
-    def _draft(self, task: Task, profile: Profile, target: Review, chooser: random.Random) -> str:
-        """A draft that a revision may start from: what a neighbour wrote, or the beginning of the real text."""
+        Neither writers alike nor people of similar taste are looked for here: anybody's reviews stand in their places; notes are about what is shown.
+        """
+        role: Role = chooser.choices(("style", "topic", "draft", "revise"), (0.25, 0.25, 0.3, 0.2))[0]
+        style, topic = (replace(profile, neighbours=self._strangers(shown, example, chooser)) for _ in ("style", "topic"))
+        pair = TrainingPair(example, request, profile)
+        draft = self._draft(pair, chooser, may_quote=role == "revise") if role == "revise" or chooser.random() < 0.5 else ""
+        reasoning = DualReasoning(self.model, config, steps=0)
+        solved = [one for one in role_examples(pair, Evidence(profile, style, topic), reasoning, draft) if one.role == role]
+        return Solved(solved[-1].prompt, solved[-1].answer, f"pat-{role}")
+
+    def _strangers(self, shown: ReviewSet, example: Example, chooser: random.Random) -> tuple[Review, ...]:
+        """Up to four reviews of other people, in half of all cases of the item in mind."""
+        about = self.pools[shown.name].neighbours(example) if chooser.random() < 0.5 else chooser.sample(shown.reviews, min(len(shown.reviews), 8))
+        others = [review for review in about if is_visible(review, example) and review.user_id != example.user_id]
+        return tuple(chooser.sample(others, min(len(others), chooser.choice((1, 2, 3, 4)))))
+
+    @staticmethod
+    def _draft(pair: TrainingPair, chooser: random.Random, *, may_quote: bool) -> str:
+        """A draft that a step may start from: what a neighbour wrote, or, if it may be quoted, the beginning of the real text; else none."""
+        task, target = pair.request.task, pair.example.target
         if task == "rating":
             return f"{chooser.choice((3, 4, 5)):g}"
-        others = [value for entry in profile.neighbours if (value := entry.title if task == "title" else entry.text)]
+        others = [value for entry in pair.profile.neighbours if (value := entry.title if task == "title" else entry.text)]
         if others:
             return chooser.choice(others)
         words = ((target.title if task == "title" else target.text) or "").split()
-        return " ".join(words[: max(1, len(words) // 2)])
+        return " ".join(words[: max(1, len(words) // 2)]) if may_quote else ""
 
     def _profile(self, review_set: ReviewSet, example: Example, kind: str, chooser: random.Random) -> Profile:
         """A part of what a request for the example may see, and made-up predictions: real reviews of other items."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from worlds import shown
 import grasper.align.dual as dual
 from grasper.align.dual import Case, DualTraining
 from grasper.align.preference import JudgedNotes
+from grasper.concerns import concerns
 from grasper.config import AlignConfig, DpoConfig, PromptConfig
 from grasper.errors import ConfigError
 from grasper.models.base import Completion, Message, Prompt
@@ -115,6 +117,15 @@ def test_rounds_go_on_from_the_last_adapter_and_the_best_is_the_result(training,
     assert (found["best_round"], found["stopped"]) == (1, "all rounds done")
     assert (tmp_path / "adapter" / "adapter_model.safetensors").read_text() == "round-1"
     assert json.loads((tmp_path / "rounds.json").read_text())["best_round"] == 1
+
+
+def test_the_counts_of_a_finished_alignment_can_be_told(training, tuned, sampled, tmp_path: Path, monkeypatch) -> None:
+    """What the stage hands to its manifest is read there for what a person should hear; the tokens are those of all parts."""
+    monkeypatch.setattr(dual, "training_of", lambda lesson: training)
+    counts = dual.train_by_preference(SimpleNamespace(out_dir=tmp_path))  # type: ignore[arg-type]
+    assert counts["preference_rounds"] == len(counts["held_out_reward"]) - 1 > 0
+    assert counts["tokens_in"] > 0
+    assert concerns(counts) == []
 
 
 def test_rounds_stop_where_the_held_out_reward_does_not_rise(training, tuned, sampled, tmp_path: Path, monkeypatch) -> None:

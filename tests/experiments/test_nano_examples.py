@@ -11,11 +11,13 @@ from experiments.nano.instruct import PromptTokens, encode_solved
 from experiments.nano.reviews import load_review_sets
 from experiments.nano.tokenizer import train_tokenizer
 from grasper.errors import MissingFileError
+from grasper.prompts.templates import PREDICTED
+from grasper.reason.dual import read_notes
 from grasper.reason.format import parse_answer
 from grasper.records import Item, Review
 from grasper.retrieve.pool import reserved_split
 from grasper.tune.decontaminate import Reference
-from grasper.tune.examples import ExampleMaker, ReviewSet
+from grasper.tune.examples import ExampleMaker, Mixture, ReviewSet
 
 DEV_USER = next(name for name in map("dev-{}".format, range(100)) if not reserved_split(name.upper()))
 VOCABULARY = "room clean staff kind breakfast cold pool warm view quiet street loud price low bed soft lobby bright coffee weak"
@@ -137,6 +139,30 @@ def test_no_prompt_shows_what_it_asks_for(review_set: ReviewSet, tokenizer: PreT
             assert mark not in shown
             assert head not in shown
     assert tasks == {"long", "title", "rating", "review", "pat-style", "pat-topic", "pat-draft"}
+
+
+def test_the_roles_of_pat_are_tuned_on_the_prompts_of_its_warm_start(review_set: ReviewSet, tokenizer: PreTrainedTokenizerBase) -> None:
+    """In both forms: alone, and with notes of both and a draft in view. Somebody without history is guessed from those who are shown."""
+    maker = ExampleMaker([review_set], PromptTokens(tokenizer), seed=0, mixture=Mixture(tasks={"pat": 1.0}))
+    forms: dict[str, set[tuple[bool, bool, bool]]] = {}
+    guesses = 0
+    for number, (_, target) in enumerate(maker.targets()):
+        solved = maker.solve(review_set, target, random.Random(number))
+        if solved is None:
+            continue
+        question = solved.prompt.messages[-1].content
+        seen = tuple(any(line.startswith(label) for line in question.splitlines()) for label in ("Style notes:", "Topic notes:", "Draft:"))
+        forms.setdefault(solved.task, set()).add(seen)  # type: ignore[arg-type]
+        assert PREDICTED not in question
+        if solved.task == "pat-style":
+            guesses += solved.answer.startswith("Style: unknown; likely ")
+            assert read_notes("style", solved.answer) == solved.answer
+        if solved.task == "pat-topic":
+            assert read_notes("topic", solved.answer) == solved.answer
+    alone, together = (False, False, False), (True, True, True)
+    assert forms["pat-style"] == forms["pat-topic"] == {alone, together}
+    assert (forms["pat-draft"], forms["pat-revise"]) == ({(True, True, False)}, {together})
+    assert guesses
 
 
 def test_answers_have_the_form_that_is_asked_for(review_set: ReviewSet, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.publish import provenance
+import pandas as pd
+import pytest
+
+from experiments.publish import provenance, zero_history
 from grasper.config import Config
 from grasper.pipeline import dump_config
 from grasper.runs import Run, write_json, write_text
@@ -19,3 +22,22 @@ def test_another_run_inside_the_folder_is_not_mixed_in(tmp_path: Path) -> None:
             write_json(tmp_path / f"{folder}{stage}" / "manifest.json", manifest)
     stages = provenance(Run(tmp_path), "make pipeline", ["none"])["stages"]
     assert {stage: facts["commit"] for stage, facts in stages.items()} == {"prepare": "old", "generate/none": "old"}
+
+
+def test_people_without_history_are_compared_apart(tmp_path: Path) -> None:
+    """Two of three targets: `pat` has .3 and .5 there, `copy` .2 and .6, so .0 in the mean, and half of the wins; the third would change both."""
+    rows = [
+        {"method": method, "example_id": f"e{number}", "task": "long", "user_id": f"u{number}", "item_id": f"i{number}"}
+        | {"own_reviews": int(number == 2), "level": "0", "is_repeated": False, "rouge1": value, "words": 3.0}
+        for method, values in (("copy", (0.2, 0.6, 0.9)), ("pat", (0.3, 0.5, 0.1)))
+        for number, value in enumerate(values)
+    ]
+    (tmp_path / "evaluate").mkdir()
+    pd.DataFrame(rows).to_parquet(tmp_path / "evaluate" / "per_example.parquet")
+    found = zero_history(Run(tmp_path), "pat")
+    assert found["n_examples"] == 2
+    [pair] = [pair for pair in found["pairs"] if pair["metric"] == "rouge1"]
+    assert (pair["method"], pair["other"], pair["n"]) == ("pat", "copy", 2)
+    assert (pair["difference"], pair["wins"], pair["ties"]) == pytest.approx((0.0, 0.5, 0.0))
+    assert pair["low"] == pytest.approx(-0.1)
+    assert pair["high"] == pytest.approx(0.1)

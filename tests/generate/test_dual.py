@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from worlds import system_of
+from servers import serving, write_reviews
+from worlds import system_of, tables_of
 
 from grasper.config import GenerateConfig
 from grasper.models.base import Prompt
+from grasper.models.endpoint.model import EndpointModel
 from grasper.models.scripted import ScriptedModel
-from grasper.records import Output, Tables
+from grasper.records import Example, Output, Review, Tables
+from grasper.retrieve import style
 
 
 def answer(prompt: Prompt) -> str:
@@ -73,3 +78,34 @@ def test_several_drafts_vote_from_the_same_notes(tables: Tables) -> None:
 def test_random_people_take_the_place_of_both_trajectories(tables: Tables) -> None:
     outputs, _ = write(tables, "long", "pat-random-users")
     assert all("style_evidence" not in output.notes[0] and output.evidence for output in outputs)
+
+
+def test_nobody_above_the_floor_is_told_in_the_record(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of style and of taste; the item's audience is read instead."""
+    monkeypatch.setattr(style, "MIN_FIT_TEXTS", 1)
+    monkeypatch.setattr(style.SimilarWriters.__init__, "__kwdefaults__", {"floor": 1.0})
+    for output in write(tables, "long")[0]:
+        assert output.notes[0]["style_evidence"].startswith("no other person's style is nearer than 1")
+        assert output.notes[0]["topic_evidence"] == "no other person's taste is nearer than 0.3"
+        assert output.text == "A good stay."
+
+
+def test_a_data_set_of_one_person_is_written_for_without_others() -> None:
+    """Their own reviews are all that there is, and the record says so."""
+    reviews = [Review(f"r{number}", "only", f"i{number % 4}", f"A fine day {number}.", "Fine", 4.0, split="dev") for number in range(9)]
+    example = Example("e", reviews[0], "dev-a")
+    for task in ("long", "title", "rating"):
+        [output], model = write(tables_of(reviews, [example]), task, model=ScriptedModel(answer, choice=lambda prompt: " 4"))
+        assert output.text or output.rating == 4
+        assert set(output.evidence) <= {review.review_id for review in reviews[1:]}
+        assert output.notes[0]["style_evidence"] == "nothing shows how the user writes"
+        assert output.notes[0]["topic_evidence"].startswith("no other person's taste")
+        assert not any("People who write alike" in prompt.messages[-1].content for prompt in model.prompts)
+
+
+def test_a_server_without_log_probabilities_is_taken_at_its_word(tables: Tables, tmp_path: Path) -> None:
+    """Ratings come from what it writes, and no probabilities are made up for the record."""
+    with serving(lambda body, number: (422, {"detail": "logprobs unknown"}) if "logprobs" in body else write_reviews(body, number)) as server:
+        outputs, _ = write(tables, "rating", model=EndpointModel("tiny", server.url, cache_dir=tmp_path))
+    assert {output.rating for output in outputs} == {4.0}
+    assert all(output.probabilities == () and len(output.notes) > 1 and output.is_parsed for output in outputs)

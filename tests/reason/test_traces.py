@@ -74,6 +74,16 @@ def test_equal_samples_are_kept_once_with_their_cost(tmp_path: Path) -> None:
     assert traces[0].tokens_out % 4 == 0
 
 
+def test_a_prompt_is_counted_once_for_all_its_samples(tmp_path: Path) -> None:
+    """Four samples from the prompt alone, and four behind an analysed path: two prompts are read, eight answers written."""
+    model = ScriptedModel([f"{PATH}\nText: Fine."])
+    traces = sample([pair(0)], model, tmp_path / "traces.jsonl", ("sampled", "analysed"), num_samples=4)
+    read = [sum(model.count_tokens(message.content) for message in prompt.messages) + model.count_tokens(prompt.prefix) for prompt in model.prompts]
+    assert sum(trace.copies for trace in traces) == 8
+    assert len(read) == 2
+    assert describe(traces)["tokens_in"] == sum(read)
+
+
 def test_answers_that_never_parse_are_kept_and_counted(tmp_path: Path) -> None:
     """Nothing is silently skipped: the guess has a reward, but never becomes gold."""
     traces = sample([pair(0)], ScriptedModel(["The rooms were clean."]), tmp_path / "traces.jsonl", num_samples=1)

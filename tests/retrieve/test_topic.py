@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from grasper.config import PredictConfig
@@ -79,6 +80,20 @@ def test_where_nobody_is_near_the_audience_is_shown(shop: tuple[Predictor, Table
     strict = SimilarTaste(ReviewPool(tables.reviews_by_id.values()), make_ranker("bm25"), lambda: predictor, floor=1.0)
     example = someone("new", "b4", history=[Review("h", "new", "a1", "tea"), Review("i", "new", "b9", "coffee")])
     assert {review.item_id for review in strict.retrieve(request_of(example), example, 3)} == {"b4"}
+
+
+def test_identical_people_are_equally_near_and_come_in_the_order_of_the_table(tmp_path: Path) -> None:
+    """Somebody's twin, who met the same items, is as near as they are."""
+    tables = make_tables()
+    original = tables.reviews[tables.reviews["user_id"] == "user2"]
+    twin = original.assign(user_id="twin", review_id="twin-" + original["review_id"])
+    tables = replace(tables, reviews=pd.concat([tables.reviews, twin], ignore_index=True))
+    fit(PredictConfig(max_epochs=2), tables, tmp_path, seed=0)
+    predictor = load(tmp_path, tables)
+    taste = SimilarTaste(ReviewPool(tables.reviews_by_id.values()), make_ranker("bm25"), lambda: predictor, floor=-1.0)
+    found = [user for user in taste.find(asked(tables.examples)[0], 80) if user.user_id in ("user2", "twin")]
+    assert [user.user_id for user in found] == ["user2", "twin"]
+    assert found[0].similarity == pytest.approx(found[1].similarity, abs=1e-6)
 
 
 def test_an_encoder_without_user_vectors_is_named(tmp_path: Path) -> None:

@@ -200,6 +200,22 @@ def test_an_adapter_is_trained_here_and_writes_at_the_server(server: Server, tmp
     assert {body["model"] for body in server.requests[asked:]} == {"lora-grasper-no-graph"}
 
 
+def test_pat_is_not_aligned_where_there_are_no_weights(server: Server, tmp_path: Path, grasper: Call) -> None:
+    """Its roles go by their prompts alone, which is said; nothing is asked or written for an alignment that nobody would read."""
+    options = ("--run", "x", "--methods", "pat", "--limit", "2")
+    aligned = grasper("pipeline", *options, "--dry-run", url=server.url)
+    assert aligned.code == 0, aligned.err
+    assert "align/pat" not in aligned.out
+    done = grasper("pipeline", *options, url=server.url)
+    assert done.code == 0, done.err
+    assert "pat: not trained, tiny gives no weights; its roles go by their prompts alone" in done.out
+    assert not (tmp_path / "runs/x/align").exists()
+    written = [json.loads(line) for line in (tmp_path / "runs/x/generate/pat/outputs.jsonl").read_text().splitlines()]
+    assert {record["task"] for record in written if "example_id" in record} == {"long", "title", "rating"}
+    asked = grasper("write", "--run", "x", "--method", "pat", "--user", "new", "--item", "boat-02", url=None)
+    assert asked.code == 0, asked.err
+
+
 def test_texts_for_a_file_of_requests_within_a_budget(server: Server, tmp_path: Path, grasper: Call) -> None:
     """Two budgets of five requests and a rest write twelve texts, each asked once."""
     options = ("--run", "x", "--methods", "pgraphrag", "--limit", "1")

@@ -1,0 +1,83 @@
+"""Methods of several runs on the same targets → one results file, as if one run had written them.
+
+    python -m experiments.joined runs/pat-hotel:copy,lamp,pgraphrag,grasper runs/pat-hotel-warm:pat,pat-one-step --name pat/hotel \\
+        --command "…" --command "…" --zero-history pat
+
+For runs whose settings differ in parts that only some methods read, so that no single configuration names them all. What was prepared must be the
+same, and so must seed and split; targets are those of the run with the fewest, tasks those of the first run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from experiments.publish import RESULTS_DIR, provenance, zero_history
+from grasper.config import load_config
+from grasper.errors import GrasperError, RunMismatchError
+from grasper.evaluate.provenance import cost_of
+from grasper.evaluate.stage import evaluate
+from grasper.methods import get_method
+from grasper.records import Tables
+from grasper.runs import Run, derive_seed, read_json, write_json
+
+
+def join(parts: list[tuple[Run, list[str]]], out: Run) -> dict[str, Any]:
+    """Score all methods together into `out`'s `evaluate` folder; gives the metrics.
+
+    Raises:
+        RunMismatchError: The runs differ in what was prepared, in seed or split, or two bring the same method.
+    """
+    configs = [load_config(run.root / "config.yaml") for run, _ in parts]
+    first, run = configs[0], parts[0][0]
+    for other, (there, _) in zip(configs[1:], parts[1:], strict=True):
+        if (other.seed, other.split, other.prepare) != (first.seed, first.split, first.prepare):
+            raise RunMismatchError(f"{there.root} and {run.root} differ in data, seed or split; run them alike first")
+    where = {method: there for there, methods in parts for method in methods}
+    if len(where) != sum(len(methods) for _, methods in parts):
+        raise RunMismatchError("two runs bring the same method; name each once")
+    tables = Tables.load(run.folder("prepare"))
+    limit = min((config.limit for config in configs if config.limit), default=None)
+    evaluate(
+        first.evaluate,
+        tables,
+        tables.select(first.split, limit),
+        {method: there.folder("generate", method) / "outputs.jsonl" for method, there in where.items()},
+        out.folder("evaluate"),
+        dataset=first.prepare.name,
+        split=first.split,
+        seed=derive_seed(first.seed, "evaluate"),
+        tasks=first.tasks,
+        synthetic={m: there.folder("synthesize", m) / "synthetic.jsonl" for m, there in where.items() if get_method(m).predicted != "none"},
+        costs={method: cost_of(there, method) for method, there in where.items()},
+    )
+    return dict(read_json(out.folder("evaluate") / "metrics.json"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", metavar="FOLDER:METHOD,METHOD", help="finished runs and the methods that each brings")
+    parser.add_argument("--command", action="append", required=True, help="the command line of each run, in their order")
+    parser.add_argument("--name", required=True, help="name of the results file")
+    parser.add_argument("--zero-history", metavar="METHOD", help="compare this method over people without other reviews, too")
+    arguments = parser.parse_args()
+    parts = [(Run(Path(folder)), methods.split(",")) for folder, _, methods in (name.rpartition(":") for name in arguments.runs)]
+    out = Run(parts[0][0].root.parent / f"joined-{arguments.name.replace('/', '-')}")
+    try:
+        metrics = join(parts, out)
+    except GrasperError as error:
+        raise SystemExit(str(error)) from None
+    facts = [provenance(run, command, methods) for (run, methods), command in zip(parts, arguments.command, strict=True)]
+    stages = {name: stage for fact in reversed(facts) for name, stage in fact["stages"].items()}
+    if arguments.zero_history:
+        metrics["zero_history"] = zero_history(out, arguments.zero_history)
+    path = RESULTS_DIR / f"{arguments.name}.json"
+    write_json(
+        path, {"provenance": facts[0] | {"command": " ; ".join(arguments.command), "limit": metrics["n_examples"], "stages": stages}, **metrics}
+    )
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

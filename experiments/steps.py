@@ -1,0 +1,89 @@
+"""What PAT's steps change: the drafts of every step of a finished run against the real texts, and how its notes move → one JSON file.
+
+    python -m experiments.steps runs/pat-hotel --method pat --name pat/hotel-steps
+
+Steps that a request did not need, because its notes had settled, count with its last draft. Words of a plan's "about N words" are compared with those
+of the draft that followed it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments.publish import RESULTS_DIR
+from grasper.config import load_config
+from grasper.evaluate.compare import Bootstrap, summarize
+from grasper.evaluate.score import Answers, read_outputs, reference_text
+from grasper.metrics.meteor import meteor
+from grasper.metrics.text import rouge1
+from grasper.records import Example, Output, Tables
+from grasper.runs import Run, commit, write_json
+
+INTERESTS = re.compile(r"Interests: (?:likely )?(.*)")
+PLANNED = re.compile(r"about (\d+) words")
+
+
+def by_step(outputs: list[Output], examples: list[Example], task: str) -> dict[str, Any]:
+    """Means of each step's drafts and paired differences to step 0, how many requests settled, and whether drafts are as long as planned."""
+    references = [reference_text(example.target, task) for example in examples]  # type: ignore[arg-type]
+    last = max(len(output.notes) for output in outputs)
+    drafts = [[output.notes[min(step, len(output.notes) - 1)]["draft"] for output in outputs] for step in range(last)]
+    columns: dict[tuple[str, ...], np.ndarray] = {}
+    for step, texts in enumerate(drafts):
+        values = {
+            "rouge1": rouge1(texts, references),
+            "meteor_no_wordnet": meteor(texts, references, use_wordnet=False),
+            "words": [len(text.split()) for text in texts],
+        }
+        for metric, numbers in values.items():
+            columns[str(step), "value", metric] = np.asarray(numbers, dtype=float)
+            columns[str(step), "minus_step_0", metric] = columns[str(step), "value", metric] - columns["0", "value", metric]
+    steps = summarize(Bootstrap([example.item_id for example in examples]).estimate(pd.DataFrame(columns)))
+    first = [output.notes[0] for output in outputs]
+    planned = [(int(match[1]), len(step["draft"].split())) for step in first if (match := PLANNED.search(step["topic"]))]
+    return {
+        "n": len(outputs),
+        "steps": steps,
+        "settled_after": {str(step): sum(len(output.notes) == step + 1 for output in outputs) for step in range(last)},
+        "repeats_an_interest": [sum(map(_repeats, (output.notes[place]["topic"] for output in outputs))) for place in (0, -1)],
+        "distinct_style_notes": len({step["style"] for step in first}),
+        "planned_words": {"n": len(planned), "correlation": round(float(np.corrcoef(np.array(planned).T)[0, 1]), 4) if len(planned) > 2 else None},
+    }
+
+
+def _repeats(topic: str) -> bool:
+    """Whether the line of interests names something twice."""
+    match = INTERESTS.search(topic)
+    named = [word.strip().lower() for word in match[1].split(",")] if match else []
+    return len(set(named)) < len(named)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="folder of a finished run")
+    parser.add_argument("--method", default="pat")
+    parser.add_argument("--name", required=True, help="name of the results file")
+    arguments = parser.parse_args()
+    run = Run(arguments.run)
+    config = load_config(run.root / "config.yaml")
+    examples = Tables.load(run.folder("prepare")).select(config.split, config.limit)
+    answers: Answers = read_outputs(run.folder("generate", arguments.method) / "outputs.jsonl")
+    found: dict[str, Any] = {}
+    for task in config.tasks:
+        asked = [example for example in examples if (example.example_id, task) in answers]
+        if asked and task != "rating":
+            found[task] = by_step([answers[example.example_id, task] for example in asked], asked, task)
+    path = RESULTS_DIR / f"{arguments.name}.json"
+    facts = {"method": arguments.method, "split": config.split, "limit": config.limit, "seed": config.seed, "commit": commit()}
+    write_json(path, {"provenance": facts, "tasks": found})
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
