@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from servers import chat, serving
+from typer.testing import CliRunner
 
 import grasper
 from grasper.api import LoadedRun, as_reviews, load_run, newest_run
+from grasper.cli import app
 from grasper.errors import ConfigError, DataFormatError, MissingFileError, UnknownIdError
 from grasper.methods import METHODS, get_method
 from grasper.pipeline import Pipeline, dump_config
@@ -187,6 +189,8 @@ def test_an_unaligned_method_is_refused(run_dir: Path) -> None:
     item = load_run(run_dir).tables.items["item_id"].iloc[0]
     with pytest.raises(MissingFileError, match=r"align/grasper is not complete; run `grasper align`"):
         grasper.personalize([], item, run=run_dir)
+    asked = CliRunner().invoke(app, ["write", "--item", item, "--run", str(run_dir)])
+    assert str(asked.exception).endswith("or `grasper pipeline` first; --method pgraphrag needs no alignment")
 
 
 @pytest.mark.parametrize(

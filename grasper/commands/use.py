@@ -113,7 +113,7 @@ def _answer(
 ) -> None:
     from grasper.batch import answer_all, ask_all, origin_of, read_rows
     from grasper.commands.spending import within_budget
-    from grasper.errors import ConfigError
+    from grasper.errors import ConfigError, MissingFileError
     from grasper.methods import get_method
 
     if (file is None) == (request["item_id"] is None):
@@ -123,7 +123,12 @@ def _answer(
     if newcomers := sum(one.is_newcomer for one in asked):
         typer.echo(f"{newcomers} of {len(asked)} requests are by people without a history in {loaded.run.root}", err=True)
     with within_budget(loaded.config.model, budget, lambda line: typer.echo(line, err=True)):
-        system = loaded.workshop.system(chosen, seed=seed)
+        try:
+            system = loaded.workshop.system(chosen, seed=seed)
+        except MissingFileError as error:
+            if chosen.training == "none":
+                raise
+            raise MissingFileError(f"{error}; --method pgraphrag needs no alignment") from None
         if out is None:
             for one, answer in zip(asked, system.personalize(task, [one.example for one in asked]), strict=True):
                 typer.echo(_row(one, answer)["answer"])
