@@ -46,9 +46,8 @@ def write_table(path: Path, seed: int = 0) -> dict[str, int]:
     own = rng.integers(0, VOCABULARY, (NUM_ITEMS, 20))
     told = own[items[:, None], rng.integers(0, own.shape[1], (len(items), 6))]
     words = vocabulary[np.concatenate([told, rng.integers(0, VOCABULARY, (len(items), 6))], axis=1)]
-    rows = pd.DataFrame(
-        {"user_id": users.astype(str), "item_id": items.astype(str), "text": [" ".join(row) for row in words], "title": "", "rating": 5}
-    )
+    rows = pd.DataFrame({"user_id": users.astype(str), "item_id": items.astype(str), "text": [" ".join(row) for row in words]})
+    rows["title"], rows["rating"] = "", 5
     rows["timestamp"] = rng.uniform(0, 3000 * 86_400, len(rows)).astype(np.int64)
     rows.to_parquet(path, index=False)
     return {"reviews": len(rows), "users": NUM_USERS, "items": NUM_ITEMS}
