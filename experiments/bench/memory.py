@@ -3,9 +3,9 @@
     python -m experiments.bench.memory pipeline
     python -m experiments.bench.memory predict
 
-The command runs in a process of its own; the resident memory of it and of all its children is looked at twenty times a second, with the step that was
-being carried out. `pipeline` is that of the bundled data with nano, from nothing. `predict` is the stage alone, on a generated table of 200,000
-interactions and 7,657 items with a dozen words each; one epoch, for epochs take time and no memory.
+The command runs in a process of its own; the memory of it and of all its children (shared pages counted once) is looked at twenty times a second,
+with the step that was being carried out. `pipeline` is that of the bundled data with nano, from nothing. `predict` is the stage alone, on a generated
+table of 200,000 interactions and 7,657 items with a dozen words each; one epoch, for epochs take time and no memory.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _resident(process: psutil.Process) -> float:
     total = 0
     try:
         for each in (process, *process.children(recursive=True)):
-            total += each.memory_info().rss
+            total += each.memory_full_info().pss  # a fork's pages are its parent's, too
     except psutil.NoSuchProcess:
         pass
     return total / 2**20
