@@ -428,7 +428,7 @@ def _explain(error: ValidationError, layers: Sequence[_Layer]) -> str:
         else:
             message = problem["msg"].removeprefix("Value error, ")
             is_list = problem["type"] == "tuple_type" and isinstance(problem["input"], str)
-            hint = f"; a list is written [{problem['input']:.80}]" if is_list else ""
+            hint = f"; a list is written [{repr(problem['input'])[1:-1]:.80}]" if is_list else ""
             lines.append(f"{where}'{key:.120}' is {_short(problem['input'])}: {message[0].lower()}{message[1:]}{hint}")
     return "; ".join(lines)
 

@@ -23,7 +23,7 @@ from grasper.errors import ConfigError, GrasperError, RunMismatchError
 from grasper.methods import Method, get_method
 from grasper.models import fingerprint_model, require_model
 from grasper.prompts.render import PROMPT_VERSION
-from grasper.runs import Run, find_damage, fingerprint, read_json, read_manifest, write_json, write_text
+from grasper.runs import Run, find_damage, fingerprint, is_leftover, read_json, read_manifest, write_json, write_text
 from grasper.work import Work
 
 State = Literal["done", "more to do", "damaged", "cut off", "changed", "to do"]
@@ -74,7 +74,8 @@ class Step:
             return "done" if _covers(manifest.get("scope", {}), self.scope) else "more to do"
         if started is not None and started["fingerprint"] == self.fingerprint:
             return "cut off"
-        return "changed" if self.folder.exists() and any(path.name != "started.json" for path in self.folder.iterdir()) else "to do"
+        kept = [path for path in self.folder.iterdir() if path.name != "started.json" and not is_leftover(path)] if self.folder.exists() else []
+        return "changed" if kept else "to do"
 
     def differences(self) -> list[str]:
         """The entries of the key that differ from those that the folder was written with, as `name: then → now`."""
@@ -302,6 +303,8 @@ class Pipeline:
         if state == "changed":
             shutil.rmtree(step.folder)
         step.folder.mkdir(parents=True, exist_ok=True)
+        for path in filter(is_leftover, list(step.folder.rglob("*"))):
+            path.unlink()
         started_path, manifest = step.folder / "started.json", read_manifest(step.folder)
         earlier = read_json(started_path)["seconds"] if state == "cut off" else manifest["seconds"] if manifest else 0.0
 

@@ -59,6 +59,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def is_leftover(path: Path) -> bool:
+    """Whether a file is what a killed process left of one that was to appear at once."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file at once or not at all."""
     with atomic_path(path) as temporary:
@@ -352,6 +357,7 @@ _UNLISTED = ("manifest.json", "started.json")
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     """Size in bytes and SHA-256 of every file of a stage folder, by relative path; checkpoints of a training are left out."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in _UNLISTED and "checkpoints" not in path.parts)
+    files = [path for path in files if not is_leftover(path)]
     return {path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files}
 
 

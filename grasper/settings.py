@@ -100,11 +100,17 @@ def _require_moderate(text: str, where: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > MAX_DEPTH:
-            raise ConfigError(f"{where} is nested too deeply for a configuration, more than {MAX_DEPTH} levels")
+            raise _too_deep(where)
 
 
-def _build(node: yaml.Node, annotation: Any, where: str, budget: Iterator[int]) -> Any:
-    """The value of a node; counting visits bounds what aliases of aliases unfold to."""
+def _too_deep(where: str) -> ConfigError:
+    return ConfigError(f"{where} is nested too deeply for a configuration, more than {MAX_DEPTH} levels")
+
+
+def _build(node: yaml.Node, annotation: Any, where: str, budget: Iterator[int], depth: int = 0) -> Any:
+    """The value of a node; counting visits bounds what aliases of aliases unfold to, and the depth what an alias of itself does."""
+    if depth > MAX_DEPTH:
+        raise _too_deep(where)
     if next(budget, None) is None:
         raise ConfigError(f"{where} holds more than {MAX_NODES:,} entries (aliases written out), too many for a configuration")
     if isinstance(node, yaml.MappingNode):
@@ -115,11 +121,11 @@ def _build(node: yaml.Node, annotation: Any, where: str, budget: Iterator[int]) 
                 raise ConfigError(f"{where} line {key_node.start_mark.line + 1}: a key is no text")
             if key in built:
                 raise ConfigError(f"{where} line {key_node.start_mark.line + 1}: key '{key:.80}' stands there twice")
-            built[key] = _build(value_node, _type_below(annotation, key), where, budget)
+            built[key] = _build(value_node, _type_below(annotation, key), where, budget, depth + 1)
         return built
     if isinstance(node, yaml.SequenceNode):
         inner = _type_of_elements(annotation)
-        return [_build(child, inner, where, budget) for child in node.value]
+        return [_build(child, inner, where, budget, depth + 1) for child in node.value]
     assert isinstance(node, yaml.ScalarNode)
     return _scalar(node, annotation, where)
 

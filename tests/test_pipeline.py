@@ -199,7 +199,9 @@ def test_a_step_that_left_nothing_may_start_with_another_configuration(tmp_path:
     with pytest.raises(RunMismatchError):
         carry_out(plan(tmp_path))
     (prepared / "half").unlink()
+    (prepared / ".started.json.123.tmp").touch()  # what a kill leaves while the start is written
     assert carry_out(plan(tmp_path))[0] == "prepare: running"
+    assert not (prepared / ".started.json.123.tmp").exists()
 
 
 def test_unknown_methods_and_empty_splits_are_named(tmp_path: Path) -> None:

@@ -48,6 +48,9 @@ BOMB = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]
     [
         (BOMB, "too many for a configuration"),
         ("limit: " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("tune:\n  target_modules: &a [*a]\n", "nested too deeply"),
+        ("model: &a {name: *a}\n", "nested too deeply"),
+        ('methods: "two\\nlines"\n', r"^[^\n]*a list is written \[two\\nlines\]$"),
         ("limit: " + "9" * 5000, "a number of 5,000 characters"),
         ("limit: 2024-99-99\n", "no value"),
         ("limit: 3\nlimit: 4\n", "line 2: key 'limit' stands there twice"),

@@ -27,7 +27,7 @@ def fit_temperature(scores: FloatArray, targets: IndexArray) -> float:
         scores: `[num_users, num_items]`, seen items −inf.
         targets: The withheld item of each user, `[num_users]`, scored finite.
     """
-    spread = float(np.std(scores[np.isfinite(scores)])) if len(targets) else 0.0
+    spread = _deviation(scores[np.isfinite(scores)]) if len(targets) else 0.0
     if spread == 0:
         return 1.0
     size = max(1, BLOCK_SCORES // scores.shape[1])
@@ -41,16 +41,44 @@ def fit_temperature(scores: FloatArray, targets: IndexArray) -> float:
     return float(np.exp(result.x))
 
 
+def _deviation(values: FloatArray) -> float:
+    """`np.std(values)`, to the bit, in the memory of `values`, which is overwritten."""
+    values -= values.mean()
+    np.multiply(values, values, out=values)
+    return float(np.sqrt(values.mean()))
+
+
+def probabilities(scores: FloatArray, temperature: float) -> FloatArray:
+    """The softmax of each row over its finite scores, one row behind the other, `[number of finite scores]`; nothing else is ever held whole."""
+    shown = np.isfinite(scores)
+    found, filled = np.empty(np.count_nonzero(shown), np.float32), 0
+    size = max(1, BLOCK_SCORES // max(1, scores.shape[1]))
+    for start in range(0, len(scores), size):
+        part = np.exp(log_softmax(scores[start : start + size] / temperature))[shown[start : start + size]]
+        found[filled : filled + len(part)] = part
+        filled += len(part)
+    return found
+
+
 def reliability(probabilities: FloatArray, hits: np.ndarray, num_bins: int = 10) -> list[dict[str, Any]]:
     """The reliability curve: predictions in bins of equal size, each with mean predicted probability, share of hits and count.
 
     Args:
         probabilities, hits: Any shape, aligned; hits are true where the predicted item was the withheld one.
     """
-    order = np.argsort(probabilities, axis=None, kind="stable")
-    p, hit = probabilities.ravel()[order], hits.ravel()[order]
-    parts = [part for part in np.array_split(np.arange(len(p)), num_bins) if len(part)]
-    return [{"predicted": float(p[part].mean()), "observed": float(hit[part].mean()), "count": len(part)} for part in parts]
+    flat = probabilities.ravel()
+    ordered = np.sort(flat)  # without the places, which would take twice as much memory
+    bounds = np.cumsum([0, *(len(flat) // num_bins + (number < len(flat) % num_bins) for number in range(num_bins))])
+    places = np.flatnonzero(hits)
+    lowest, highest = (np.searchsorted(ordered, flat[places], side=side) for side in ("left", "right"))
+    for index in np.flatnonzero(np.searchsorted(bounds, lowest, side="right") != np.searchsorted(bounds, highest - 1, side="right")):
+        lowest[index] += np.count_nonzero(flat[: places[index]] == flat[places[index]])  # equal ones on both sides of a bound stand as they came
+    num_hits, _ = np.histogram(lowest, bounds)
+    return [
+        {"predicted": float(ordered[start:stop].mean()), "observed": float(found / (stop - start)), "count": int(stop - start)}
+        for start, stop, found in zip(bounds[:-1], bounds[1:], num_hits, strict=True)
+        if stop > start
+    ]
 
 
 def expected_calibration_error(curve: list[dict[str, Any]]) -> float:

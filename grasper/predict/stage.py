@@ -20,7 +20,7 @@ from grasper.config import PredictConfig
 from grasper.errors import MissingFileError, RunMismatchError
 from grasper.metrics.ranking import ranks_of, recall, reciprocal_gain, reciprocal_rank
 from grasper.predict.baselines import ItemPredictor, Popularity
-from grasper.predict.calibrate import expected_calibration_error, fit_temperature, log_softmax, reliability
+from grasper.predict.calibrate import expected_calibration_error, fit_temperature, probabilities, reliability
 from grasper.predict.catalogue import Catalogue
 from grasper.predict.doors import ENCODERS
 from grasper.predict.features import TfidfSpace
@@ -83,10 +83,9 @@ def _fit_era(config: PredictConfig, tables: Tables, until: float, folder: Path, 
     space = _encode_text(catalogue, config, folder, seed)
     model = ENCODERS.get(config.encoder)(config, catalogue)
     graph = catalogue.graph(("train",), with_target_words=False)  # nothing is learned from what an example asks for
+    popularity_temperature = _temperature_of_popularity(graph)
     model, validation = fit_validated(model, graph, seed=seed)
     temperature = fit_temperature(validation.scores, validation.targets)
-    popularity = validate(Popularity(), graph)
-    popularity_temperature = fit_temperature(popularity.scores, popularity.targets)
     report = {
         "fit_seconds": round(time.perf_counter() - started, 3),
         "training_edges": graph.num_edges,
@@ -97,6 +96,12 @@ def _fit_era(config: PredictConfig, tables: Tables, until: float, folder: Path, 
     settings = {"temperature": temperature, "popularity_temperature": popularity_temperature}
     _save(folder, config, model, space, settings | {"eras": [start for start in starts if np.isfinite(start)]})
     return Era(catalogue, model, **settings), report if np.isinf(until) else {"until": int(until)} | report
+
+
+def _temperature_of_popularity(graph: Interactions) -> float:
+    """Before the model is fitted, and in a function of its own, so that both scores of the catalogue are never held together."""
+    validation = validate(Popularity(), graph)
+    return fit_temperature(validation.scores, validation.targets)
 
 
 def _by_split(examples: Sequence[Example], places: Sequence[int]) -> list[list[int]]:
@@ -168,10 +173,9 @@ def describe(validation: Validation, temperature: float) -> dict[str, Any]:
     if not len(validation.targets):
         return {"num_edges": 0}
     ranks = ranks_of(validation.scores, validation.targets)
-    shown = np.isfinite(validation.scores)
-    hits = np.zeros(shown.shape, bool)
+    hits = np.zeros(validation.scores.shape, bool)
     hits[np.arange(len(ranks)), validation.targets] = True
-    curve = reliability(np.exp(log_softmax(validation.scores / temperature))[shown], hits[shown])
+    curve = reliability(probabilities(validation.scores, temperature), hits[np.isfinite(validation.scores)])
     return {
         "num_edges": len(ranks),
         "recall@10": float(recall(ranks, 10).mean()),

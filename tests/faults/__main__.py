@@ -71,13 +71,13 @@ def main() -> None:
 
 
 def _all(place: Place, chosen: dict[str, tuple[Trials, float]], case: int | None, options: argparse.Namespace) -> Iterator[tuple[str, Outcome]]:
-    """The outcomes of all kinds, each within its share of the time that is left; at least the asked kills and inputs, whatever it takes."""
+    """The outcomes of all kinds, each within its share of the time that is left; at least the kills, inputs and damages asked, whatever it takes."""
     ends = time.monotonic() + options.minutes * 60
     shares = sum(share for _, share in chosen.values())
     for name, (trials, share) in chosen.items():
         now = time.monotonic()
         until, shares = now + max(ends - now, 0) * share / shares, shares - share
-        wanted = {"kills": options.kills, "hostile": options.inputs}.get(name, 0)
+        wanted = {"kills": options.kills, "hostile": options.inputs, "damage": damage.AT_LEAST}.get(name, 0)
         most = options.inputs if name == "hostile" else sys.maxsize
         tried = 0
         print(f"{name} …", flush=True)

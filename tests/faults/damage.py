@@ -6,11 +6,12 @@ import json
 import random
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from faults.process import Ending
-from faults.world import QUICK, READERS, STEPS, Outcome, Place, command, difference, pipeline, run_of
+from faults.world import QUICK, READERS, STEPS, TRAINED, Outcome, Place, command, difference, pipeline, run_of
 
 Damage = Callable[[Path, random.Random], object]
 
@@ -42,28 +43,54 @@ FOR_JSON: dict[str, Damage] = {
 ADVICE = re.compile(r"`grasper (prepare|predict|align|synthesize|generate|evaluate|pipeline)( --overwrite)?`")
 
 
-def cases(run: Path) -> list[tuple[Path, str]]:
-    """Every file and way of damaging it, relative to the run."""
+TRAINED_FILES = ("align/grasper/adapter/adapter_model.safetensors", "align/grasper/adapter/adapter_config.json", "predict/model.safetensors")
+"""What only a run that trains has; taken from one that does, the rest from a run with a scripted model, which is a hundred times as fast."""
+AT_LEAST = 30
+"""Cases, whatever they take: each kind of file several times."""
+
+
+def cases(run: Path, chance: random.Random) -> list[tuple[Path, str, bool]]:
+    """Every file (relative to the run) and way of damaging it, and whether it is that of a run that trains.
+
+    In random order, but one file of each kind before a second one of any, so that a short trial reaches all kinds.
+    """
     files = sorted(path.relative_to(run) for path in run.rglob("*") if path.is_file() and path.name != ".lock")
-    ways = ((path, way) for path in files for way in (*DAMAGES, *(FOR_JSON if path.suffix in (".json", ".yaml") else ())))
-    return [(path, way) for path, way in ways if (run / path).stat().st_size or way == "deleted"]
+    ways = [(path, way, False) for path in files for way in _ways(path) if (run / path).stat().st_size or way == "deleted"]
+    ways += [(Path(name), way, True) for name in TRAINED_FILES for way in _ways(Path(name))]
+    chance.shuffle(ways)
+    seen: Counter[str] = Counter()
+    rounds = []
+    for path, _, trains in ways:
+        kind = kind_of(path, trains=trains)
+        rounds.append(seen[kind])
+        seen[kind] += 1
+    return [ways[place] for place in sorted(range(len(ways)), key=lambda place: rounds[place])]
+
+
+def _ways(path: Path) -> tuple[str, ...]:
+    return (*DAMAGES, *(FOR_JSON if path.suffix in (".json", ".yaml") else ()))
+
+
+def kind_of(path: Path, *, trains: bool) -> str:
+    """What is counted together."""
+    if trains:
+        return f"{path.parent.name}/{path.name}"
+    return path.name if path.name in ("manifest.json", "config.yaml") else path.suffix.lstrip(".")
 
 
 def trials(place: Place, numbers: Iterable[int]) -> Iterator[Outcome]:
     """Case `n` is the `n`-th of all files and damages in an order that the seed decides; they end with the last one."""
-    undisturbed, _ = place.undisturbed
-    found = cases(run_of(undisturbed))
-    place.random_of("damage", 0).shuffle(found)
+    found = cases(run_of(place.undisturbed[0]), place.random_of("damage", 0))
     for number in numbers:
         if number >= len(found):
             return
-        path, way = found[number]
-        problem = _case(place, number, undisturbed, path, way)
-        kind = path.name if path.name in ("manifest.json", "config.yaml") else path.suffix.lstrip(".")
-        yield Outcome("damage", number, f"{path} {way}: {problem}" if problem else "", detail={kind: 1, way: 1})
+        path, way, trains = found[number]
+        problem = _case(place, number, path, way, trains=trains)
+        yield Outcome("damage", number, f"{path} {way}: {problem}" if problem else "", detail={kind_of(path, trains=trains): 1, way: 1})
 
 
-def _case(place: Place, number: int, undisturbed: Path, path: Path, way: str) -> str:
+def _case(place: Place, number: int, path: Path, way: str, *, trains: bool) -> str:
+    undisturbed, options = (place.trained[0], TRAINED) if trains else (place.undisturbed[0], QUICK)
     folder = place.fresh("damaged")
     shutil.copytree(undisturbed / "runs", folder / "runs")
     before = (run_of(folder) / path).read_bytes()
@@ -72,19 +99,19 @@ def _case(place: Place, number: int, undisturbed: Path, path: Path, way: str) ->
         return _case_of_config(folder, undisturbed, way)
     step = "/".join(path.parts[: 2 if path.parts[0] in ("align", "synthesize", "generate") else 1])
     if step in READERS:
-        ending = command(READERS[step], folder)
+        ending = command(READERS[step], folder, options)
         is_equal = path.suffix == ".json" and _same_json(before, run_of(folder) / path)
         if not is_equal and (problem := ending.refusal_problem()):
             return f"{READERS[step]}: {problem}"
-        _follow(ending, folder)
-    ending = pipeline(folder)
+        _follow(ending, folder, options)
+    ending = pipeline(folder, options)
     for _ in range(2):
         if ending.code == 0:
             break
         if problem := ending.refusal_problem():
             return f"pipeline: {problem}"
-        _follow(ending, folder)
-        ending = pipeline(folder)
+        _follow(ending, folder, options)
+        ending = pipeline(folder, options)
     if ending.code != 0:
         return f"the advice does not work: {ending.last_line[:300]}"
     return difference(folder, undisturbed, ordered=False)
@@ -101,7 +128,7 @@ def _case_of_config(folder: Path, undisturbed: Path, way: str) -> str:
     return difference(folder, undisturbed, ordered=False)
 
 
-def _follow(ending: Ending, folder: Path) -> None:
+def _follow(ending: Ending, folder: Path, options: list[str]) -> None:
     """Do what the message says, and what the next one says, as somebody would who reads it."""
     for _ in range(3):
         if ending.code == 0:
@@ -111,8 +138,8 @@ def _follow(ending: Ending, folder: Path) -> None:
             name, overwrite = advice[1], bool(advice[2])
         else:
             name, overwrite = next((step for step in STEPS if f"/{step}" in ending.last_line), "pipeline").split("/")[0], False
-        options = [*QUICK, "--overwrite"] if overwrite or "--overwrite" in ending.last_line else QUICK
-        ending = command(name, folder, options)
+        overwrites = overwrite or "--overwrite" in ending.last_line
+        ending = command(name, folder, [*options, *(["--overwrite"] if overwrites else [])])
 
 
 def _same_json(before: bytes, path: Path) -> bool:

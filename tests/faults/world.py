@@ -72,6 +72,11 @@ class Place:
         """The folder of the finished run, and how it went."""
         return self.finished("undisturbed", QUICK)
 
+    @cached_property
+    def trained(self) -> tuple[Path, Ending]:
+        """The same of a run that trains the embedded model."""
+        return self.finished("undisturbed-training", TRAINED)
+
     def finished(self, name: str, options: list[str]) -> tuple[Path, Ending]:
         """A run to its end in a folder of its own."""
         folder = self.fresh(name)
