@@ -72,10 +72,10 @@ def main() -> None:
     stages = {name: stage for fact in reversed(facts) for name, stage in fact["stages"].items()}
     if arguments.zero_history:
         metrics["zero_history"] = zero_history(out, arguments.zero_history)
+    metrics.pop("provenance")
+    facts[0] |= {"command": " ; ".join(arguments.command), "limit": metrics["n_examples"], "stages": stages}
     path = RESULTS_DIR / f"{arguments.name}.json"
-    write_json(
-        path, {"provenance": facts[0] | {"command": " ; ".join(arguments.command), "limit": metrics["n_examples"], "stages": stages}, **metrics}
-    )
+    write_json(path, {"provenance": facts[0], **metrics})
     print(path)
 
 
