@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: threads that spin while they wait take a busy machine from others
+if "OMP_WAIT_POLICY" not in os.environ:  # before torch is loaded
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that spin while they wait take a busy machine from others …
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # … but some microseconds of it spare a quiet one a third of its time
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version

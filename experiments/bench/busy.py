@@ -1,10 +1,11 @@
-"""Writing on a busy machine: processor time of the same texts beside 0, 1 and 4 busy processes, with sleeping and with spinning OpenMP threads.
+"""Writing on a busy machine: processor time of the same texts beside 0, 1 and 4 busy processes, by what OpenMP's threads do while they wait.
 
     python -m experiments.bench.busy
 
-A fresh process opens the model and writes; its time counts from the first request on. Busy processes are loops that never wait. `PASSIVE` is what
-grasper sets before torch is loaded, `ACTIVE` lets threads spin while they wait for one another. Repetitions alternate between all cases; numbers are
-medians. The machine has to be quiet otherwise: the load that was there before is noted.
+A fresh process opens the model and writes; its time counts from the first request on. Busy processes are loops that never wait. `PASSIVE` lets threads
+sleep while they wait for one another, `ACTIVE` lets them spin, `grasper` is what the package sets where nobody else does: sleep after a spin of some
+microseconds. Repetitions alternate between all cases; numbers are medians. The machine has to be quiet otherwise: the load that was there before is
+noted.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from typing import Any
 from grasper.runs import commit, versions, write_json
 
 OUT = Path(__file__).parents[1] / "results" / "bench" / "busy.json"
-POLICIES = ("PASSIVE", "ACTIVE")
+POLICIES = ("grasper", "PASSIVE", "ACTIVE")
+VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 LOOP = "while True: pass"
 WRITE = """
 import json, sys
@@ -38,7 +40,9 @@ def write_beside(busy: int, policy: str, options: argparse.Namespace) -> dict[st
     loops = [subprocess.Popen([sys.executable, "-c", LOOP]) for _ in range(busy)]
     try:
         command = [sys.executable, "-c", WRITE, options.model, str(options.requests), str(options.max_new_tokens)]
-        environment = os.environ | {"OMP_WAIT_POLICY": policy}
+        environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+        if policy != "grasper":
+            environment["OMP_WAIT_POLICY"] = policy
         result: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
         return result
     finally:
@@ -54,11 +58,12 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=128)
     parser.add_argument("--max-new-tokens", type=int, default=64)
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 4], help="busy processes beside the one that writes")
+    parser.add_argument("--policies", nargs="+", choices=POLICIES, default=POLICIES)
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     load_before = os.getloadavg()[0]
-    cases = [(busy, policy) for busy in options.busy for policy in POLICIES]
+    cases = [(busy, policy) for busy in options.busy for policy in options.policies]
     measured: dict[tuple[int, str], list[dict[str, float]]] = {case: [] for case in cases}
     for _ in range(options.repetitions):
         for busy, policy in cases:

@@ -109,8 +109,9 @@ def test_first_use_from_many_threads_loads_once() -> None:
 
 def test_spinning_threads_are_asked_to_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     """Importing grasper says so to OpenMP before torch is there, unless the user has said something else."""
-    script = "import os, sys, grasper; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    script = "import os, sys, grasper; print(os.environ['OMP_WAIT_POLICY'], os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.split() == ["PASSIVE", "False"]
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.split() == ["PASSIVE", "1000", "False"]
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.split() == ["ACTIVE", "False"]
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.split() == ["ACTIVE", "None", "False"]
