@@ -2,10 +2,10 @@
 
     python -m experiments.bench.busy
 
-A fresh process opens the model and writes; its time counts from the first request on. Busy processes are loops that never wait. `PASSIVE` lets threads
-sleep while they wait for one another, `ACTIVE` lets them spin, `grasper` is what the package sets where nobody else does: sleep after a spin of some
-microseconds. Repetitions alternate between all cases; numbers are medians. The machine has to be quiet otherwise: the load that was there before is
-noted.
+A fresh process opens the model and writes; its time counts from the first request on. Busy processes are loops that never wait. `PASSIVE` lets
+threads sleep while they wait for one another, `ACTIVE` lets them spin, `grasper` is what the package sets where nobody else does: sleep after a spin
+of some microseconds. Repetitions alternate between all cases; numbers are medians. The machine has to be quiet otherwise: the load that was there
+before is noted.
 """
 
 from __future__ import annotations
