@@ -96,7 +96,12 @@ class Measurement:
             if (chosen := [one for one in examples if task in tasks_of(one) and _key(one, task, swap) not in log.done])
             for start in range(0, len(chosen), BATCH_SIZE)
         ]
-        partners = {swap: choose_partners(examples) if swap != "bits" else {} for swap in self.swaps}
+        pool = self.system.desk.store.pool
+        lends: dict[Swap, Callable[[Example], bool]] = {
+            "bits_other_user": lambda example: bool(pool.own(example)),
+            "bits_other_item": lambda example: bool(pool.neighbours(example)),
+        }
+        partners = {swap: choose_partners(examples, lends[swap]) if swap in lends else {} for swap in self.swaps}
         count = 0
         with Progress(f"bits/{self.system.desk.method.name}", sum(len(chosen) for *_, chosen in work)) as progress:
             for task, swap, chosen in work:
@@ -220,16 +225,21 @@ def answer_of(example: Example, task: Task) -> str:
     return line.removeprefix(f"{ANSWER_LABELS[task][0]}:").strip()
 
 
-def choose_partners(examples: Sequence[Example]) -> dict[str, Example]:
-    """For each example another one, of another user and about another item, whose evidence takes the place of its own; as far away as possible.
+def choose_partners(examples: Sequence[Example], has_evidence: Callable[[Example], bool] = lambda example: True) -> dict[str, Example]:
+    """For each example another one, of another user and about another item, whose evidence takes the place of its own.
 
-    Half of the examples further on, or the next one after that: no chance enters, and examples that stand together (a user's, an item's) are not
-    each other's partners.
+    Half of the examples further on, or the next one after that which has such evidence: no chance enters, and examples that stand together (a user's,
+    an item's) are not each other's partners.
+
+    Args:
+        has_evidence: Who has any to lend.
     """
+    lenders = {number for number, example in enumerate(examples) if has_evidence(example)}
     partners = {}
     for number, example in enumerate(examples):
-        ring = (examples[(number + len(examples) // 2 + step) % len(examples)] for step in range(len(examples)))
-        partner = next((one for one in ring if one.user_id != example.user_id and one.item_id != example.item_id), None)
+        ring = ((number + len(examples) // 2 + step) % len(examples) for step in range(len(examples)))
+        others = (examples[place] for place in ring if place in lenders)
+        partner = next((one for one in others if one.user_id != example.user_id and one.item_id != example.item_id), None)
         if partner is not None:
             partners[example.example_id] = partner
     return partners

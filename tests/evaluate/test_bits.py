@@ -25,7 +25,7 @@ from grasper.methods import BUILT_IN, get_method
 from grasper.models.local import LocalModel
 from grasper.models.scripted import ScriptedModel
 from grasper.pipeline import Pipeline
-from grasper.records import TASKS, Example, Profile, Tables, request_for
+from grasper.records import TASKS, Example, Profile, Review, Tables, request_for
 from grasper.retrieve.store import ReviewStore
 from grasper.runs import BatchLog, Run, read_json, read_jsonl
 from grasper.system import System
@@ -145,7 +145,8 @@ def test_a_swap_shows_a_strangers_evidence_and_never_the_target(tables: Tables, 
     monkeypatch.setattr(writer, "lead", spy)
     one.measure(examples, ("long",), tmp_path / "bits.jsonl")
     assert shown
-    profiles, partners = one.system.desk.profiles, choose_partners(examples)
+    profiles, pool = one.system.desk.profiles, one.system.desk.store.pool
+    partners = choose_partners(examples, lambda example: bool(pool.own(example) if swap == "bits_other_user" else pool.neighbours(example)))
     for example, profile in shown:
         request = request_for(example, "long", tables.item(example.item_id))
         usual = profiles.for_request(request, example)
@@ -160,6 +161,18 @@ def test_a_swap_shows_a_strangers_evidence_and_never_the_target(tables: Tables, 
         assert all((review.user_id == partner.user_id) if swapped == "own" else (review.item_id == partner.item_id) for review in theirs)
         assert all(review.text.lower() != example.target.text.lower() for review in theirs)
     assert set(bits_of(tmp_path / "bits.jsonl", swap)) == {(example.example_id, "long") for example, _ in shown}
+
+
+def test_only_those_who_have_evidence_lend_it() -> None:
+    """Everybody who shows own reviews gets somebody's, however few people have any; nobody gets their own user's or item's."""
+    reviews = [Review(f"r{number}", f"u{number // 2}", f"i{number % 5}", "text") for number in range(20)]
+    examples = [Example(f"e{number}", review, "dev-a") for number, review in enumerate(reviews)]
+    partners = choose_partners(examples, lambda example: example.example_id in ("e3", "e8"))
+    assert {partner.example_id for partner in partners.values()} == {"e3", "e8"}
+    assert len(partners) == 20 - sum(
+        all(one.user_id == other.user_id or one.item_id == other.item_id for other in (examples[3], examples[8])) for one in examples
+    )
+    assert choose_partners(examples, lambda example: False) == {}
 
 
 @pytest.mark.parametrize(
