@@ -48,8 +48,9 @@ class Bm25Ranker:
         terms = np.concatenate([document.terms for document in documents])
         if not wanted or not terms.size:
             return np.zeros(len(reviews))
-        weight = self._idf(terms, len(documents))
-        in_query = np.zeros(len(self._vocabulary))
+        size = len(self._vocabulary)  # other threads add words meanwhile
+        weight = _idf(terms, len(documents), size)
+        in_query = np.zeros(size)
         in_query[list(wanted)] = list(wanted.values())
         weight *= in_query
         lengths = np.array([document.length for document in documents], dtype=float)
@@ -61,16 +62,6 @@ class Bm25Ranker:
         gains = weight[terms] * counts * (K1 + 1) / (counts + saturation[owner])
         return np.bincount(owner, weights=gains, minlength=len(documents))
 
-    def _idf(self, terms: np.ndarray, num_documents: int) -> np.ndarray:
-        """Inverse document frequency by term number, `[vocabulary]`; 0 for terms that no document holds."""
-        frequency = np.bincount(terms, minlength=len(self._vocabulary))
-        present = np.flatnonzero(frequency)
-        values = np.log(num_documents - frequency[present] + 0.5) - np.log(frequency[present] + 0.5)
-        values[values < 0] = EPSILON * values.mean()
-        idf = np.zeros(len(self._vocabulary))
-        idf[present] = values
-        return idf
-
     def _document(self, review: Review) -> _Document:
         key = review.title, review.text
         document = self._documents.get(key)
@@ -81,3 +72,14 @@ class Bm25Ranker:
             document = _Document(np.array(list(counts), dtype=np.int64), np.array(list(counts.values()), dtype=float), len(tokens))
             self._documents[key] = document
         return document
+
+
+def _idf(terms: np.ndarray, num_documents: int, size: int) -> np.ndarray:
+    """Inverse document frequency by term number, `[size]`; 0 for terms that no document holds."""
+    frequency = np.bincount(terms, minlength=size)
+    present = np.flatnonzero(frequency)
+    values = np.log(num_documents - frequency[present] + 0.5) - np.log(frequency[present] + 0.5)
+    values[values < 0] = EPSILON * values.mean()
+    idf = np.zeros(size)
+    idf[present] = values
+    return idf

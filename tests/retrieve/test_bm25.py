@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rank_bm25 import BM25Okapi
 
 from grasper.metrics.text import unicode_tokens
 from grasper.records import Review
+from grasper.retrieve import bm25
 from grasper.retrieve.bm25 import Bm25Ranker
 
 TEXTS = st.lists(st.sampled_from(["bed", "sea", "cake", "kind", "loud"]), max_size=8).map(" ".join)
@@ -60,3 +63,17 @@ def test_an_item_with_2000_reviews_takes_milliseconds() -> None:
         ranker.scores(" ".join(map(str, range(50))), reviews)
         seconds.append(time.perf_counter() - started)
     assert sorted(seconds)[2] < 0.1
+
+
+def test_words_that_another_thread_adds_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vocabulary may grow at any moment, also between the weights of the terms and those of the query."""
+    ranker, reviews = Bm25Ranker(), [Review("a", "u", "i", "quiet room"), Review("b", "v", "i", "warm quiet cake")]
+    expected = ranker.scores("warm room", reviews)
+    original = bm25._idf
+
+    def meanwhile(*arguments: Any) -> Any:
+        ranker._document(Review("c", "w", "j", "many words that nobody has used before"))
+        return original(*arguments)
+
+    monkeypatch.setattr(bm25, "_idf", meanwhile)
+    assert ranker.scores("warm room", reviews).tolist() == expected.tolist()
