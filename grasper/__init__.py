@@ -9,7 +9,7 @@ import os
 
 if "OMP_WAIT_POLICY" not in os.environ:  # before torch is loaded
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that spin while they wait take a busy machine from others …
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # … but some microseconds of it spare a quiet one a quarter of its time
+    os.environ.setdefault("GOMP_SPINCOUNT", "4000")  # … but some microseconds of it spare a quiet one a quarter of its time
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version

@@ -112,6 +112,6 @@ def test_spinning_threads_are_asked_to_sleep(monkeypatch: pytest.MonkeyPatch) ->
     script = "import os, sys, grasper; print(os.environ['OMP_WAIT_POLICY'], os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.split() == ["PASSIVE", "1000", "False"]
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.split() == ["PASSIVE", "4000", "False"]
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.split() == ["ACTIVE", "None", "False"]
