@@ -161,7 +161,10 @@ class Catalogue:
     def _words(self, rows: IndexArray, with_target_words: bool) -> FloatArray | None:
         if self.text is None:
             return None
-        return self.text[rows] if with_target_words else self.text[rows] * ~self.is_target[rows, None]
+        words = self.text[rows]
+        if not with_target_words:
+            words[self.is_target[rows]] = 0
+        return words
 
     def _rows_of(self, user_id: str) -> IndexArray:
         try:

@@ -18,6 +18,7 @@ from safetensors import numpy as tensors
 
 from grasper.config import PredictConfig
 from grasper.errors import MissingFileError, RunMismatchError
+from grasper.memory import give_back
 from grasper.metrics.ranking import ranks_of, recall, reciprocal_gain, reciprocal_rank
 from grasper.predict.baselines import ItemPredictor, Popularity
 from grasper.predict.calibrate import expected_calibration_error, fit_temperature, probabilities, reliability
@@ -60,6 +61,8 @@ def fit(config: PredictConfig, tables: Tables, out_dir: Path, *, seed: int) -> d
         for places in _by_split(examples, by_era[until]):
             ids[places], scores[places] = era.predict([examples[place] for place in places], config.top_k)
             era.release()  # an evaluation split's graph is asked about once
+        del era  # two are never in memory
+        give_back(cycles=True)
     *earlier, today = reports
     write_json(out_dir / "metrics.json", {"encoder": config.encoder} | today | ({"eras": earlier} if earlier else {}))
     candidates = candidate_table(examples, ids, scores)
@@ -163,7 +166,8 @@ def fit_validated(model: ItemPredictor, graph: Interactions, *, seed: int) -> tu
     if isinstance(model, Hybrid):
         model.learn(graph, seed=seed)  # the graphs that it answers over are taken in later, one at a time
         assert model.validation is not None
-        return model, model.validation
+        validation, model.validation = model.validation, None  # scores of whole catalogues, which nobody asks for again
+        return model, validation
     validation = validate(model, graph, seed=seed)
     return model.fit(graph, seed=seed), validation
 
