@@ -8,14 +8,13 @@ import gc
 from collections.abc import Callable
 
 
-def give_back(*, cycles: bool = False) -> None:
-    """Return the free pages of the heap (a few milliseconds; nothing where the C library is not glibc).
+def give_back() -> None:
+    """Free what only refers to itself, and return the free pages of the heap; nothing of the latter where the C library is not glibc.
 
-    Args:
-        cycles: First free what only refers to itself, which takes some tenths of a second.
+    For the time between two large tasks: it takes some tenths of a second, and within a task what was given back has to be fetched again, in small
+    pages, so that fine-tuning and sampling become slower.
     """
-    if cycles:
-        gc.collect()
+    gc.collect()
     _trim()(0)
 
 

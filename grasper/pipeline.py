@@ -20,6 +20,7 @@ from typing import Any, Literal
 from grasper.concerns import concerns
 from grasper.config import Config, ModelConfig, load_config
 from grasper.errors import ConfigError, GrasperError, RunMismatchError
+from grasper.memory import give_back
 from grasper.methods import Method, get_method
 from grasper.models import fingerprint_model, require_model
 from grasper.prompts.render import PROMPT_VERSION
@@ -263,6 +264,7 @@ class Pipeline:
             for step in chosen:
                 if step in unfinished:
                     self._carry_out_step(step, states[step.name], say)
+                    give_back()
                 else:
                     say(f"{step.name}: finished earlier ({step.folder})")
                 if step.stage == "prepare" and len(unfinished) > (step in unfinished) and not self.is_for_use:

@@ -20,12 +20,12 @@ def test_freed_blocks_go_back_to_the_system() -> None:
     full = process.memory_info().rss
     survivor = kept[-1]  # at the top of the heap: what lies below cannot be given back by lowering it
     del kept
-    give_back(cycles=True)
+    give_back()
     assert process.memory_info().rss < full - 100 * 2**20
     assert survivor.sum() == 12_000
 
 
-def test_garbage_in_cycles_is_freed_on_demand() -> None:
+def test_garbage_in_cycles_is_freed() -> None:
     class Node:
         pass
 
@@ -35,9 +35,8 @@ def test_garbage_in_cycles_is_freed_on_demand() -> None:
         node.itself = node  # type: ignore[attr-defined]
         seen = weakref.ref(node)
         del node
-        give_back()
         assert seen() is not None
-        give_back(cycles=True)
+        give_back()
         assert seen() is None
     finally:
         gc.enable()

@@ -25,6 +25,7 @@ from grasper.align.checkpoints import newest_whole
 from grasper.align.trainer import ShowProgress, WeightedTrainer, collate, save_adapter
 from grasper.config import AlignConfig, PromptConfig
 from grasper.errors import ConfigError
+from grasper.memory import give_back
 from grasper.models.base import Prompt
 from grasper.models.spelling import without_surrogates
 from grasper.runs import write_text
@@ -146,6 +147,7 @@ def finetune(
         target_modules=list(config.target_modules),
         task_type="CAUSAL_LM",
     )
+    give_back()  # what sampling left, before the pages of training come on top
     with preserved_random_state(seed), model.backbone.training(lora) as peft_model:
         if on_gpu:
             peft_model.gradient_checkpointing_enable()

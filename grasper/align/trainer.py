@@ -22,7 +22,6 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from grasper.align.checkpoints import PART, publish
 from grasper.errors import CheckpointError, ModelError
-from grasper.memory import give_back
 from grasper.models.adapters import CONFIG_FILE
 from grasper.models.backbone import TRAINED
 from grasper.models.decoding import BLOCK
@@ -162,7 +161,6 @@ class ShowProgress(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.progress.advance()
-        give_back()  # batches have many lengths, whose blocks would all be kept
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.progress.__exit__(None, None, None)

@@ -62,7 +62,7 @@ def fit(config: PredictConfig, tables: Tables, out_dir: Path, *, seed: int) -> d
             ids[places], scores[places] = era.predict([examples[place] for place in places], config.top_k)
             era.release()  # an evaluation split's graph is asked about once
         del era  # two are never in memory
-        give_back(cycles=True)
+        give_back()
     *earlier, today = reports
     write_json(out_dir / "metrics.json", {"encoder": config.encoder} | today | ({"eras": earlier} if earlier else {}))
     candidates = candidate_table(examples, ids, scores)
