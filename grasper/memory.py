@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import gc
 from collections.abc import Callable
 
 
 def give_back() -> None:
-    """Free what only refers to itself, and return the free pages of the heap; nothing of the latter where the C library is not glibc.
+    """Return the free pages of the heap; nothing where the C library is not glibc.
 
-    For the time between two large tasks: it takes some tenths of a second, and within a task what was given back has to be fetched again, in small
-    pages, so that fine-tuning and sampling become slower.
+    For the time between two large tasks: within a task what was given back has to be fetched again, in small pages, so that fine-tuning and sampling
+    become slower.
     """
-    gc.collect()
     _trim()(0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import time
@@ -34,6 +35,8 @@ from grasper.records import Example, Tables
 from grasper.runs import atomic_path, read_json, write_json
 
 MODEL_FILE, SETTINGS_FILE = "model.safetensors", "model.json"
+MANY_REVIEWS = 50_000
+"""From here on memory is worth the tenths of a second that looking for it takes."""
 
 
 def fit(config: PredictConfig, tables: Tables, out_dir: Path, *, seed: int) -> dict[str, Any]:
@@ -62,7 +65,9 @@ def fit(config: PredictConfig, tables: Tables, out_dir: Path, *, seed: int) -> d
             ids[places], scores[places] = era.predict([examples[place] for place in places], config.top_k)
             era.release()  # an evaluation split's graph is asked about once
         del era  # two are never in memory
-        give_back()
+        if len(tables.reviews) >= MANY_REVIEWS:
+            gc.collect()  # what a training left refers to itself
+            give_back()
     *earlier, today = reports
     write_json(out_dir / "metrics.json", {"encoder": config.encoder} | today | ({"eras": earlier} if earlier else {}))
     candidates = candidate_table(examples, ids, scores)
