@@ -316,6 +316,9 @@ class TuneConfig(Section):
     checkpoint_minutes: float = Field(10.0, gt=0, description="Minutes between two checkpoints.")
     evaluation_tokens: int = Field(300_000, ge=1, description="Tokens between two measurements of the held-out losses.")
     workers: int = Field(1, ge=1, description="Batches worked on at once, each by its share of the cores; every one needs memory of its own.")
+    drawers: int | None = Field(
+        None, ge=0, description="Processes that draw examples ahead; 0: the training itself does. null: 0 on a processor, up to 12 beside a GPU."
+    )
 
 
 class SynthesizeConfig(Section):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as grasper does, for torch is loaded here first
+os.environ.setdefault("GOMP_SPINCOUNT", "4000")
 
 import torch
 
@@ -32,7 +33,7 @@ from grasper.models.local import LocalModel
 from grasper.runs import commit, versions, write_json
 from grasper.tune.examples import ExampleMaker
 from grasper.tune.lora import Adapter
-from grasper.tune.sequences import Batch, Position, Stream
+from grasper.tune.sequences import Batch, Drawer, Position, Stream
 from grasper.tune.stage import MIXTURE
 
 OUT = Path(__file__).parents[1] / "results" / "bench" / "speed.json"
@@ -92,7 +93,8 @@ def main() -> None:
         "reading": rates(read_tokens, *(short[clock] for clock in clocks)),
         "writing": rates(whole["tokens"] - short["tokens"], *(whole[clock] - short[clock] for clock in clocks)),
     }
-    stream = Stream(maker, model, batch_tokens=config.batch_tokens, max_length=config.max_length).batches(Position())
+    drawer = Drawer(maker, model, max_length=config.max_length)
+    stream = Stream(drawer, seed=0, batch_tokens=config.batch_tokens, pad_id=int(model.tokenizer.pad_token_id or 0)).batches(Position())
     steps = [[next(stream)[0], next(stream)[0]] for _ in range(options.steps + 1)]
     adapter = make_adapter(model, config, options.threads)
     take_steps(adapter, steps[:1])  # warm-up

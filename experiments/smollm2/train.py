@@ -1,6 +1,7 @@
 """Tunes SmolLM2 on public reviews, or goes on where the folder's last checkpoint stands.
 
     python experiments/smollm2/train.py --data ../shared/data
+    python experiments/smollm2/train.py --data ../shared/data --rates 5e-4 1e-3 2e-3 --step-tokens 16384    # on a GPU: short runs choose the rate
     python experiments/smollm2/train.py --data ../shared/data --base smollm2-reviews --seed 1    # where the shipped adapter stands, no folder at hand
 
 It may be stopped at any time (SIGTERM: after the step under way, with a checkpoint) and paused (SIGSTOP, SIGCONT).
@@ -11,17 +12,48 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # beside other programs, threads that wait must not spin
+os.environ.setdefault("GOMP_SPINCOUNT", "4000")  # yet a short wait is no reason to sleep
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from experiments.nano.command import run
 from experiments.smollm2.data import load_held_out, load_sets
 from grasper.config import ModelConfig, TuneConfig
 from grasper.models.fingerprints import cache_dir
-from grasper.runs import write_json
-from grasper.tune.stage import tune
+from grasper.runs import read_jsonl, write_json
+from grasper.tune.ahead import Drawers, Recipe
+from grasper.tune.stage import MIXTURE, tune
+
+RATES_FILE = "rates.json"
+
+
+def last_losses(folder: Path) -> dict[str, Any]:
+    """The held-out losses by task at the end of a training."""
+    found: dict[str, Any] = [entry for entry in read_jsonl(folder / "metrics.jsonl") if "held_out" in entry][-1]["held_out"]
+    return found
+
+
+def mean_loss(losses: dict[str, Any]) -> float:
+    """Nats per token, the tasks weighing alike."""
+    return float(sum(task["loss"] for task in losses.values()) / len(losses))
+
+
+def choose_rate(carry_out: Callable[[TuneConfig, Path], Any], config: TuneConfig, rates: list[float], tokens: int, folder: Path) -> float:
+    """Train once with each rate for so many tokens, into `folder/rate-…`; the one with the lowest mean held-out loss, all in `rates.json`."""
+    found = {}
+    for rate in rates:
+        short = config.model_copy(update={"learning_rate": rate, "tokens": tokens, "evaluation_tokens": tokens})
+        carry_out(short, folder / f"rate-{rate:g}")
+        found[rate] = last_losses(folder / f"rate-{rate:g}")
+        print(f"learning rate {rate:g}: mean held-out loss {mean_loss(found[rate]):.4f}", flush=True)
+    chosen = min(found, key=lambda rate: mean_loss(found[rate]))
+    write_json(folder / RATES_FILE, {"tokens": tokens, "chosen": chosen, "held_out": {f"{rate:g}": losses for rate, losses in found.items()}})
+    return chosen
 
 
 def main() -> None:
@@ -31,13 +63,41 @@ def main() -> None:
     parser.add_argument("--base", default="smollm2", help="the model to tune: a name, a folder, or a Hub id")
     parser.add_argument("--folder", type=Path, default=cache_dir() / "tuning" / "smollm2-reviews", help="checkpoints and log")
     parser.add_argument("--tokens", type=int, default=8_000_000, help="tokens until the learning rate is zero")
+    parser.add_argument("--step-tokens", type=int, default=TuneConfig().step_tokens, help="of one optimizer step")
+    parser.add_argument("--batch-tokens", type=int, default=TuneConfig().batch_tokens, help="in memory at once, padding included")
+    parser.add_argument("--evaluation-tokens", type=int, default=100_000, help="between two measurements of the held-out losses")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--rates", type=float, nargs="+", help="learning rates that short runs choose from")
+    parser.add_argument("--rate-tokens", type=int, default=2_000_000, help="of each short run")
+    parser.add_argument("--drawers", type=int, default=0, help="processes that draw examples ahead; a GPU needs about ten")
     parser.add_argument("--seed", type=int, default=0, help="of the examples and of the adapter's first weights")
     options = parser.parse_args()
     counts: dict[str, dict[str, int]] = {}
     sets = load_sets(options.data, counts)
-    config = TuneConfig(tokens=options.tokens, learning_rate=options.learning_rate, evaluation_tokens=100_000)
-    result = tune(config, ModelConfig(name=options.base), sets, load_held_out(options.data, sets), options.folder, seed=options.seed)
+    held_out = load_held_out(options.data, sets)
+    config = TuneConfig(
+        tokens=options.tokens,
+        learning_rate=options.learning_rate,
+        step_tokens=options.step_tokens,
+        batch_tokens=options.batch_tokens,
+        evaluation_tokens=options.evaluation_tokens,
+    )
+    model = ModelConfig(name=options.base)
+
+    def carry_out(config: TuneConfig, folder: Path, drawers: Drawers | None) -> dict[str, Any]:
+        return tune(config, model, sets, held_out, folder, seed=options.seed, drawers=drawers)
+
+    def carry_out_all(drawers: Drawers | None) -> dict[str, Any]:
+        rate = options.learning_rate
+        if options.rates:
+            rate = choose_rate(partial(carry_out, drawers=drawers), config, options.rates, options.rate_tokens, options.folder)
+        return carry_out(config.model_copy(update={"learning_rate": rate}), options.folder, drawers)
+
+    if options.drawers:
+        with Drawers(Recipe(sets, options.base, options.seed, MIXTURE, config.max_length), options.drawers) as drawers:
+            result = carry_out_all(drawers)
+    else:
+        result = carry_out_all(None)
     write_json(options.folder / "data.json", counts)
     print(f"{result['tokens']:,} tokens, {result['steps']:,} steps, {result['seconds']:,.0f} s")
 

@@ -71,7 +71,7 @@ class Adapter:
             self.peft_model = get_peft_model(model, settings, autocast_adapter_dtype=False)
         self.base = self.peft_model.get_base_model()
         named = {name.replace(".default.", "."): value for name, value in self.peft_model.named_parameters() if value.requires_grad}
-        self.names, self._working = list(named), list(named.values())
+        self.names, self._working = list(named), list[Tensor](named.values())
         self.masters = [value.detach().float().clone() for value in self._working]
         self.means = [value.clone() for value in self.masters]
         self.first_moments = [torch.zeros_like(value) for value in self.masters]
@@ -86,7 +86,9 @@ class Adapter:
         with fast_attention_gradient(cast(PreTrainedModel, self.base)):
             results = self._map(lambda batch: self._gradient(batch, total), batches)
         losses = [loss for loss, _ in results]
-        gradients = [torch.stack([parts[index] for _, parts in results]).float().sum(0) for index in range(len(self.masters))]
+        gradients = [part.float() for part in results[0][1]]
+        for _, parts in results[1:]:
+            torch._foreach_add_(gradients, [part.float() for part in parts])
         norm = float(nn.utils.get_total_norm(gradients))
         if not math.isfinite(norm):
             raise ModelError(f"the gradient became {norm} at step {self.num_steps}; lower the learning rate")
@@ -139,8 +141,7 @@ class Adapter:
     @torch.no_grad()
     def show(self, weights: Sequence[Tensor]) -> None:
         """Puts weights into the model, rounded to its number format."""
-        for working, value in zip(self._working, weights, strict=True):
-            working.copy_(value)
+        torch._foreach_copy_(self._working, list(weights))
 
     @torch.no_grad()
     def losses(self, batches: Sequence[Batch]) -> list[Tensor]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -97,19 +99,57 @@ def cut(sequences: Sequence[TrainingRow], batch_tokens: int) -> list[list[Traini
     return groups
 
 
-class Stream:
-    """The batches of a training, round after round over the maker's targets.
+class Drawer:
+    """Draws the examples of any window of a training's endless stream; equal makers give equal windows, in any process.
 
     Args:
         maker: Draws the examples.
         model: Its tokenizer and chat template.
-        batch_tokens: Most tokens of a batch, padding included.
         max_length: Tokens that a sequence is cut at.
     """
 
-    def __init__(self, maker: ExampleMaker, model: LocalModel, *, batch_tokens: int, max_length: int) -> None:
-        self._maker, self._model = maker, model
-        self._batch_tokens, self._max_length = batch_tokens, max_length
+    def __init__(self, maker: ExampleMaker, model: LocalModel, *, max_length: int) -> None:
+        self._maker, self._model, self._max_length = maker, model, max_length
+        self._targets = lru_cache(maxsize=2)(maker.targets)
+
+    def num_windows(self, round_number: int) -> int:
+        """How many windows a round has."""
+        return -(-len(self._targets(round_number)) // WINDOW)
+
+    def draw(self, round_number: int, window: int) -> list[TrainingRow]:
+        """The examples of one window, without those whose answer was cut off whole."""
+        targets = self._targets(round_number)[window * WINDOW : (window + 1) * WINDOW]
+        seed = window_seed(self._maker.seed, round_number, window)
+        drawn = (self._maker.draw_one(review_set, review, f"{seed}:{index}") for index, (review_set, review) in enumerate(targets))
+        rows = [encode(solved, self._model, self._max_length) for solved in drawn if solved is not None]
+        return [row for row in rows if any(row.weights)]
+
+
+def window_seed(seed: int, round_number: int, window: int) -> str:
+    """What all chance within a window follows from."""
+    return f"{seed}:{round_number}:{window}"
+
+
+class WindowSource(Protocol):
+    """Where a stream gets its windows: a `Drawer`, or processes that draw ahead (`tune.ahead`)."""
+
+    def num_windows(self, round_number: int) -> int: ...
+
+    def draw(self, round_number: int, window: int) -> list[TrainingRow]: ...
+
+
+class Stream:
+    """The batches of a training, round after round.
+
+    Args:
+        source: Gives the examples of each window.
+        seed: Of the order of a window's batches.
+        batch_tokens: Most tokens of a batch, padding included.
+        pad_id: Token that fills up shorter rows.
+    """
+
+    def __init__(self, source: WindowSource, *, seed: int, batch_tokens: int, pad_id: int) -> None:
+        self._source, self._seed, self._batch_tokens, self._pad_id = source, seed, batch_tokens, pad_id
 
     def batches(self, position: Position) -> Iterator[tuple[Batch, Position]]:
         """The batches from a position on, without end, each with the position that follows it.
@@ -119,10 +159,9 @@ class Stream:
         """
         round_number, window, skipped = position.round, position.window, position.batch
         while True:
-            targets = self._maker.targets(round_number)
-            num_windows, num_batches = -(-len(targets) // WINDOW), 0
-            for number in range(window, num_windows):
-                batches = self._window(round_number, number, targets[number * WINDOW : (number + 1) * WINDOW])
+            num_batches = 0
+            for number in range(window, self._source.num_windows(round_number)):
+                batches = self._window(round_number, number)
                 num_batches += len(batches)
                 for index in range(skipped, len(batches)):
                     following = Position(round_number, number, index + 1) if index + 1 < len(batches) else Position(round_number, number + 1, 0)
@@ -132,14 +171,7 @@ class Stream:
                 raise ConfigError("no review gives an example to tune on: texts need a title or a rating, and room in tune.max_length")
             round_number, window = round_number + 1, 0
 
-    @property
-    def _pad_id(self) -> int:
-        return int(self._model.tokenizer.pad_token_id or 0)
-
-    def _window(self, round_number: int, number: int, targets: Sequence[tuple[object, object]]) -> list[list[TrainingRow]]:
-        seed = f"{self._maker.seed}:{round_number}:{number}"
-        drawn = (self._maker.draw_one(review_set, review, f"{seed}:{index}") for index, (review_set, review) in enumerate(targets))  # type: ignore[arg-type]
-        groups = cut([encode(solved, self._model, self._max_length) for solved in drawn if solved is not None], self._batch_tokens)
-        groups = [group for group in groups if any(any(sequence.weights) for sequence in group)]
-        random.Random(f"{seed}:order").shuffle(groups)
+    def _window(self, round_number: int, number: int) -> list[list[TrainingRow]]:
+        groups = cut(self._source.draw(round_number, number), self._batch_tokens)
+        random.Random(f"{window_seed(self._seed, round_number, number)}:order").shuffle(groups)
         return groups

@@ -23,13 +23,14 @@ from grasper.models.locate import find_weights
 from grasper.prompts.templates import PROMPT_VERSION
 from grasper.runs import Run, fingerprint, write_json
 from grasper.tune import checkpoint
-from grasper.tune.examples import ExampleMaker, Mixture, ReviewSet
+from grasper.tune.ahead import Drawers, Recipe
+from grasper.tune.examples import Mixture, ReviewSet
 from grasper.tune.export import export_adapter
 from grasper.tune.held_out import held_out_rows
 from grasper.tune.lora import Adapter
 from grasper.tune.reviews import fingerprint_sets
 from grasper.tune.schedule import Schedule
-from grasper.tune.sequences import Stream
+from grasper.tune.sequences import Stream, WindowSource
 from grasper.tune.training import Pace, train
 
 MIXTURE = Mixture(
@@ -44,9 +45,19 @@ MIXTURE = Mixture(
 )
 """Texts most, ratings and titles next, whole reviews as synthesis asks for them, and PAT's roles; half of the answers begin with a path."""
 
+MOST_DRAWERS = 12
+"""A GPU is kept busy by fewer; each holds the reviews and a tokenizer."""
+
 
 def tune(
-    config: TuneConfig, model_config: ModelConfig, sets: Sequence[ReviewSet], held_out: Sequence[ReviewSet], folder: Path, *, seed: int
+    config: TuneConfig,
+    model_config: ModelConfig,
+    sets: Sequence[ReviewSet],
+    held_out: Sequence[ReviewSet],
+    folder: Path,
+    *,
+    seed: int,
+    drawers: Drawers | None = None,
 ) -> dict[str, Any]:
     """Train in `folder` until `config.tokens`, or until a SIGTERM or Ctrl-C, from its last checkpoint on; writes `folder/adapter`; gives counts.
 
@@ -55,6 +66,7 @@ def tune(
     Args:
         sets: What may be asked for and shown.
         held_out: What the losses in the log are measured on; their users must not be in `sets`.
+        drawers: Processes that draw the examples, where several trainings of one model, seed and data share them.
 
     Raises:
         ConfigError: The model is no local one, or target modules that it lacks.
@@ -74,9 +86,11 @@ def tune(
         checkpoint.check_settings(folder, settings, "tune into another folder, or delete this one to begin anew")
         write_json(folder / "prompts.json", {"version": PROMPT_VERSION})
         rows = held_out_rows(held_out, model, max_length=config.max_length, seed=seed)
-        stream = Stream(ExampleMaker(list(sets), model, seed, MIXTURE), model, batch_tokens=config.batch_tokens, max_length=config.max_length)
         workers, threads = _share_cores(config, model.device)
-        with _threads(threads):
+        recipe = Recipe(sets, model_config.name, seed, MIXTURE, config.max_length)
+        pad_id = int(model.tokenizer.pad_token_id or 0)
+        with _threads(threads), _source(recipe, model, config, drawers) as source:
+            stream = Stream(source, seed=seed, batch_tokens=config.batch_tokens, pad_id=pad_id)
             adapter = Adapter(
                 model.model,
                 rank=config.rank,
@@ -97,7 +111,7 @@ def tune(
                 Schedule(config.learning_rate, config.tokens, config.warmup_tokens, config.decay_share),
                 Pace(config.step_tokens, config.checkpoint_minutes * 60, config.evaluation_tokens),
                 batch_tokens=config.batch_tokens,
-                pad_id=int(model.tokenizer.pad_token_id or 0),
+                pad_id=pad_id,
             )
         export_adapter(folder, folder / "adapter", base=model.name)
     return {"tokens": progress.tokens, "examples": progress.examples, "steps": progress.steps, "seconds": round(progress.seconds, 1)}
@@ -116,11 +130,28 @@ def _settings(config: TuneConfig, model_config: ModelConfig, model: LocalModel, 
 
 def _share_cores(config: TuneConfig, device: torch.device) -> tuple[int, int]:
     """Workers, and threads of each. A GPU has one worker."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = _cores()
     if device.type != "cpu":
         return 1, cores
     workers = min(config.workers, cores)
     return workers, max(1, cores // workers)
+
+
+@contextmanager
+def _source(recipe: Recipe, model: LocalModel, config: TuneConfig, drawers: Drawers | None) -> Iterator[WindowSource]:
+    """Where the examples come from: processes that are there, new ones, or this one."""
+    processes = config.drawers if config.drawers is not None else 0 if model.device.type == "cpu" else min(MOST_DRAWERS, _cores() - 1)
+    if drawers is not None:
+        yield drawers
+    elif processes:
+        with Drawers(recipe, processes) as own:
+            yield own
+    else:
+        yield recipe.drawer(model)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
@@ -8,10 +10,15 @@ from grasper.errors import ConfigError
 from grasper.models.base import Message, Prompt
 from grasper.models.local import LocalModel
 from grasper.records import Review
+from grasper.tune.ahead import Drawers, Recipe
 from grasper.tune.examples import ExampleMaker, Mixture, ReviewSet, Solved
 from grasper.tune.sequences import EMPHASIS, Position, Stream, TrainingRow, collate, cut, encode
 
 PROMPT = Prompt((Message("system", "Write."), Message("user", "Task: write.")))
+
+
+def recipe(review_set: ReviewSet, model_name: str, seed: int, max_length: int) -> Recipe:
+    return Recipe([review_set], model_name, seed, Mixture(), max_length)
 
 
 def test_the_answer_and_its_end_count_and_the_prompt_does_not(tiny: LocalModel) -> None:
@@ -55,7 +62,7 @@ def test_batches_hold_similar_lengths_and_no_more_than_they_may() -> None:
 
 def test_a_stream_goes_on_anywhere_as_if_it_had_never_stopped(tiny: LocalModel, review_set: ReviewSet) -> None:
     def stream() -> Stream:
-        return Stream(ExampleMaker([review_set], tiny, 3), tiny, batch_tokens=1500, max_length=1200)
+        return Stream(recipe(review_set, "", 3, 1200).drawer(tiny), seed=3, batch_tokens=1500, pad_id=1)
 
     whole = list(islice(stream().batches(Position()), 30))
     assert whole[-1][1].round > 0  # more than one round
@@ -78,7 +85,18 @@ def test_data_without_any_example_are_refused(tiny: LocalModel) -> None:
     """A text with neither title nor rating answers no task."""
     bare = ReviewSet("bare", 1.0, [Review("r", "u", "i", "only a text")], {})
     with pytest.raises(ConfigError, match="no review gives an example"):
-        next(Stream(ExampleMaker([bare], tiny, 0), tiny, batch_tokens=100, max_length=100).batches(Position()))
+        next(Stream(recipe(bare, "", 0, 100).drawer(tiny), seed=0, batch_tokens=100, pad_id=1).batches(Position()))
+
+
+def test_processes_draw_ahead_what_one_draws_alone(tiny: LocalModel, model_dir: Path, review_set: ReviewSet) -> None:
+    """Over the end of a round, from the middle of one, and after a jump back."""
+    made = recipe(replace(review_set, share=10.0), str(model_dir), 3, 1200)
+    alone = made.drawer(tiny)
+    assert alone.num_windows(0) > 1
+    with Drawers(made, processes=2) as drawers:
+        for place in [(0, 1), (1, 0), (1, 1), (0, 0)]:
+            assert drawers.num_windows(place[0]) == alone.num_windows(place[0])
+            assert drawers.draw(*place) == alone.draw(*place)
 
 
 @pytest.mark.parametrize("ranked", [0.0, 1.0])

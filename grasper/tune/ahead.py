@@ -1,0 +1,103 @@
+"""Processes that draw a training's examples ahead of it: a GPU takes them faster than one process can draw them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from grasper.models.local import LocalModel
+from grasper.tune.examples import ExampleMaker, Mixture, ReviewSet
+from grasper.tune.sequences import Drawer, TrainingRow
+
+WINDOWS_AHEAD = 3
+"""Windows that are drawn before they are asked for, per process."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that windows follow from."""
+
+    sets: Sequence[ReviewSet]
+    model_name: str
+    seed: int
+    mixture: Mixture
+    max_length: int
+
+    def drawer(self, model: LocalModel) -> Drawer:
+        """Draws in this process, with the tokenizer of a model that is in memory."""
+        return Drawer(ExampleMaker(list(self.sets), model, self.seed, self.mixture), model, max_length=self.max_length)
+
+
+class Drawers:
+    """Draws windows in several processes, the next ones while the present one is trained on; the windows are those of one `Drawer`.
+
+    A context manager: the processes end with the block, or with the process that began them.
+
+    Args:
+        recipe: What is drawn.
+        processes: How many, ≥ 1.
+    """
+
+    def __init__(self, recipe: Recipe, processes: int) -> None:
+        self._pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_begin, initargs=(recipe,))
+        self._ahead = processes * WINDOWS_AHEAD
+        self._drawn: dict[tuple[int, int], Future[list[TrainingRow]]] = {}
+        self._sizes: dict[int, Future[int]] = {}
+
+    def num_windows(self, round_number: int) -> int:
+        """How many windows a round has."""
+        if round_number not in self._sizes:
+            self._sizes[round_number] = self._pool.submit(_num_windows, round_number)
+        return self._sizes[round_number].result()
+
+    def draw(self, round_number: int, window: int) -> list[TrainingRow]:
+        """The examples of one window; those that follow it are begun."""
+        size = self.num_windows(round_number)
+        following = [(round_number, number) if number < size else (round_number + 1, number - size) for number in range(window, window + self._ahead)]
+        self._drawn = {place: self._drawn.get(place) or self._pool.submit(_draw, *place) for place in following}
+        return self._drawn.pop((round_number, window)).result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+_drawer: Drawer | None = None
+"""Of a drawing process."""
+
+
+def _begin(recipe: Recipe) -> None:
+    """Makes a new process ready. Whether a training goes on is for the one that trains to decide, so signals to stop are left to that one."""
+    global _drawer
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    _drawer = recipe.drawer(LocalModel(recipe.model_name, device="cpu"))
+
+
+def _end_with_parent() -> None:
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os._exit(0)
+
+
+def _num_windows(round_number: int) -> int:
+    assert _drawer is not None
+    return _drawer.num_windows(round_number)
+
+
+def _draw(round_number: int, window: int) -> list[TrainingRow]:
+    assert _drawer is not None
+    return _drawer.draw(round_number, window)
