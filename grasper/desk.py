@@ -14,7 +14,7 @@ from typing import Any
 from grasper.config import PromptConfig
 from grasper.errors import ConfigError
 from grasper.methods.base import Method
-from grasper.models.base import Completion, Prompt, TextModel
+from grasper.models.base import Completion, Prompt, TextModel, at_once
 from grasper.prompts.exemplars import ExemplarSource
 from grasper.prompts.render import Exemplar, render, render_review
 from grasper.prompts.templates import AnswerTask
@@ -48,6 +48,10 @@ class Desk:
         if self.open_model is None:
             raise ConfigError(f"method '{self.method.name}' writes with a language model, but none was given")
         return self.open_model()
+
+    def at_once(self, size: int) -> int:
+        """How many requests to handle in one batch: `size`, or more where the method has a model that wants more."""
+        return at_once(size, self.model) if self.method.uses_model else size
 
     @cached_property
     def profiles(self) -> ProfileBuilder:

@@ -55,6 +55,7 @@ class Work:
         from grasper.align import align, select_pairs
         from grasper.align.stage import is_trainable
         from grasper.synthesize import load_synthetic, synthesize
+        from grasper.synthesize.stage import BATCH_SIZE
 
         config, tables = self.config.align, self.workshop.tables
         system = self.workshop.system(method, is_aligned=False)
@@ -65,22 +66,28 @@ class Work:
         context = []
         if method.predicted != "none":
             # The pairs see synthetic reviews as the targets will; the unaligned model writes them.
-            counts["context"] = synthesize(system.synthesize, [*pairs, *held_out], folder / "context", name=method.name)
+            size = system.desk.at_once(BATCH_SIZE)
+            counts["context"] = synthesize(system.synthesize, [*pairs, *held_out], folder / "context", name=method.name, batch_size=size)
             context = load_synthetic(folder / "context" / "synthetic.jsonl")
         return counts | align(config, system.desk, pairs, held_out, context, folder, seed=self._seed("align", method.name))
 
     def synthesize(self, method: Method, folder: Path) -> dict[str, Any]:
         from grasper.synthesize import synthesize
+        from grasper.synthesize.stage import BATCH_SIZE
 
-        return synthesize(self.workshop.system(method).synthesize, self.targets, folder, name=method.name)
+        system = self.workshop.system(method)
+        return synthesize(system.synthesize, self.targets, folder, name=method.name, batch_size=system.desk.at_once(BATCH_SIZE))
 
     def generate(self, method: Method, folder: Path) -> dict[str, Any]:
         from grasper.generate import generate
+        from grasper.generate.stage import BATCH_SIZE
         from grasper.synthesize import load_synthetic
 
         written = load_synthetic(self.run.folder("synthesize", method.name) / "synthetic.jsonl") if method.predicted != "none" else []
-        write = partial(self.workshop.system(method).write, synthetic=by_example(written))
-        return generate(write, self.targets, self.config.tasks, folder, name=method.name)
+        system = self.workshop.system(method)
+        write = partial(system.write, synthetic=by_example(written))
+        size = system.desk.at_once(BATCH_SIZE)
+        return generate(write, self.targets, self.config.tasks, folder, name=method.name, batch_size=size)
 
     def evaluate(self, folder: Path) -> dict[str, Any]:
         from grasper.evaluate.stage import evaluate_run

@@ -40,7 +40,7 @@ from grasper.synthesize import load_synthetic
 from grasper.system import System, by_example
 
 BATCH_SIZE = 8
-"""Examples of one task in one batch; a kill loses at most one."""
+"""Examples of one task in one batch, where the model does not want more at once; a kill loses at most one."""
 
 Swap = Literal["bits", "bits_other_user", "bits_other_item"]
 """The prompts as they are, with another user's own reviews, with another item's neighbours; the names of the metrics."""
@@ -88,13 +88,13 @@ class Measurement:
         _ = self.writer
         if any(record.get("source") != self.source or record.get("paths") != self.num_paths for record in BatchLog(path).records):
             path.unlink()
-        log = BatchLog(path)
+        log, size = BatchLog(path), self.system.desk.at_once(BATCH_SIZE)
         work = [
-            (task, swap, chosen[start : start + BATCH_SIZE])
+            (task, swap, chosen[start : start + size])
             for swap in self.swaps
             for task in tasks
             if (chosen := [one for one in examples if task in tasks_of(one) and _key(one, task, swap) not in log.done])
-            for start in range(0, len(chosen), BATCH_SIZE)
+            for start in range(0, len(chosen), size)
         ]
         pool = self.system.desk.store.pool
         lends: dict[Swap, Callable[[Example], bool]] = {

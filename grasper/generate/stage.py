@@ -11,7 +11,7 @@ from grasper.records import TASKS, Example, Output, Task, tasks_of
 from grasper.runs import BatchLog, read_records
 
 BATCH_SIZE = 32
-"""Requests in one batch, all of one task; a kill loses at most one batch."""
+"""Requests in one batch, all of one task, where the model does not want more at once; a kill loses at most one batch."""
 
 Batch = tuple[Task, list[Example]]
 
@@ -24,6 +24,7 @@ def generate(
     *,
     name: str,
     needs_reference: bool = True,
+    batch_size: int | None = None,
 ) -> dict[str, Any]:
     """Write `outputs.jsonl`: one `Output` per example and task. What the file holds already is kept.
 
@@ -31,13 +32,14 @@ def generate(
         write: Gives the outputs of a batch of examples of one task, see `System.write`.
         name: Method, for the progress.
         needs_reference: Leave out tasks whose answer the data do not hold, since they cannot be evaluated.
+        batch_size: Requests in one batch; None: `BATCH_SIZE`.
 
     Returns:
         Counts for the manifest: requests by task, unparsed answers, tokens.
     """
     log = BatchLog(out_dir / "outputs.jsonl")
     requests = sum(len(batch) for _, batch in plan(examples, tasks, needs_reference=needs_reference))
-    batches = plan(examples, tasks, needs_reference=needs_reference, done=log.done)
+    batches = plan(examples, tasks, needs_reference=needs_reference, done=log.done, batch_size=batch_size)
     with Progress(f"generate/{name}", requests, done=requests - sum(len(batch) for _, batch in batches)) as progress:
         for task, batch in batches:
             log.append((output.to_json() for output in write(task, batch)), done=[key_of(task, example) for example in batch])
@@ -45,13 +47,21 @@ def generate(
     return _counts(log.records)
 
 
-def plan(examples: Sequence[Example], tasks: Sequence[Task], *, needs_reference: bool = True, done: Container[str] = ()) -> list[Batch]:
+def plan(
+    examples: Sequence[Example],
+    tasks: Sequence[Task],
+    *,
+    needs_reference: bool = True,
+    done: Container[str] = (),
+    batch_size: int | None = None,
+) -> list[Batch]:
     """The batches of requests that are not done: by task, then by example id."""
     batches: list[Batch] = []
+    size = batch_size or BATCH_SIZE
     for task in (task for task in TASKS if task in tasks):
         asked = [example for example in examples if not needs_reference or task in tasks_of(example)]
         asked = sorted((example for example in asked if key_of(task, example) not in done), key=lambda example: example.example_id)
-        batches += [(task, asked[start : start + BATCH_SIZE]) for start in range(0, len(asked), BATCH_SIZE)]
+        batches += [(task, asked[start : start + size]) for start in range(0, len(asked), size)]
     return batches
 
 

@@ -1,7 +1,7 @@
 """One network in memory, shared by all that write with it: adapters are loaded once and switched, and one thread at a time uses the weights.
 
 On processors the active adapter is added to the weights, since small products beside large ones cost a third of the speed there; what the weights
-were before is kept and put back, so that no rounding stays behind. On other devices, where memory is dear, peft applies it beside the weights.
+were before is kept and put back, so that no rounding stays behind. Large models on other devices, where memory is dear, get it beside the weights.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ from grasper.models.weights import choose_device, choose_dtype, load_model, load
 TRAINED = "default"
 """Name of the adapter that is being trained: the only one that peft writes into the folder itself and not below it."""
 
+MOST_MERGED = 2_000_000_000
+"""Parameters of the largest network whose weights are kept twice on a GPU."""
+
 _UNKNOWN = ""
 """In the place of the active adapter's fingerprint while adapters are switched: whoever comes after an interruption begins by putting things back."""
 
@@ -56,6 +59,7 @@ class Backbone:
         self.tokenizer = load_tokenizer(found.folder, self.name)
         self.model = load_model(found.folder, found.base_identity, device=self.device, dtype=dtype or choose_dtype(self.device))
         self.gathering = Gathering()
+        self._merges = self.device.type == "cpu" or self.model.num_parameters() <= MOST_MERGED
         self._lock = threading.RLock()
         self._tokenizer_lock = threading.Lock()
         self._peft: PeftModel | None = None
@@ -214,7 +218,7 @@ class Backbone:
         else:
             _layers_of(self._peft).enable_adapter_layers()
             self._peft.set_adapter(fingerprint, inference_mode=True)
-            for layer in layers if self.device.type == "cpu" else []:
+            for layer in layers if self._merges else []:
                 self._originals += [(parameter, parameter.data) for parameter in layer.get_base_layer().parameters(recurse=False)]
                 try:
                     cast(Any, layer).merge(safe_merge=True)

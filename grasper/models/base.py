@@ -92,3 +92,9 @@ class TextModel(Protocol):
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> np.ndarray:
         """Probability of each choice as the continuation of each prompt, `[len(prompts), len(choices)]`; rows sum to 1."""
         ...
+
+
+def at_once(size: int, model: TextModel) -> int:
+    """How many requests to hand to a model in one batch: `size`, or more where it answers many in the time of one (`model.parallelism`)."""
+    factor: int = getattr(model, "parallelism", 1)
+    return size * factor

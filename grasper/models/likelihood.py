@@ -43,6 +43,40 @@ def log_likelihoods(model: PreTrainedModel, context: Sequence[int], endings: Seq
     return scores
 
 
+@torch.inference_mode()
+def log_likelihoods_together(
+    model: PreTrainedModel, rows: Sequence[tuple[Sequence[int], Ending]], *, context_tokens: int, batch_tokens: int, pad_id: int
+) -> list[float]:
+    """The same for many contexts at once, each read anew with every ending: where a batch takes the time of a row (GPUs). Plain attention only.
+
+    Args:
+        rows: Contexts, each with one ending.
+        batch_tokens: Most tokens read at once, padding included.
+    """
+    scores = torch.zeros(len(rows), dtype=torch.float64, device=model.device)
+    read = [
+        (number, (*context, *window.tokens), window.counted)
+        for number, (context, ending) in enumerate(rows)
+        for window in _windows(ending, context_tokens - len(context))
+    ]
+    read.sort(key=lambda row: -len(row[1]))
+    start = 0
+    while start < len(read):
+        batch = read[start : start + max(1, batch_tokens // len(read[start][1]))]
+        start += len(batch)
+        ids, mask = pad([tokens for _, tokens, _ in batch], pad_id, model.device, in_front=False)  # no token sees the padding behind it
+        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+        counted = torch.tensor([count for *_, count in batch], device=model.device)
+        lengths, steps = mask.sum(-1, keepdim=True), torch.arange(1, ids.shape[1], device=model.device)
+        is_counted = (steps < lengths) & (steps >= lengths - counted[:, None])
+        owners = torch.tensor([number for number, *_ in batch], device=model.device)[is_counted.nonzero()[:, 0]]
+        tokens = ids[:, 1:][is_counted]
+        for states, chosen, owner in zip(*(part.split(TOKENS_AT_ONCE) for part in (hidden[is_counted], tokens, owners)), strict=True):
+            logits = model.get_output_embeddings()(states).float()
+            scores.index_add_(0, owner, (logits.gather(1, chosen[:, None]).squeeze(1) - logits.logsumexp(-1)).double())
+    return [float(score) for score in scores.tolist()]
+
+
 def _windows(ending: Ending, room: int) -> Iterator[Ending]:
     """Endings of at most `room` tokens whose counted tokens together are those of the ending."""
     tokens, start = ending.tokens, len(ending.tokens) - ending.counted

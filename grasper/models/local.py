@@ -23,7 +23,8 @@ from grasper.models.continuation import Continuation, Row
 from grasper.models.decoding import decode, has_exact_batches, prefill
 from grasper.models.gather import Call, Request
 from grasper.models.library import keeps_keys_only, score_whole
-from grasper.models.likelihood import Ending, log_likelihoods
+from grasper.models.likelihood import Ending, log_likelihoods, log_likelihoods_together
+from grasper.models.prefix import can_share_prefix
 from grasper.models.sampling import Sampling
 from grasper.models.spelling import added_token_pattern, without_surrogates
 from grasper.models.thoughts import ends_in_thought, split_thoughts
@@ -100,6 +101,11 @@ class LocalModel:
     @property
     def device(self) -> torch.device:
         return self.backbone.device
+
+    @property
+    def parallelism(self) -> int:
+        """How many times more requests than a processor it wants at once: a GPU reads and writes hundreds in the time of one."""
+        return 1 if self.device.type == "cpu" else 16
 
     def with_adapter(self, adapter: Path) -> LocalModel:
         """The same network with this LoRA adapter instead; this one stays as it is.
@@ -314,6 +320,8 @@ class LocalModel:
         if len(prompts) != len(texts):
             raise ShapeError(f"{len(texts)} texts for {len(prompts)} prompts, expected one for each")
         scores = np.zeros(len(prompts))
+        if not prompts:
+            return scores
         asked: dict[tuple[int, ...], list[tuple[int, Ending]]] = {}
         end = [self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else []
         for number, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
@@ -323,6 +331,13 @@ class LocalModel:
             given = self.encode_text(prompt.prefix) if prompt.prefix else []
             tokens = [*given, *self.encode_text(f" {text}" if prompt.prefix else text), *end]
             asked.setdefault(ids, []).append((number, Ending(tuple(tokens), len(tokens) - len(given))))
+        if self.parallelism > 1 and can_share_prefix(self.model):
+            numbers, pairs = zip(*((number, (ids, ending)) for ids, rows in asked.items() for number, ending in rows), strict=True)
+            with self.network() as network:
+                scores[list(numbers)] = log_likelihoods_together(
+                    network, pairs, context_tokens=self.context_tokens, batch_tokens=self.batch_tokens, pad_id=self._pad_id
+                )
+            return scores
         for ids, rows in asked.items():
             with self.network() as network:
                 limit, endings = self.context_tokens, [ending for _, ending in rows]

@@ -5,7 +5,7 @@ written already (its plan may name key phrases of the real answer: the warm star
 writes the path with the real answer in view, and then an answer after it without seeing the real one. Of the last two, paths that leak are
 counted and never continued. A fourth source, `direct`, has no path: the answers of methods that do not reason.
 
-The plan of batches is fixed by the list of pairs, and each pair has a seed of its own, so a resumed run equals an undisturbed one.
+Each pair has a seed of its own, so a resumed run equals an undisturbed one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 
 from grasper.config import PromptConfig
 from grasper.errors import LeakError
-from grasper.models.base import Completion, Prompt, TextModel
+from grasper.models.base import Completion, Prompt, TextModel, at_once
 from grasper.progress import Progress
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.escape import one_line
@@ -35,6 +35,9 @@ from grasper.records import Example, Profile, Request
 from grasper.runs import BatchLog, derive_seed
 
 Source = Literal["analysed", "sampled", "hindsight", "direct"]
+
+BATCH_SIZE = 16
+"""Pairs in one batch, where the model does not want more at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,24 +139,27 @@ def sample_traces(
     num_samples: int = 4,
     temperature: float | None = 0.7,
     top_p: float = 0.9,
-    batch_size: int = 16,
+    batch_size: int | None = None,
     seed: int = 0,
     exemplars: Callable[[Request], Sequence[Exemplar]] = lambda request: (),
 ) -> list[Trace]:
-    """`num_samples` traces per pair and source, in the order of the pairs; finished batches in `log_path` are not sampled again.
+    """`num_samples` traces per pair and source, in the order of the pairs; pairs in `log_path` are not sampled again.
 
     Of equal traces of one pair only the first is kept. Traces that could not be parsed are kept and marked.
 
     Args:
         log_path: JSONL, one trace per line.
+        batch_size: Pairs in one batch, a kill loses at most one; None: as many as suit the model.
         exemplars: Solved requests for a prompt, for backbones that cannot be fine-tuned.
     """
     log = BatchLog(log_path)
-    starts = range(0, len(pairs), batch_size)
-    with Progress("sampling paths", len(pairs), done=min(log.num_batches * batch_size, len(pairs))) as progress:
-        for number in range(log.num_batches, len(starts)):
-            batch = pairs[starts[number] : starts[number] + batch_size]
-            sampler = _Sampler(model, prompts, num_samples, temperature, top_p, derive_seed(seed, "traces"), exemplars)
+    done = {record["pair_id"] for record in log.records}
+    missing = [pair for pair in pairs if pair.pair_id not in done]
+    size = batch_size or at_once(BATCH_SIZE, model)
+    sampler = _Sampler(model, prompts, num_samples, temperature, top_p, derive_seed(seed, "traces"), exemplars)
+    with Progress("sampling paths", len(pairs), done=len(pairs) - len(missing)) as progress:
+        for start in range(0, len(missing), size):
+            batch = missing[start : start + size]
             drafts = [draft for source in dict.fromkeys(sources) for draft in sampler.draw(source, batch)]
             log.append(asdict(trace) for trace in _rewarded(batch, drafts, reward, sampler))
             progress.advance(len(batch))

@@ -13,11 +13,11 @@ from grasper.records import Example, SyntheticReview
 from grasper.runs import BatchLog, read_records
 
 BATCH_SIZE = 16
-"""Examples in one batch, with all their items; a kill loses at most one batch."""
+"""Examples in one batch, with all their items, where the model does not want more at once; a kill loses at most one batch."""
 
 
 def synthesize(
-    write: Callable[[Sequence[Example]], Sequence[SyntheticReview]], examples: Sequence[Example], out_dir: Path, *, name: str
+    write: Callable[[Sequence[Example]], Sequence[SyntheticReview]], examples: Sequence[Example], out_dir: Path, *, name: str, batch_size: int | None = None
 ) -> dict[str, Any]:
     """Write `synthetic.jsonl`: one `SyntheticReview` per example and predicted item, rejected ones included with their reason.
 
@@ -26,15 +26,16 @@ def synthesize(
     Args:
         write: Gives the reviews of a batch of examples, see `System.synthesize`.
         name: Method, for the progress.
+        batch_size: Examples in one batch; None: `BATCH_SIZE`.
 
     Returns:
         Counts for the manifest: written, kept, rejected by reason, tokens.
     """
-    log = BatchLog(out_dir / "synthetic.jsonl")
+    log, size = BatchLog(out_dir / "synthetic.jsonl"), batch_size or BATCH_SIZE
     missing = sorted((example for example in examples if example.example_id not in log.done), key=lambda example: example.example_id)
     with Progress(f"synthesize/{name}", len(examples), done=len(examples) - len(missing)) as progress:
-        for start in range(0, len(missing), BATCH_SIZE):
-            batch = missing[start : start + BATCH_SIZE]
+        for start in range(0, len(missing), size):
+            batch = missing[start : start + size]
             reviews = write(batch)
             log.append((asdict(review) for review in reviews), done=[example.example_id for example in batch])
             progress.advance(len(batch))

@@ -162,8 +162,13 @@ class TestChoices:
             tiny.score_choices([ask("x")], choices)
 
 
+@pytest.mark.parametrize("parallelism", [1, 16], ids=["one context at a time", "many at once"])
 class TestLikelihood:
-    """Log-probabilities of given texts."""
+    """Log-probabilities of given texts, as a processor and as a GPU reads them."""
+
+    @pytest.fixture(autouse=True)
+    def _read(self, parallelism: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(LocalModel, "parallelism", parallelism)
 
     def plain(self, model: LocalModel, context: list[int], ending: list[int]) -> list[float]:
         """The log-probability of each token of the ending, by one pass over everything."""
