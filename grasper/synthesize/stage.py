@@ -17,7 +17,12 @@ BATCH_SIZE = 16
 
 
 def synthesize(
-    write: Callable[[Sequence[Example]], Sequence[SyntheticReview]], examples: Sequence[Example], out_dir: Path, *, name: str, batch_size: int | None = None
+    write: Callable[[Sequence[Example]], Sequence[SyntheticReview]],
+    examples: Sequence[Example],
+    out_dir: Path,
+    *,
+    name: str,
+    batch_size: int | None = None,
 ) -> dict[str, Any]:
     """Write `synthetic.jsonl`: one `SyntheticReview` per example and predicted item, rejected ones included with their reason.
 
