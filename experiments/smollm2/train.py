@@ -48,7 +48,8 @@ def choose_rate(carry_out: Callable[[TuneConfig, Path], Any], config: TuneConfig
     found = {}
     for rate in rates:
         short = config.model_copy(update={"learning_rate": rate, "tokens": tokens, "evaluation_tokens": tokens})
-        carry_out(short, folder / f"rate-{rate:g}")
+        if carry_out(short, folder / f"rate-{rate:g}")["tokens"] < tokens:
+            raise SystemExit(f"stopped at learning rate {rate:g}; the same command goes on there")
         found[rate] = last_losses(folder / f"rate-{rate:g}")
         print(f"learning rate {rate:g}: mean held-out loss {mean_loss(found[rate]):.4f}", flush=True)
     chosen = min(found, key=lambda rate: mean_loss(found[rate]))
