@@ -59,6 +59,8 @@ class Backbone:
         self.tokenizer = load_tokenizer(found.folder, self.name)
         self.model = load_model(found.folder, found.base_identity, device=self.device, dtype=dtype or choose_dtype(self.device))
         self.gathering = Gathering()
+        if self.device.type == "cuda":
+            torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for each shape, and here nearly every batch has its own
         self._merges = self.device.type == "cpu" or self.model.num_parameters() <= MOST_MERGED
         self._lock = threading.RLock()
         self._tokenizer_lock = threading.Lock()

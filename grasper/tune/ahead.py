@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
+from multiprocessing.shared_memory import SharedMemory
 from types import TracebackType
 from typing import Self
 
@@ -48,7 +50,17 @@ class Drawers:
     """
 
     def __init__(self, recipe: Recipe, processes: int) -> None:
-        self._pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_begin, initargs=(recipe,))
+        content = pickle.dumps(recipe)
+        self._memory = SharedMemory(
+            create=True, size=len(content)
+        )  # as an argument it would be sent to one process after the other, each time in full
+        view = self._memory.buf
+        assert view is not None
+        view[: len(content)] = content
+        context = get_context("spawn")
+        self._pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(self._memory.name, len(content)))
+        for _ in range(processes):
+            self._pool.submit(os.getpid)  # starts all of them now
         self._ahead = processes * WINDOWS_AHEAD
         self._drawn: dict[tuple[int, int], Future[list[TrainingRow]]] = {}
         self._sizes: dict[int, Future[int]] = {}
@@ -71,19 +83,25 @@ class Drawers:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._pool.shutdown(cancel_futures=True)
+        self._memory.close()
+        self._memory.unlink()
 
 
 _drawer: Drawer | None = None
 """Of a drawing process."""
 
 
-def _begin(recipe: Recipe) -> None:
+def _begin(memory_name: str, size: int) -> None:
     """Makes a new process ready. Whether a training goes on is for the one that trains to decide, so signals to stop are left to that one."""
     global _drawer
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
+    memory = SharedMemory(memory_name)
+    assert memory.buf is not None
+    recipe: Recipe = pickle.loads(bytes(memory.buf[:size]))  # written by the process that began this one
+    memory.close()
     _drawer = recipe.drawer(LocalModel(recipe.model_name, device="cpu"))
 
 
