@@ -1,4 +1,7 @@
-"""How likely a network holds given texts: exact log-probabilities, one context read once for all the texts behind it."""
+"""How likely a network holds given texts: exact log-probabilities, one context read once for all the texts behind it.
+
+Where every text has a context of its own and a GPU wants wide batches, whole sequences of similar length are read together instead.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from grasper.models.library import keeps_keys_only
 
 TOKENS_AT_ONCE = 2048
 """Tokens behind a context that go through the output layer together, padding included."""
+LOGITS_AT_ONCE = 2**28
+"""Logits of a batch of whole sequences: half a gigabyte in bfloat16, and a gigabyte for their softmax."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,51 @@ def log_likelihoods(model: PreTrainedModel, context: Sequence[int], endings: Seq
     for number, value in zip((number for number, _ in windows), score(model, context, [window for _, window in windows], pad_id), strict=True):
         scores[number] += value
     return scores
+
+
+@torch.inference_mode()
+def log_likelihoods_in_batches(
+    model: PreTrainedModel, contexts: Sequence[Sequence[int]], endings: Sequence[Ending], *, context_tokens: int, batch_tokens: int, pad_id: int
+) -> list[float]:
+    """The same for one ending behind each of many contexts, in batches of similar length, the longest first.
+
+    Args:
+        batch_tokens: Most tokens of a batch, padding included.
+    """
+    rows = [
+        (number, [*context, *window.tokens], window.counted)
+        for number, (context, ending) in enumerate(zip(contexts, endings, strict=True))
+        for window in _windows(ending, context_tokens - len(context))
+    ]
+    rows.sort(key=lambda row: -len(row[1]))
+    scores = [0.0] * len(contexts)
+    vocabulary = model.get_output_embeddings().weight.shape[0]
+    start = 0
+    while start < len(rows):
+        stop, most = start, 0
+        while stop < len(rows):
+            most, size = max(most, rows[stop][2]), stop + 1 - start
+            if stop > start and (size * len(rows[start][1]) > batch_tokens or size * (most + 1) * vocabulary > LOGITS_AT_ONCE):
+                break
+            stop += 1
+        batch = rows[start:stop]
+        for (number, _, _), value in zip(batch, _score_batch(model, [(ids, counted) for _, ids, counted in batch], pad_id), strict=True):
+            scores[number] += value
+        start = stop
+    return scores
+
+
+def _score_batch(model: PreTrainedModel, rows: Sequence[tuple[Sequence[int], int]], pad_id: int) -> list[float]:
+    """The log-probability of the last `counted` tokens of each sequence; the padding stands in front, so that all of them end in one column."""
+    ids, mask = pad([tokens for tokens, _ in rows], pad_id, model.device, in_front=True)
+    counted = torch.tensor([number for _, number in rows], device=model.device)
+    most = max(number for _, number in rows)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    logits = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=most + 1).logits[:, :-1]
+    targets = ids[:, -most:]
+    chosen = logits.gather(2, targets[:, :, None]).squeeze(2).float() - torch.logsumexp(logits.float(), dim=-1)
+    is_counted = torch.arange(most, device=model.device) >= most - counted[:, None]
+    return [float(value) for value in chosen.masked_fill(~is_counted, 0.0).double().sum(-1).tolist()]
 
 
 def _windows(ending: Ending, room: int) -> Iterator[Ending]:

@@ -23,7 +23,7 @@ from grasper.models.continuation import Continuation, Row
 from grasper.models.decoding import decode, has_exact_batches, prefill
 from grasper.models.gather import Call, Request
 from grasper.models.library import keeps_keys_only, score_whole
-from grasper.models.likelihood import Ending, log_likelihoods
+from grasper.models.likelihood import Ending, log_likelihoods, log_likelihoods_in_batches
 from grasper.models.sampling import Sampling
 from grasper.models.spelling import added_token_pattern, without_surrogates
 from grasper.models.thoughts import ends_in_thought, split_thoughts
@@ -305,7 +305,8 @@ class LocalModel:
     def score_texts(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> np.ndarray:
         """Log-probability in nats of each text as the whole rest of the answer to its prompt, end token included: `[prompts]`.
 
-        Prompts that differ in their prefix alone share one reading of the conversation. A text that does not fit is scored in windows.
+        Prompts that differ in their prefix alone share one reading of the conversation. A text that does not fit is scored in windows. On a GPU
+        conversations with a single text are read together, those of similar length in a batch.
 
         Raises:
             ShapeError: Not one text per prompt.
@@ -323,11 +324,27 @@ class LocalModel:
             given = self.encode_text(prompt.prefix) if prompt.prefix else []
             tokens = [*given, *self.encode_text(f" {text}" if prompt.prefix else text), *end]
             asked.setdefault(ids, []).append((number, Ending(tuple(tokens), len(tokens) - len(given))))
-        for ids, rows in asked.items():
+        limit = self.context_tokens
+        single = {ids: rows[0] for ids, rows in asked.items() if len(rows) == 1} if self._reads_in_batches else {}
+        if single:
+            endings = [ending for _, ending in single.values()]
             with self.network() as network:
-                limit, endings = self.context_tokens, [ending for _, ending in rows]
+                found = log_likelihoods_in_batches(
+                    network, list(single), endings, context_tokens=limit, batch_tokens=self.batch_tokens, pad_id=self._pad_id
+                )
+            scores[[number for number, _ in single.values()]] = found
+        for ids, rows in asked.items():
+            if ids in single:
+                continue
+            with self.network() as network:
+                endings = [ending for _, ending in rows]
                 scores[[number for number, _ in rows]] = log_likelihoods(network, ids, endings, context_tokens=limit, pad_id=self._pad_id)
         return scores
+
+    @property
+    def _reads_in_batches(self) -> bool:
+        """Whether wide batches of different texts are faster than one after the other: not on processors, where padding costs what it saves."""
+        return self.device.type != "cpu" and keeps_keys_only(self.model)
 
     def _split_choices(self, prompt: Prompt, choices: Sequence[str]) -> tuple[list[int], list[list[int]]]:
         """The tokens before the first difference of the choices, and each choice's tokens from there on (at least one)."""
