@@ -71,7 +71,7 @@ class Meter:
     def score_texts(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> np.ndarray:
         """How likely the model holds the texts, which it reads."""
         model = cast("LocalModel", self._model)
-        self.tokens["tokens_in"] += sum(len(model.encode(prompt)) for prompt in prompts)
+        self.tokens["tokens_in"] += sum(map(len, model.encode_all(prompts)))
         return model.score_texts(prompts, texts)
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,11 @@ class LocalModel:
         """Token ids of the prompt; the answer's tokens follow them. Prefix and conversation are encoded apart, as in training."""
         ids = self.backbone.encode(self._conversation(prompt.messages))
         return ids + self.encode_text(prompt.prefix) if prompt.prefix else ids
+
+    def encode_all(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Token ids of many prompts, faster than one by one."""
+        conversations = self.backbone.encode_all([self._conversation(prompt.messages) for prompt in prompts])
+        return [ids + self.encode_text(prompt.prefix) if prompt.prefix else ids for ids, prompt in zip(conversations, prompts, strict=True)]
 
     def encode_text(self, text: str) -> list[int]:
         """Token ids of plain text (an answer, a prefix), no special token among them."""
@@ -317,13 +322,14 @@ class LocalModel:
         scores = np.zeros(len(prompts))
         asked: dict[tuple[int, ...], list[tuple[int, Ending]]] = {}
         end = [self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else []
-        for number, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
-            ids = tuple(self.backbone.encode(self._conversation(prompt.messages)))
-            self._require_room([*ids, 0])
+        encode = cache(self.encode_text)  # many prompts, few texts
+        conversations = self.backbone.encode_all([self._conversation(prompt.messages) for prompt in prompts])
+        for number, (prompt, text, conversation) in enumerate(zip(prompts, texts, conversations, strict=True)):
+            self._require_room([*conversation, 0])
             # As `encode` would spell it: what the prefix spells alone is given, the rest is scored.
-            given = self.encode_text(prompt.prefix) if prompt.prefix else []
-            tokens = [*given, *self.encode_text(f" {text}" if prompt.prefix else text), *end]
-            asked.setdefault(ids, []).append((number, Ending(tuple(tokens), len(tokens) - len(given))))
+            given = encode(prompt.prefix) if prompt.prefix else []
+            tokens = [*given, *encode(f" {text}" if prompt.prefix else text), *end]
+            asked.setdefault(tuple(conversation), []).append((number, Ending(tuple(tokens), len(tokens) - len(given))))
         limit = self.context_tokens
         single = {ids: rows[0] for ids, rows in asked.items() if len(rows) == 1} if self._reads_in_batches else {}
         if single:

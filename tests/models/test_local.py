@@ -182,6 +182,12 @@ class TestLikelihood:
             assert score == pytest.approx(sum(self.plain(tiny, tiny.encode(prompt), rest)), abs=1e-3)
         assert tiny.score_texts([], []).shape == (0,)
 
+    def test_many_prompts_are_spelled_as_one(self, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("grasper.models.backbone.TEXTS_AT_ONCE", 2)
+        prompts = [ask("a"), ask("b <|end|> b", "Text:"), ask("Ótimo!"), ask("a", "Style: x\nText:"), ask("c")]
+        assert tiny.encode_all(prompts) == [tiny.encode(prompt) for prompt in prompts]
+        assert tiny.encode_all([]) == []
+
     def test_batches_of_whole_sequences_give_the_same(self, tiny: LocalModel, model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """As a GPU reads them: other lengths beside each other, a shared conversation, a text in windows, and batches of one, some and all."""
         prompts = [ask("a"), ask("b b b", "Text:"), ask("c c c c c c c", "Style: x\nText:"), ask("a", "Text:"), ask("d", "Title:"), ask("e")]
