@@ -242,3 +242,17 @@ def test_without_a_compiler_trls_plain_kernels_are_used(monkeypatch: pytest.Monk
     monkeypatch.setattr(dpo, "_triton_compiles", lambda: True)
     with dpo._kernels_that_compile(torch.device("cuda")):
         assert chunked_logprob._use_triton(torch.device("cuda"))
+
+
+def test_mixed_precision_as_on_a_gpu_starts_from_the_reference_and_learns(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """bfloat16 network, products in bfloat16, adapters in float32, inputs not cast to and fro; in both rounds."""
+    model = LocalModel(str(model_dir), device="cpu", dtype=torch.bfloat16)
+    trainer_class, config_class, dataset_class = dpo.require_trl()
+    monkeypatch.setattr(dpo, "require_trl", lambda: (trainer_class, lambda **options: config_class(**options | {"bf16": True}), dataset_class))
+    start = None
+    for name in ("one", "two"):
+        counts = train(model, tmp_path / name, start)
+        assert counts["first_margin"] == pytest.approx(0.0, abs=1e-3)
+        assert counts["last_loss"] < counts["first_loss"] < 0.7
+        start = tmp_path / name / "adapter"
+    assert {value.dtype for value in load_file(start / "adapter_model.safetensors").values()} == {torch.float32}
