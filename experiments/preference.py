@@ -5,7 +5,8 @@
 
 All variants start from one warm start, learn in their first round from the same judged notes, and are measured on the same held-out pairs (reserved
 training users of their own) with the same seeds. Settings are those of `align.dpo`, except how notes are sampled and judged: that is `--set` for all
-variants. Every round is reported, also those that a run would have stopped after. Interrupted, the same command goes on.
+variants. `reward=likelihood` is the one exception: such variants share their judged notes among themselves, and their rewards, in bits per byte, are
+not to be compared with others'. Every round is reported, also those that a run would have stopped after. Interrupted, the same command goes on.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def describe(found: dict[str, Any], items: list[str], seed: int) -> list[dict[st
         both = [np.mean([columns[kind, reasoner] for reasoner in start], axis=0) for kind in ("difference", "gain_over_round_0")]
         columns["difference", "both"], columns["gain_over_round_0", "both"] = both
         intervals = summarize(Bootstrap(items, seed=seed).estimate(pd.DataFrame(columns)))
-        kept = {name: held_out[name] for name in ("pairs", "reward", "draft_words", "copied_share", "unread")}
+        kept = {name: held_out[name] for name in ("pairs", "reward", "rewards", "draft_words", "copied_share", "unread") if name in held_out}
         described.append({**{name: record[name] for name in ("round", "selection", "training") if name in record}, "held_out": kept | intervals})
     return described
 
@@ -94,19 +95,22 @@ def main() -> None:
     fixed += [f"prepare.data={options.data}"] if options.data else []
     found: dict[str, Any] = {}
     work = options.work / options.config.stem
-    base: dict[str, Any] | None = None
+    bases: dict[str, dict[str, Any]] = {}
     for variant in options.variant:
         config = load_config(options.config, [*fixed, "align.dpo.patience=9", *(f"align.dpo.{setting}" for setting in variant.split())])
         training: DualTraining = training_of(lesson_of(config, work))
         if not (work / "warm-start" / "adapter").exists():
             training.warm_start(work / "warm-start")
-        out_dir = work / variant.replace(" ", "_")
-        share_first_round(work, out_dir)
-        base = base or training.evaluate(training.base)
+        kind = config.align.dpo.reward
+        shared = work if kind == "drafts" else work / kind
+        out_dir = shared / variant.replace(" ", "_")
+        share_first_round(shared, out_dir)
+        if kind not in bases:
+            bases[kind] = training.evaluate(training.base)
         result = training.improve(work / "warm-start" / "adapter", out_dir)
         items = [case.pair.example.item_id for case in training.held_out]
         found[variant] = {"stopped": result["stopped"], "best_round": result["best_round"], "rounds": describe(result, items, config.seed)}
-        found[variant]["base_model"] = {name: value for name, value in base.items() if name != "differences"}
+        found[variant]["base_model"] = {name: value for name, value in bases[kind].items() if name != "differences"}
         for record in found[variant]["rounds"]:
             print(variant, record["round"], record["held_out"]["difference"]["both"], record["held_out"]["reward"], flush=True)
         facts = {"command": shlex.join(["python", "experiments/preference.py", *sys.argv[1:]]), "commit": commit(), "seed": config.seed}

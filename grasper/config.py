@@ -252,10 +252,20 @@ class DpoConfig(Section):
     rounds: int = Field(2, ge=0, description="Rounds at most; they stop where the held-out reward does not rise. 0: the warm start alone.")
     patience: int = Field(1, ge=1, description="Rounds without a better held-out reward before they stop.")
     num_notes: int = Field(6, ge=2, description="Notes sampled per pair and reasoner.")
-    num_drafts: int = Field(4, ge=1, description="Drafts with the notes, and as many without, per differential reward (K).")
+    reward: Literal["drafts", "likelihood"] = Field(
+        "drafts",
+        description="What notes are judged by: drafts (mean `align.reward` of drafts with them, minus without), or likelihood (bits per byte of the "
+        "real text or title that they save: no luck, but another scale, see `margin`). Ratings go by expectation in both.",
+    )
+    num_drafts: int = Field(4, ge=1, description="Drafts with the notes, and as many without, per differential reward (K). Not for likelihood.")
     temperature: float = Field(1.0, gt=0, description="Temperature of the sampled notes.")
-    draft_temperature: float = Field(0.7, ge=0, description="Temperature of the drafts that judge them.")
-    margin: float = Field(0.02, ge=0, description="How much more differential reward the chosen notes must have than the rejected ones (δ).")
+    draft_temperature: float = Field(0.7, ge=0, description="Temperature of the drafts that judge them. Not for likelihood.")
+    margin: float = Field(
+        0.02,
+        ge=0,
+        description="How much more differential reward the chosen notes must have than the rejected ones (δ): points of `align.reward` for drafts; "
+        "for likelihood bits per byte, where 0.005 is enough, as nothing is drawn.",
+    )
     max_length_ratio: float = Field(1.5, ge=1, description="Most that the two sides of a pair may differ in words; METEOR rewards length.")
     beta: float = Field(0.1, gt=0, description="How strongly the reference holds the policy.")
     sft_weight: float = Field(0.2, ge=0, description="Weight of the likelihood of the chosen notes beside the preference; 0 leaves it out.")

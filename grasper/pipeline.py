@@ -114,7 +114,7 @@ class Pipeline:
         self._require_parts()
 
     def _require_parts(self) -> None:
-        """Raise where the configuration or a method names a part that nobody registered, before anything is touched."""
+        """Raise where the configuration or a method names a part that nobody registered, or that the model lacks, before anything is touched."""
         from grasper.generate.writers import WRITERS
         from grasper.metrics.metric import choose_metrics
         from grasper.predict import ENCODERS
@@ -125,6 +125,11 @@ class Pipeline:
         ENCODERS.get(self.config.predict.encoder)
         choose_metrics(self.config.evaluate.extra_metrics)
         for method in self.methods:
+            if method.training == "dpo" and self.config.align.dpo.reward == "likelihood" and not self.config.model.has_weights:
+                raise ConfigError(
+                    f"align.dpo.reward=likelihood needs a local model, which tells the probability of a given text, and for {method.name} "
+                    f"model.kind is {self.config.model.kind}; name one with model.trained, or choose align.dpo.reward=drafts"
+                )
             WRITERS.get(method.writer)
             for name in (method.others, *(trajectory.retriever for trajectory in method.trajectories)):
                 if name:

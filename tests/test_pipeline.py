@@ -204,6 +204,16 @@ def test_a_step_that_left_nothing_may_start_with_another_configuration(tmp_path:
     assert not (prepared / ".started.json.123.tmp").exists()
 
 
+def test_likelihoods_that_the_model_cannot_tell_are_refused_before_anything_is_done(tmp_path: Path) -> None:
+    """Behind an endpoint PAT's notes cannot be judged by them; a local model that is trained for it can."""
+    endpoint = ("align.dpo.reward=likelihood", "model.kind=endpoint", "model.name=served", "model.base_url=http://localhost:1/v1")
+    with pytest.raises(ConfigError, match=r"align\.dpo\.reward=likelihood needs a local model.* for pat model\.kind is endpoint"):
+        plan(tmp_path, *endpoint, methods=("pat",))
+    assert not (tmp_path / "run").exists()
+    plan(tmp_path, *endpoint, methods=("pat-no-rl", "grasper"))
+    plan(tmp_path, *endpoint, "model.trained=nano", methods=("pat",))
+
+
 def test_unknown_methods_and_empty_splits_are_named(tmp_path: Path) -> None:
     """The known names are listed; a split without targets lists those that have some, before anything is fitted."""
     with pytest.raises(UnknownMethodError, match="pgraphrag"):

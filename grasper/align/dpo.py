@@ -8,7 +8,7 @@ What trl does by default and what must not happen here:
   break that; a first step with another margin is an error.
 - `max_length=1024` would cut the end of long sequences: the answer. Nothing is cut here, and a pair that does not fit the model is an error.
 - Prompt and answer are tokenised as at inference, apart from each other and with special tokens broken; trl's own tokenisation is passed over.
-- `bf16` and gradient checkpointing are on by default; they are on here only where a GPU has them.
+- `bf16` and gradient checkpointing are on by default; here bf16 only where a GPU has it, and checkpointing only for a large network on one.
 
 Needs the extra `rl`.
 """
@@ -16,7 +16,9 @@ Needs the extra `rl`.
 from __future__ import annotations
 
 import json
+import logging
 import math
+import sys
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -26,12 +28,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import LoraConfig, PeftModel, set_peft_model_state_dict
+from peft.helpers import disable_input_dtype_casting
 from safetensors.torch import load_file
 from transformers import PrinterCallback
 
 from grasper.align.preference import PreferencePair
 from grasper.align.sft import METRICS_FILE, preserved_random_state, replace_folder
-from grasper.align.trainer import ShowProgress, save_adapter
+from grasper.align.trainer import ShowProgress, on_one_device, recomputes_activations, save_adapter, undone_checkpointing
 from grasper.config import AlignConfig, DpoConfig
 from grasper.errors import ConfigError, ModelError, PromptTooLongError
 from grasper.models.adapters import WEIGHTS_FILE, find_adapter, require_fitting
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from grasper.models.local import LocalModel
+
+logger = logging.getLogger(__name__)
 
 REFERENCE = "ref"
 """What trl calls the frozen copy of the adapter."""
@@ -125,7 +130,7 @@ def train_on_preferences(
             lr_scheduler_type="cosine",
             warmup_steps=0.1,
             bf16=on_gpu and torch.cuda.is_bf16_supported(),
-            gradient_checkpointing=on_gpu,
+            gradient_checkpointing=recomputes_activations(model),
             use_cpu=not on_gpu,
             logging_steps=1,
             save_strategy="no",
@@ -135,9 +140,11 @@ def train_on_preferences(
             seed=seed,
             data_seed=seed,
         )
+        on_one_device(arguments)
         trainer = trainer_class(model=policy, args=arguments, train_dataset=dataset, processing_class=model.tokenizer, callbacks=[ShowProgress()])
         trainer.remove_callback(PrinterCallback)
-        trainer.train()
+        with disable_input_dtype_casting(policy, active=arguments.bf16), _kernels_that_compile(model.device):
+            trainer.train()
         history = [entry for entry in trainer.state.log_history if "loss" in entry]
         _check(history, model)
         _save(policy, trainer.state.log_history, out_dir)
@@ -168,7 +175,7 @@ def _policy(model: LocalModel, adapter: Path | None, lora: AlignConfig) -> Itera
         require_fitting(find_adapter(adapter), model.backbone.name)
         shape = LoraConfig.from_pretrained(str(adapter))
         shape.inference_mode = False
-    with model.backbone.training(shape) as policy:
+    with model.backbone.training(shape) as policy, undone_checkpointing(model.model):
         if adapter is not None:
             set_peft_model_state_dict(policy, load_file(adapter / WEIGHTS_FILE), adapter_name=TRAINED)
         try:
@@ -177,8 +184,31 @@ def _policy(model: LocalModel, adapter: Path | None, lora: AlignConfig) -> Itera
             model.model.__dict__.pop("forward", None)
             if REFERENCE in policy.peft_config:
                 policy.delete_adapter(REFERENCE)
-            if model.device.type == "cuda":
-                model.model.gradient_checkpointing_disable()
+
+
+@contextmanager
+def _kernels_that_compile(device: torch.device) -> Iterator[None]:
+    """trl's plain kernels where its fast ones cannot be built: Triton needs a C compiler and Python's headers, which lean GPU images lack."""
+    kernels = sys.modules.get("trl.kernels.chunked_logprob")  # no promise of trl's: where it is gone, nothing is done
+    if kernels is None or device.type != "cuda" or not getattr(kernels, "_TRITON_AVAILABLE", False) or _triton_compiles():
+        yield
+        return
+    logger.warning("Triton finds no working C compiler here, so preference training takes trl's slower kernels; install gcc and python3-dev")
+    kernels._TRITON_AVAILABLE = False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        kernels._TRITON_AVAILABLE = True  # type: ignore[attr-defined]
+
+
+def _triton_compiles() -> bool:
+    try:
+        from triton.runtime import driver
+
+        driver.active.get_current_device()  # builds its helper in C, as every kernel's launcher is built
+    except Exception:  # of the compiler, the linker, or Triton itself
+        return False
+    return True
 
 
 def _check(history: Sequence[dict[str, Any]], model: LocalModel) -> None:

@@ -2,7 +2,8 @@
 
 Warm start: LoRA fine-tuning on analysed notes, drafts and revisions (`reason.roles`). Each round: the adapter of the round before samples notes for
 the training pairs, their differential reward is measured, preference pairs are chosen and trained on with that same adapter as reference, and the
-new adapter is measured on held-out pairs of other users. Rounds end where the held-out reward does not rise; the best adapter is the result.
+new adapter is measured on held-out pairs of other users. Rounds end where the held-out reward does not rise; the best adapter is the result. Both
+rewards are of one kind, by drafts or by the real text's likelihood (`align.dpo.reward`).
 
 Deviations: number and form of the rounds are not public; all of it is this project's own. Every second training pair is asked in the form of a later
 step, with the others' notes and the draft in view, so that both forms of a reasoner's prompt are trained.
@@ -14,7 +15,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -26,9 +27,10 @@ from grasper.config import AlignConfig, DpoConfig, PromptConfig
 from grasper.errors import ConfigError
 from grasper.models.base import Completion, Prompt, TextModel
 from grasper.prompts.render import Notes
-from grasper.reason.differential import Candidate, judge
+from grasper.reason.differential import Candidate, Worth, copied_from, judge, judge_by_likelihood
 from grasper.reason.dual import REASONERS, Deliberation, DualReasoning, Evidence, Reasoner, read_notes
 from grasper.reason.evidence import evidence_of
+from grasper.reason.likelihood import require_likelihoods
 from grasper.reason.reward import Reward
 from grasper.reason.roles import role_examples
 from grasper.reason.traces import TrainingPair
@@ -65,6 +67,12 @@ class Meter:
         self.tokens["tokens_in"] += sum(completions[0].tokens_in for completions in found)
         self.tokens["tokens_out"] += sum(completion.tokens_out for completions in found for completion in completions)
         return found
+
+    def score_texts(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> np.ndarray:
+        """How likely the model holds the texts, which it reads."""
+        model = cast("LocalModel", self._model)
+        self.tokens["tokens_in"] += sum(map(len, model.encode_all(prompts)))
+        return model.score_texts(prompts, texts)
 
 
 def train_roles(lesson: Lesson) -> dict[str, Any]:
@@ -113,6 +121,9 @@ class DualTraining:
         base: The model that is adapted, without any adapter.
         cases: Pairs that are trained on.
         held_out: Pairs of other users, for the evaluation alone.
+
+    Raises:
+        ConfigError: The base model tells no likelihoods, and `align.dpo.reward` asks for them.
     """
 
     base: LocalModel
@@ -122,6 +133,10 @@ class DualTraining:
     cases: Sequence[Case]
     held_out: Sequence[Case]
     seed: int
+
+    def __post_init__(self) -> None:
+        if self.config.reward == "likelihood":
+            require_likelihoods(self.base, "align.dpo.reward")
 
     @property
     def config(self) -> DpoConfig:
@@ -232,8 +247,12 @@ class DualTraining:
         return [replace(notes, difference=value.difference, draft_words=value.draft_words) for notes, value in zip(judged, worth, strict=True)]
 
     def evaluate(self, model: TextModel) -> dict[str, Any]:
-        """On the held-out pairs, with the same seeds for every adapter: differential reward of each reasoner's first notes, mean reward of the drafts
-        written with both, their words, the share of their 8-grams that is copied, and the tokens that it took."""
+        """On the held-out pairs, with the same seeds for every adapter: differential reward of each reasoner's first notes, mean reward with both,
+        the words of the drafts, the share of their 8-grams that is copied, and the tokens that it took.
+
+        By drafts it is they that are measured. By likelihood the reward of texts is minus the bits per byte of the real ones, and the words are those
+        of the first drafts, which decide nothing.
+        """
         model = meter = Meter(model)
         found = self.deliberate(model, self.held_out, "evaluation")
         candidates = [
@@ -248,18 +267,34 @@ class DualTraining:
             reasoner: [value.difference for candidate, value in zip(candidates, worth, strict=True) if candidate.reasoner == reasoner]
             for reasoner in REASONERS
         }
+        rewards: dict[str, list[float]] = {}
+        for candidate, value in zip(candidates, worth, strict=True):
+            rewards.setdefault(candidate.pair.task, []).append(value.reward)
+        words, copied = self._drafts_of(found, worth)
         return {
             "pairs": len(self.held_out),
             "reward": float(np.mean([value.reward for value in worth])),
+            "rewards": {task: float(np.mean(values)) for task, values in rewards.items()},
             "difference": {reasoner: float(np.mean(values)) for reasoner, values in differences.items() if values},
             "differences": {reasoner: [round(value, 6) for value in values] for reasoner, values in differences.items() if values},
-            "draft_words": float(np.mean([value.draft_words for value in worth])),
-            "copied_share": float(np.mean([value.copied for value in worth])),
+            "draft_words": float(np.mean(words)),
+            "copied_share": float(np.mean(copied)),
             "unread": sum(deliberation.unread for deliberation in found),
             **meter.tokens,
         }
 
-    def _judge(self, reasoning: DualReasoning, candidates: Sequence[Candidate], seed: int) -> list[Any]:
+    def _drafts_of(self, found: Sequence[Deliberation], worth: Sequence[Worth]) -> tuple[list[float], list[float]]:
+        """Words and copied share of the drafts that judged, or, where none did, of the held-out pairs' first ones; 0 for ratings."""
+        known = [(value.draft_words, value.copied) for value in worth if value.draft_words is not None and value.copied is not None]
+        if not known:
+            texts = ["" if case.pair.task == "rating" else one.draft for case, one in zip(self.held_out, found, strict=True)]
+            copied = [float(copied_from(case.evidence, [text])[0]) for case, text in zip(self.held_out, texts, strict=True)]
+            known = [(float(len(text.split())), share) for text, share in zip(texts, copied, strict=True)]
+        return [words for words, _ in known], [share for _, share in known]
+
+    def _judge(self, reasoning: DualReasoning, candidates: Sequence[Candidate], seed: int) -> list[Worth]:
+        if self.config.reward == "likelihood":
+            return judge_by_likelihood(reasoning, cast("LocalModel", reasoning.model), candidates)
         seeds = [derive_seed(seed, "drafts", candidate.pair.pair_id) for candidate in candidates]
         return judge(reasoning, candidates, self.reward, seeds, num_drafts=self.config.num_drafts, temperature=self.config.draft_temperature)
 

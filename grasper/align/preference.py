@@ -31,8 +31,9 @@ class JudgedNotes:
     notes: str
     """As the model should write them: the lines of the role."""
     difference: float
-    """Differential reward, −1 … 1."""
-    draft_words: float = 0.0
+    """Differential reward: −1 … 1 by drafts, bits per byte by likelihood."""
+    draft_words: float | None = None
+    """Mean words of the drafts that judged them; None where there were none."""
     is_read: bool = True
     """Whether the completion had the lines of its role; other ones are never chosen."""
 
@@ -75,7 +76,7 @@ def choose_pairs(judged: Sequence[JudgedNotes], *, margin: float, max_length_rat
     Returns:
         The pairs, and `groups`, `pairs`, `ties` (nothing was worse by the margin), `useless` (nothing sound helped), `unmatched` (only notes of
         another length were worse), `unsound` (judged notes that repeat themselves or could not be read), `share_longer_chosen` (by words of the
-        notes), `share_longer_drafts` (by mean words of the drafts) and `mean_gap`; shares are None without pairs.
+        notes), `share_longer_drafts` (by mean words of the drafts) and `mean_gap`; shares are None without pairs, the drafts' also without drafts.
     """
     groups: dict[tuple[str, Reasoner], list[JudgedNotes]] = {}
     for notes in judged:
@@ -112,8 +113,9 @@ def _shares(pairs: Sequence[PreferencePair]) -> dict[str, float | None]:
     def mean(values: Sequence[float]) -> float | None:
         return sum(values) / len(values) if values else None
 
+    drafted = [(pair.chosen.draft_words, pair.rejected.draft_words) for pair in pairs]
     return {
         "share_longer_chosen": mean([float(pair.chosen.num_words > pair.rejected.num_words) for pair in pairs]),
-        "share_longer_drafts": mean([float(pair.chosen.draft_words > pair.rejected.draft_words) for pair in pairs]),
+        "share_longer_drafts": mean([float(chosen > rejected) for chosen, rejected in drafted if chosen is not None and rejected is not None]),
         "mean_gap": mean([pair.chosen.difference - pair.rejected.difference for pair in pairs]),
     }

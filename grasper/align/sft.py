@@ -22,12 +22,13 @@ from peft import LoraConfig, PeftModel
 from transformers import PrinterCallback, TrainingArguments
 
 from grasper.align.checkpoints import newest_whole
-from grasper.align.trainer import ShowProgress, WeightedTrainer, collate, save_adapter
+from grasper.align.trainer import ShowProgress, WeightedTrainer, collate, on_one_device, recomputes_activations, save_adapter, undone_checkpointing
 from grasper.config import AlignConfig, PromptConfig
 from grasper.errors import ConfigError
 from grasper.memory import give_back
 from grasper.models.base import Prompt
 from grasper.models.spelling import without_surrogates
+from grasper.models.weights import without_future_warnings
 from grasper.runs import write_text
 
 if TYPE_CHECKING:
@@ -117,29 +118,32 @@ def finetune(
 
     checkpoint_dir = out_dir / "checkpoints"
     on_gpu = model.device.type == "cuda"
-    arguments = TrainingArguments(
-        output_dir=str(checkpoint_dir),
-        per_device_train_batch_size=config.batch_size,
-        per_device_eval_batch_size=config.batch_size,
-        num_train_epochs=config.epochs,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=0.1,
-        bf16=on_gpu and torch.cuda.is_bf16_supported(),
-        use_cpu=not on_gpu,
-        logging_steps=LOGGED_STEPS,
-        logging_first_step=True,
-        eval_strategy="epoch" if evaluation else "no",
-        save_strategy="steps",
-        save_steps=LOGGED_STEPS * max(1, min(10, len(train) // config.batch_size // (2 * LOGGED_STEPS))),
-        remove_unused_columns=False,
-        label_names=[],
-        dataloader_pin_memory=on_gpu,
-        report_to=["trackio"] if config.log_to_trackio else [],
-        disable_tqdm=True,
-        seed=seed,
-        data_seed=seed,
-    )
+    with without_future_warnings():  # the name of checkpointing is a coming version's
+        arguments = TrainingArguments(
+            output_dir=str(checkpoint_dir),
+            per_device_train_batch_size=config.batch_size,
+            per_device_eval_batch_size=config.batch_size,
+            num_train_epochs=config.epochs,
+            learning_rate=config.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=0.1,
+            bf16=on_gpu and torch.cuda.is_bf16_supported(),
+            gradient_checkpointing=recomputes_activations(model),
+            use_cpu=not on_gpu,
+            logging_steps=LOGGED_STEPS,
+            logging_first_step=True,
+            eval_strategy="epoch" if evaluation else "no",
+            save_strategy="steps",
+            save_steps=LOGGED_STEPS * max(1, min(10, len(train) // config.batch_size // (2 * LOGGED_STEPS))),
+            remove_unused_columns=False,
+            label_names=[],
+            dataloader_pin_memory=on_gpu,
+            report_to=["trackio"] if config.log_to_trackio else [],
+            disable_tqdm=True,
+            seed=seed,
+            data_seed=seed,
+        )
+    on_one_device(arguments)
     lora = LoraConfig(
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,
@@ -148,9 +152,7 @@ def finetune(
         task_type="CAUSAL_LM",
     )
     give_back()  # what sampling left, before the pages of training come on top
-    with preserved_random_state(seed), model.backbone.training(lora) as peft_model:
-        if on_gpu:
-            peft_model.gradient_checkpointing_enable()
+    with preserved_random_state(seed), model.backbone.training(lora) as peft_model, undone_checkpointing(model.model):
         pad_id = model.tokenizer.pad_token_id if model.tokenizer.pad_token_id is not None else model.tokenizer.eos_token_id
         trainer = WeightedTrainer(
             seed,
@@ -162,16 +164,12 @@ def finetune(
             callbacks=[ShowProgress()],
         )
         trainer.remove_callback(PrinterCallback)
-        try:
-            checkpoint = newest_whole(checkpoint_dir)
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-            evaluated = [entry["step"] for entry in trainer.state.log_history if "eval_loss" in entry]
-            if trainer.eval_dataset is not None and trainer.state.global_step not in evaluated:
-                trainer.evaluate()  # a run that was killed after its last checkpoint
-            _save(peft_model, trainer.state.log_history, out_dir)
-        finally:
-            if on_gpu:
-                model.model.gradient_checkpointing_disable()
+        checkpoint = newest_whole(checkpoint_dir)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        evaluated = [entry["step"] for entry in trainer.state.log_history if "eval_loss" in entry]
+        if trainer.eval_dataset is not None and trainer.state.global_step not in evaluated:
+            trainer.evaluate()  # a run that was killed after its last checkpoint
+        _save(peft_model, trainer.state.log_history, out_dir)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     evaluations = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
     return {

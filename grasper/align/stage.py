@@ -17,7 +17,8 @@ from grasper.desk import Desk
 from grasper.errors import ConfigError
 from grasper.methods.base import Method
 from grasper.models.base import TextModel
-from grasper.reason.reward import PathReward, make_reward
+from grasper.reason.likelihood import require_likelihoods
+from grasper.reason.reward import PathReward, Reward, make_reward
 from grasper.records import Example, Profile, SyntheticReview
 from grasper.registry import Registry
 from grasper.retrieve.rank import query_of
@@ -70,8 +71,8 @@ def align(
     with_reviews = config.review_pairs and method.predicted != "none"
     pairs, unseen = (make_pairs(desk, chosen, synthetic, with_reviews=with_reviews) for chosen in (examples, held_out))
     reward = make_reward(config.reward, judge=model)
-    if method.trajectories and isinstance(reward, PathReward):
-        raise ConfigError(f"align.reward={config.reward} scores reasoning paths, and the notes of {method.name} are judged by drafts; choose mean")
+    if method.training == "dpo":
+        _check_reward_of_notes(method, config, model, reward)
     lesson = Lesson(config, desk, pairs, unseen, reward, out_dir, seed)
     counts: dict[str, Any] = {"pairs": len(pairs), "zero_history_pairs": sum(not pair.profile.own for pair in pairs)}
     if not is_trainable(model):
@@ -79,6 +80,17 @@ def align(
     counts |= trainer(lesson)
     write_text(out_dir / "README.md", _model_card(method, lesson.base, config, counts))
     return counts
+
+
+def _check_reward_of_notes(method: Method, config: AlignConfig, model: TextModel, reward: Reward) -> None:
+    """Raise where the notes of a method cannot be judged as the settings ask."""
+    if config.dpo.reward == "likelihood":
+        require_likelihoods(model, "align.dpo.reward")
+    elif isinstance(reward, PathReward):
+        raise ConfigError(
+            f"align.reward={config.reward} scores reasoning paths, and the notes of {method.name} are judged by drafts; "
+            "choose align.reward=mean, or align.dpo.reward=likelihood"
+        )
 
 
 def is_trainable(model: TextModel) -> bool:

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from peft.helpers import disable_input_dtype_casting
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import Sampler
-from transformers import Trainer, TrainerCallback
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from grasper.align.checkpoints import PART, publish
@@ -26,8 +26,12 @@ from grasper.models.adapters import CONFIG_FILE
 from grasper.models.backbone import TRAINED
 from grasper.models.decoding import BLOCK
 from grasper.models.locate import first_line
+from grasper.models.weights import without_future_warnings
 from grasper.progress import Progress
 from grasper.runs import derive_seed, read_json, write_json
+
+if TYPE_CHECKING:
+    from grasper.models.local import LocalModel
 
 
 def summed_nll(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -112,6 +116,35 @@ class WeightedTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return self._order
+
+
+RECOMPUTED_FROM = 1_000_000_000
+"""Parameters from which activations are computed again in the backward pass: it costs a third of the speed, and smaller networks fit without."""
+
+
+def recomputes_activations(model: LocalModel) -> bool:
+    """Whether training keeps few activations and computes the others again: on a GPU, where memory is dear, for a large network."""
+    return model.device.type == "cuda" and model.model.num_parameters() >= RECOMPUTED_FROM
+
+
+@contextmanager
+def undone_checkpointing(network: PreTrainedModel) -> Iterator[None]:
+    """Afterwards the network keeps its activations again, and its embeddings have the hooks that they had: the libraries leave theirs behind."""
+    hooks = network.get_input_embeddings()._forward_hooks
+    before = set(hooks)
+    try:
+        yield
+    finally:
+        with without_future_warnings():
+            if network.is_gradient_checkpointing:
+                network.gradient_checkpointing_disable()
+        for key in set(hooks) - before:
+            del hooks[key]
+
+
+def on_one_device(arguments: TrainingArguments) -> None:
+    """Train on one GPU where several are in sight: over all of them the library would spread batches, which trl refuses."""
+    arguments._n_gpu = min(1, arguments.n_gpu)
 
 
 @contextmanager

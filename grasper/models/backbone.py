@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from typing import Any, cast
@@ -33,6 +33,9 @@ TRAINED = "default"
 
 MOST_MERGED = 2_000_000_000
 """Parameters of the largest network whose weights are kept twice on a GPU."""
+
+TEXTS_AT_ONCE = 256
+"""Texts that are tokenised together: what the tokenizer notes of each token takes much more memory than its id."""
 
 _UNKNOWN = ""
 """In the place of the active adapter's fingerprint while adapters are switched: whoever comes after an interruption begins by putting things back."""
@@ -77,6 +80,14 @@ class Backbone:
         """Token ids of a text as the tokenizer reads it, special tokens that it spells out included."""
         with self._tokenizer_lock:  # its settings change from call to call
             ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of many texts, as `encode` gives them one by one: the tokenizer is faster at it, on several cores where it may be."""
+        ids: list[list[int]] = []
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            with self._tokenizer_lock:
+                ids += self.tokenizer(list(texts[start : start + TEXTS_AT_ONCE]), add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
     def encode_plain(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:

@@ -1,4 +1,7 @@
-"""How likely a network holds given texts: exact log-probabilities, one context read once for all the texts behind it."""
+"""How likely a network holds given texts: exact log-probabilities, one context read once for all the texts behind it.
+
+Where a GPU wants wide batches, whole sequences of similar length are read together instead.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,11 @@ class LocalModel:
         """Token ids of the prompt; the answer's tokens follow them. Prefix and conversation are encoded apart, as in training."""
         ids = self.backbone.encode(self._conversation(prompt.messages))
         return ids + self.encode_text(prompt.prefix) if prompt.prefix else ids
+
+    def encode_all(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Token ids of many prompts, faster than one by one."""
+        conversations = self.backbone.encode_all([self._conversation(prompt.messages) for prompt in prompts])
+        return [ids + self.encode_text(prompt.prefix) if prompt.prefix else ids for ids, prompt in zip(conversations, prompts, strict=True)]
 
     def encode_text(self, text: str) -> list[int]:
         """Token ids of plain text (an answer, a prefix), no special token among them."""
@@ -311,7 +316,8 @@ class LocalModel:
     def score_texts(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> np.ndarray:
         """Log-probability in nats of each text as the whole rest of the answer to its prompt, end token included: `[prompts]`.
 
-        Prompts that differ in their prefix alone share one reading of the conversation. A text that does not fit is scored in windows.
+        Prompts that differ in their prefix alone share one reading of the conversation. A text that does not fit is scored in windows. On a GPU
+        conversations with a single text are read together, those of similar length in a batch.
 
         Raises:
             ShapeError: Not one text per prompt.
@@ -324,13 +330,14 @@ class LocalModel:
             return scores
         asked: dict[tuple[int, ...], list[tuple[int, Ending]]] = {}
         end = [self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else []
-        for number, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
-            ids = tuple(self.backbone.encode(self._conversation(prompt.messages)))
-            self._require_room([*ids, 0])
+        encode = cache(self.encode_text)  # many prompts, few texts
+        conversations = self.backbone.encode_all([self._conversation(prompt.messages) for prompt in prompts])
+        for number, (prompt, text, conversation) in enumerate(zip(prompts, texts, conversations, strict=True)):
+            self._require_room([*conversation, 0])
             # As `encode` would spell it: what the prefix spells alone is given, the rest is scored.
-            given = self.encode_text(prompt.prefix) if prompt.prefix else []
-            tokens = [*given, *self.encode_text(f" {text}" if prompt.prefix else text), *end]
-            asked.setdefault(ids, []).append((number, Ending(tuple(tokens), len(tokens) - len(given))))
+            given = encode(prompt.prefix) if prompt.prefix else []
+            tokens = [*given, *encode(f" {text}" if prompt.prefix else text), *end]
+            asked.setdefault(tuple(conversation), []).append((number, Ending(tuple(tokens), len(tokens) - len(given))))
         if self.parallelism > 1 and can_share_prefix(self.model):
             numbers, pairs = zip(*((number, (ids, ending)) for ids, rows in asked.items() for number, ending in rows), strict=True)
             with self.network() as network:

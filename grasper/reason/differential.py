@@ -3,14 +3,18 @@
 Notes are worth the mean reward of K drafts written with them minus that of K drafts written without them. The other reasoner's notes are the same in
 both, and so are the seeds of the drafts, so that the difference is the notes' own and not the luck of the draw.
 
-The form of PAT's reward beyond "with minus without" is not public: K, the common seeds and the rewards of `reason.reward` are this project's own. For
-ratings nothing is sampled: the reward of a draft is its expectation over the model's digit probabilities.
+Or they are worth the bits per byte that they save the writer on the real text or title (`align.dpo.reward=likelihood`): no draft is drawn, so that no
+luck is left; what is judged is then what the writer expects and not what it writes.
+
+The form of PAT's reward beyond "with minus without" is not public: K, the common seeds, the rewards of `reason.reward` and the one by likelihood are
+this project's own. For ratings nothing is sampled: the reward of a draft is its expectation over the model's digit probabilities.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,8 +24,12 @@ from grasper.prompts.render import Notes, after_path
 from grasper.prompts.templates import RATING_CHOICES
 from grasper.reason.dual import DualReasoning, Evidence, Reasoner
 from grasper.reason.format import parse_answer
+from grasper.reason.likelihood import answer_bits
 from grasper.reason.reward import Reward
 from grasper.reason.traces import TrainingPair
+
+if TYPE_CHECKING:
+    from grasper.models.local import LocalModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +48,13 @@ class Worth:
     """What notes turned out to be worth."""
 
     difference: float
-    """Mean reward with the notes minus without, −1 … 1."""
+    """Reward with the notes minus without: −1 … 1 by drafts, bits per byte by likelihood; for ratings −1 … 1 always."""
     reward: float
-    """Mean reward of the drafts written with them, 0–1."""
-    draft_words: float
-    """Mean words of these drafts; 0 for ratings."""
-    copied: float
-    """Mean share of the drafts' 8-grams that stand in the reviews shown, 0–1."""
+    """By drafts the mean reward of those written with the notes, 0–1; by likelihood minus the bits per byte of the real text behind them, ≤ 0."""
+    draft_words: float | None = None
+    """Mean words of these drafts, 0 for ratings; None where none were written."""
+    copied: float | None = None
+    """Mean share of the drafts' 8-grams that stand in the reviews shown, 0–1; None where none were written."""
 
 
 def judge(
@@ -60,7 +68,7 @@ def judge(
         num_drafts: Drafts with the notes, and as many without (K).
     """
     # Drafts without notes are the same for all candidates of a pair with the same held notes; equal prompts share their drafts.
-    notes = [(_notes(candidate, candidate.notes), _notes(candidate, "")) for candidate in candidates]
+    notes = [_with_and_without(candidate) for candidate in candidates]
     asked: dict[tuple[str, Notes, int], int] = {}
     order: list[tuple[Candidate, Notes, int]] = []
     for candidate, both, seed in zip(candidates, notes, seeds, strict=True):
@@ -75,6 +83,47 @@ def judge(
     return worth
 
 
+def judge_by_likelihood(reasoning: DualReasoning, model: LocalModel, candidates: Sequence[Candidate]) -> list[Worth]:
+    """The worth of each candidate, in their order, by what its notes do to the real answer's probability behind the writer's prompt.
+
+    Nothing is sampled, so that equal candidates have equal worth. All texts and titles are scored at once, and each prompt only once. Ratings, which
+    the other judgement does not sample either, are rewarded as there: their one byte would outweigh any text.
+
+    Args:
+        reasoning: The writer whose prompts count.
+        model: The writer's model.
+    """
+    places: dict[tuple[str, Notes], int] = {}
+    order: list[tuple[Candidate, Notes]] = []
+    for candidate in candidates:
+        for shown in _with_and_without(candidate):
+            if places.setdefault((candidate.pair.pair_id, shown), len(order)) == len(order):
+                order.append((candidate, shown))
+    is_rating = np.array([candidate.pair.task == "rating" for candidate, _ in order], dtype=bool)
+    rewards = np.zeros(len(order))
+    texts, ratings = ([order[place] for place in np.flatnonzero(where)] for where in (~is_rating, is_rating))
+    prompts = [reasoning.draft_prompt(candidate.pair.request, candidate.evidence.writer, shown) for candidate, shown in texts]
+    asked = [after_path(prompt, "", candidate.pair.task) for prompt, (candidate, _) in zip(prompts, texts, strict=True)]
+    rewards[~is_rating] = -answer_bits(model, asked, [(candidate.pair.task, candidate.pair.answer_lines) for candidate, _ in texts])
+    rewards[is_rating] = _expected_rewards(reasoning, ratings)
+    worth = []
+    for candidate in candidates:
+        found, bare = (float(rewards[places[candidate.pair.pair_id, shown]]) for shown in _with_and_without(candidate))
+        worth.append(Worth(found - bare, found))
+    return worth
+
+
+def copied_from(evidence: Evidence, drafts: Sequence[str]) -> np.ndarray:
+    """Share of each draft's 8-grams that stand in the reviews that the writer was shown, `[drafts]`, 0–1; 0 for shorter drafts."""
+    sources = [entry.text for entry in (*evidence.writer.own, *evidence.writer.neighbours)]
+    return np.nan_to_num(np.asarray(copied_share(drafts, [sources] * len(drafts)), dtype=float))
+
+
+def _with_and_without(candidate: Candidate) -> tuple[Notes, Notes]:
+    """What the writer is shown with the candidate's notes, and with the held ones alone."""
+    return _notes(candidate, candidate.notes), _notes(candidate, "")
+
+
 def _notes(candidate: Candidate, notes: str) -> Notes:
     return Notes(style=notes, topic=candidate.held) if candidate.reasoner == "style" else Notes(style=candidate.held, topic=notes)
 
@@ -86,14 +135,11 @@ def _draft(
     found: list[Worth | None] = [None] * len(order)
     for task in dict.fromkeys(candidate.pair.request.task for candidate, _, _ in order):
         places = [place for place, (candidate, _, _) in enumerate(order) if candidate.pair.request.task == task]
-        prompts = [reasoning.draft_prompt(order[place][0].pair.request, order[place][0].evidence.writer, order[place][1]) for place in places]
         if task == "rating":
-            chances = reasoning.model.score_choices([after_path(prompt, "", "rating") for prompt in prompts], RATING_CHOICES)
-            for place, row in zip(places, chances, strict=True):
-                truth = float(order[place][0].pair.reference)
-                expected = float(row @ (1.0 - np.abs(np.arange(1.0, 6.0) - truth) / 4.0))
-                found[place] = Worth(0.0, expected, 0.0, 0.0)
+            for place, expected in zip(places, _expected_rewards(reasoning, [order[place][:2] for place in places]), strict=True):
+                found[place] = Worth(0.0, float(expected), 0.0, 0.0)
             continue
+        prompts = [reasoning.draft_prompt(order[place][0].pair.request, order[place][0].evidence.writer, order[place][1]) for place in places]
         room = max_new_tokens(task, reasoning.prompts, reasoning=False)
         drawn = reasoning.model.generate(
             prompts,
@@ -107,7 +153,14 @@ def _draft(
             candidate = order[place][0]
             drafts = [str(parse_answer(completion.text, task, expects_path=False).value(task) or "") for completion in completions]
             rewards = reward.score(task, drafts, [candidate.pair.reference] * len(drafts))
-            sources = [entry.text for entry in (*candidate.evidence.writer.own, *candidate.evidence.writer.neighbours)]
-            copied = np.nan_to_num(np.asarray(copied_share(drafts, [sources] * len(drafts)), dtype=float))
+            copied = copied_from(candidate.evidence, drafts)
             found[place] = Worth(0.0, float(rewards.mean()), float(np.mean([len(draft.split()) for draft in drafts])), float(copied.mean()))
     return [worth for worth in found if worth is not None]
+
+
+def _expected_rewards(reasoning: DualReasoning, order: Sequence[tuple[Candidate, Notes]]) -> np.ndarray:
+    """The expected reward of the rating behind each prompt, over the model's digit probabilities, `[prompts]`, 0–1."""
+    prompts = [reasoning.draft_prompt(candidate.pair.request, candidate.evidence.writer, shown) for candidate, shown in order]
+    chances = reasoning.model.score_choices([after_path(prompt, "", "rating") for prompt in prompts], RATING_CHOICES)
+    truths = np.array([float(candidate.pair.reference) for candidate, _ in order])
+    return np.asarray((chances * (1.0 - np.abs(np.arange(1.0, 6.0) - truths[:, None]) / 4.0)).sum(axis=1))

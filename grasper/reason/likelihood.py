@@ -1,8 +1,10 @@
-"""The reward of a path by what it does to the real answer's probability, instead of by one noisy draft (ours, after the E-step of EM).
+"""Rewards by what is said to do to the real answer's probability, instead of by noisy drafts (ours, after the E-step of EM).
 
-Bits per byte that the path saves: (log₂ p(answer | prompt, path) − log₂ p(answer | prompt without a path)) / bytes. Below zero a path does harm.
+Bits per byte that a path saves: (log₂ p(answer | prompt, path) − log₂ p(answer | prompt without a path)) / bytes. Below zero a path does harm.
 Paths that the model sampled itself are then drawn from p(path | prompt), so that the likeliest answer picks the path that explains it best. A path
 that was written with the answer in view knows more than any path can at inference and nearly always wins: `align.sources=[sampled]` goes with this.
+
+The same measure judges the notes of dual reasoning: see `differential.judge_by_likelihood`.
 """
 
 from __future__ import annotations
@@ -18,6 +20,35 @@ from grasper.prompts.render import after_path
 from grasper.prompts.templates import ANSWER_LABELS, AnswerTask
 
 
+def require_likelihoods(model: TextModel | None, setting: str) -> LocalModel:
+    """The model, known to tell the probability of a given text.
+
+    Args:
+        setting: What asks for it, for the message.
+
+    Raises:
+        ConfigError: It tells none: it stands behind an endpoint, or there is no model.
+    """
+    if not isinstance(model, LocalModel):
+        name = "no model" if model is None else model.name
+        raise ConfigError(f"{setting}=likelihood needs a local model, which tells the probability of a given text, and got {name}")
+    return model
+
+
+def answer_bits(model: LocalModel, asked: Sequence[Prompt], task_answers: Sequence[tuple[AnswerTask, str]]) -> np.ndarray:
+    """Bits per byte that the model needs for each real answer, end token included, `[prompts]`; the lower, the likelier.
+
+    Answers are scored and never become part of a prompt.
+
+    Args:
+        asked: Prompts that end with the label of the answer's first line; see `render.after_path`.
+        task_answers: The task of each, and the real answer in the lines of that task.
+    """
+    rests = [lines.removeprefix(f"{ANSWER_LABELS[task][0]}:").strip() for task, lines in task_answers]
+    sizes = np.array([max(1, len(rest.encode("utf-8"))) for rest in rests])
+    return np.asarray(-model.score_texts(asked, rests) / np.log(2) / sizes)
+
+
 class LikelihoodReward:
     """Scores paths and not answers.
 
@@ -26,10 +57,7 @@ class LikelihoodReward:
     """
 
     def __init__(self, model: TextModel | None) -> None:
-        if not isinstance(model, LocalModel):
-            name = "no model" if model is None else model.name
-            raise ConfigError(f"align.reward=likelihood needs a local model, which tells the probability of a given text, and got {name}")
-        self._model = model
+        self._model = require_likelihoods(model, "align.reward")
 
     def score(self, task: AnswerTask, candidates: Sequence[str], references: Sequence[str]) -> np.ndarray:
         """There is no such thing: raises ConfigError."""
@@ -43,7 +71,6 @@ class LikelihoodReward:
             with_path: The prompt that asks for a path.
             without: The same request without one.
         """
-        rest = answer_lines.removeprefix(f"{ANSWER_LABELS[task][0]}:").strip()
         asked = [after_path(with_path, path, task) if path else after_path(without, "", task) for path in ("", *paths)]
-        plain, *behind = self._model.score_texts(asked, [rest] * len(asked))
-        return (np.array(behind) - plain) / np.log(2) / max(1, len(rest.encode("utf-8")))
+        plain, *behind = answer_bits(self._model, asked, [(task, answer_lines)] * len(asked))
+        return np.asarray(plain - np.array(behind))

@@ -201,3 +201,58 @@ def test_precision_and_checkpointing_do_not_follow_trls_defaults(model: LocalMod
     train(model, tmp_path, config=CONFIG.model_copy(update={"epochs": 1.0}))
     [arguments] = made
     assert (arguments.bf16, arguments.gradient_checkpointing, arguments.max_length) == (False, False, None)
+
+
+def test_recomputed_activations_change_nothing_and_leave_nothing_behind(model: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a large network on a GPU: gradients reach the adapter through the frozen embeddings, the reference is still the start."""
+    train(model, tmp_path / "plain")
+    hooks = len(model.model.get_input_embeddings()._forward_hooks)
+    recomputed: list[bool] = []
+
+    def checkpoints() -> bool:
+        return any(getattr(module, "gradient_checkpointing", False) for module in model.model.modules())
+
+    trainer_class, *_ = dpo.require_trl()
+    step = trainer_class.training_step
+
+    def watched(self, *arguments, **options):
+        recomputed.append(checkpoints())
+        return step(self, *arguments, **options)
+
+    monkeypatch.setattr(trainer_class, "training_step", watched)
+    monkeypatch.setattr(dpo, "recomputes_activations", lambda model: True)
+    counts = train(model, tmp_path / "recomputed")
+    assert set(recomputed) == {True}
+    assert counts["first_margin"] == pytest.approx(0.0, abs=1e-4)
+    plain, again = (load_file(tmp_path / name / "adapter" / "adapter_model.safetensors") for name in ("plain", "recomputed"))
+    assert all(torch.allclose(plain[key], again[key], atol=1e-5) for key in plain)
+    assert not checkpoints()
+    assert len(model.model.get_input_embeddings()._forward_hooks) == hooks
+
+
+def test_without_a_compiler_trls_plain_kernels_are_used(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    from trl.kernels import chunked_logprob
+
+    monkeypatch.setattr(chunked_logprob, "_TRITON_AVAILABLE", True)
+    monkeypatch.setattr(dpo, "_triton_compiles", lambda: False)
+    with dpo._kernels_that_compile(torch.device("cuda")):
+        assert not chunked_logprob._use_triton(torch.device("cuda"))
+    assert chunked_logprob._use_triton(torch.device("cuda"))
+    assert "no working C compiler" in caplog.text
+    monkeypatch.setattr(dpo, "_triton_compiles", lambda: True)
+    with dpo._kernels_that_compile(torch.device("cuda")):
+        assert chunked_logprob._use_triton(torch.device("cuda"))
+
+
+def test_mixed_precision_as_on_a_gpu_starts_from_the_reference_and_learns(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """bfloat16 network, products in bfloat16, adapters in float32, inputs not cast to and fro; in both rounds."""
+    model = LocalModel(str(model_dir), device="cpu", dtype=torch.bfloat16)
+    trainer_class, config_class, dataset_class = dpo.require_trl()
+    monkeypatch.setattr(dpo, "require_trl", lambda: (trainer_class, lambda **options: config_class(**options | {"bf16": True}), dataset_class))
+    start = None
+    for name in ("one", "two"):
+        counts = train(model, tmp_path / name, start)
+        assert counts["first_margin"] == pytest.approx(0.0, abs=1e-3)
+        assert counts["last_loss"] < counts["first_loss"] < 0.7
+        start = tmp_path / name / "adapter"
+    assert {value.dtype for value in load_file(start / "adapter_model.safetensors").values()} == {torch.float32}

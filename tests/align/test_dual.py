@@ -18,6 +18,8 @@ from grasper.concerns import concerns
 from grasper.config import AlignConfig, DpoConfig, PromptConfig
 from grasper.errors import ConfigError
 from grasper.models.base import Completion, Message, Prompt
+from grasper.models.local import LocalModel
+from grasper.models.scripted import ScriptedModel
 from grasper.reason.dual import Evidence
 from grasper.reason.traces import TrainingPair
 from grasper.records import Example, Item, Profile, Review, request_for
@@ -181,3 +183,72 @@ def test_unreadable_notes_are_kept_for_the_rejected_side(training: DualTraining,
     judged = training.sample(training.base, seed=0)
     assert judged
     assert not any(notes.is_read or notes.is_sound for notes in judged)
+
+
+class TestByLikelihood:
+    """Rounds whose notes are judged by what they do to the real text's probability."""
+
+    TEXT = "A clean room and a warm breakfast."
+
+    @pytest.fixture
+    def training(self, training: DualTraining) -> DualTraining:
+        return replace(training, align=CONFIG.model_copy(update={"dpo": CONFIG.dpo.model_copy(update={"reward": "likelihood"})}))
+
+    @pytest.fixture
+    def scored(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[Prompt], list[str]]]:
+        """What the model is asked to score."""
+        calls: list[tuple[list[Prompt], list[str]]] = []
+        score = LocalModel.score_texts
+
+        def watched(self, prompts, texts):
+            calls.append((list(prompts), list(texts)))
+            return score(self, prompts, texts)
+
+        monkeypatch.setattr(LocalModel, "score_texts", watched)
+        return calls
+
+    def test_nothing_is_drawn_to_judge(self, training: DualTraining, scored) -> None:
+        """The model writes first notes, first drafts and the notes to be judged; then all of these are scored at once."""
+        judged = training.sample(training.base, seed=0)
+        assert len(training.base.calls) == 3
+        assert len(scored) == 1
+        assert {notes.draft_words for notes in judged} == {None}
+        assert len({notes.difference for notes in judged}) > 1
+
+    def test_the_real_text_is_scored_and_reaches_neither_prompt_nor_file_nor_log(self, training, tuned, scored, tmp_path: Path, caplog) -> None:
+        caplog.set_level("DEBUG")
+        training.improve(None, tmp_path)
+        assert {text for _, texts in scored for text in texts} == {self.TEXT}
+        assert not any(self.TEXT in message.content + prompt.prefix for prompts, _ in scored for prompt in prompts for message in prompt.messages)
+        assert (tmp_path / "round-1" / "judged.jsonl").exists()
+        assert not any(self.TEXT in path.read_text() for path in tmp_path.rglob("*.json*"))
+        assert self.TEXT not in caplog.text
+
+    def test_rounds_stop_by_the_same_kind_of_reward(self, training: DualTraining, scored) -> None:
+        """Minus the bits per byte of the held-out text with both notes in the prompt; words are those of the draft that was written anyway."""
+        found = training.evaluate(training.base)
+        assert found == training.evaluate(training.base)
+        [both, *_], [text, *_] = scored[0]
+        bits = -training.base.score_texts([both], [text])[0] / np.log(2) / len(self.TEXT)
+        assert found["reward"] == pytest.approx(-bits, abs=1e-4)
+        assert found["rewards"] == {"long": found["reward"]}
+        assert found["draft_words"] == 4.0
+
+    def test_a_finished_round_is_not_done_again(self, training: DualTraining, tuned, scored, tmp_path: Path) -> None:
+        first = training.improve(None, tmp_path)
+        asked, written, trained = len(scored), len(training.base.calls), len(tuned)
+        assert asked > 1
+        assert training.improve(None, tmp_path) == first
+        assert (len(scored), len(training.base.calls), len(tuned)) == (asked, written, trained)
+        (tmp_path / "round-1" / "round.json").unlink()  # killed between the judged notes and the end of the round
+        assert training.improve(None, tmp_path) == first
+        assert (len(scored), len(tuned)) == (asked + 1, trained + 1)  # the evaluation alone
+
+    def test_reading_is_counted(self, training: DualTraining, scored) -> None:
+        """Beside 30 tokens of the notes and draft, see above: the prompts that were scored."""
+        found = training.evaluate(training.base)
+        assert found["tokens_in"] == 30 + sum(len(training.base.encode(prompt)) for prompt in scored[0][0])
+
+    def test_a_model_without_probabilities_is_refused_at_once(self, training: DualTraining) -> None:
+        with pytest.raises(ConfigError, match=r"align\.dpo\.reward=likelihood needs a local model"):
+            replace(training, base=ScriptedModel())  # type: ignore[arg-type]

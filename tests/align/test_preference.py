@@ -76,6 +76,11 @@ def test_share_of_longer_chosen_notes_and_drafts_is_told() -> None:
     assert (counts["share_longer_chosen"], counts["share_longer_drafts"]) == (0.5, 0.5)
 
 
+def test_where_no_drafts_were_written_none_is_called_longer() -> None:
+    _, counts = choose(notes("Style: one two", 0.3), notes("Style: one", 0.0), ratio=3.0)
+    assert (counts["pairs"], counts["share_longer_chosen"], counts["share_longer_drafts"]) == (1, 1.0, None)
+
+
 def test_repeated_words_by_hand() -> None:
     assert repeated_words("Style: room, room, room and staff") == pytest.approx(2 / 5)
     assert repeated_words("the and of") == 0.0

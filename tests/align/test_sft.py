@@ -14,9 +14,11 @@ import pytest
 import torch
 from peft import LoraConfig
 from tiny_model import save_model
+from transformers import TrainingArguments
 
+from grasper.align import sft
 from grasper.align.sft import TrainingSequence, balance_tasks, finetune, make_sequence
-from grasper.align.trainer import WeightedTrainer, collate, summed_nll
+from grasper.align.trainer import WeightedTrainer, collate, on_one_device, recomputes_activations, summed_nll
 from grasper.config import AlignConfig
 from grasper.errors import CheckpointError, ConfigError, ModelError
 from grasper.models.base import Message, Prompt
@@ -280,3 +282,30 @@ def test_bad_training_input(model: LocalModel, tmp_path: Path) -> None:
         model.model.model.norm.weight.fill_(float("nan"))
     with pytest.raises(ModelError, match="learning_rate"):
         finetune(model, [sequence], [], CONFIG, tmp_path / "nan", seed=0)
+
+
+@pytest.mark.parametrize(("device", "parameters", "expected"), [("cuda", 135e6, False), ("cuda", 7e9, True), ("cpu", 7e9, False)])
+def test_activations_are_recomputed_for_large_networks_on_a_gpu_alone(device: str, parameters: float, expected: bool) -> None:
+    network = SimpleNamespace(num_parameters=lambda: int(parameters))
+    assert recomputes_activations(SimpleNamespace(device=torch.device(device), model=network)) == expected  # type: ignore[arg-type]
+
+
+def test_recomputed_activations_change_nothing_and_leave_nothing_behind(
+    model: LocalModel, sequences: list[TrainingSequence], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = finetune(model, sequences, [], CONFIG, tmp_path / "plain", seed=0)
+    hooks = len(model.model.get_input_embeddings()._forward_hooks)
+    monkeypatch.setattr(sft, "recomputes_activations", lambda model: True)
+    again = finetune(model, sequences, [], CONFIG, tmp_path / "recomputed", seed=0)
+    assert again["last_loss"] == pytest.approx(plain["last_loss"], rel=1e-3)
+    assert again["last_loss"] < again["first_loss"]
+    assert not any(getattr(module, "gradient_checkpointing", False) for module in model.model.modules())
+    assert len(model.model.get_input_embeddings()._forward_hooks) == hooks
+
+
+def test_several_gpus_in_sight_are_one(tmp_path: Path) -> None:
+    """Otherwise the library would spread every batch over all of them."""
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    arguments._n_gpu = 4
+    on_one_device(arguments)
+    assert arguments.n_gpu == 1

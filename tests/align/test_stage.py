@@ -17,7 +17,7 @@ from grasper.align.exemplars import ExemplarIndex
 from grasper.align.lesson import Lesson
 from grasper.align.pairs import make_pairs
 from grasper.align.sft import make_sequence
-from grasper.config import AlignConfig, ModelConfig, PromptConfig
+from grasper.config import AlignConfig, DpoConfig, ModelConfig, PromptConfig
 from grasper.errors import AdapterError, ConfigError, UnknownNameError
 from grasper.methods import METHODS, Method
 from grasper.models import open_model
@@ -238,3 +238,21 @@ def test_a_text_that_is_longer_than_the_context_is_cut(tables: Tables, make_mode
     sequence = make_sequence(model, prompt, "", "Text: " + "lovely " * 2000, "long", path_weight=0.0)
     assert len(sequence.ids) == len(sequence.weights) == model.context_tokens
     assert sequence.ids[-1] != model.tokenizer.eos_token_id
+
+
+def test_notes_are_judged_by_likelihood_only_where_the_model_tells_it(tables: Tables, tmp_path: Path) -> None:
+    """Before the model is asked for anything."""
+    model = scripted()
+    config = CONFIG.model_copy(update={"dpo": DpoConfig(reward="likelihood")})
+    with pytest.raises(ConfigError, match=r"align\.dpo\.reward=likelihood needs a local model, which tells .* got scripted"):
+        run(tables, model, tmp_path, "pat", config)
+    assert model.prompts == []
+
+
+def test_a_reward_of_paths_cannot_judge_notes_by_their_drafts(tables: Tables, make_model: Callable[..., Any], tmp_path: Path) -> None:
+    """What can is named; and with that, the reward of paths is left to the methods that have some."""
+    config = CONFIG.model_copy(update={"reward": "likelihood"})
+    model = make_model()
+    with pytest.raises(ConfigError, match=r"judged by drafts; choose align\.reward=mean, or align\.dpo\.reward=likelihood"):
+        run(tables, model, tmp_path, "pat", config)
+    assert model.calls == []

@@ -187,6 +187,26 @@ class TestLikelihood:
             assert score == pytest.approx(sum(self.plain(tiny, tiny.encode(prompt), rest)), abs=1e-3)
         assert tiny.score_texts([], []).shape == (0,)
 
+    def test_many_prompts_are_spelled_as_one(self, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("grasper.models.backbone.TEXTS_AT_ONCE", 2)
+        prompts = [ask("a"), ask("b <|end|> b", "Text:"), ask("Ótimo!"), ask("a", "Style: x\nText:"), ask("c")]
+        assert tiny.encode_all(prompts) == [tiny.encode(prompt) for prompt in prompts]
+        assert tiny.encode_all([]) == []
+
+    def test_batches_of_whole_sequences_give_the_same(self, tiny: LocalModel, model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As a GPU reads them: other lengths beside each other, a shared conversation, a text in windows, and batches of one, some and all."""
+        prompts = [ask("a"), ask("b b b", "Text:"), ask("c c c c c c c", "Style: x\nText:"), ask("a", "Text:"), ask("d", "Title:"), ask("e")]
+        texts = ["good good", "quite all right", "bad", "so so", " ".join(f"w{number}" for number in range(60)), ""]
+        narrow = open_tiny(model_dir, context_tokens=max(len(tiny.encode(prompt)) for prompt in prompts) + 40)
+        monkeypatch.setattr(LocalModel, "parallelism", 1)
+        expected = narrow.score_texts(prompts, texts)
+        monkeypatch.setattr(LocalModel, "parallelism", 16)
+        for batch_tokens in (1, 150, 10**6):
+            narrow.batch_tokens = batch_tokens
+            assert narrow.score_texts(prompts, texts) == pytest.approx(expected, abs=1e-3)
+        monkeypatch.setattr("grasper.models.likelihood.TOKENS_AT_ONCE", 3)
+        assert narrow.score_texts(prompts, texts) == pytest.approx(expected, abs=1e-3)
+
     def test_a_text_that_does_not_fit_is_scored_in_windows(self, tiny: LocalModel, model_dir: Path) -> None:
         """Every token once, each with the whole prompt and at least half of the room before it."""
         prompt = ask("x", "Text:")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 
 from grasper.config import PromptConfig
 from grasper.models.base import Prompt
+from grasper.models.local import LocalModel
 from grasper.models.scripted import ScriptedModel
-from grasper.reason.differential import Candidate, judge
+from grasper.prompts.render import Notes, after_path
+from grasper.reason.differential import Candidate, Worth, judge, judge_by_likelihood
 from grasper.reason.dual import DualReasoning, Evidence
 from grasper.reason.traces import TrainingPair
 from grasper.records import Example, Item, Profile, Review, request_for
@@ -101,3 +104,83 @@ def test_several_tasks_go_together() -> None:
     worth, _ = judged([candidate("Style: say all"), title], script=lambda prompt: answer(prompt) + "\nTitle: Lovely")
     assert len(worth) == 2
     assert worth[0].difference == 1.0
+
+
+@cache
+def nano() -> LocalModel:
+    return LocalModel("nano", device="cpu")
+
+
+KIND = Review("t", "lee", "inn", "The rooms were clean and the staff was kind to us.", "Clean rooms", 4.0)
+SPELLED = "Interests: rooms, staff\nPlan: positive, about 11 words; praise clean rooms, kind staff"
+SHUFFLED = "Interests: screen, battery\nPlan: negative, about 90 words; complain about slow screen, weak battery"
+
+
+def real(notes: str, task: str = "long", **options: str) -> Candidate:
+    """Notes on a review that nano knows the words of."""
+    example = Example("e", KIND, "align")
+    profile = Profile(neighbours=(SHOWN,))
+    pair = TrainingPair(example, request_for(example, task, Item("inn", "Gull Inn")), profile)
+    return Candidate(pair, Evidence(profile, profile, profile), options.get("reasoner", "topic"), notes, options.get("held", "Style: short"))
+
+
+def by_likelihood(candidates: list[Candidate]) -> list[Worth]:
+    return judge_by_likelihood(DualReasoning(nano(), PromptConfig()), nano(), candidates)
+
+
+class Watched:
+    """A local model that keeps what it is asked to score; it must never be asked to write."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[list[Prompt], list[str]]] = []
+
+    def __getattr__(self, name: str):
+        assert name != "generate"
+        return getattr(nano(), name)
+
+    def score_texts(self, prompts, texts):
+        self.calls.append((list(prompts), list(texts)))
+        return nano().score_texts(prompts, texts)
+
+
+@pytest.mark.parametrize("task", ["long", "title"])
+def test_notes_that_fit_the_real_text_win_by_likelihood(task: str) -> None:
+    """Those that spell out its words over another review's; these do harm, and no notes are worth nothing."""
+    fitting, other, none = by_likelihood([real(SPELLED, task), real(SHUFFLED, task), real("", task)])
+    assert fitting.difference > 0 > other.difference
+    assert none.difference == 0.0
+    assert none.reward == pytest.approx(fitting.reward - fitting.difference)
+
+
+def test_by_likelihood_is_bits_per_byte_with_minus_without_the_other_notes_held() -> None:
+    one = real(SPELLED)
+    [worth] = by_likelihood([one])
+    reasoning = DualReasoning(nano(), PromptConfig())
+    shown = [Notes(style="Style: short", topic=SPELLED), Notes(style="Style: short")]
+    prompts = [after_path(reasoning.draft_prompt(one.pair.request, one.evidence.writer, notes), "", "long") for notes in shown]
+    bits = -nano().score_texts(prompts, [KIND.text] * 2) / np.log(2) / len(KIND.text)
+    assert worth.difference == pytest.approx(bits[1] - bits[0], abs=0.01)
+    assert worth.reward == pytest.approx(-bits[0], abs=0.01)
+    assert (worth.draft_words, worth.copied) == (None, None)
+
+
+def test_what_the_held_notes_give_anyway_is_no_merit_by_likelihood_either() -> None:
+    [alone, repeated] = by_likelihood([real(SPELLED), real("Style: clean rooms, kind staff", reasoner="style", held=SPELLED)])
+    assert repeated.reward > alone.reward - alone.difference
+    assert repeated.difference < alone.difference
+
+
+def test_everything_is_scored_at_once_and_the_real_text_is_in_no_prompt() -> None:
+    """Three candidates and one prompt without notes; nothing is written."""
+    model = Watched()
+    judge_by_likelihood(DualReasoning(model, PromptConfig()), model, [real(SPELLED), real(SHUFFLED), real("Interests: a\nPlan: b"), real("")])
+    [(prompts, texts)] = model.calls
+    assert len(set(prompts)) == len(prompts) == 4
+    assert set(texts) == {KIND.text}
+    assert not any(KIND.text[:20] in message.content or KIND.text[:20] in prompt.prefix for prompt in prompts for message in prompt.messages)
+
+
+def test_ratings_are_rewarded_by_expectation_also_where_texts_are_by_likelihood() -> None:
+    rating, _ = by_likelihood([real(SPELLED, "rating"), real(SPELLED)])
+    [expected] = judge(DualReasoning(nano(), PromptConfig()), [real(SPELLED, "rating")], WordReward(), [0])
+    assert (rating.reward, rating.difference) == pytest.approx((expected.reward, expected.difference), abs=0.01)
