@@ -1,7 +1,8 @@
 """Tunes SmolLM2 on public reviews, or goes on where the folder's last checkpoint stands.
 
     python experiments/smollm2/train.py --data ../shared/data
-    python experiments/smollm2/train.py --data ../shared/data --rates 5e-4 1e-3 2e-3 --step-tokens 16384    # on a GPU: short runs choose the rate
+    python experiments/smollm2/train.py --data ../shared/data --rates 5e-4 1e-3 2e-3 --step-tokens 12288 --batch-tokens 16384 --drawers 12
+                                                  # on a GPU: short runs choose the learning rate; with --minutes, their speed the tokens
     python experiments/smollm2/train.py --data ../shared/data --base smollm2-reviews --seed 1    # where the shipped adapter stands, no folder at hand
 
 It may be stopped at any time (SIGTERM: after the step under way, with a checkpoint) and paused (SIGSTOP, SIGCONT).
@@ -11,7 +12,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,7 +32,7 @@ from grasper.runs import read_jsonl, write_json
 from grasper.tune.ahead import Drawers, Recipe
 from grasper.tune.stage import MIXTURE, tune
 
-RATES_FILE = "rates.json"
+RATES_FILE, COMMAND_FILE = "rates.json", "command.json"
 
 
 def last_losses(folder: Path) -> dict[str, Any]:
@@ -43,18 +46,24 @@ def mean_loss(losses: dict[str, Any]) -> float:
     return float(sum(task["loss"] for task in losses.values()) / len(losses))
 
 
-def choose_rate(carry_out: Callable[[TuneConfig, Path], Any], config: TuneConfig, rates: list[float], tokens: int, folder: Path) -> float:
-    """Train once with each rate for so many tokens, into `folder/rate-…`; the one with the lowest mean held-out loss, all in `rates.json`."""
-    found = {}
+def choose_rate(
+    carry_out: Callable[[TuneConfig, Path], Any], config: TuneConfig, rates: list[float], tokens: int, folder: Path
+) -> tuple[float, float]:
+    """Train once with each rate for so many tokens, into `folder/rate-…`; the one with the lowest mean held-out loss, all in `rates.json`.
+
+    Gives the rate, and the tokens per second of the last run, held-out losses and the loading of the model included.
+    """
+    found, began = {}, time.monotonic()
     for rate in rates:
         short = config.model_copy(update={"learning_rate": rate, "tokens": tokens, "evaluation_tokens": tokens})
+        began = time.monotonic()
         if carry_out(short, folder / f"rate-{rate:g}")["tokens"] < tokens:
             raise SystemExit(f"stopped at learning rate {rate:g}; the same command goes on there")
         found[rate] = last_losses(folder / f"rate-{rate:g}")
         print(f"learning rate {rate:g}: mean held-out loss {mean_loss(found[rate]):.4f}", flush=True)
     chosen = min(found, key=lambda rate: mean_loss(found[rate]))
     write_json(folder / RATES_FILE, {"tokens": tokens, "chosen": chosen, "held_out": {f"{rate:g}": losses for rate, losses in found.items()}})
-    return chosen
+    return chosen, tokens / (time.monotonic() - began)
 
 
 def main() -> None:
@@ -70,6 +79,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--rates", type=float, nargs="+", help="learning rates that short runs choose from")
     parser.add_argument("--rate-tokens", type=int, default=2_000_000, help="of each short run")
+    parser.add_argument("--minutes", type=float, help="with --rates: train on as many tokens as fit, by the short runs' speed; --tokens at most")
     parser.add_argument("--drawers", type=int, default=0, help="processes that draw examples ahead; a GPU needs about ten")
     parser.add_argument("--seed", type=int, default=0, help="of the examples and of the adapter's first weights")
     options = parser.parse_args()
@@ -89,10 +99,13 @@ def main() -> None:
         return tune(config, model, sets, held_out, folder, seed=options.seed, drawers=drawers)
 
     def carry_out_all(drawers: Drawers | None) -> dict[str, Any]:
-        rate = options.learning_rate
+        rate, tokens = options.learning_rate, options.tokens
         if options.rates:
-            rate = choose_rate(partial(carry_out, drawers=drawers), config, options.rates, options.rate_tokens, options.folder)
-        return carry_out(config.model_copy(update={"learning_rate": rate}), options.folder, drawers)
+            rate, speed = choose_rate(partial(carry_out, drawers=drawers), config, options.rates, options.rate_tokens, options.folder)
+            if options.minutes is not None:
+                tokens = min(tokens, round(speed * options.minutes * 60, -6) or 1_000_000)
+            print(f"{speed:,.0f} tokens per second; learning rate {rate:g}, {tokens:,} tokens", flush=True)
+        return carry_out(config.model_copy(update={"learning_rate": rate, "tokens": int(tokens)}), options.folder, drawers)
 
     if options.drawers:
         with Drawers(Recipe(sets, options.base, options.seed, MIXTURE, config.max_length), options.drawers) as drawers:
@@ -100,6 +113,7 @@ def main() -> None:
     else:
         result = carry_out_all(None)
     write_json(options.folder / "data.json", counts)
+    write_json(options.folder / COMMAND_FILE, {"command": shlex.join(["python", "experiments/smollm2/train.py", *sys.argv[1:]])})
     print(f"{result['tokens']:,} tokens, {result['steps']:,} steps, {result['seconds']:,.0f} s")
 
 
