@@ -12,6 +12,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from experiments.nano.command import run
+from experiments.smollm2.train import COMMANDS_FILE, RATES_FILE
 from grasper.errors import MissingFileError
 from grasper.models.catalogue import KNOWN
 from grasper.models.fingerprints import cache_dir
@@ -44,7 +45,8 @@ def summarize(folder: Path, earlier: Mapping[str, Any] | None = None, untuned: P
         raise MissingFileError(f"{folder} holds no checkpoint with held-out losses yet; run experiments/smollm2/train.py first")
     progress, settings = read_progress(checkpoint), read_json(folder / "settings.json")
     leg = {
-        "command": "python experiments/smollm2/train.py" + (f" --base smollm2-reviews --seed {settings['seed']}" if "start" in settings else ""),
+        **read_json(folder / COMMANDS_FILE),
+        **({"rates": read_json(folder / RATES_FILE)} if (folder / RATES_FILE).exists() else {}),
         "commit": commit(),
         "settings": settings,
         "tokens": progress.tokens,
@@ -88,6 +90,7 @@ def card(facts: dict[str, Any]) -> str:
         rank=adapter["rank"],
         alpha=adapter["alpha"],
         seed=", then ".join(str(leg["settings"]["seed"]) for leg in facts["legs"]),
+        hardware=facts["legs"][-1]["commands"][-1]["hardware"]["gpu"] or "a processor",
     )
 
 

@@ -25,14 +25,15 @@ os.environ.setdefault("GOMP_SPINCOUNT", "4000")  # yet a short wait is no reason
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from experiments.nano.command import run
+from experiments.publish import hardware
 from experiments.smollm2.data import load_held_out, load_sets
 from grasper.config import ModelConfig, TuneConfig
 from grasper.models.fingerprints import cache_dir
-from grasper.runs import read_jsonl, write_json
+from grasper.runs import read_json, read_jsonl, write_json
 from grasper.tune.ahead import Drawers, Recipe
 from grasper.tune.stage import MIXTURE, tune
 
-RATES_FILE, COMMAND_FILE = "rates.json", "command.json"
+RATES_FILE, COMMANDS_FILE = "rates.json", "commands.json"
 
 
 def last_losses(folder: Path) -> dict[str, Any]:
@@ -44,6 +45,12 @@ def last_losses(folder: Path) -> dict[str, Any]:
 def mean_loss(losses: dict[str, Any]) -> float:
     """Nats per token, the tasks weighing alike."""
     return float(sum(task["loss"] for task in losses.values()) / len(losses))
+
+
+def note(path: Path, command: str) -> None:
+    """Add to what has been done in a folder: the command, and the machine that it ran on."""
+    known = read_json(path)["commands"] if path.exists() else []
+    write_json(path, {"commands": [*known, {"command": command, "hardware": hardware()}]})
 
 
 def choose_rate(
@@ -113,7 +120,7 @@ def main() -> None:
     else:
         result = carry_out_all(None)
     write_json(options.folder / "data.json", counts)
-    write_json(options.folder / COMMAND_FILE, {"command": shlex.join(["python", "experiments/smollm2/train.py", *sys.argv[1:]])})
+    note(options.folder / COMMANDS_FILE, shlex.join(["python", "experiments/smollm2/train.py", *sys.argv[1:]]))
     print(f"{result['tokens']:,} tokens, {result['steps']:,} steps, {result['seconds']:,.0f} s")
 
 
