@@ -4,7 +4,7 @@
         --methods none lamp pgraphrag --limit 100 --out experiments/results/bits/hotel.json
 
 Nothing is written, only probabilities are measured, so a model and method take a minute. Every model has a run of its own in `--work`; interrupted,
-the same command goes on.
+the same command goes on. Models that the file holds already and the command does not name stay in it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from experiments.publish import hardware
 from grasper.config import load_config
 from grasper.evaluate.bits import SWAPS, measure_plan, summarize_bits
 from grasper.pipeline import Pipeline
-from grasper.runs import Run, commit, derive_seed, versions, write_json
+from grasper.runs import Run, commit, derive_seed, read_json, versions, write_json
 
 ROOT = Path(__file__).parents[1]
 BEFORE = ("prepare", "predict", "align", "synthesize")
@@ -56,11 +57,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "bits")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = read_json(options.out)["models"] if options.out.exists() else {}
+    command = shlex.join(["python", "experiments/bits.py", *sys.argv[1:]])
     for model in options.models:
-        found[model] = measure(options, model)
-        facts = {"command": shlex.join(["python", "experiments/bits.py", *sys.argv[1:]]), "commit": commit(), "split": options.split}
-        write_json(options.out, {"provenance": {**facts, "versions": versions()}, "models": found})
+        measured = measure(options, model)
+        facts = {"command": command, "commit": commit(), "split": options.split, "hardware": hardware(), "versions": versions()}
+        found[model] = measured | {"provenance": facts}
+        write_json(options.out, {"models": found})
 
 
 if __name__ == "__main__":

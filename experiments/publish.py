@@ -39,10 +39,13 @@ def _cpu_lines() -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
-def provenance(run: Run, command: str, methods: Iterable[str]) -> dict[str, Any]:
+def provenance(run: Run, command: str, methods: Iterable[str], machine: dict[str, Any] | None = None) -> dict[str, Any]:
     """How the numbers came about: every stage folder that the methods rest on, with its commit, seconds and counts.
 
     Only the run's own stage folders count, not those of another run that was copied into its folder.
+
+    Args:
+        machine: Where it ran; None: here.
     """
     config = load_config(run.root / "config.yaml")
     owners = {"", *methods, *(get_method(method).aligned_as for method in methods)}
@@ -53,7 +56,7 @@ def provenance(run: Run, command: str, methods: Iterable[str]) -> dict[str, Any]
         "seed": config.seed,
         "split": config.split,
         "limit": config.limit,
-        "hardware": hardware(),
+        "hardware": machine or hardware(),
         "versions": manifests[0]["versions"],
         "stages": {m["stage"]: {"commit": m["commit"], "seconds": m["seconds"], "counts": m["counts"]} for m in manifests},
     }
@@ -87,14 +90,17 @@ def main() -> None:
     parser.add_argument("--command", required=True, help="the command line that made it")
     parser.add_argument("--name", help="name of the results file; default: the run's name")
     parser.add_argument("--zero-history", metavar="METHOD", help="compare this method over people without other reviews, too")
+    parser.add_argument("--gpu", help="the accelerator that the run was made with, where it was made on another machine")
+    parser.add_argument("--cores", type=int, help="the cores of that machine")
     arguments = parser.parse_args()
     run = Run(arguments.run)
     run.require(run.folder("evaluate"))
     metrics = read_json(run.folder("evaluate") / "metrics.json")
     if arguments.zero_history:
         metrics["zero_history"] = zero_history(run, arguments.zero_history)
+    machine = {"cpu": None, "cores": arguments.cores, "gpu": arguments.gpu} if arguments.gpu else None
     path = RESULTS_DIR / f"{arguments.name or arguments.run.name}.json"
-    facts = metrics.pop("provenance", {}) | provenance(run, arguments.command, metrics["methods"])
+    facts = metrics.pop("provenance", {}) | provenance(run, arguments.command, metrics["methods"], machine)
     write_json(path, {"provenance": facts, **metrics})
     print(path)
 
