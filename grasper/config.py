@@ -183,7 +183,11 @@ class ModelConfig(Section):
     kind: Literal["local", "endpoint", "scripted"] = Field("local", description="Which door.")
     name: str = Field("nano", description="`nano`, a Hub id, a path, or the endpoint's model name.")
     device: str = Field("auto", description="`auto`, `cpu`, `cuda`, `cuda:1` …")
-    batch_tokens: int = Field(32768, ge=64, description="Most tokens (prompt and answer, padded) in one generation batch.")
+    batch_tokens: int | None = Field(
+        None,
+        ge=64,
+        description="Most tokens (prompt and answer, padded) in one generation batch; null: 32,768, and on a GPU what half of its free memory holds.",
+    )
     context_tokens: int | None = Field(None, ge=64, description="Context length; null reads it from the model.")
     no_repeat_tokens: int = Field(4, ge=0, description="Local models: no line of an answer holds the same run of so many tokens twice; 0 allows it.")
     base_url: str | None = Field(None, description="Address of an OpenAI-compatible server, for example http://localhost:8000/v1.")

@@ -19,6 +19,7 @@ from grasper.errors import ModelError, PromptTooLongError, ShapeError
 from grasper.models.adapters import find_adapter
 from grasper.models.backbone import Backbone
 from grasper.models.base import Completion, Message, Prompt, prompt_seeds
+from grasper.models.batching import usual_batch_tokens
 from grasper.models.continuation import Continuation, Row
 from grasper.models.decoding import decode, has_exact_batches, prefill
 from grasper.models.gather import Call, Request
@@ -45,7 +46,7 @@ class LocalModel:
         name: `nano`, a folder, or a Hub id.
         adapter: Folder of a LoRA adapter.
         device: `auto`, `cpu`, `cuda`, `cuda:1` …
-        batch_tokens: Most tokens, padding and answers included, that are in memory at once.
+        batch_tokens: Most tokens, padding and answers included, that are in memory at once; None: as many as suit the device.
         context_tokens: Longest prompt plus answer; None takes what the model was made for.
         no_repeat_tokens: No line of an answer holds the same run of so many tokens twice; 0 allows it.
         template: What the chat template is told, for example `{"enable_thinking": False}`.
@@ -67,7 +68,7 @@ class LocalModel:
         *,
         adapter: Path | None = None,
         device: str = "auto",
-        batch_tokens: int = 32768,
+        batch_tokens: int | None = None,
         context_tokens: int | None = None,
         no_repeat_tokens: int = 0,
         template: Mapping[str, Any] | None = None,
@@ -75,7 +76,8 @@ class LocalModel:
         backbone: Backbone | None = None,
     ) -> None:
         self.backbone = backbone or Backbone(name, device=device, dtype=dtype)
-        self.batch_tokens, self.no_repeat_tokens, self.template = batch_tokens, no_repeat_tokens, dict(template or {})
+        self.batch_tokens = batch_tokens or usual_batch_tokens(self.model)
+        self.no_repeat_tokens, self.template = no_repeat_tokens, dict(template or {})
         self._adapter = find_adapter(adapter) if adapter is not None else None
         if self._adapter is not None:
             self.backbone.load(self._adapter)

@@ -1,0 +1,38 @@
+"""How many tokens a network reads and writes at once where nobody says it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+ON_PROCESSORS, LEAST, MOST = 32_768, 2_048, 262_144
+
+
+def usual_batch_tokens(model: PreTrainedModel) -> int:
+    """Tokens of a batch, padding and answers included: a fixed number on processors, on a GPU as many as half of its free memory holds.
+
+    Wide batches cost a GPU next to nothing, and hundreds of requests are then answered in the time of a few.
+    """
+    config = model.config.get_text_config()
+    if model.device.type != "cuda" or not hasattr(config, "num_attention_heads"):  # networks without attention keep a state of fixed size
+        return ON_PROCESSORS
+    free, _ = torch.cuda.mem_get_info(model.device)
+    return tokens_that_fit(free // 2, cached_bytes(config, model.dtype.itemsize))
+
+
+def cached_bytes(config: Any, itemsize: int) -> int:
+    """Bytes of the keys and values of one token in all layers, for the configuration of a network.
+
+    Args:
+        itemsize: Bytes of a number.
+    """
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * width * itemsize)
+
+
+def tokens_that_fit(free: int, each: int) -> int:
+    """How many tokens of so many bytes go into free memory, within reason."""
+    return max(LEAST, min(MOST, free // max(1, each)))

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from grasper.models.batching import LEAST, MOST, cached_bytes, tokens_that_fit, usual_batch_tokens
+
+SMALL = LlamaConfig(vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2)
+
+
+def test_the_cache_is_as_large_as_it_really_becomes() -> None:
+    model = LlamaForCausalLM(SMALL).to(torch.bfloat16)
+    cache = model(input_ids=torch.arange(10)[None], use_cache=True).past_key_values
+    held = sum(states.numel() * states.element_size() for layer in cache.layers for states in (layer.keys, layer.values))
+    assert held == 10 * cached_bytes(SMALL, itemsize=2)
+
+
+def test_half_a_card_is_filled_within_reason() -> None:
+    """SmolLM2's 23,040 bytes a token on a large card, 131,072 of an 8B model beside its weights on one of 24 GB, and next to no memory."""
+    assert tokens_that_fit(40_000_000_000, 23_040) == MOST
+    assert tokens_that_fit(4_000_000_000, 131_072) == 30_517
+    assert tokens_that_fit(1_000_000, 131_072) == LEAST
+
+
+def test_a_processor_keeps_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: pytest.fail("there is no card to ask"))
+    assert usual_batch_tokens(LlamaForCausalLM(SMALL)) == 32_768
