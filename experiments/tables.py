@@ -32,7 +32,7 @@ PUBLISHED = {
     ("stylized", "rating"): (".3476/.7247", ".3476/.6738"),
     ("multilingual", "rating"): (".4928/.8367", ".4348/.7367"),
 }
-METRICS = {"long": ("rouge1", "rougeL", "meteor"), "title": ("rouge1", "rougeL", "meteor"), "rating": ("mae", "rmse")}
+METRICS = {"long": ("rouge1", "rougeL", "meteor", "bits"), "title": ("rouge1", "rougeL", "meteor", "bits"), "rating": ("mae", "rmse", "bits")}
 
 
 def _results(name: str) -> dict[str, Any]:
