@@ -18,7 +18,10 @@ from grasper.config import Config
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
-SMALL = ("align.num_pairs=3", "align.num_samples=1", "align.num_held_out=1", "align.reward_threshold=0", "predict.max_epochs=2")
+SMALL = (
+    *("align.num_pairs=3", "align.num_samples=1", "align.num_held_out=1", "align.reward_threshold=0"),
+    *("predict.max_epochs=2", "prompts.path_tokens=40", "prompts.answer_tokens=40"),
+)
 
 
 def grasper(*arguments: str, cwd: Path) -> str:
