@@ -1,13 +1,14 @@
 """`grasper` in a process of its own, as a user runs it, forked from a server that has imported torch once: a start costs no seconds of imports.
 
 Every process has its own folder, environment, output and end, and may be killed. The processes of one test worker share the seed of Python's
-hashes, so what must not depend on that is started as `[sys.executable, "-m", "grasper", …]` at least once.
+hashes, and what libraries read from the environment while they are imported; what must not depend on that is run afresh, at least once.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from multiprocessing import forkserver
@@ -15,15 +16,25 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 from faults.process import carry_out
 
 ROOT = Path(__file__).parents[1]
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""For every process: no thread may run where another is forked, and sums are equal everywhere."""
 
 
 def run_grasper(*arguments: str, cwd: Path, timeout: float = 600, **environment: str) -> CompletedProcess[str]:
     """What `grasper ARGUMENTS` printed in a folder, and its exit code."""
     return _run(_grasper, arguments, cwd, timeout, environment)
+
+
+def run_grasper_afresh(*arguments: str, cwd: Path, timeout: float = 900, **environment: str) -> CompletedProcess[str]:
+    """The same in a process that imports everything itself."""
+    command = [sys.executable, "-m", "grasper", *arguments]
+    surroundings = os.environ | ONE_THREAD | {"PYTHONPATH": str(ROOT)} | environment
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, env=surroundings)
 
 
 def run_python(code: str, cwd: Path, *, timeout: float = 600) -> CompletedProcess[str]:
@@ -48,15 +59,9 @@ def _run(work: Callable[..., None], arguments: tuple[str, ...], cwd: Path, timeo
 
 
 def _start(work: Callable[..., None], arguments: tuple[str, ...], cwd: Path, out: Path, err: Path, environment: dict[str, str]) -> BaseProcess:
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])  # the server finds its imports there
-    try:
+    with patch.dict(os.environ, ONE_THREAD | {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT)])}):
         forkserver.set_forkserver_preload(["faults.preloaded"])
         forkserver.ensure_running()
-    finally:
-        os.environ.pop("PYTHONPATH")
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
     given = (work, arguments, cwd, out, err, {**os.environ, **environment})
     process = multiprocessing.get_context("forkserver").Process(target=_redirected, args=given)
     process.start()

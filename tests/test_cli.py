@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -8,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import run_grasper
+from processes import run_grasper, run_grasper_afresh
 
 from grasper.errors import explain_system_error
 
@@ -41,9 +40,7 @@ def test_bad_input_gives_one_clear_line_and_leaves_nothing(arguments: list[str],
 
 def test_a_model_that_is_not_there_is_told_while_offline(tmp_path: Path) -> None:
     """In a process that imports everything anew, for the Hub's library looks at the variable then only."""
-    command = [sys.executable, "-m", "grasper.cli", "doctor", "--set", "model.name=nobody/no-such-model"]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment)
+    result = run_grasper_afresh("doctor", "--set", "model.name=nobody/no-such-model", cwd=tmp_path, HF_HUB_OFFLINE="1")
     assert_refused(result, "some checks failed", tmp_path)
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from processes import run_grasper, run_python
+from processes import run_grasper, run_grasper_afresh, run_python
 
 from grasper.config import Config
 
@@ -50,9 +47,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     shutil.copytree(ROOT / "experiments", folder / "experiments", ignore=lambda directory, names: [name for name in names if name != "harbour.yaml"])
     settings = [part for setting in SMALL for part in ("--set", setting)]
-    command = [sys.executable, "-m", "grasper", "pipeline", "-c", "experiments/harbour.yaml", "--run", "harbour", "--limit", "4", *settings]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, env=environment)
+    result = run_grasper_afresh("pipeline", "-c", "experiments/harbour.yaml", "--run", "harbour", "--limit", "4", *settings, cwd=folder)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "report.html" in result.stdout
     return folder

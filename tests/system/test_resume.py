@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from processes import run_grasper, start_grasper
+from processes import run_grasper, run_grasper_afresh, start_grasper
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
@@ -22,12 +20,6 @@ PIPELINE = [
     *(part for setting in SMALL for part in ("--set", setting)),
 ]
 STAGES = ("prepare", "predict", "align", "synthesize", "generate", "evaluate")
-
-
-def in_a_fresh_process(arguments: list[str], folder: Path) -> None:
-    """Run a command to its end where nothing was imported before, with another seed of Python's hashes than the forked ones have."""
-    result = subprocess.run([sys.executable, "-m", "grasper", *arguments], cwd=folder, capture_output=True, text=True, timeout=900)
-    assert result.returncode == 0, result.stderr[-2000:]
 
 
 def kill_in(stage: str, folder: Path, delay_seconds: float) -> None:
@@ -62,7 +54,8 @@ def test_a_killed_pipeline_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     for folder in (undisturbed, disturbed):
         folder.mkdir()
-    in_a_fresh_process(PIPELINE, undisturbed)
+    whole = run_grasper_afresh(*PIPELINE, cwd=undisturbed)
+    assert whole.returncode == 0, whole.stderr[-2000:]
     for number, stage in enumerate(STAGES):
         kill_in(stage, disturbed, delay_seconds=0.1 + 0.2 * (number % 3))
     finished = run_grasper(*PIPELINE, cwd=disturbed)
@@ -83,7 +76,7 @@ def test_a_thousand_requests_killed_three_times_equal_an_undisturbed_file(tmp_pa
     def write(out: str) -> list[str]:
         return ["write", "--run", "use", "--method", "copy", "--file", "requests.csv", "--out", out]
 
-    in_a_fresh_process(write("undisturbed.csv"), tmp_path)
+    assert run_grasper_afresh(*write("undisturbed.csv"), cwd=tmp_path).returncode == 0
     part, kept = tmp_path / ".disturbed.csv.part", [0]
     for goal in (250, 500, 750):
         process = start_grasper(*write("disturbed.csv"), cwd=tmp_path)
