@@ -32,14 +32,14 @@ pipeline: setup  ## run all six stages on the bundled data set into runs/harbour
 test: .venv/.tools  ## lint, type-check and run the test suite
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 TORCH ?= torch
 test-lowest:  ## run the tests with the lowest versions that pyproject.toml allows (TORCH=torch==2.13.0 where only one build can be had)
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	$(PYTHON) experiments/lowest.py --without $(if $(filter torch,$(TORCH)),,torch) > .venv-lowest/lowest.txt
 	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/lowest.txt $(TORCH) --editable ".[excel,sql]" pytest pytest-xdist hypothesis rank-bm25
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 faults: .venv/.tools  ## kills, full disks, damage, odd servers, hostile input, for MINUTES; ONLY=kills:17 repeats one case
 	PYTHONPATH=tests $(BIN)/python -m faults --minutes $(MINUTES) --seed $(SEED) --kills $(KILLS) --only '$(ONLY)'

@@ -1,98 +1,29 @@
 """The stages in order for the chosen methods: skips what is finished, resumes what was cut off, adds what is missing, stops at what fails.
 
-A step is one stage folder (for per-method stages, of one method). It names the steps that it reads; its key holds all that decides its content:
-its settings, the seed, and the keys of the steps it reads. Which targets are asked is no part of the key of a step that keeps its answers by
-example: a larger limit adds to what is there. Keys follow from the configuration and the input data alone, so the whole plan is known before any
-work starts.
+A step (`grasper.step`) is one stage folder, for per-method stages of one method. Its key follows from the configuration and the input data alone,
+so the whole plan is known before any work starts.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from grasper.concerns import concerns
 from grasper.config import Config, ModelConfig, load_config
-from grasper.errors import ConfigError, GrasperError, RunMismatchError
+from grasper.errors import ConfigError, RunMismatchError
 from grasper.memory import give_back
 from grasper.methods import Method, get_method
 from grasper.models import fingerprint_model, require_model
 from grasper.prompts.render import PROMPT_VERSION
-from grasper.runs import Run, find_damage, fingerprint, is_leftover, read_json, read_manifest, write_json, write_text
+from grasper.runs import Run, is_leftover, read_json, read_manifest, write_json, write_text
+from grasper.step import State, Step
 from grasper.work import Work
-
-State = Literal["done", "more to do", "damaged", "cut off", "changed", "to do"]
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One stage folder to be filled. `work` writes its files and returns the counts of its manifest."""
-
-    stage: str
-    method: str | None
-    folder: Path
-    settings: Mapping[str, Any]
-    """All but the inputs that decides the content."""
-    reads: tuple[Step, ...] = field(repr=False)
-    work: Callable[[Path], dict[str, Any]] = field(repr=False)
-    scope: Mapping[str, Any] = field(default_factory=dict)
-    """Which targets are asked; a folder that holds more is complete, too."""
-    sections: tuple[str, ...] = ()
-    """Sections of the configuration that it is made with."""
-
-    @property
-    def name(self) -> str:
-        return f"{self.stage}/{self.method}" if self.method else self.stage
-
-    @cached_property
-    def key(self) -> dict[str, Any]:
-        """What a later run compares."""
-        inputs = {step.name: step.fingerprint for step in self.reads}
-        return dict(json.loads(json.dumps({**self.settings, "inputs": inputs}, default=str)))
-
-    @cached_property
-    def fingerprint(self) -> str:
-        return fingerprint(self.key)
-
-    def state(self) -> State:
-        """What the folder holds now, seen from this step's key; a start that left nothing behind counts as none."""
-        try:
-            manifest = read_manifest(self.folder)
-            started = self._started()
-        except GrasperError:
-            return "changed"
-        if manifest is not None:
-            if manifest["fingerprint"] != self.fingerprint:
-                return "changed"
-            if find_damage(self.folder, manifest):
-                return "damaged"
-            return "done" if _covers(manifest.get("scope", {}), self.scope) else "more to do"
-        if started is not None and started["fingerprint"] == self.fingerprint:
-            return "cut off"
-        kept = [path for path in self.folder.iterdir() if path.name != "started.json" and not is_leftover(path)] if self.folder.exists() else []
-        return "changed" if kept else "to do"
-
-    def differences(self) -> list[str]:
-        """The entries of the key that differ from those that the folder was written with, as `name: then → now`."""
-        try:
-            origin = read_manifest(self.folder) or self._started()
-        except GrasperError as error:
-            return [str(error)]
-        if origin is None:
-            return ["it has files but no manifest, so nothing tells what they were made with"]
-        then, now = _flat(origin["key"]), _flat(self.key)
-        return [f"{name}: {then.get(name)} → {now.get(name)}" for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
-
-    def _started(self) -> dict[str, Any] | None:
-        path = self.folder / "started.json"
-        started = read_json(path) if path.exists() else None
-        return started if isinstance(started, dict) and {"fingerprint", "key", "seconds"} <= started.keys() else None
 
 
 class Pipeline:
@@ -255,7 +186,7 @@ class Pipeline:
             self._tell_untrained(say)
             stale = [step for step in chosen if states[step.name] == "changed" and step.stage != "evaluate"]
             if stale and not overwrite:
-                raise RunMismatchError(_explain_stale(stale[0]))
+                raise RunMismatchError(stale[0].explain_stale())
             self.require_inputs(chosen)
             unfinished = [step for step in chosen if states[step.name] != "done" or step.stage == self.only == "evaluate"]
             if any(step.settings.get("model") for step in unfinished):
@@ -287,7 +218,7 @@ class Pipeline:
         for step in {read.name: read for reader in chosen for read in reader.reads if read not in chosen}.values():
             state = step.state()
             if state == "changed" and (step.folder / "manifest.json").exists():
-                raise RunMismatchError(_explain_stale(step, f"`grasper {step.stage} --overwrite`"))
+                raise RunMismatchError(step.explain_stale(f"`grasper {step.stage} --overwrite`"))
             self.run.require(step.folder)
             if state == "more to do":
                 raise RunMismatchError(f"{step.folder} does not hold all targets that are asked for; run `grasper {step.stage}` with them first")
@@ -349,25 +280,5 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _covers(have: Mapping[str, Any], want: Mapping[str, Any]) -> bool:
-    """Whether a folder that is complete for some targets and tasks holds all that are asked."""
-    if not want:
-        return True
-    enough = have.get("limit") is None or (want["limit"] is not None and want["limit"] <= have["limit"])
-    return have.get("split") == want["split"] and enough and set(want.get("tasks", ())) <= set(have.get("tasks", ()))
-
-
 def _present(*steps: Step | None) -> tuple[Step, ...]:
     return tuple(step for step in steps if step is not None)
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, entry in value.items():
-        flat |= _flat(entry, f"{prefix}{name}.") if isinstance(entry, Mapping) else {f"{prefix}{name}": entry}
-    return flat
-
-
-def _explain_stale(step: Step, remedy: str = "--overwrite") -> str:
-    differences = "; ".join(step.differences()[:4])
-    return f"{step.folder} was written by another configuration ({differences}); choose another --run, or redo it with {remedy}"

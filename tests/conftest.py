@@ -21,6 +21,17 @@ settings.register_profile("grasper", deadline=None, derandomize=True, database=N
 settings.load_profile("grasper")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs first, then the rooms: a worker keeps a file, and none should be left alone with a long one at the end."""
+    tests = Path(__file__).parent
+
+    def turn(item: pytest.Item) -> int:
+        room = item.path.relative_to(tests).parts[0]
+        return 0 if room == "system" else 1 if room == "faults" or room.endswith(".py") else 2
+
+    items.sort(key=turn)
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """The folder with the benchmark data (`data/hotel` …); tests that need it are skipped where it is absent."""

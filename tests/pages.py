@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
+from processes import run_grasper
+
 ROOT = Path(__file__).parents[1]
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -26,8 +24,7 @@ def commands(page: str) -> list[str]:
 
 def run(command: str, cwd: Path, *, expect: int = 0, **environment: str) -> str:
     """What a command printed, both streams, in a process of its own; it must end with the expected code and without a traceback."""
-    arguments = [sys.executable, "-m", "grasper", *shlex.split(command, comments=True)[1:]]
-    result = subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, timeout=600, env=ENVIRONMENT | environment)
+    result = run_grasper(*shlex.split(command, comments=True)[1:], cwd=cwd, **environment)
     assert result.returncode == expect, f"{command}: {result.returncode}\n{result.stderr[-2000:]}"
     assert "Traceback" not in result.stderr, result.stderr
     return result.stdout + result.stderr

@@ -25,7 +25,7 @@ from grasper.runs import Run
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with data and a fitted predictor, without any language model."""
     folder = tmp_path_factory.mktemp("api") / "runs" / "small"
-    config = grasper.load_config(None, ["predict.max_epochs=2", "methods=[grasper]"])
+    config = grasper.load_config(None, ["predict.max_epochs=2", "methods=[grasper]", "prompts.answer_tokens=40"])
     for stage in ("prepare", "predict"):
         Pipeline(config, Run(folder), only=stage).carry_out(say=lambda line: None)
     return folder
@@ -144,8 +144,10 @@ def test_what_the_user_wrote_about_the_item_is_never_shown(run_dir: Path) -> Non
 def test_a_target_of_the_run_gets_the_runs_own_output(tmp_path: Path, kind: str) -> None:
     """For every method: asked with the fields that the task gives, text, path, evidence, synthetic reviews and costs are those of the run."""
     methods = METHODS.names() if kind == "scripted" else ["none", "copy", "grasper-random-items"]
-    settings = ["align.num_pairs=3", "align.num_held_out=1", "align.num_samples=1", "predict.max_epochs=1", f"model.kind={kind}", "align.epochs=1"]
-    config = grasper.load_config(None, [*settings, "align.sources=[analysed]", "align.reward_threshold=0"], methods=methods, limit=2)
+    settings = ["align.num_pairs=3", "align.num_held_out=1", "align.num_samples=1", "align.epochs=1", "align.sources=[analysed]"]
+    settings += ["align.reward_threshold=0", "predict.max_epochs=1", f"model.kind={kind}"]
+    settings += ["prompts.path_tokens=40", "prompts.answer_tokens=40"] if kind == "local" else []
+    config = grasper.load_config(None, settings, methods=methods, limit=2)
     Pipeline(config, Run(tmp_path)).carry_out(say=lambda line: None)
     loaded = load_run(tmp_path)
     checked = 0
@@ -246,7 +248,8 @@ def test_threads_get_what_one_after_another_get(run_dir: Path) -> None:
     fresh = LoadedRun(run_dir)
     with ThreadPoolExecutor(8) as threads:
         together = list(threads.map(lambda user: ask(fresh, user), users))
-    assert together == [ask(LoadedRun(run_dir), user) for user in users]
+    in_turn = LoadedRun(run_dir)
+    assert together == [ask(in_turn, user) for user in users]
 
 
 def test_a_method_without_model_personalizes(run_dir: Path) -> None:

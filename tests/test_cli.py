@@ -7,15 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import run_grasper, run_grasper_afresh
 
 from grasper.errors import explain_system_error
 
 ROOT = Path(__file__).parents[1]
-
-
-def grasper(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user would, in a folder of its own."""
-    return subprocess.run([sys.executable, "-m", "grasper.cli", *arguments], cwd=cwd, capture_output=True, text=True, timeout=120)
 
 
 BAD_INPUT = {
@@ -27,7 +23,6 @@ BAD_INPUT = {
     "empty file": (["prepare", "--set", "prepare.source=table", "--data", "empty.csv", "--set", "prepare.split=users"], "empty"),
     "binary file": (["prepare", "--set", "prepare.source=table", "--data", "binary.csv", "--set", "prepare.split=users"], "binary.csv"),
     "broken JSON": (["prepare", "--set", "prepare.source=table", "--data", "broken.jsonl", "--set", "prepare.split=users"], "line 2"),
-    "no model while offline": (["doctor", "--set", "model.name=nobody/no-such-model"], "some checks failed"),
     "unknown run": (["show", "someone", "--run", "absent"], "absent"),
     "stage before its inputs": (["generate", "--methods", "copy"], "not complete"),
     "unknown option": (["pipeline", "--speed", "11"], "--speed"),
@@ -35,29 +30,39 @@ BAD_INPUT = {
 
 
 @pytest.mark.parametrize(("arguments", "message"), BAD_INPUT.values(), ids=BAD_INPUT.keys())
-def test_bad_input_gives_one_clear_line_and_leaves_nothing(
-    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Exit code 2, one line that names the problem, no traceback, and no run folder that looks finished."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_bad_input_gives_one_clear_line_and_leaves_nothing(arguments: list[str], message: str, tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("user_id,item_id,rating\na,b,3\n")
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "binary.csv").write_bytes(bytes(range(256)) * 8)
     (tmp_path / "broken.jsonl").write_text('{"user_id": "a", "item_id": "b", "text": "fine"}\n{"user_id": "a", "item_id"\n')
-    result = grasper(*arguments, cwd=tmp_path)
+    assert_refused(run_grasper(*arguments, cwd=tmp_path, timeout=120), message, tmp_path)
+
+
+def test_a_model_that_is_not_there_is_told_while_offline(tmp_path: Path) -> None:
+    """In a process that imports everything anew, for the Hub's library looks at the variable then only."""
+    result = run_grasper_afresh("doctor", "--set", "model.name=nobody/no-such-model", cwd=tmp_path, HF_HUB_OFFLINE="1")
+    assert_refused(result, "some checks failed", tmp_path)
+
+
+def assert_refused(result: subprocess.CompletedProcess[str], message: str, folder: Path) -> None:
+    """Exit code 2, one line that names the problem, no traceback, and no run folder that looks finished."""
     assert result.returncode == 2, result.stderr
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
-    assert not list(tmp_path.glob("runs/**/manifest.json"))
+    assert not list(folder.glob("runs/**/manifest.json"))
 
 
 def test_ctrl_c_ends_with_130_and_a_resumable_run(tmp_path: Path) -> None:
     """An interrupt in the middle of a stage says how to go on; the same command then finishes."""
-    arguments = [sys.executable, "-m", "grasper.cli", "pipeline", "--run", "x", "--methods", "copy", "--set", "limit=null", "--split", "dev"]
+    arguments = ["pipeline", "--run", "x", "--methods", "copy", "--set", "limit=null", "--split", "dev"]
     # A shell may hand on an ignored interrupt; a terminal does not.
     process = subprocess.Popen(
-        arguments, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+        [sys.executable, "-m", "grasper.cli", *arguments],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 60
     while not (tmp_path / "runs/x/generate/copy/started.json").exists() and time.monotonic() < deadline:
@@ -67,7 +72,7 @@ def test_ctrl_c_ends_with_130_and_a_resumable_run(tmp_path: Path) -> None:
     assert process.returncode == 130, said
     assert "resumes" in said
     assert "Traceback" not in said
-    assert grasper(*arguments[3:], cwd=tmp_path).returncode == 0
+    assert run_grasper(*arguments, cwd=tmp_path).returncode == 0
     assert (tmp_path / "runs/x/evaluate/report.html").exists()
 
 
@@ -76,12 +81,12 @@ def test_help_needs_no_heavy_import(tmp_path: Path) -> None:
     code = "import sys, grasper, grasper.cli; print([m for m in ('torch', 'transformers', 'pandas', 'sklearn', 'pyarrow') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert result.stdout.strip() == "[]", result.stderr
-    assert "synthesize" in grasper("--help", cwd=tmp_path).stdout
+    assert "synthesize" in run_grasper("--help", cwd=tmp_path).stdout
 
 
 def test_dry_run_shows_the_plan_and_does_nothing(tmp_path: Path) -> None:
     """Every step is named with its state, and no folder appears."""
-    result = grasper("pipeline", "--dry-run", "--methods", "copy,grasper", "--run", "plan", cwd=tmp_path)
+    result = run_grasper("pipeline", "--dry-run", "--methods", "copy,grasper", "--run", "plan", cwd=tmp_path)
     names = [line.split()[0] for line in result.stdout.splitlines()]
     assert names == ["prepare", "predict", "generate/copy", "align/grasper", "synthesize/grasper", "generate/grasper", "evaluate"], result.stderr
     assert not (tmp_path / "runs").exists()
@@ -92,13 +97,13 @@ def test_a_step_under_way_is_running_and_not_cut_off(tmp_path: Path) -> None:
     from grasper.runs import Run
 
     arguments = ("pipeline", "--dry-run", "--methods", "copy", "--run", "x")
-    assert grasper("pipeline", "--methods", "copy", "--run", "x", "--limit", "1", cwd=tmp_path).returncode == 0
+    assert run_grasper("pipeline", "--methods", "copy", "--run", "x", "--limit", "1", cwd=tmp_path).returncode == 0
     folder = tmp_path / "runs/x/evaluate"
     (folder / "started.json").write_text((folder / "manifest.json").read_text())
     (folder / "manifest.json").unlink()
 
     def states() -> dict[str, str]:
-        lines = grasper(*arguments, "--limit", "1", cwd=tmp_path).stdout.splitlines()
+        lines = run_grasper(*arguments, "--limit", "1", cwd=tmp_path).stdout.splitlines()
         return {line[:32].strip(): line[33:41].strip() for line in lines}
 
     assert states() == {"prepare": "done", "generate/copy": "done", "evaluate": "cut off"}
@@ -111,7 +116,7 @@ def test_help_names_methods_and_tasks(tmp_path: Path) -> None:
     from grasper.methods import BUILT_IN
     from grasper.records import TASKS
 
-    text = " ".join(grasper("pipeline", "--help", cwd=tmp_path).stdout.replace("│", " ").split()).replace("- ", "-")
+    text = " ".join(run_grasper("pipeline", "--help", cwd=tmp_path).stdout.replace("│", " ").split()).replace("- ", "-")
     for name in (*(method.name for method in BUILT_IN), *TASKS):
         assert name in text, name
 
@@ -139,4 +144,4 @@ def test_a_full_disk_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     assert full.returncode == 2, full.stderr
     assert len(full.stderr.splitlines()) == 1, full.stderr
     assert "make room, the same command resumes" in full.stderr
-    assert subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120).returncode == 0
+    assert run_grasper(*command[3:], cwd=tmp_path).returncode == 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,20 @@ def carry_out(pipeline: Pipeline, **options: object) -> list[str]:
     said: list[str] = []
     pipeline.carry_out(say=said.append, **options)  # type: ignore[arg-type]
     return said
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a plan without overrides, carried out once."""
+    folder = tmp_path_factory.mktemp("finished")
+    carry_out(plan(folder))
+    return folder / "run"
+
+
+@pytest.fixture
+def finished(finished_run: Path, tmp_path: Path) -> None:
+    """A copy of the finished run, for one test to change."""
+    shutil.copytree(finished_run, tmp_path / "run")
 
 
 def test_a_change_reaches_exactly_the_steps_that_depend_on_it(tmp_path: Path) -> None:
@@ -49,9 +64,9 @@ def test_methods_that_share_an_adapter_share_its_alignment(tmp_path: Path) -> No
     assert {step.name for step in both if step.fingerprint == before[step.name]} == {"prepare", "predict"}
 
 
+@pytest.mark.usefixtures("finished")
 def test_a_finished_plan_is_skipped_and_new_methods_join(tmp_path: Path) -> None:
     """The second call does nothing; a further method adds its own step and a new evaluation."""
-    carry_out(plan(tmp_path))
     assert {step.state() for step in plan(tmp_path).steps} == {"done"}
     assert all("finished earlier" in line for line in carry_out(plan(tmp_path)))
     metrics = tmp_path / "run/evaluate/metrics.json"
@@ -77,9 +92,9 @@ def test_more_targets_and_tasks_add_to_what_is_there(tmp_path: Path) -> None:
     assert plan(tmp_path, "tasks=[rating]", limit=2).steps[1].state() == "done"
 
 
+@pytest.mark.usefixtures("finished")
 def test_another_configuration_is_refused_and_overwrite_redoes_it(tmp_path: Path) -> None:
     """The error names the difference; nothing is touched until the user says so."""
-    carry_out(plan(tmp_path))
     other = plan(tmp_path, "generate.top_p=0.5")
     with pytest.raises(RunMismatchError, match=r"generate/copy.*generate\.top_p: 0\.9 → 0\.5"):
         carry_out(other)
@@ -88,10 +103,10 @@ def test_another_configuration_is_refused_and_overwrite_redoes_it(tmp_path: Path
     assert {step.state() for step in other.steps} == {"done"}
 
 
+@pytest.mark.usefixtures("finished")
 def test_the_runs_configuration_is_what_its_folders_were_made_with(tmp_path: Path) -> None:
     """One-off options of a command reach `config.yaml` only where they made something."""
     path = tmp_path / "run/config.yaml"
-    carry_out(plan(tmp_path))
     carry_out(plan(tmp_path, "evaluate.bootstrap_samples=200", "model.name=no/such-model", "predict.top_k=3", limit=2, only="evaluate"))
     kept = load_config(path)
     assert (kept.evaluate.bootstrap_samples, kept.model.name, kept.predict.top_k, kept.limit, kept.methods) == (200, "nano", 10, 4, ("copy",))
@@ -102,9 +117,9 @@ def test_the_runs_configuration_is_what_its_folders_were_made_with(tmp_path: Pat
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "removed"])
+@pytest.mark.usefixtures("finished")
 def test_damage_is_told_and_mended_by_running_again(tmp_path: Path, damage: str) -> None:
     """A file of a finished stage that is not what was written is never read; what is whole of it is kept."""
-    carry_out(plan(tmp_path))
     outputs = tmp_path / "run/generate/copy/outputs.jsonl"
     whole = outputs.read_bytes()
     if damage == "removed":
@@ -120,9 +135,9 @@ def test_damage_is_told_and_mended_by_running_again(tmp_path: Path, damage: str)
     carry_out(plan(tmp_path, only="evaluate"))
 
 
+@pytest.mark.usefixtures("finished")
 def test_texts_of_unknown_origin_are_not_adopted(tmp_path: Path) -> None:
     """Without its manifest nobody knows what a folder was made with: it is redone on demand only."""
-    carry_out(plan(tmp_path))
     for content in (None, "{}", "[]", "{"):
         path = tmp_path / "run/generate/copy/manifest.json"
         path.unlink() if content is None else path.write_text(content)

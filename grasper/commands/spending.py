@@ -12,7 +12,8 @@ from grasper.runs import read_records
 if TYPE_CHECKING:
     from grasper.config import ModelConfig
     from grasper.estimate import WorkSizes
-    from grasper.pipeline import Pipeline, Step
+    from grasper.pipeline import Pipeline
+    from grasper.step import Step
 
 
 @contextmanager

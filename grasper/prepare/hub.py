@@ -13,7 +13,7 @@ from typing import Any
 
 from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, DataFormatError, MissingFileError
-from grasper.prepare.formats import Batch, gather
+from grasper.prepare.batches import Batch, gather
 from grasper.prepare.sources import SOURCES, Input, Source, require_data
 from grasper.prepare.table import mapped_columns
 

@@ -28,7 +28,8 @@ import pyarrow.parquet as pq
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
 from grasper.prepare.arrays import elements
-from grasper.prepare.formats import Batch, format_of, gather, is_list, json_lines, parse_json, without_halves
+from grasper.prepare.batches import Batch, gather
+from grasper.prepare.formats import format_of, is_list, json_lines, parse_json, without_halves
 from grasper.prepare.lines import numbered_lines
 from grasper.prepare.sources import SOURCES, Input, Pool, Source, require_data
 

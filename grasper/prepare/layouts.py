@@ -15,7 +15,8 @@ from typing import Any
 
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
-from grasper.prepare.formats import Batch, gather, parse_json, without_halves
+from grasper.prepare.batches import Batch, gather
+from grasper.prepare.formats import parse_json, without_halves
 from grasper.prepare.lines import numbered_lines
 from grasper.prepare.sources import Input
 

@@ -146,3 +146,10 @@ def open_bytes(path: Path) -> BinaryIO:
     if magic == b"\x28\xb5\x2f\xfd":
         return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))
     return path.open("rb")
+
+
+def refuse_bomb(path: Path, unpacked: int, config: PrepareConfig) -> None:
+    """Refuse a file that unpacks to far more than its size."""
+    if unpacked > max(ALWAYS_ALLOWED, path.stat().st_size * config.max_unpacked_ratio):
+        told = f"more than {config.max_unpacked_ratio} times its size"
+        raise DataFormatError(f"{path} unpacks to {told}; if that is meant, --set prepare.max_unpacked_ratio=…")

@@ -17,7 +17,8 @@ import numpy as np
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
 from grasper.prepare.arrays import elements
-from grasper.prepare.formats import Batch, gather, is_list, read_batches, without_halves
+from grasper.prepare.batches import Batch, gather
+from grasper.prepare.formats import is_list, read_batches, without_halves
 from grasper.prepare.sources import SOURCES, Input, Source, items_of, require_data
 from grasper.prepare.table import mapped_columns
 

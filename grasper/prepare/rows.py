@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from grasper.config import PrepareConfig
+from grasper.prepare.batches import Batch
 from grasper.prepare.fields import Problems, clean_ratings, clean_text, clean_timestamps, strip_html
-from grasper.prepare.formats import Batch
 from grasper.records import ITEM_COLUMNS
 
 _IDS = ("user_id", "item_id")

@@ -14,7 +14,7 @@ from typing import Literal
 
 from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, MissingFileError
-from grasper.prepare.formats import Batch
+from grasper.prepare.batches import Batch
 from grasper.registry import Registry
 from grasper.runs import fingerprint, fingerprint_file
 

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, DataFormatError, MissingFileError
-from grasper.prepare.formats import Batch, gather
+from grasper.prepare.batches import Batch, gather
 from grasper.prepare.sources import SOURCES, Input, Source
 from grasper.prepare.table import mapped_columns
 from grasper.runs import fingerprint, fingerprint_file

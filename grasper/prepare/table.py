@@ -8,7 +8,8 @@ from pathlib import Path
 
 from grasper.config import ItemTable, PrepareConfig
 from grasper.errors import MissingFileError
-from grasper.prepare.formats import Batch, read_batches
+from grasper.prepare.batches import Batch
+from grasper.prepare.formats import read_batches
 from grasper.prepare.sources import SOURCES, Input, Source, require_data
 
 

@@ -229,17 +229,18 @@ def test_a_full_disk_is_told_and_leaves_what_can_be_resumed(
 def test_the_order_of_modules_is_the_same_in_every_process(model_dir: Path, tmp_path: Path) -> None:
     """Python orders sets differently from process to process; the settings of equal adapters are equal to the byte."""
     script = (
-        "import sys; from pathlib import Path; from peft import LoraConfig; from grasper.models.backbone import Backbone\n"
+        "from pathlib import Path; from peft import LoraConfig; from grasper.models.backbone import Backbone\n"
         "from grasper.align.trainer import save_adapter\n"
         "modules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'up_proj', 'down_proj', 'gate_proj']\n"
-        "backbone = Backbone(sys.argv[1], device='cpu')\n"
-        "with backbone.training(LoraConfig(target_modules=modules, task_type='CAUSAL_LM')) as model: save_adapter(model, Path(sys.argv[2]))"
+        "backbone = Backbone({model!r}, device='cpu')\n"
+        "with backbone.training(LoraConfig(target_modules=modules, task_type='CAUSAL_LM')) as model: save_adapter(model, Path({folder!r}))"
     )
-    for seed in ("1", "2"):
-        command = [sys.executable, "-c", script, str(model_dir), str(tmp_path / seed)]
-        subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONHASHSEED": seed})
-    first, second = ((tmp_path / seed / "adapter_config.json").read_bytes() for seed in ("1", "2"))
-    assert first == second
+    exec(script.format(model=str(model_dir), folder=str(tmp_path / "here")), {})
+    other = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    command = [sys.executable, "-c", script.format(model=str(model_dir), folder=str(tmp_path / "there"))]
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONHASHSEED": other})
+    here, there = ((tmp_path / folder / "adapter_config.json").read_bytes() for folder in ("here", "there"))
+    assert here == there
 
 
 def test_in_bfloat16_adapters_multiply_as_the_network_does(model_dir: Path, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def _fork(work: Callable[[], None], folder: Path, out: int, err: int, kill_after
     sys.stderr.flush()
     process = os.fork()
     if process == 0:
-        _carry_out(work, folder, out, err)
+        carry_out(work, folder, out, err)
     ends = time.monotonic() + (timeout if kill_after is None else min(kill_after, timeout))
     while (status := os.waitpid(process, os.WNOHANG))[0] == 0 and time.monotonic() < ends:
         time.sleep(0.004)
@@ -115,7 +115,7 @@ def _fork(work: Callable[[], None], folder: Path, out: int, err: int, kill_after
     return KILLED if code < 0 else code
 
 
-def _carry_out(work: Callable[[], None], folder: Path, out: int, err: int) -> None:
+def carry_out(work: Callable[[], None], folder: Path, out: int, err: int) -> None:
     code = 1
     try:
         os.dup2(out, 1)

@@ -167,10 +167,10 @@ def planted(tables: Tables, day: int) -> Tables:
 def test_what_is_dated_later_changes_nothing(encoder: str, tmp_path: Path) -> None:
     """Edges, words and items planted after the cut-offs, and the predictor fitted with them: every candidate and score as before, to the bit."""
     tables = dated_tables()
-    fit(PredictConfig(encoder=encoder, max_epochs=3), tables, tmp_path / "before", seed=0)
+    fit(PredictConfig(encoder=encoder, max_epochs=2), tables, tmp_path / "before", seed=0)
     before = pd.read_parquet(tmp_path / "before" / "candidates.parquet")
     assert before["example_id"].nunique() >= 10
-    fit(PredictConfig(encoder=encoder, max_epochs=3), planted(tables, 480), tmp_path / "after", seed=0)
+    fit(PredictConfig(encoder=encoder, max_epochs=2), planted(tables, 480), tmp_path / "after", seed=0)
     pd.testing.assert_frame_equal(before, pd.read_parquet(tmp_path / "after" / "candidates.parquet"), check_exact=True)
 
 

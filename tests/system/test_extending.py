@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import run_grasper
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -25,8 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     commands = [line for block in re.findall(r"^```bash\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE) for line in block.splitlines() if line]
     assert len(commands) == 2
     for command in commands:
-        arguments = [sys.executable, "-m", "grasper", *shlex.split(command)[1:]]
-        result = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=600, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        result = run_grasper(*shlex.split(command)[1:], cwd=folder)
         assert result.returncode == 0, result.stderr[-2000:]
     return folder
 
@@ -53,8 +50,7 @@ def test_every_part_took_part(folder: Path) -> None:
 
 
 def test_an_unknown_part_names_the_known(folder: Path) -> None:
-    arguments = [sys.executable, "-m", "grasper", "--plugin", "ours.py", "pipeline", "--run", "x", "--set", "align.reward=breif", "--dry-run"]
-    result = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=120, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    result = run_grasper("--plugin", "ours.py", "pipeline", "--run", "x", "--set", "align.reward=breif", "--dry-run", cwd=folder)
     assert result.returncode == 2
     assert "brief" in result.stderr
     assert "Traceback" not in result.stderr

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import run_grasper, run_grasper_afresh, run_python
 
 from grasper.config import Config
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
-SMALL = ("align.num_pairs=6", "align.num_samples=2", "align.num_held_out=2", "predict.max_epochs=5")
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
-
-
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=900, env=ENVIRONMENT)
+SMALL = (
+    *("align.num_pairs=3", "align.num_samples=1", "align.num_held_out=1", "align.reward_threshold=0"),
+    *("predict.max_epochs=2", "prompts.path_tokens=40", "prompts.answer_tokens=40"),
+)
 
 
 def grasper(*arguments: str, cwd: Path) -> str:
     """Standard output of a command that must succeed."""
-    result = run("-m", "grasper", *arguments, cwd=cwd)
+    result = run_grasper(*arguments, cwd=cwd)
     assert result.returncode == 0, f"grasper {' '.join(arguments)}: {result.stderr[-2000:]}"
     return result.stdout
 
@@ -51,8 +47,9 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     shutil.copytree(ROOT / "experiments", folder / "experiments", ignore=lambda directory, names: [name for name in names if name != "harbour.yaml"])
     settings = [part for setting in SMALL for part in ("--set", setting)]
-    output = grasper("pipeline", "-c", "experiments/harbour.yaml", "--run", "harbour", "--limit", "4", *settings, cwd=folder)
-    assert "report.html" in output
+    result = run_grasper_afresh("pipeline", "-c", "experiments/harbour.yaml", "--run", "harbour", "--limit", "4", *settings, cwd=folder)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "report.html" in result.stdout
     return folder
 
 
@@ -78,7 +75,7 @@ def test_a_second_pipeline_skips_everything(finished_run: Path) -> None:
 
 def test_the_python_lines_run_and_print_a_text_with_its_evidence(finished_run: Path) -> None:
     (block,) = blocks("python", "From Python")
-    result = run("-c", block, cwd=finished_run)
+    result = run_python(block, finished_run)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "Style:" in result.stdout
     assert "SyntheticReview" in result.stdout or "()" in result.stdout
@@ -112,7 +109,7 @@ def test_evaluation_gives_the_same_numbers_again(finished_run: Path) -> None:
 
 def test_another_configuration_is_refused(finished_run: Path) -> None:
     """A run folder keeps its configuration: the error names what differs, and nothing is touched."""
-    result = run("-m", "grasper", "pipeline", "--run", "harbour", "--set", "predict.top_k=3", cwd=finished_run)
+    result = run_grasper("pipeline", "--run", "harbour", "--set", "predict.top_k=3", cwd=finished_run)
     assert result.returncode == 2
     assert "predict.top_k: 10 → 3" in result.stderr
     assert (finished_run / "runs/harbour/predict/manifest.json").exists()

@@ -4,38 +4,36 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from processes import run_grasper, run_grasper_afresh, start_grasper
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [
-    *(sys.executable, "-m", "grasper.cli", "pipeline", "-c", str(ROOT / "experiments" / "harbour.yaml"), "--methods", "copy,grasper"),
-    *("--limit", "4", "--set", "align.num_pairs=4", "--set", "align.num_samples=2", "--set", "align.num_held_out=2", "--set", "predict.max_epochs=3"),
+SMALL = (
+    *("align.num_pairs=3", "align.num_samples=2", "align.num_held_out=1", "align.reward_threshold=0"),
+    *("predict.max_epochs=3", "prompts.path_tokens=40", "prompts.answer_tokens=40"),
+)
+PIPELINE = [
+    *("pipeline", "-c", str(ROOT / "experiments" / "harbour.yaml"), "--methods", "copy,grasper", "--limit", "4"),
+    *(part for setting in SMALL for part in ("--set", setting)),
 ]
 STAGES = ("prepare", "predict", "align", "synthesize", "generate", "evaluate")
 
 
-def finish(folder: Path) -> None:
-    """Run the pipeline to its end."""
-    result = subprocess.run(COMMAND, cwd=folder, capture_output=True, text=True, timeout=900)
-    assert result.returncode == 0, result.stderr[-2000:]
-
-
 def kill_in(stage: str, folder: Path, delay_seconds: float) -> None:
     """Start the pipeline and kill it without warning, a moment after the stage has begun."""
-    process = subprocess.Popen(COMMAND, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start_grasper(*PIPELINE, cwd=folder)
     deadline = time.monotonic() + 600
-    while process.poll() is None and time.monotonic() < deadline:
+    while process.is_alive() and time.monotonic() < deadline:
         if list((folder / "runs").glob(f"*/{stage}/**/started.json")):
             time.sleep(delay_seconds)
             break
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait(30)
+    process.kill()
+    process.join(30)
+    assert process.exitcode == -signal.SIGKILL, f"it was finished before it could be killed in {stage}"
 
 
 def results(folder: Path) -> dict[str, object]:
@@ -56,40 +54,10 @@ def test_a_killed_pipeline_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     for folder in (undisturbed, disturbed):
         folder.mkdir()
-    finish(undisturbed)
+    whole = run_grasper_afresh(*PIPELINE, cwd=undisturbed)
+    assert whole.returncode == 0, whole.stderr[-2000:]
     for number, stage in enumerate(STAGES):
-        kill_in(stage, disturbed, delay_seconds=0.15 + 0.35 * (number % 3))
-    finish(disturbed)
+        kill_in(stage, disturbed, delay_seconds=0.1 + 0.2 * ((number + 1) % 3))  # the last stage is over soon
+    finished = run_grasper(*PIPELINE, cwd=disturbed)
+    assert finished.returncode == 0, finished.stderr[-2000:]
     assert results(disturbed) == results(undisturbed)
-
-
-def test_a_thousand_requests_killed_three_times_equal_an_undisturbed_file(tmp_path: Path) -> None:
-    """`grasper write --file`: SIGKILL at a quarter, half and three quarters; nothing looks finished before it is, and every byte is the same."""
-    import pandas as pd
-
-    grasper = [sys.executable, "-m", "grasper"]
-    subprocess.run([*grasper, "prepare", "--run", "use"], cwd=tmp_path, check=True, capture_output=True, timeout=300)
-    reviews, items = (pd.read_parquet(tmp_path / f"runs/use/prepare/{name}.parquet") for name in ("reviews", "items"))
-    people = [*reviews["user_id"].unique()[:600], *(f"new-{number}" for number in range(40))]
-    asked = [(people[number % len(people)], items["item_id"].iloc[7 * number % len(items)]) for number in range(1000)]
-    pd.DataFrame(asked, columns=["user_id", "item_id"]).to_csv(tmp_path / "requests.csv", index=False)
-
-    def write(out: str) -> list[str]:
-        return [*grasper, "write", "--run", "use", "--method", "copy", "--file", "requests.csv", "--out", out]
-
-    subprocess.run(write("undisturbed.csv"), cwd=tmp_path, check=True, capture_output=True, timeout=300)
-    part, kept = tmp_path / ".disturbed.csv.part", [0]
-    for goal in (250, 500, 750):
-        process = subprocess.Popen(write("disturbed.csv"), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while process.poll() is None and (not part.exists() or part.read_bytes().count(b'"answer"') < goal):
-            time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait(30) == -signal.SIGKILL, "it was finished before it could be killed"
-        assert not (tmp_path / "disturbed.csv").exists()
-        kept.append(part.read_bytes().count(b'"answer"'))
-    assert kept == sorted(set(kept)), "each go keeps what the one before it wrote, and adds to it"
-    assert kept[-1] < 1000
-    subprocess.run(write("disturbed.csv"), cwd=tmp_path, check=True, capture_output=True, timeout=300)
-    assert not part.exists()
-    assert len(pd.read_csv(tmp_path / "undisturbed.csv")) == 1000
-    assert (tmp_path / "disturbed.csv").read_bytes() == (tmp_path / "undisturbed.csv").read_bytes()

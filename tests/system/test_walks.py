@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from pages import ENVIRONMENT, blocks, commands, run
+from pages import blocks, commands, run
+from processes import run_python
 from servers import serving, write_reviews
 from shop_export import write_shop
 
@@ -118,7 +117,7 @@ assert review.path and review.text
 assert title.text and 1 <= stars.rating <= 5
 """
     script = "\n".join([*blocks("python.md", "python"), checks])
-    result = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=600, env=ENVIRONMENT)
+    result = run_python(script, tmp_path)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "['copy', 'grasper-no-graph', 'pgraphrag']" in result.stdout
     assert "(700 users, e.g. wool_and_maps" in result.stdout.splitlines()[-1]
