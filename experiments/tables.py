@@ -345,8 +345,9 @@ def prefill_line() -> str:
 
 def variants_table(name: str) -> str:
     """Settings that were tried on dev-a: their means, and in brackets the paired difference to the settings as they stand."""
-    shown = (("long", "rouge1"), ("long", "meteor"), ("long", "words"), ("title", "rouge1"), ("rating", "mae"))
     results = _results(f"variants/{name}")
+    columns = (("long", "rouge1"), ("long", "meteor"), ("long", "words"), ("title", "rouge1"), ("rating", "mae"))
+    shown = [(task, metric) for task, metric in columns if all(task in tasks for tasks in results["variants"].values())]
     lines = [f"| `{results['provenance']['method']}` with | {' | '.join(' '.join(pair) for pair in shown)} |", f"|---|{'--:|' * len(shown)}"]
     for settings, tasks in results["variants"].items():
         cells = []

@@ -63,7 +63,7 @@ def test_every_shipped_data_set_loads(path: Path) -> None:
 def test_every_shipped_model_joins_any_data_set(path: Path) -> None:
     """Each file in experiments/models/ sets a model and how it is aligned, and nothing of a data set."""
     alone = load_config(f"models/{path.name}")
-    assert alone.model.name.partition("/")[2].lower() == path.stem
+    assert alone.model.name.rpartition("/")[2].lower() == path.stem
     assert alone.align.learning_rate < 2e-3
     for data_set in DATA_SETS:
         both = load_config([data_set, path])
