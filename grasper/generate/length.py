@@ -1,7 +1,8 @@
-"""How long a text should be at least: what the plan before it says, or else how long the shown reviews are.
+"""How long a text should be at least: as long as the shown reviews are, or longer where the plan before it says so.
 
 Small models write too little, and their plan says next to nothing about the length of the text behind it: the end of the text comes whenever it is
-the likeliest token once. Holding the end back until most of the planned length is written makes the writer follow. Nothing of the target takes part.
+the likeliest token once. Holding the end back until most of the usual length is written makes the writer follow. A plan alone is no guide: sampled
+ones name the commonest length nearly always, so texts behind them would all be short. Nothing of the target takes part.
 
 Ours, not of a paper.
 """
@@ -32,13 +33,9 @@ def least_tokens(model: TextModel, profile: Profile, path: str, share: float, mo
     texts = [review.text for review in profile.own or profile.neighbours if review.text.strip()]
     counts = [model.count_tokens(text) for text in texts]
     planned = _PLANNED.search(path)
-    if planned:
-        words = sum(len(text.split()) for text in texts)
-        suggested = int(planned[1]) * (sum(counts) / words if words else _TOKENS_PER_WORD)
-    elif counts:
-        suggested = median(counts)
-    else:
-        return 0
+    words = sum(len(text.split()) for text in texts)
+    from_plan = int(planned[1]) * (sum(counts) / words if words else _TOKENS_PER_WORD) if planned else 0.0
+    suggested = max(from_plan, median(counts) if counts else 0.0)
     return max(0, min(round(share * suggested), most - _ROOM_TO_END))
 
 

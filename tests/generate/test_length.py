@@ -34,13 +34,14 @@ def reviews(*lengths: int) -> tuple[Review, ...]:
         (Profile(), "", 0),
         (Profile(own=reviews(10, 20, 90), neighbours=reviews(200)), "", 30),
         (Profile(neighbours=reviews(40, 60)), "", 75),
-        (Profile(neighbours=reviews(40, 60)), "Style: x; about 15 words\nPlan: glad, about 30 words; praise a\nText:", 45),
+        (Profile(neighbours=reviews(40, 60)), "Style: x; about 15 words\nPlan: glad, about 30 words; praise a\nText:", 75),
+        (Profile(neighbours=reviews(40, 60)), "Style: x; about 15 words\nPlan: glad, about 80 words; praise a\nText:", 120),
         (Profile(neighbours=reviews(40)), "Style: about 15 words\nPlan: glad; praise a\nText:", 60),
         (Profile(), "Plan: about 100 words", 65),
         (Profile(neighbours=reviews(900)), "", 1000 - 24),
     ],
 )
-def test_the_plan_decides_then_own_reviews_then_others(profile: Profile, path: str, expected: int) -> None:
+def test_the_longer_of_plan_and_evidence_decides_and_own_reviews_before_others(profile: Profile, path: str, expected: int) -> None:
     """Half of it in tokens of the model, and never so many that no room is left to end."""
     assert least_tokens(Counter(), profile, path, 0.5, 1000) == expected
 
