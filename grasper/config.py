@@ -355,7 +355,10 @@ class GenerateConfig(Section):
     top_p: float = Field(0.9, gt=0, le=1, description="Nucleus of the sampling.")
     consensus_samples: int = Field(1, ge=1, description="Samples per request; above 1 the minimum-Bayes-risk choice is kept.")
     least_length: float = Field(
-        0.0, ge=0, le=1, description="Local models: no text ends before this share of its evidence's usual length, or of its plan's where that is longer."
+        0.0,
+        ge=0,
+        le=1,
+        description="Local models: no text ends before this share of its evidence's usual length, or of its plan's where that is longer.",
     )
     rating: Literal["expectation", "median", "argmax"] = Field("median", description="How digit probabilities become a rating.")
 
