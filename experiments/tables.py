@@ -54,7 +54,7 @@ def methods_table(name: str, task: str) -> str:
     count = max(row[metrics[0]]["n"] for row in rows.values())
     lines = [f"| {name} · {task} · n = {count} | {' | '.join(metrics)} |", f"|---|{'--:|' * len(metrics)}"]
     lines += [f"| `{method}` | {' | '.join(_cell(row.get(metric)) for metric in metrics)} |" for method, row in rows.items()]
-    if published := PUBLISHED.get((name, task)):
+    if published := PUBLISHED.get((name.removeprefix("smollm2/"), task)):
         for source, numbers in zip(("Llama-3.1-8B", "GPT-4o-mini"), published, strict=True):
             lines.append(f"| *PGraphRAG with {source}, published (test)* | {' | '.join(numbers.split('/'))} |")
     return "\n".join(lines)
