@@ -110,9 +110,9 @@ def main() -> None:
         if options.rates:
             rate, speed = choose_rate(partial(carry_out, drawers=drawers), config, options.rates, options.rate_tokens, options.folder)
             if options.minutes is not None:
-                tokens = min(tokens, round(speed * options.minutes * 60, -6) or 1_000_000)
+                tokens = min(tokens, max(1, round(speed * options.minutes * 60 / 1e6)) * 1_000_000)
             print(f"{speed:,.0f} tokens per second; learning rate {rate:g}, {tokens:,} tokens", flush=True)
-        return carry_out(config.model_copy(update={"learning_rate": rate, "tokens": int(tokens)}), options.folder, drawers)
+        return carry_out(config.model_copy(update={"learning_rate": rate, "tokens": tokens}), options.folder, drawers)
 
     if options.drawers:
         with Drawers(Recipe(sets, options.base, options.seed, MIXTURE, config.max_length), options.drawers) as drawers:
