@@ -34,7 +34,7 @@ from transformers import PrinterCallback
 
 from grasper.align.preference import PreferencePair
 from grasper.align.sft import METRICS_FILE, preserved_random_state, replace_folder
-from grasper.align.trainer import ShowProgress, on_one_device, recomputes_activations, save_adapter, undone_checkpointing
+from grasper.align.trainer import ShowProgress, on_one_device, save_adapter, shared_arguments, undone_checkpointing
 from grasper.config import AlignConfig, DpoConfig
 from grasper.errors import ConfigError, ModelError, PromptTooLongError
 from grasper.models.adapters import WEIGHTS_FILE, find_adapter, require_fitting
@@ -115,7 +115,6 @@ def train_on_preferences(
     trainer_class, config_class, dataset_class = require_trl()
     rows = [tokenise(model, pair) for pair in pairs]
     dataset = dataset_class.from_list([asdict(row) for row in rows])
-    on_gpu = model.device.type == "cuda"
     with preserved_random_state(seed), without_future_warnings(), _policy(model, adapter, lora) as policy:
         arguments = config_class(
             output_dir=str(out_dir / "checkpoints"),
@@ -127,18 +126,10 @@ def train_on_preferences(
             per_device_train_batch_size=config.batch_size,
             num_train_epochs=config.epochs,
             learning_rate=config.learning_rate,
-            lr_scheduler_type="cosine",
-            warmup_steps=0.1,
-            bf16=on_gpu and torch.cuda.is_bf16_supported(),
-            gradient_checkpointing=recomputes_activations(model),
-            use_cpu=not on_gpu,
             logging_steps=1,
             save_strategy="no",
             report_to=[],
-            disable_tqdm=True,
-            dataloader_pin_memory=on_gpu,
-            seed=seed,
-            data_seed=seed,
+            **shared_arguments(model, seed),
         )
         on_one_device(arguments)
         trainer = trainer_class(model=policy, args=arguments, train_dataset=dataset, processing_class=model.tokenizer, callbacks=[ShowProgress()])

@@ -22,7 +22,7 @@ from peft import LoraConfig, PeftModel
 from transformers import PrinterCallback, TrainingArguments
 
 from grasper.align.checkpoints import newest_whole
-from grasper.align.trainer import ShowProgress, WeightedTrainer, collate, on_one_device, recomputes_activations, save_adapter, undone_checkpointing
+from grasper.align.trainer import ShowProgress, WeightedTrainer, collate, on_one_device, save_adapter, shared_arguments, undone_checkpointing
 from grasper.config import AlignConfig, PromptConfig
 from grasper.errors import ConfigError
 from grasper.memory import give_back
@@ -117,7 +117,6 @@ def finetune(
         raise ConfigError("no training pair is left to align on; lower align.reward_threshold, or raise align.num_pairs or align.num_samples")
 
     checkpoint_dir = out_dir / "checkpoints"
-    on_gpu = model.device.type == "cuda"
     with without_future_warnings():  # the name of checkpointing is a coming version's
         arguments = TrainingArguments(
             output_dir=str(checkpoint_dir),
@@ -125,11 +124,6 @@ def finetune(
             per_device_eval_batch_size=config.batch_size,
             num_train_epochs=config.epochs,
             learning_rate=config.learning_rate,
-            lr_scheduler_type="cosine",
-            warmup_steps=0.1,
-            bf16=on_gpu and torch.cuda.is_bf16_supported(),
-            gradient_checkpointing=recomputes_activations(model),
-            use_cpu=not on_gpu,
             logging_steps=LOGGED_STEPS,
             logging_first_step=True,
             eval_strategy="epoch" if evaluation else "no",
@@ -137,11 +131,8 @@ def finetune(
             save_steps=LOGGED_STEPS * max(1, min(10, len(train) // config.batch_size // (2 * LOGGED_STEPS))),
             remove_unused_columns=False,
             label_names=[],
-            dataloader_pin_memory=on_gpu,
             report_to=["trackio"] if config.log_to_trackio else [],
-            disable_tqdm=True,
-            seed=seed,
-            data_seed=seed,
+            **shared_arguments(model, seed),
         )
     on_one_device(arguments)
     lora = LoraConfig(

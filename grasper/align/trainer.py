@@ -142,6 +142,22 @@ def undone_checkpointing(network: PreTrainedModel) -> Iterator[None]:
             del hooks[key]
 
 
+def shared_arguments(model: LocalModel, seed: int) -> dict[str, Any]:
+    """What every training here tells the library's Trainer: schedule, number format, device, seeds, and to print nothing."""
+    on_gpu = model.device.type == "cuda"
+    return {
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 0.1,
+        "bf16": on_gpu and torch.cuda.is_bf16_supported(),
+        "gradient_checkpointing": recomputes_activations(model),
+        "use_cpu": not on_gpu,
+        "dataloader_pin_memory": on_gpu,
+        "disable_tqdm": True,
+        "seed": seed,
+        "data_seed": seed,
+    }
+
+
 def on_one_device(arguments: TrainingArguments) -> None:
     """Train on one GPU where several are in sight: over all of them the library would spread batches, which trl refuses."""
     arguments._n_gpu = min(1, arguments.n_gpu)

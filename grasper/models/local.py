@@ -319,7 +319,7 @@ class LocalModel:
         """Log-probability in nats of each text as the whole rest of the answer to its prompt, end token included: `[prompts]`.
 
         Prompts that differ in their prefix alone share one reading of the conversation. A text that does not fit is scored in windows. On a GPU
-        conversations with a single text are read together, those of similar length in a batch.
+        prompt and text are read as one, those of similar length in a batch.
 
         Raises:
             ShapeError: Not one text per prompt.

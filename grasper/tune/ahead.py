@@ -51,9 +51,8 @@ class Drawers:
 
     def __init__(self, recipe: Recipe, processes: int) -> None:
         content = pickle.dumps(recipe)
-        self._memory = SharedMemory(
-            create=True, size=len(content)
-        )  # as an argument it would be sent to one process after the other, each time in full
+        # As an argument it would be sent to one process after the other, each time in full.
+        self._memory = SharedMemory(create=True, size=len(content))
         view = self._memory.buf
         assert view is not None
         view[: len(content)] = content

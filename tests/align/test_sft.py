@@ -16,7 +16,6 @@ from peft import LoraConfig
 from tiny_model import save_model
 from transformers import TrainingArguments
 
-from grasper.align import sft
 from grasper.align.sft import TrainingSequence, balance_tasks, finetune, make_sequence
 from grasper.align.trainer import WeightedTrainer, collate, on_one_device, recomputes_activations, summed_nll
 from grasper.config import AlignConfig
@@ -296,7 +295,7 @@ def test_recomputed_activations_change_nothing_and_leave_nothing_behind(
 ) -> None:
     plain = finetune(model, sequences, [], CONFIG, tmp_path / "plain", seed=0)
     hooks = len(model.model.get_input_embeddings()._forward_hooks)
-    monkeypatch.setattr(sft, "recomputes_activations", lambda model: True)
+    monkeypatch.setattr("grasper.align.trainer.recomputes_activations", lambda model: True)
     again = finetune(model, sequences, [], CONFIG, tmp_path / "recomputed", seed=0)
     assert again["last_loss"] == pytest.approx(plain["last_loss"], rel=1e-3)
     assert again["last_loss"] < again["first_loss"]
