@@ -354,6 +354,13 @@ class GenerateConfig(Section):
     path_temperature: float | None = Field(None, ge=0, description="Temperature of reasoning paths, drawn before the answer; null: the same.")
     top_p: float = Field(0.9, gt=0, le=1, description="Nucleus of the sampling.")
     consensus_samples: int = Field(1, ge=1, description="Samples per request; above 1 the minimum-Bayes-risk choice is kept.")
+    counted_path: bool = Field(
+        False, description="Style and interests are counted from the evidence and put before the plan, and the plan's guess of a length is taken out."
+    )
+    pooled_paths: int = Field(
+        0, ge=0, description="Local models: an answer is written behind so many paths at once, by the pool of their distributions; 0: behind one."
+    )
+    plain_weight: float = Field(0.5, ge=0, le=1, description="Weight in that pool of the same prompt without a path.")
     least_length: float = Field(
         0.0,
         ge=0,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from grasper.config import Config
+from grasper.config import Config, GenerateConfig
 from grasper.methods import Method, get_method
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.templates import AnswerTask
@@ -191,13 +191,18 @@ def _generate(prompts: _Prompts) -> StepEstimate:
             parts += [(task, number, samples)] if prompts.method.reasoning else []
             scored = number * (samples if prompts.method.reasoning else 1)
             parts.append((task, scored, 1))
-        elif prompts.method.reasoning and config.generate.path_temperature is not None:
+        elif prompts.method.reasoning and _thinks_apart(config.generate, task):
             parts += [(task, number, samples), (task, number * samples, 1)]
         else:
             parts.append((task, number, samples))
     name = f"generate/{prompts.method.name}"
     scores = prompts.sizes.targets.get("rating", 0) * (samples if prompts.method.reasoning else 1)
     return prompts.step(name, parts) + StepEstimate(name, most_requests=scores * polled)
+
+
+def _thinks_apart(config: GenerateConfig, task: Task) -> bool:
+    """Whether a path is asked for on its own, before its answer."""
+    return config.path_temperature is not None or config.counted_path or (task == "long" and config.least_length > 0)
 
 
 def _take_turns(prompts: _Prompts) -> StepEstimate:

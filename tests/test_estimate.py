@@ -37,6 +37,11 @@ def steps(*overrides: str, methods: str = "grasper") -> dict[str, StepEstimate]:
             ["generate.consensus_samples=3", "generate.path_temperature=0.7"],
             {"align/grasper-no-graph": 12, "generate/grasper-no-graph": 2 * (10 + 30) + 10 + 30},
         ),
+        (
+            "grasper-no-graph",
+            ["generate.counted_path=true"],
+            {"align/grasper-no-graph": 12, "generate/grasper-no-graph": 3 * (10 + 10)},
+        ),
         ("grasper-no-graph", ["model.trained=nano"], {"generate/grasper-no-graph": 40}),
         # Two reasoners and a writer, three times.
         ("pat", [], {"generate/pat": 30 * 3 * 3}),

@@ -12,7 +12,7 @@ The real text is scored and never shown: it is no part of a prompt, of a log or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,7 @@ from grasper.evaluate.measured import read_measured
 from grasper.evaluate.swap import swap_test
 from grasper.generate.writers import LeadingWriter
 from grasper.metrics.rating import RATINGS
-from grasper.models.base import Prompt
+from grasper.models.base import Pool
 from grasper.models.local import LocalModel
 from grasper.pipeline import Pipeline
 from grasper.progress import Progress
@@ -149,19 +149,26 @@ class Measurement:
         shown = tuple(review for review in getattr(theirs, field) if _may_see(example, review))
         return replace(profile, **{field: shown}) if shown else None
 
-    def _text_bits(self, leads: Sequence[Sequence[Prompt]], answers: Sequence[str]) -> list[float]:
+    def _text_bits(self, leads: Sequence[Pool], answers: Sequence[str]) -> list[float]:
         model = self.system.desk.model
         assert isinstance(model, LocalModel)
-        flat = [(prompt, answer) for group, answer in zip(leads, answers, strict=True) for prompt in group]
+        flat = [(prompt, answer) for lead, answer in zip(leads, answers, strict=True) for prompt in lead.prompts]
         scores = model.score_texts([prompt for prompt, _ in flat], [answer for _, answer in flat])
-        ends = np.cumsum([len(group) for group in leads])[:-1]
-        return [float(-(np.logaddexp.reduce(group) - np.log(len(group))) / np.log(2)) for group in np.split(scores, ends)] if len(leads) else []
+        return [-float(np.logaddexp.reduce(group + np.log(weights))) / np.log(2) for group, weights in _by_lead(scores, leads)]
 
-    def _rating_bits(self, leads: Sequence[Sequence[Prompt]], answers: Sequence[str]) -> list[float]:
-        scores = self.system.desk.model.score_choices([prompt for group in leads for prompt in group], RATING_CHOICES)
-        ends = np.cumsum([len(group) for group in leads])[:-1]
+    def _rating_bits(self, leads: Sequence[Pool], answers: Sequence[str]) -> list[float]:
+        scores = self.system.desk.model.score_choices([prompt for lead in leads for prompt in lead.prompts], RATING_CHOICES)
         places = [int(answer) - 1 for answer in answers]
-        return [float(-np.log2(group.mean(axis=0)[place])) for group, place in zip(np.split(scores, ends), places, strict=True)] if len(leads) else []
+        return [-float(np.log2((weights @ group)[place])) for (group, weights), place in zip(_by_lead(scores, leads), places, strict=True)]
+
+
+def _by_lead(scores: np.ndarray, leads: Sequence[Pool]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The scores of the prompts of each lead, and their weights."""
+    start = 0
+    for lead in leads:
+        end = start + len(lead.prompts)
+        yield scores[start:end], np.array(lead.weights)
+        start = end
 
 
 def measure_plan(plan: Pipeline, *, num_paths: int, swaps: Sequence[Swap], say: Callable[[str], None]) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from grasper.config import GenerateConfig
 from grasper.desk import Desk
 from grasper.generate.consensus import choose, evidence_for
 from grasper.generate.write import TITLE_WORDS
-from grasper.models.base import Prompt
+from grasper.models.base import Pool, even_pool
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.render import after_path
 from grasper.reason.dual import Deliberation, DualReasoning, Evidence
@@ -44,7 +44,7 @@ class DualWriter:
             return outputs
         return self._vote(requests, evidence, found, outputs)
 
-    def lead(self, requests: Sequence[Request], examples: Sequence[Example], profiles: Sequence[Profile], count: int) -> list[list[Prompt]]:
+    def lead(self, requests: Sequence[Request], examples: Sequence[Example], profiles: Sequence[Profile], count: int) -> list[Pool]:
         """What the last drafts are written behind, up to the label of their line, one prompt for each of `count` deliberations."""
         evidence = [evidence_of(self.desk, *parts) for parts in zip(requests, examples, profiles, strict=True)]
         places = [(number, draw) for number in range(len(requests)) for draw in range(count)]
@@ -53,7 +53,7 @@ class DualWriter:
         found = self._reasoning.write(asked, shown, seeds)
         last = map(self._reasoning.last_prompt, asked, shown, found)
         prompts = [after_path(prompt, "", request.task) for prompt, request in zip(last, asked, strict=True)]
-        return [prompts[start : start + count] for start in range(0, len(prompts), count)]
+        return [even_pool(prompts[start : start + count]) for start in range(0, len(prompts), count)]
 
     @property
     def _reasoning(self) -> DualReasoning:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain
 
 import numpy as np
 
@@ -12,12 +12,13 @@ from grasper.config import GenerateConfig
 from grasper.desk import Desk
 from grasper.generate.consensus import choose, evidence_for
 from grasper.generate.length import least_of_all
+from grasper.generate.thinking import Thinking
 from grasper.metrics.rating import rating_from_probabilities
-from grasper.models.base import Completion, Prompt, TextModel
+from grasper.models.base import Completion, Pool, PoolingModel, Prompt, TextModel
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.render import after_path
 from grasper.prompts.templates import RATING_CHOICES
-from grasper.reason.format import Answer, parse_answer, parse_path
+from grasper.reason.format import Answer, parse_answer
 from grasper.records import Example, Output, Profile, Request, SyntheticReview, Task, request_for
 
 TITLE_WORDS = 10
@@ -48,58 +49,83 @@ class Writer:
         samples = self._sample(requests, profiles, prompts)
         return [self._output(*parts) for parts in zip(requests, profiles, samples, strict=True)]
 
-    def lead(self, requests: Sequence[Request], examples: Sequence[Example], profiles: Sequence[Profile], count: int) -> list[list[Prompt]]:
+    def lead(self, requests: Sequence[Request], examples: Sequence[Example], profiles: Sequence[Profile], count: int) -> list[Pool]:
         """What the answers are written behind, up to the label of their line: one prompt each, or one for each of `count` sampled paths."""
         prompts = [self.desk.prompt(request, profile) for request, profile in zip(requests, profiles, strict=True)]
-        if not self.desk.method.reasoning:
-            return [[after_path(prompt, "", request.task)] for prompt, request in zip(prompts, requests, strict=True)]
         seeds = [self.desk.seed_of("lead", request.task, request.example_id) for request in requests]
-        temperature = self.config.temperature if self.config.path_temperature is None else self.config.path_temperature
-        paths = self._complete(prompts, seeds, count, temperature, self.desk.prompts.path_tokens)
-        return [
-            [after_path(prompt, _path(path), request.task) for path in group] for prompt, request, group in zip(prompts, requests, paths, strict=True)
-        ]
+        thoughts = self._thinking.think(requests, profiles, prompts, seeds, count) if self.desk.method.reasoning else [[] for _ in prompts]
+        return [self._pool(*parts) for parts in zip(requests, prompts, thoughts, strict=True)]
+
+    @property
+    def _thinking(self) -> Thinking:
+        return Thinking(self.desk, self.config)
+
+    def _pool(self, request: Request, prompt: Prompt, thoughts: Sequence[Completion]) -> Pool:
+        return self._thinking.pool(prompt, [thought.text for thought in thoughts], request.task)
 
     def _sample(self, requests: Sequence[Request], profiles: Sequence[Profile], prompts: Sequence[Prompt]) -> list[list[Completion]]:
         """`consensus_samples` completions of each prompt, path and answer."""
-        config, task = self.config, requests[0].task if requests else "long"
+        config, task, thinking = self.config, requests[0].task if requests else "long", self._thinking
         seeds = [self.desk.seed_of("generate", task, request.example_id) for request in requests]
         room = max_new_tokens(task, self.desk.prompts, reasoning=False)
         share = config.least_length if task == "long" else 0.0
         if not self.desk.method.reasoning:
             least = least_of_all(self.desk.model, profiles, [""] * len(prompts), share, room)
-            return self._complete(prompts, seeds, config.consensus_samples, config.temperature, room, least)
-        if share or config.path_temperature is not None:
-            temperature = config.temperature if config.path_temperature is None else config.path_temperature
-            paths = self._complete(prompts, seeds, config.consensus_samples, temperature, self.desk.prompts.path_tokens)
-            return paths if task == "rating" else self._answer_behind(requests, profiles, prompts, paths)
-        return self._complete(prompts, seeds, config.consensus_samples, config.temperature, room + self.desk.prompts.path_tokens)
+            return self._complete(prompts, seeds, config.consensus_samples, room, least)
+        if not share and not thinking.is_apart:
+            return self._complete(prompts, seeds, config.consensus_samples, room + self.desk.prompts.path_tokens)
+        count = config.pooled_paths if thinking.is_pooled else config.consensus_samples
+        thoughts = thinking.think(requests, profiles, prompts, seeds, count)
+        return (self._answer_pools if thinking.is_pooled else self._answer_paths)(requests, profiles, prompts, thoughts)
 
-    def _answer_behind(
-        self, requests: Sequence[Request], profiles: Sequence[Profile], prompts: Sequence[Prompt], paths: Sequence[Sequence[Completion]]
+    def _answer_paths(
+        self, requests: Sequence[Request], profiles: Sequence[Profile], prompts: Sequence[Prompt], thoughts: Sequence[Sequence[Completion]]
     ) -> list[list[Completion]]:
-        """The completions with the answer written anew behind each path, at the temperature of the answers and no shorter than asked."""
+        """One answer behind each path, at the temperature of the answers and no shorter than asked."""
         task = requests[0].task
-        asked = [after_path(prompt, _path(path), task) for prompt, group in zip(prompts, paths, strict=True) for path in group]
-        seeds = [
-            self.desk.seed_of("answer", task, request.example_id, number)
-            for request, group in zip(requests, paths, strict=True)
-            for number in range(len(group))
-        ]
+        asked = [after_path(prompt, thought.text, task) for prompt, group in zip(prompts, thoughts, strict=True) for thought in group]
+        seeds = [self._seed_of_answer(request, number) for request, group in zip(requests, thoughts, strict=True) for number in range(len(group))]
         room = max_new_tokens(task, self.desk.prompts, reasoning=False)
         share = self.config.least_length if task == "long" else 0.0
-        shown = [profile for profile, group in zip(profiles, paths, strict=True) for _ in group]
+        shown = [profile for profile, group in zip(profiles, thoughts, strict=True) for _ in group]
         least = least_of_all(self.desk.model, shown, [prompt.prefix for prompt in asked], share, room)
-        answers = self._complete(asked, seeds, 1, self.config.temperature, room, least)
-        joined = [_joined(prompt.prefix, path, answer) for prompt, path, [answer] in zip(asked, chain.from_iterable(paths), answers, strict=True)]
+        answers = self._complete(asked, seeds, 1, room, least)
+        joined = [
+            _joined(prompt.prefix, [thought], answer) for prompt, thought, [answer] in zip(asked, chain.from_iterable(thoughts), answers, strict=True)
+        ]
         size = self.config.consensus_samples
         return [joined[start : start + size] for start in range(0, len(joined), size)]
 
-    def _complete(
-        self, prompts: Sequence[Prompt], seeds: Sequence[int], n: int, temperature: float | None, room: int, least: Sequence[int] | None = None
+    def _answer_pools(
+        self, requests: Sequence[Request], profiles: Sequence[Profile], prompts: Sequence[Prompt], thoughts: Sequence[Sequence[Completion]]
     ) -> list[list[Completion]]:
-        top_p = self.config.top_p
-        return self.desk.complete(prompts, seeds, n=n, temperature=temperature, top_p=top_p, max_new_tokens=room, min_new_tokens=least)
+        """`consensus_samples` answers behind all paths of a request at once; its first path stands for them in the output."""
+        config, task, model = self.config, requests[0].task, self.desk.model
+        assert isinstance(model, PoolingModel)
+        room = max_new_tokens(task, self.desk.prompts, reasoning=False)
+        firsts = [after_path(prompt, group[0].text, task).prefix for prompt, group in zip(prompts, thoughts, strict=True)]
+        answers = model.generate_pooled(
+            [self._pool(*parts) for parts in zip(requests, prompts, thoughts, strict=True)],
+            n=config.consensus_samples,
+            temperature=config.temperature,
+            top_p=config.top_p,
+            max_new_tokens=room,
+            seed=[self._seed_of_answer(request, 0) for request in requests],
+            min_new_tokens=least_of_all(model, profiles, firsts, config.least_length if task == "long" else 0.0, room),
+        )
+        return [
+            [_joined(first, thoughts if number == 0 else (), answer) for number, answer in enumerate(group)]
+            for first, thoughts, group in zip(firsts, thoughts, answers, strict=True)
+        ]
+
+    def _seed_of_answer(self, request: Request, number: int) -> int:
+        return self.desk.seed_of("answer", request.task, request.example_id, number)
+
+    def _complete(
+        self, prompts: Sequence[Prompt], seeds: Sequence[int], n: int, room: int, least: Sequence[int] | None = None
+    ) -> list[list[Completion]]:
+        config = self.config
+        return self.desk.complete(prompts, seeds, n=n, temperature=config.temperature, top_p=config.top_p, max_new_tokens=room, min_new_tokens=least)
 
     # -- text and title ------------------------------------------------------------------------------------------------------------
 
@@ -127,56 +153,48 @@ class Writer:
 
     def _rate(self, requests: Sequence[Request], profiles: Sequence[Profile], rendered: Sequence[Prompt]) -> list[Output]:
         """Ratings from digit probabilities: behind the written path where the method reasons, averaged over the sampled paths."""
-        samples = self._sample(requests, profiles, rendered) if self.desk.method.reasoning else [[] for _ in rendered]
-        paths = [[_path(completion) for completion in completions] or [""] for completions in samples]
-        asked = [after_path(prompt, path, "rating") for prompt, group in zip(rendered, paths, strict=True) for path in group]
+        thoughts: list[list[Completion]] = [[] for _ in rendered]
+        if self.desk.method.reasoning:
+            seeds = [self.desk.seed_of("generate", "rating", request.example_id) for request in requests]
+            count = self.config.pooled_paths if self._thinking.is_pooled else self.config.consensus_samples
+            thoughts = self._thinking.think(requests, profiles, rendered, seeds, count)
+        pools = [self._pool(*parts) for parts in zip(requests, rendered, thoughts, strict=True)]
+        asked = [prompt for pool in pools for prompt in pool.prompts]
         scored = self.desk.model.score_choices(asked, RATING_CHOICES)
         # Known only after asking: a server that gives no log-probabilities is taken at its word.
         is_measured = getattr(self.desk.model, "has_choice_probabilities", True)
-        ends = np.cumsum([len(group) for group in paths])[:-1]
+        ends = np.cumsum([len(pool.prompts) for pool in pools])[:-1]
         outputs = []
-        for request, profile, completions, group, probabilities, prompts in zip(
-            requests, profiles, samples, paths, np.split(scored, ends), _split(asked, ends), strict=True
-        ):
-            mean = probabilities.mean(axis=0)
+        for request, profile, group, probabilities, pool in zip(requests, profiles, thoughts, np.split(scored, ends), pools, strict=True):
+            mean = np.asarray(pool.weights) @ probabilities
+            paths = [thought.text for thought in group if thought.text]
             outputs.append(
                 Output(
                     example_id=request.example_id,
                     task="rating",
                     method=self.desk.method.name,
                     rating=float(rating_from_probabilities(mean[None], self.config.rating)[0]),
-                    path=group[0] or None,
-                    raw=completions[0].text if completions else "",
-                    is_parsed=not self.desk.method.reasoning or any(group),
+                    path=paths[0] if paths else None,
+                    raw=group[0].text if group else "",
+                    is_parsed=not self.desk.method.reasoning or bool(paths),
                     samples=tuple(f"{rating:g}" for rating in rating_from_probabilities(probabilities, self.config.rating)) if len(group) > 1 else (),
                     probabilities=tuple(round(float(value), 6) for value in mean) if is_measured else (),
                     evidence=profile.review_ids(),
-                    tokens_in=completions[0].tokens_in if completions else _count(self.desk.model, prompts[0]),
-                    tokens_out=sum(completion.tokens_out for completion in completions) + 1,
+                    tokens_in=group[0].tokens_in if group else _count(self.desk.model, pool.prompts[0]),
+                    tokens_out=sum(thought.tokens_out for thought in group) + 1,
                 )
             )
         return outputs
 
 
-def _path(completion: Completion) -> str:
-    """The path of a completion, without whatever rating follows it; empty where it has none."""
-    path = parse_path(completion.text)
-    return path.render() if path else ""
-
-
-def _joined(prefix: str, path: Completion, answer: Completion) -> Completion:
-    """One completion from a path and the answer behind it; both prefills and all written tokens are counted."""
+def _joined(prefix: str, thoughts: Sequence[Completion], answer: Completion) -> Completion:
+    """One completion from paths and the answer behind them; both prefills and all written tokens are counted."""
     return Completion(
         text=prefix + answer.text,
-        tokens_in=path.tokens_in + answer.tokens_in,
-        tokens_out=path.tokens_out + answer.tokens_out,
+        tokens_in=answer.tokens_in + (thoughts[0].tokens_in if thoughts else 0),
+        tokens_out=answer.tokens_out + sum(thought.tokens_out for thought in thoughts),
         finish_reason=answer.finish_reason,
     )
-
-
-def _split(prompts: Sequence[Prompt], ends: np.ndarray) -> list[Sequence[Prompt]]:
-    bounds = [0, *ends.tolist(), len(prompts)]
-    return [prompts[start:end] for start, end in pairwise(bounds)]
 
 
 def _text(answer: Answer, task: Task) -> str:

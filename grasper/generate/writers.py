@@ -10,7 +10,7 @@ from grasper.desk import Desk
 from grasper.generate.copy import Copier
 from grasper.generate.dual import DualWriter
 from grasper.generate.write import Writer
-from grasper.models.base import Prompt
+from grasper.models.base import Pool
 from grasper.records import Example, Output, Profile, Request, SyntheticReview, Task
 from grasper.registry import Registry
 
@@ -27,8 +27,9 @@ class TextWriter(Protocol):
 class LeadingWriter(Protocol):
     """Can tell what its model is shown before the answer, so that the real answer's probability can be measured there."""
 
-    def lead(self, requests: Sequence[Request], examples: Sequence[Example], profiles: Sequence[Profile], count: int) -> list[list[Prompt]]:
-        """For every request the prompts that end in the label of the answer's line: one, or `count` where the method thinks before it writes.
+    def lead(self, requests: Sequence[Request], examples: Sequence[Example], profiles: Sequence[Profile], count: int) -> list[Pool]:
+        """For every request the prompts that end in the label of the answer's line: one, or `count` where the method thinks before it writes, each
+        with its weight.
 
         Args:
             requests: Of one task.

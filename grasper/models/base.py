@@ -32,6 +32,19 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    """Prompts behind all of which one text is written at once, and their weights, which sum to 1 (`models.pooling`)."""
+
+    prompts: tuple[Prompt, ...]
+    weights: tuple[float, ...]
+
+
+def even_pool(prompts: Sequence[Prompt]) -> Pool:
+    """A pool of prompts that weigh the same."""
+    return Pool(tuple(prompts), (1 / len(prompts),) * len(prompts))
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """One answer: text without special tokens, token counts, why it ended, and the mean log-probability per generated token (nats, ≤ 0)."""
 
@@ -91,6 +104,28 @@ class TextModel(Protocol):
 
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> np.ndarray:
         """Probability of each choice as the continuation of each prompt, `[len(prompts), len(choices)]`; rows sum to 1."""
+        ...
+
+
+@runtime_checkable
+class PoolingModel(TextModel, Protocol):
+    """A model that can write one text behind several prompts at once."""
+
+    can_pool: bool
+    """Whether this one's network can."""
+
+    def generate_pooled(
+        self,
+        pools: Sequence[Pool],
+        *,
+        n: int = 1,
+        temperature: float | None = 0.7,
+        top_p: float = 0.9,
+        max_new_tokens: int = 160,
+        seed: int | Sequence[int] = 0,
+        min_new_tokens: Sequence[int] | None = None,
+    ) -> list[list[Completion]]:
+        """`n` completions for each pool, in the order of the pools."""
         ...
 
 

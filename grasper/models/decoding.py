@@ -14,6 +14,7 @@ Networks whose layers keep a state of their own instead of keys and values go th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import cast
 
 import torch
@@ -41,17 +42,25 @@ def pad(sequences: Sequence[Sequence[int]], pad_id: int, device: torch.device, *
     return ids.to(device), mask.to(device)
 
 
-def prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]], *, pad_id: int) -> tuple[DynamicCache, Tensor, Tensor]:
+def prefill(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], *, pad_id: int, leaders: Sequence[int] | None = None
+) -> tuple[DynamicCache, Tensor, Tensor]:
     """Read the prompts once.
 
     Plain attention reads them with the padding behind: no token sees it, so the fast causal kernel needs no mask.
+
+    Args:
+        leaders: For each prompt one of those up to it, whose beginning it may share; what they share is read once where prompts are read one by one.
 
     Returns:
         The filled cache, the attention mask `[prompts, longest]`, and the logits of the first new token `[prompts, vocabulary]`, float32.
     """
     if can_share_prefix(model):
         ids, mask = pad(prompts, pad_id, model.device, in_front=False, multiple=BLOCK)
-        cache, last = (_read_one_by_one if model.device.type == "cpu" else _read_together)(model, ids, mask)
+        if model.device.type == "cpu":
+            cache, last = _read_one_by_one(model, ids, mask, _beginnings(prompts, leaders))
+        else:
+            cache, last = _read_together(model, ids, mask)
         return cache, mask, model.get_output_embeddings()(last).float()
     ids, mask = pad(prompts, pad_id, model.device, in_front=True)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
@@ -67,15 +76,21 @@ def _read_together(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> tuple[D
     return cache, hidden[torch.arange(len(ids), device=ids.device), mask.sum(-1) - 1]
 
 
-def _read_one_by_one(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> tuple[DynamicCache, Tensor]:
-    """The same, each prompt alone: processors are no slower at it, nothing is read for padding, and no prompt changes another's rounding."""
+def _read_one_by_one(model: PreTrainedModel, ids: Tensor, mask: Tensor, beginnings: Sequence[tuple[int, int]]) -> tuple[DynamicCache, Tensor]:
+    """The same, each prompt alone: processors are no slower at it, nothing is read for padding, and no prompt changes another's rounding.
+
+    Args:
+        beginnings: For each prompt an earlier one, and how many of its first tokens are the same and need not be read again.
+    """
     together: list[tuple[Tensor, Tensor]] = []
     last = []
-    for row, length in enumerate(mask.sum(-1).tolist()):
+    for row, (length, (leader, start)) in enumerate(zip(mask.sum(-1).tolist(), beginnings, strict=True)):
         cache = DynamicCache(config=model.config)
+        for number, (keys, values) in enumerate(together if start else ()):
+            cache.update(keys[leader : leader + 1, :, :start], values[leader : leader + 1, :, :start], number)
         padded = -(-length // BLOCK) * BLOCK
-        hidden = model.base_model(input_ids=ids[row : row + 1, :padded], past_key_values=cache, use_cache=True).last_hidden_state
-        last.append(hidden[0, length - 1])
+        hidden = model.base_model(input_ids=ids[row : row + 1, start:padded], past_key_values=cache, use_cache=True).last_hidden_state
+        last.append(hidden[0, length - 1 - start])
         for number, layer in enumerate(cache.layers):
             filled = cast(tuple[Tensor, Tensor], (layer.keys, layer.values))  # type: ignore[union-attr]  # plain attention has both
             if row == 0:
@@ -87,6 +102,19 @@ def _read_one_by_one(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> tuple
     for number, (keys, values) in enumerate(together):
         cache.update(keys, values, number)
     return cache, torch.stack(last)
+
+
+def _beginnings(prompts: Sequence[Sequence[int]], leaders: Sequence[int] | None) -> list[tuple[int, int]]:
+    """The leader of each prompt, and how many whole blocks of tokens the two begin with; none where a prompt leads itself.
+
+    A prompt's last token is always read, for what comes after it.
+    """
+    found = []
+    for row, (leader, prompt) in enumerate(zip(leaders or range(len(prompts)), prompts, strict=True)):
+        pairs = zip(prompts[leader], prompt[:-1], strict=False)
+        common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)) if leader != row else 0
+        found.append((leader, common // BLOCK * BLOCK))
+    return found
 
 
 def has_exact_batches(model: PreTrainedModel) -> bool:
@@ -116,17 +144,39 @@ def decode(
     """
     if not keeps_keys_only(model):
         return generate_with_library(model, prompts, rows, sampling, end_ids=end_ids, pad_id=pad_id)
-    room = max(row.max_new_tokens for row in rows)
-    cache, mask, logits = prefill(model, prompts, pad_id=pad_id)
-    owners = torch.tensor([row.prompt for row in rows], device=model.device)
-    draws = random_numbers(rows, room).to(model.device)
-    limits = torch.tensor([(row.min_new_tokens, row.max_new_tokens) for row in rows], device=model.device)
+    advance, logits = begin(model, prompts, [row.prompt for row in rows], room=max(row.max_new_tokens for row in rows), pad_id=pad_id)
+    return run(advance, logits, rows, sampling, end_ids)
+
+
+Advance = Callable[[Tensor, Tensor | None, int], Tensor]
+"""`advance(tokens, kept, step)` gives the logits after the newest tokens of the rows that go on, `[rows, vocabulary]`, float32. `kept` are their
+places among the rows of the step before; None: all."""
+
+
+def begin(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    owners: Sequence[int],
+    *,
+    room: int,
+    pad_id: int,
+    leaders: Sequence[int] | None = None,
+) -> tuple[Advance, Tensor]:
+    """Read the prompts, and get ready to write rows behind them; gives the step and the first logits of every row.
+
+    Args:
+        owners: The prompt of each row; rows of one prompt stand together, in the order of the prompts.
+        room: Most tokens of a row.
+        leaders: See `prefill`.
+    """
+    cache, mask, logits = prefill(model, prompts, pad_id=pad_id, leaders=leaders)
+    owner = torch.tensor(owners, device=model.device)
     if can_share_prefix(model):
-        shared = SharedPrefixCache(cache, mask, owners, room=room)
+        shared = SharedPrefixCache(cache, mask, owner, room=room)
         del cache
-        return _run(_SharedStep(model, shared, mask.sum(-1)[owners]), logits[owners], draws, limits, sampling, end_ids)
-    cache.batch_select_indices(owners)
-    return _run(_PlainStep(model, cache, mask[owners]), logits[owners], draws, limits, sampling, end_ids)
+        return _SharedStep(model, shared, mask.sum(-1)[owner]), logits[owner]
+    cache.batch_select_indices(owner)
+    return _PlainStep(model, cache, mask[owner]), logits[owner]
 
 
 class _SharedStep:
@@ -141,14 +191,18 @@ class _SharedStep:
         if kept is not None:
             self._cache.select(kept)
             self._lengths = self._lengths[kept]
-        return self._model(
-            input_ids=tokens[:, None],
-            attention_mask=self._no_mask,
-            position_ids=(self._lengths + step)[:, None],
-            past_key_values=self._cache,
-            shared_prefix=self._cache,
-            use_cache=True,
-        ).logits
+        return (
+            self._model(
+                input_ids=tokens[:, None],
+                attention_mask=self._no_mask,
+                position_ids=(self._lengths + step)[:, None],
+                past_key_values=self._cache,
+                shared_prefix=self._cache,
+                use_cache=True,
+            )
+            .logits[:, -1]
+            .float()
+        )
 
 
 class _PlainStep:
@@ -163,27 +217,23 @@ class _PlainStep:
             self._mask = self._mask[kept]
         positions = self._mask.sum(-1, keepdim=True)
         self._mask = torch.cat([self._mask, self._mask.new_ones((len(tokens), 1))], dim=1)
-        return self._model(
-            input_ids=tokens[:, None], attention_mask=self._mask, position_ids=positions, past_key_values=self._cache, use_cache=True
-        ).logits
+        return (
+            self._model(input_ids=tokens[:, None], attention_mask=self._mask, position_ids=positions, past_key_values=self._cache, use_cache=True)
+            .logits[:, -1]
+            .float()
+        )
 
 
-def _run(
-    advance: Callable[[Tensor, Tensor | None, int], Tensor],
-    logits: Tensor,
-    draws: Tensor,
-    limits: Tensor,
-    sampling: Sampling,
-    end_ids: frozenset[int],
-) -> list[Continuation]:
-    """Sample until every row has ended. `advance(tokens, kept, step)` gives the next logits of the rows that go on."""
-    num_rows, room = draws.shape
-    ends = torch.tensor(sorted(end_ids), dtype=torch.long, device=logits.device)
-    running = torch.arange(num_rows, device=logits.device)
-    written = torch.full((num_rows, room), -1, device=logits.device)
-    logprobs = torch.zeros(num_rows, device=logits.device)
-    least, most = limits.unbind(1)
+def run(advance: Advance, logits: Tensor, rows: Sequence[Row], sampling: Sampling, end_ids: frozenset[int]) -> list[Continuation]:
+    """Sample until every row has ended, beginning with the first logits, `[rows, vocabulary]`."""
+    device, room = logits.device, max(row.max_new_tokens for row in rows)
+    draws = random_numbers(rows, room).to(device)
+    least, most = torch.tensor([(row.min_new_tokens, row.max_new_tokens) for row in rows], device=device).unbind(1)
+    ends = torch.tensor(sorted(end_ids), dtype=torch.long, device=device)
     stops = {*end_ids, *sampling.line_ends}
+    running = torch.arange(len(rows), device=device)
+    written = torch.full((len(rows), room), -1, device=device)
+    logprobs = torch.zeros(len(rows), device=device)
     for step in range(room):
         allowed = held_back(logits, least[running] > step, stops)
         if sampling.no_repeat:
@@ -197,5 +247,5 @@ def _run(
             running, tokens = running[kept], tokens[kept]
             if not len(running):
                 break
-        logits = advance(tokens, kept, step)[:, -1].float()
+        logits = advance(tokens, kept, step)
     return [cut_at_end(tokens, end_ids, logprob) for tokens, logprob in zip(written.tolist(), logprobs.tolist(), strict=True)]

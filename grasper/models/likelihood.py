@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -44,6 +45,35 @@ def log_likelihoods(model: PreTrainedModel, context: Sequence[int], endings: Seq
     for number, value in zip((number for number, _ in windows), score(model, context, [window for _, window in windows], pad_id), strict=True):
         scores[number] += value
     return scores
+
+
+@torch.inference_mode()
+def score_choices(
+    model: PreTrainedModel, contexts: Sequence[Sequence[int]], endings: Sequence[Sequence[Sequence[int]]], *, pad_id: int
+) -> np.ndarray:
+    """Log-probability of every ending of every context, `[contexts, choices]`: short endings, equally many behind each context."""
+    num_choices, longest = len(endings[0]), max(len(ending) for row in endings for ending in row)
+    cache, mask, logits = prefill(model, contexts, pad_id=pad_id)
+    flat = [list(ending) + [pad_id] * (longest - len(ending)) for row in endings for ending in row]
+    tokens = torch.tensor(flat, device=model.device)
+    lengths = torch.tensor([len(ending) for row in endings for ending in row], device=model.device)
+    first = logits.log_softmax(-1).repeat_interleave(num_choices, dim=0)
+    scores = first.gather(1, tokens[:, :1]).squeeze(1)
+    if longest > 1:
+        rows = torch.arange(len(contexts), device=model.device).repeat_interleave(num_choices)
+        cache.batch_select_indices(rows)
+        steps = torch.arange(longest - 1, device=model.device)
+        is_token = steps + 1 < lengths[:, None]
+        output = model(
+            input_ids=tokens[:, :-1],
+            attention_mask=torch.cat([mask[rows], torch.ones_like(tokens[:, :-1])], dim=1),
+            position_ids=mask[rows].sum(-1, keepdim=True) + steps,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        following = output.logits.float().log_softmax(-1).gather(2, tokens[:, 1:, None]).squeeze(2)
+        scores = scores + (following * is_token).sum(-1)
+    return np.asarray(scores.reshape(len(contexts), num_choices).double().cpu().numpy())
 
 
 @torch.inference_mode()

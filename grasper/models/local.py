@@ -7,27 +7,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from grasper.errors import ModelError, PromptTooLongError, ShapeError
 from grasper.models.adapters import find_adapter
 from grasper.models.backbone import Backbone
-from grasper.models.base import Completion, Message, Prompt, prompt_seeds
+from grasper.models.base import Completion, Pool, Prompt, prompt_seeds
 from grasper.models.batching import usual_batch_tokens
 from grasper.models.continuation import Continuation, Row
-from grasper.models.decoding import decode, has_exact_batches, prefill
+from grasper.models.decoding import decode, has_exact_batches
 from grasper.models.gather import Call, Request
 from grasper.models.library import keeps_keys_only, score_whole
-from grasper.models.likelihood import Ending, log_likelihoods, log_likelihoods_together
+from grasper.models.likelihood import Ending, log_likelihoods, log_likelihoods_together, score_choices
+from grasper.models.pooling import Member, decode_pooled
 from grasper.models.prefix import can_share_prefix
 from grasper.models.sampling import Sampling
-from grasper.models.spelling import added_token_pattern, without_surrogates
+from grasper.models.spelling import Spelling
 from grasper.models.thoughts import ends_in_thought, split_thoughts
 from grasper.runs import derive_seed
 
@@ -37,7 +38,7 @@ FALLBACK_CONTEXT_TOKENS = 2048
 """Context length of a model whose configuration names none."""
 
 
-class LocalModel:
+class LocalModel(Spelling):
     """A language model in this process: a network, which many may share, with or without an adapter.
 
     Threads may ask at the same time; each gets the texts that it would get alone.
@@ -75,9 +76,9 @@ class LocalModel:
         dtype: torch.dtype | None = None,
         backbone: Backbone | None = None,
     ) -> None:
-        self.backbone = backbone or Backbone(name, device=device, dtype=dtype)
+        super().__init__(backbone or Backbone(name, device=device, dtype=dtype), template or {})
         self.batch_tokens = batch_tokens or usual_batch_tokens(self.model)
-        self.no_repeat_tokens, self.template = no_repeat_tokens, dict(template or {})
+        self.no_repeat_tokens = no_repeat_tokens
         self._adapter = find_adapter(adapter) if adapter is not None else None
         if self._adapter is not None:
             self.backbone.load(self._adapter)
@@ -85,7 +86,6 @@ class LocalModel:
         limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or FALLBACK_CONTEXT_TOKENS
         self.context_tokens = min(context_tokens or limit, limit)
         self._check_prompt_version()
-        self._added_token = added_token_pattern(self.tokenizer.added_tokens_decoder.values())
 
     @property
     def model(self) -> PreTrainedModel:
@@ -97,12 +97,13 @@ class LocalModel:
         return self.backbone.wearing(self._adapter)
 
     @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        return self.backbone.tokenizer
-
-    @property
     def device(self) -> torch.device:
         return self.backbone.device
+
+    @property
+    def can_pool(self) -> bool:
+        """Whether it can write one text behind several prompts at once."""
+        return keeps_keys_only(self.model)
 
     @property
     def parallelism(self) -> int:
@@ -120,69 +121,6 @@ class LocalModel:
         view.backbone.load(view._adapter)
         view.name = f"{view.backbone.name}+{view._adapter.fingerprint}"
         return view
-
-    def count_tokens(self, text: str) -> int:
-        """Number of tokens of plain text."""
-        return self.backbone.count_tokens(self._defuse(text))
-
-    def truncate(self, text: str, max_tokens: int) -> str:
-        """The longest beginning of `text` that has at most `max_tokens` tokens."""
-        if max_tokens <= 0:
-            return ""
-        while len(offsets := self.backbone.encode_plain(without_surrogates(text))[1]) > max_tokens:
-            # The end of the last token that fits; a character of several byte tokens ends where it began.
-            end = offsets[max_tokens - 1][1]
-            if end > offsets[max_tokens][0]:
-                end = offsets[max_tokens][0]
-            text = text[: min(end, len(text) - 1)]
-        return text
-
-    def chat_text(self, prompt: Prompt) -> str:
-        """The conversation as the model's chat template writes it, up to where the answer begins, then the prompt's prefix.
-
-        Special tokens come from the template alone: those that a message spells out are broken with a space.
-        """
-        return self._conversation(prompt.messages) + self._defuse(prompt.prefix)
-
-    def encode(self, prompt: Prompt) -> list[int]:
-        """Token ids of the prompt; the answer's tokens follow them. Prefix and conversation are encoded apart, as in training."""
-        ids = self.backbone.encode(self._conversation(prompt.messages))
-        return ids + self.encode_text(prompt.prefix) if prompt.prefix else ids
-
-    def encode_all(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        """Token ids of many prompts, faster than one by one."""
-        conversations = self.backbone.encode_all([self._conversation(prompt.messages) for prompt in prompts])
-        return [ids + self.encode_text(prompt.prefix) if prompt.prefix else ids for ids, prompt in zip(conversations, prompts, strict=True)]
-
-    def encode_text(self, text: str) -> list[int]:
-        """Token ids of plain text (an answer, a prefix), no special token among them."""
-        return self.backbone.encode(self._defuse(text))
-
-    def _conversation(self, messages: Sequence[Message]) -> str:
-        turns = [{"role": message.role, "content": self._defuse(message.content)} for message in messages]
-        try:
-            return self._apply_template(turns)
-        except jinja2.TemplateError as error:
-            if turns[0]["role"] != "system" or len(turns) == 1:
-                raise self._rejection(error) from None
-        # Some templates know no system role.
-        first = {"role": turns[1]["role"], "content": f"{turns[0]['content']}\n\n{turns[1]['content']}"}
-        try:
-            return self._apply_template([first, *turns[2:]])
-        except jinja2.TemplateError as error:
-            raise self._rejection(error) from None
-
-    def _rejection(self, error: jinja2.TemplateError) -> ModelError:
-        return ModelError(f"the chat template of model {self.name} rejects the conversation: {error}")
-
-    def _apply_template(self, turns: list[dict[str, str]]) -> str:
-        text = self.tokenizer.apply_chat_template(turns, **{**self.template, "tokenize": False, "add_generation_prompt": True})
-        assert isinstance(text, str)
-        return text
-
-    def _defuse(self, text: str) -> str:
-        text = without_surrogates(text)
-        return self._added_token.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text) if self._added_token else text
 
     @property
     def end_ids(self) -> frozenset[int]:
@@ -228,6 +166,57 @@ class LocalModel:
         answers = self.backbone.gathering.answer(call, self.network, lambda network, calls: self._answer(network, calls, sampling))
         completions = [self._complete(request.ids, answer) for request, answer in zip(requests, answers, strict=True)]
         return [completions[start : start + n] for start in range(0, len(completions), n)]
+
+    def generate_pooled(
+        self,
+        pools: Sequence[Pool],
+        *,
+        n: int = 1,
+        temperature: float | None = 0.7,
+        top_p: float = 0.9,
+        max_new_tokens: int = 160,
+        seed: int | Sequence[int] = 0,
+        min_new_tokens: Sequence[int] | None = None,
+    ) -> list[list[Completion]]:
+        """`n` completions for each pool of prompts, each written behind all prompts of the pool at once; otherwise as `generate`.
+
+        Raises:
+            ModelError: The network keeps a state that is not keys and values (`can_pool`).
+            PromptTooLongError: A prompt leaves no room for an answer.
+        """
+        if not self.can_pool:
+            raise ModelError(f"model {self.name} cannot write behind several prompts at once; set generate.pooled_paths=0")
+        seeds, most = prompt_seeds(seed, len(pools)), max_new_tokens
+        encoded = [[self.encode(prompt) for prompt in pool.prompts] for pool in pools]
+        for ids in chain.from_iterable(encoded):
+            self._require_room(ids)
+        lengths = [max(map(len, members)) for members in encoded]
+        line_ends = self.backbone.line_ends if self.no_repeat_tokens or min_new_tokens else ()
+        sampling = Sampling(1.0 if temperature is None else temperature, top_p, self.no_repeat_tokens, line_ends)
+        completions: list[list[Completion]] = [[] for _ in pools]
+        order = sorted(range(len(pools)), key=lambda place: -lengths[place])
+        while order:
+            size = max(len(encoded[place]) for place in order) * n * (lengths[order[0]] + most)
+            width = max(1, self.batch_tokens // size)
+            batch, order = order[:width], order[width:]
+            prompts: list[list[int]] = []
+            members: list[Member] = []
+            leaders: list[int] = []
+            rows: list[Row] = []
+            for place in batch:
+                leaders += [len(prompts)] * len(encoded[place])
+                for ids, weight in zip(encoded[place], pools[place].weights, strict=True):
+                    members += [Member(len(prompts), len(rows) + sample, weight) for sample in range(n)]
+                    prompts.append(ids)
+                room = min(most, self.context_tokens - lengths[place])
+                least = min(min_new_tokens[place], room) if min_new_tokens else 0
+                rows += [Row(0, derive_seed(seeds[place], sample), room, least) for sample in range(n)]
+            with self.network() as network:
+                written = decode_pooled(network, prompts, members, rows, sampling, end_ids=self.end_ids, pad_id=self._pad_id, leaders=leaders)
+            for number, place in enumerate(batch):
+                read = list(chain.from_iterable(encoded[place]))
+                completions[place] = [self._complete(read, text) for text in written[number * n : (number + 1) * n]]
+        return completions
 
     def _answer(self, network: PreTrainedModel, calls: Sequence[Call], sampling: Sampling) -> None:
         """Answer the calls in common batches; equal prompts are read once."""
@@ -310,8 +299,8 @@ class LocalModel:
             width = max(1, self.batch_tokens // (len(contexts[order[0]]) + room * len(choices)))
             batch, order = order[:width], order[width:]
             with self.network() as network:
-                score = self._score if keeps_keys_only(network) else partial(score_whole, network)
-                scores[batch] = score([contexts[index] for index in batch], [endings[index] for index in batch])
+                score = partial(score_choices, pad_id=self._pad_id) if keeps_keys_only(network) else score_whole
+                scores[batch] = score(network, [contexts[index] for index in batch], [endings[index] for index in batch])
         likelihoods = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
         return np.asarray(likelihoods / likelihoods.sum(axis=1, keepdims=True))
 
@@ -333,7 +322,7 @@ class LocalModel:
         asked: dict[tuple[int, ...], list[tuple[int, Ending]]] = {}
         end = [self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else []
         encode = cache(self.encode_text)  # many prompts, few texts
-        conversations = self.backbone.encode_all([self._conversation(prompt.messages) for prompt in prompts])
+        conversations = self.backbone.encode_all([self.conversation(prompt.messages) for prompt in prompts])
         for number, (prompt, text, conversation) in enumerate(zip(prompts, texts, conversations, strict=True)):
             self._require_room([*conversation, 0])
             # As `encode` would spell it: what the prefix spells alone is given, the rest is scored.
@@ -361,34 +350,8 @@ class LocalModel:
         shared = 0
         while shared < min(map(len, answers)) - 1 and len({answer[shared] for answer in answers}) == 1:
             shared += 1
-        conversation = self.backbone.encode(self._conversation(prompt.messages))
+        conversation = self.backbone.encode(self.conversation(prompt.messages))
         return conversation + answers[0][:shared], [answer[shared:] for answer in answers]
-
-    @torch.inference_mode()
-    def _score(self, contexts: Sequence[Sequence[int]], endings: Sequence[Sequence[Sequence[int]]]) -> np.ndarray:
-        """Log-probability of every ending of every context: `[contexts, choices]`."""
-        num_choices, longest = len(endings[0]), max(len(ending) for row in endings for ending in row)
-        cache, mask, logits = prefill(self.model, contexts, pad_id=self._pad_id)
-        flat = [list(ending) + [self._pad_id] * (longest - len(ending)) for row in endings for ending in row]
-        tokens = torch.tensor(flat, device=self.device)
-        lengths = torch.tensor([len(ending) for row in endings for ending in row], device=self.device)
-        first = logits.log_softmax(-1).repeat_interleave(num_choices, dim=0)
-        scores = first.gather(1, tokens[:, :1]).squeeze(1)
-        if longest > 1:
-            rows = torch.arange(len(contexts), device=self.device).repeat_interleave(num_choices)
-            cache.batch_select_indices(rows)
-            steps = torch.arange(longest - 1, device=self.device)
-            is_token = steps + 1 < lengths[:, None]
-            output = self.model(
-                input_ids=tokens[:, :-1],
-                attention_mask=torch.cat([mask[rows], torch.ones_like(tokens[:, :-1])], dim=1),
-                position_ids=mask[rows].sum(-1, keepdim=True) + steps,
-                past_key_values=cache,
-                use_cache=True,
-            )
-            following = output.logits.float().log_softmax(-1).gather(2, tokens[:, 1:, None]).squeeze(2)
-            scores = scores + (following * is_token).sum(-1)
-        return np.asarray(scores.reshape(len(contexts), num_choices).double().cpu().numpy())
 
     def _check_prompt_version(self) -> None:
         from grasper.prompts.render import PROMPT_VERSION

@@ -1,11 +1,17 @@
-"""What a text may spell that a tokenizer must not take for something else."""
+"""Prompts and texts as token ids: the chat template, and what a text may spell that a tokenizer must not take for something else."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from transformers import AddedToken
+import jinja2
+from transformers import AddedToken, PreTrainedTokenizerBase
+
+from grasper.errors import ModelError
+from grasper.models.backbone import Backbone
+from grasper.models.base import Message, Prompt
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -19,3 +25,86 @@ def added_token_pattern(added: Iterable[AddedToken]) -> re.Pattern[str] | None:
     """Matches what a tokenizer would turn into a token outside of its vocabulary proper (`<|end|>`, `</s>`); runs of spaces are harmless."""
     spelled = sorted((str(token) for token in added if len(str(token).strip()) > 1), key=len, reverse=True)
     return re.compile("|".join(map(re.escape, spelled))) if spelled else None
+
+
+class Spelling:
+    """Spells prompts and texts for one network.
+
+    Args:
+        backbone: The network, with its tokenizer.
+        template: What the chat template is told.
+    """
+
+    name: str
+
+    def __init__(self, backbone: Backbone, template: Mapping[str, Any]) -> None:
+        self.backbone, self.template = backbone, dict(template)
+        self._added_token = added_token_pattern(self.tokenizer.added_tokens_decoder.values())
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return self.backbone.tokenizer
+
+    def count_tokens(self, text: str) -> int:
+        """Number of tokens of plain text."""
+        return self.backbone.count_tokens(self._defuse(text))
+
+    def truncate(self, text: str, max_tokens: int) -> str:
+        """The longest beginning of `text` that has at most `max_tokens` tokens."""
+        if max_tokens <= 0:
+            return ""
+        while len(offsets := self.backbone.encode_plain(without_surrogates(text))[1]) > max_tokens:
+            # The end of the last token that fits; a character of several byte tokens ends where it began.
+            end = offsets[max_tokens - 1][1]
+            if end > offsets[max_tokens][0]:
+                end = offsets[max_tokens][0]
+            text = text[: min(end, len(text) - 1)]
+        return text
+
+    def chat_text(self, prompt: Prompt) -> str:
+        """The conversation as the model's chat template writes it, up to where the answer begins, then the prompt's prefix.
+
+        Special tokens come from the template alone: those that a message spells out are broken with a space.
+        """
+        return self.conversation(prompt.messages) + self._defuse(prompt.prefix)
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids of the prompt; the answer's tokens follow them. Prefix and conversation are encoded apart, as in training."""
+        ids = self.backbone.encode(self.conversation(prompt.messages))
+        return ids + self.encode_text(prompt.prefix) if prompt.prefix else ids
+
+    def encode_all(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Token ids of many prompts, faster than one by one."""
+        conversations = self.backbone.encode_all([self.conversation(prompt.messages) for prompt in prompts])
+        return [ids + self.encode_text(prompt.prefix) if prompt.prefix else ids for ids, prompt in zip(conversations, prompts, strict=True)]
+
+    def encode_text(self, text: str) -> list[int]:
+        """Token ids of plain text (an answer, a prefix), no special token among them."""
+        return self.backbone.encode(self._defuse(text))
+
+    def conversation(self, messages: Sequence[Message]) -> str:
+        """The messages as the chat template writes them, up to where the answer begins."""
+        turns = [{"role": message.role, "content": self._defuse(message.content)} for message in messages]
+        try:
+            return self._apply_template(turns)
+        except jinja2.TemplateError as error:
+            if turns[0]["role"] != "system" or len(turns) == 1:
+                raise self._rejection(error) from None
+        # Some templates know no system role.
+        first = {"role": turns[1]["role"], "content": f"{turns[0]['content']}\n\n{turns[1]['content']}"}
+        try:
+            return self._apply_template([first, *turns[2:]])
+        except jinja2.TemplateError as error:
+            raise self._rejection(error) from None
+
+    def _rejection(self, error: jinja2.TemplateError) -> ModelError:
+        return ModelError(f"the chat template of model {self.name} rejects the conversation: {error}")
+
+    def _apply_template(self, turns: list[dict[str, str]]) -> str:
+        text = self.tokenizer.apply_chat_template(turns, **{**self.template, "tokenize": False, "add_generation_prompt": True})
+        assert isinstance(text, str)
+        return text
+
+    def _defuse(self, text: str) -> str:
+        text = without_surrogates(text)
+        return self._added_token.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text) if self._added_token else text

@@ -8,6 +8,7 @@ Ours, not of a paper: all of it.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import median
@@ -172,6 +173,14 @@ def _sentence(feeling: str, length: Length | None, praise: Sequence[str], compla
     if complaints:
         parts.append(f"complain about {_listed(complaints)}")
     return "; ".join(parts)
+
+
+def without_length(plan: str) -> str:
+    """A plan as `_sentence` writes it, with the feeling alone in its first part."""
+    return _PLANNED_LENGTH.sub(r"\1", plan)
+
+
+_PLANNED_LENGTH = re.compile(r"^([^,;]*), about \d+ \w+")
 
 
 def _feeling_word(feeling: float, rating: float | None) -> str:

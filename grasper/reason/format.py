@@ -6,7 +6,7 @@ A path is three lines, `Style:`, `Interests:` and `Plan:`; the answer follows in
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from grasper.prompts.escape import one_line
 from grasper.prompts.templates import ANSWER_LABELS, INTERESTS, PATH_LABELS, PLAN, RATING, STYLE, TEXT, TITLE, AnswerTask
@@ -34,6 +34,10 @@ class ReasoningPath:
         """The three lines, without a line break at the end."""
         values = (one_line(self.style), one_line(self.interests), one_line(self.plan))
         return "\n".join(f"{label}: {value}".rstrip() for label, value in zip(PATH_LABELS, values, strict=True))
+
+    def render_before_plan(self) -> str:
+        """The lines before the plan, and the plan's label."""
+        return replace(self, plan="").render()
 
 
 @dataclass(frozen=True, slots=True)

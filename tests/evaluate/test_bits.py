@@ -60,7 +60,9 @@ def test_is_the_models_own_log_probability_by_byte(tables: Tables, examples: lis
     for example in examples:
         for task in TASKS:
             request = request_for(example, task, tables.item(example.item_id))
-            [[prompt]] = one.writer.lead([request], [example], [desk.profiles.for_request(request, example)], 1)
+            [lead] = one.writer.lead([request], [example], [desk.profiles.for_request(request, example)], 1)
+            [prompt] = lead.prompts
+            assert lead.weights == (1.0,)
             answer = answer_of(example, task)
             if task == "rating":
                 expected = -np.log2(nano().score_choices([prompt], [" 1", " 2", " 3", " 4", " 5"])[0, int(answer) - 1])
@@ -76,11 +78,11 @@ def test_paths_are_a_mixture(tables: Tables, examples: list[Example], tmp_path: 
     desk = one.system.desk
     for example in examples:
         request = request_for(example, "long", tables.item(example.item_id))
-        [prompts] = one.writer.lead([request], [example], [desk.profiles.for_request(request, example)], 3)
-        assert len({prompt.prefix for prompt in prompts}) > 1
+        [lead] = one.writer.lead([request], [example], [desk.profiles.for_request(request, example)], 3)
+        assert len({prompt.prefix for prompt in lead.prompts}) > 1
         answer = answer_of(example, "long")
-        nats = nano().score_texts(prompts, [answer] * 3)
-        expected = -(np.logaddexp.reduce(nats) - np.log(3)) / np.log(2) / len(answer.encode())
+        nats = nano().score_texts(lead.prompts, [answer] * len(lead.prompts))
+        expected = -np.logaddexp.reduce(nats + np.log(lead.weights)) / np.log(2) / len(answer.encode())
         assert bits_of(tmp_path / "bits.jsonl")[example.example_id, "long"] == pytest.approx(expected, rel=0.02)
 
 

@@ -1,0 +1,81 @@
+"""What a method that reasons thinks before it answers: its paths, and the pool of prompts that the answer is written behind.
+
+Two things that a small model does badly are taken from it. What can be counted is counted (`generate.counted_path`): the style and the interests that
+the evidence shows are put before its plan as `reason.analyse` finds them, as they stand in every path that it learned from, and the plan's length,
+which it guesses (the commonest one, nearly always), is taken out again. And no path is trusted alone (`generate.pooled_paths`): the plans that the
+model learned from knew the answer, its own do not, but it follows them as if they did. So an answer is written behind several paths and the bare
+evidence at once (`models.pooling`); what one plan made up is outvoted.
+
+Ours, not of a paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from grasper.config import GenerateConfig
+from grasper.desk import Desk
+from grasper.models.base import Completion, Pool, Prompt
+from grasper.prompts.render import after_path
+from grasper.reason.analyse import analyse, without_length
+from grasper.reason.format import parse_path
+from grasper.records import Profile, Request, Task
+
+LEAST_PLAN_TOKENS = 24
+"""Tokens that a plan may have, however long the counted lines before it are."""
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """Thinks at the desk of one method."""
+
+    desk: Desk
+    config: GenerateConfig
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether paths are written before their answers, and not in one go with them."""
+        config = self.config
+        return config.path_temperature is not None or config.counted_path or self.is_pooled
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether an answer is written behind several paths at once; models behind an endpoint cannot do it."""
+        return self.desk.method.reasoning and self.config.pooled_paths > 0 and getattr(self.desk.model, "can_pool", False)
+
+    def think(
+        self, requests: Sequence[Request], profiles: Sequence[Profile], prompts: Sequence[Prompt], seeds: Sequence[int], count: int
+    ) -> list[list[Completion]]:
+        """`count` paths for each prompt: completions whose text is the lines of a path, or empty where the model wrote none."""
+        config, most = self.config, self.desk.prompts.path_tokens
+        temperature = config.temperature if config.path_temperature is None else config.path_temperature
+        begun = [_counted_lines(*parts) if config.counted_path else "" for parts in zip(requests, profiles, strict=True)]
+        if any(begun):
+            most = max(LEAST_PLAN_TOKENS, most - min(map(self.desk.model.count_tokens, begun)))
+        asked = [replace(prompt, prefix=lines) for prompt, lines in zip(prompts, begun, strict=True)]
+        found = self.desk.complete(asked, seeds, n=count, temperature=temperature, top_p=config.top_p, max_new_tokens=most)
+        return [[replace(one, text=_path(lines, one.text)) for one in group] for lines, group in zip(begun, found, strict=True)]
+
+    def pool(self, prompt: Prompt, paths: Sequence[str], task: Task) -> Pool:
+        """What an answer is written behind: the prompt with each of its paths and the label of the answer, and where paths are pooled the prompt
+        without any, by `generate.plain_weight`. Equal paths are one with more weight; empty ones are the prompt without any.
+        """
+        plain = self.config.plain_weight if self.is_pooled and any(paths) else 0.0
+        weights = {"": plain} if plain else {}
+        for path in paths or [""]:
+            weights[path] = weights.get(path, 0.0) + (1 - plain) / max(len(paths), 1)
+        return Pool(tuple(after_path(prompt, path, task) for path in weights), tuple(weights.values()))
+
+
+def _counted_lines(request: Request, profile: Profile) -> str:
+    """The lines of the path that need no guess, up to the label of the plan."""
+    return analyse(request, profile).render_before_plan()
+
+
+def _path(begun: str, written: str) -> str:
+    """The path, without whatever answer follows it; where its first lines were counted, without the length that its plan names."""
+    path = parse_path(begun + written)
+    if path is None:
+        return ""
+    return (replace(path, plan=without_length(path.plan)) if begun else path).render()

@@ -1,0 +1,172 @@
+"""Paths before their answers: what is counted, what is guessed, and the pool of several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from worlds import system_of
+
+from grasper.config import GenerateConfig, PromptConfig
+from grasper.desk import Desk
+from grasper.generate import generate, load_outputs
+from grasper.generate.thinking import Thinking
+from grasper.methods import get_method
+from grasper.models.base import Completion, Message, Pool, Prompt
+from grasper.models.local import LocalModel
+from grasper.models.scripted import ScriptedModel
+from grasper.reason.analyse import analyse, without_length
+from grasper.records import Output, Profile, Request, Tables, Task, request_for
+from grasper.retrieve.store import ReviewStore
+
+BARE = Prompt((Message("user", "Write."),))
+GUESS = " glad, about 60 words; praise bed\nText: never shown"
+
+
+class Pooling(ScriptedModel):
+    """Writes one plan after the other, and remembers what its answers stand behind."""
+
+    can_pool = True
+
+    def __init__(self, plans: Sequence[str] = (GUESS,)) -> None:
+        self.prefixes: list[str] = []
+        self.pools: list[Pool] = []
+        super().__init__(list(plans))
+
+    def generate(self, prompts: Sequence[Prompt], **options: Any) -> list[list[Completion]]:
+        self.prefixes += [prompt.prefix for prompt in prompts]
+        return super().generate(prompts, **options)
+
+    def generate_pooled(self, pools: Sequence[Pool], *, n: int = 1, **options: Any) -> list[list[Completion]]:
+        self.pools += pools
+        return [[Completion(" A fine stay.", tokens_in=9, tokens_out=4)] * n for _ in pools]
+
+
+def written(tables: Tables, out_dir: Path, model: ScriptedModel, task: Task, method: str = "grasper-no-graph", **settings: Any) -> list[Output]:
+    system = system_of(method, tables, model, seed=3, generation=GenerateConfig(**settings))
+    generate(lambda task, examples: system.write(task, examples, {}), tables.select("dev"), [task], out_dir, name=method)
+    return load_outputs(out_dir / "outputs.jsonl")
+
+
+def thinking(tables: Tables, model: ScriptedModel, **settings: Any) -> Thinking:
+    desk = Desk(get_method("grasper-no-graph"), ReviewStore(tables), PromptConfig(), lambda: model)
+    return Thinking(desk, GenerateConfig(**settings))
+
+
+def think(tables: Tables, model: ScriptedModel, count: int = 1, **settings: Any) -> tuple[list[str], list[Request], list[Profile]]:
+    """The first path of every dev example's text."""
+    one = thinking(tables, model, **settings)
+    examples = tables.select("dev")
+    requests = [request_for(example, "long", tables.item(example.item_id)) for example in examples]
+    profiles = [one.desk.profiles.for_request(*parts) for parts in zip(requests, examples, strict=True)]
+    prompts = [one.desk.prompt(*parts) for parts in zip(requests, profiles, strict=True)]
+    return [group[0].text for group in one.think(requests, profiles, prompts, range(len(requests)), count)], requests, profiles
+
+
+def test_what_can_be_counted_is_not_guessed(tables: Tables) -> None:
+    """Style and interests are those of the analysis; the plan is the model's, without a length and without the answer behind it."""
+    model = Pooling()
+    paths, requests, profiles = think(tables, model, counted_path=True)
+    for path, request, profile, prefix in zip(paths, requests, profiles, model.prefixes, strict=True):
+        known = analyse(request, profile)
+        assert prefix == f"Style: {known.style}\nInterests: {known.interests}\nPlan:"
+        assert path == f"{prefix} glad; praise bed"
+
+
+def test_counted_lines_never_see_the_target(tables: Tables) -> None:
+    """They come from request and evidence; another target of the same request leaves them as they are."""
+    _, requests, profiles = think(tables, Pooling(), counted_path=True)
+    for example, request, profile in zip(tables.select("dev"), requests, profiles, strict=True):
+        assert not example.target.text or example.target.text not in analyse(request, profile).render()
+
+
+def test_a_path_that_is_not_counted_stays_as_written(tables: Tables) -> None:
+    model = Pooling(["Style: s\nInterests: i\nPlan: glad, about 60 words\nText: x"])
+    assert set(think(tables, model)[0]) == {"Style: s\nInterests: i\nPlan: glad, about 60 words"}
+    assert set(model.prefixes) == {""}
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [
+        ("very positive, about 60 words; praise pool, about town", "very positive; praise pool, about town"),
+        ("negative, about 200 characters", "negative"),
+        ("positive; praise rooms, about 20 steps away", "positive; praise rooms, about 20 steps away"),
+        ("", ""),
+    ],
+)
+def test_the_planned_length_alone_is_taken_out(plan: str, expected: str) -> None:
+    assert without_length(plan) == expected
+
+
+def test_a_pool_weighs_paths_by_how_often_they_came(tables: Tables) -> None:
+    pool = thinking(tables, Pooling(), pooled_paths=4, plain_weight=0.2).pool(BARE, ["Plan: a", "Plan: b", "Plan: a", ""], "long")
+    assert [prompt.prefix for prompt in pool.prompts] == ["Text:", "Plan: a\nText:", "Plan: b\nText:"]
+    assert pool.weights == pytest.approx((0.2 + 0.8 / 4, 0.8 / 2, 0.8 / 4))
+
+
+@pytest.mark.parametrize("paths", [[], ["", ""]])
+def test_without_a_path_the_evidence_alone_is_left(tables: Tables, paths: list[str]) -> None:
+    pool = thinking(tables, Pooling(), pooled_paths=4).pool(BARE, paths, "title")
+    assert [prompt.prefix for prompt in pool.prompts] == ["Title:"]
+    assert pool.weights == pytest.approx((1.0,))
+
+
+def test_an_answer_stands_behind_all_paths_and_the_first_is_told(tables: Tables, tmp_path: Path) -> None:
+    model = Pooling(["Style: s\nInterests: i\nPlan: a\nText: x", "Style: s\nInterests: i\nPlan: b\nText: x"])
+    outputs = written(tables, tmp_path, model, "long", pooled_paths=2)
+    assert len(model.pools) == len(outputs) == 3
+    for pool, output in zip(model.pools, outputs, strict=True):
+        assert {prompt.prefix.split("Plan: ")[-1] for prompt in pool.prompts} == {"Text:", "a\nText:", "b\nText:"}
+        assert sum(pool.weights) == pytest.approx(1)
+        assert output.text == "A fine stay."
+        assert output.is_parsed
+        assert output.path == "Style: s\nInterests: i\nPlan: a" or output.path == "Style: s\nInterests: i\nPlan: b"
+
+
+def test_a_rating_is_the_mean_over_the_pool(tables: Tables, tmp_path: Path) -> None:
+    """Behind paths that say two things, and by half without any: the weights of the pool are those of the probabilities."""
+
+    def probability(prompt: Prompt, choice: str) -> float:
+        return {" 1": 0.8, " 5": 0.2}.get(choice, 0.0) if "Plan" in prompt.prefix else {" 5": 1.0}.get(choice, 0.0)
+
+    class Rating(Pooling):
+        def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Any:
+            import numpy as np
+
+            return np.array([[probability(prompt, choice) for choice in choices] for prompt in prompts])
+
+    (output, *_) = written(tables, tmp_path, Rating(["Style: s\nInterests: i\nPlan: a"]), "rating", pooled_paths=3, plain_weight=0.25)
+    assert output.probabilities == pytest.approx((0.6, 0, 0, 0, 0.4))
+
+
+def test_a_model_that_cannot_pool_writes_behind_one_path(tables: Tables, tmp_path: Path) -> None:
+    model = Pooling(["Style: s\nInterests: i\nPlan: a\nText: One path."])
+    model.can_pool = False
+    outputs = written(tables, tmp_path, model, "long", pooled_paths=4)
+    assert not model.pools
+    assert {output.text for output in outputs} == {"One path."}
+
+
+def test_methods_that_do_not_reason_are_left_alone(tables: Tables, tmp_path: Path) -> None:
+    model = Pooling(["Text: Plain."])
+    outputs = written(tables, tmp_path, model, "long", "pgraphrag", pooled_paths=4, counted_path=True)
+    assert not model.pools
+    assert set(model.prefixes) == {""}
+    assert {output.text for output in outputs} == {"Plain."}
+
+
+def test_the_embedded_model_writes_behind_a_pool(tables: Tables, tmp_path: Path) -> None:
+    """The same texts whatever stands beside them in a batch, samples that differ, and what is written goes by the seed."""
+    model = LocalModel("nano")
+    prompts = [Prompt((Message("user", f"Other reviews: a {word} room. Write."),), "Text:") for word in ("clean", "dark", "loud")]
+    pools = [Pool(tuple(prompts[:2]), (0.5, 0.5)), Pool((prompts[2],), (1.0,)), Pool(tuple(prompts), (0.2, 0.3, 0.5))]
+    options: dict[str, Any] = {"n": 2, "temperature": 1.0, "max_new_tokens": 12}
+    together = model.generate_pooled(pools, seed=[1, 2, 3], **options)
+    assert [model.generate_pooled([pool], seed=[seed], **options)[0] for pool, seed in zip(pools, (1, 2, 3), strict=True)] == together
+    assert together[0][0].text != together[0][1].text
+    assert model.generate([prompts[2]], seed=[2], **options)[0][0].text == together[1][0].text
+    model.batch_tokens = 64
+    assert model.generate_pooled(pools, seed=[1, 2, 3], **options) == together
