@@ -32,12 +32,13 @@ from grasper.pipeline import Pipeline
 from grasper.prompts.render import after_path
 from grasper.reason.analyse import analyse, without_length
 from grasper.reason.format import parse_path
-from grasper.records import Example, request_for
+from grasper.records import Example, Task, request_for
 from grasper.runs import Run, commit, versions, write_json
 from grasper.system import System
 
 ROOT = Path(__file__).parents[1]
-METHOD, SPLIT, TASK = "grasper-no-synthetic", "dev-a", "long"
+METHOD, SPLIT = "grasper-no-synthetic", "dev-a"
+TASK: Task = "long"
 NO_PATH = "no path"
 BATCH = 20
 
@@ -115,8 +116,15 @@ def main() -> None:
     bits = pd.concat(batches, ignore_index=True)
     columns = {("bits", TASK, name): bits[name] for name in bits} | {("minus no path", TASK, name): bits[name] - bits[NO_PATH] for name in bits}
     found: dict[str, Any] = summarize(Bootstrap([example.item_id for example in targets], seed=config.seed).estimate(pd.DataFrame(columns)))
-    facts: dict[str, Any] = {"command": shlex.join(["python", "experiments/paths.py", *sys.argv[1:]]), "commit": commit(), "split": SPLIT, "seed": config.seed}
-    facts |= {"model": system.desk.model.name, "hardware": hardware(), "versions": versions()}
+    facts = {
+        "command": shlex.join(["python", "experiments/paths.py", *sys.argv[1:]]),
+        "commit": commit(),
+        "split": SPLIT,
+        "seed": config.seed,
+        "model": system.desk.model.name,
+        "hardware": hardware(),
+        "versions": versions(),
+    }
     write_json(options.out, {"provenance": facts, "n": len(targets), **{name: by_task[TASK] for name, by_task in found.items()}})
 
 
