@@ -37,6 +37,7 @@ from grasper.align.trainer import collate, summed_nll
 from grasper.config import AlignConfig, Config, load_config
 from grasper.desk import Desk
 from grasper.evaluate.compare import Bootstrap, summarize
+from grasper.files import BatchLog, read_json, read_jsonl, write_json
 from grasper.methods import get_method
 from grasper.models import open_model
 from grasper.models.local import LocalModel
@@ -46,7 +47,7 @@ from grasper.reason.reward import make_reward
 from grasper.reason.traces import Source, Trace, TrainingPair, sample_traces
 from grasper.records import TASKS, Example, Tables
 from grasper.retrieve.store import ReviewStore
-from grasper.runs import BatchLog, commit, derive_seed, read_json, read_jsonl, versions, write_json
+from grasper.runs import commit, derive_seed, versions
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("selection", "alignment", "boilerplate", "plan", "rounds")

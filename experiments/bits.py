@@ -18,8 +18,9 @@ from typing import Any
 from experiments.publish import hardware
 from grasper.config import load_config
 from grasper.evaluate.bits import SWAPS, measure_plan, summarize_bits
+from grasper.files import read_json, write_json
 from grasper.pipeline import Pipeline
-from grasper.runs import Run, commit, derive_seed, read_json, versions, write_json
+from grasper.runs import Run, commit, derive_seed, versions
 
 ROOT = Path(__file__).parents[1]
 BEFORE = ("prepare", "predict", "align", "synthesize")

@@ -18,9 +18,10 @@ from grasper.config import load_config
 from grasper.errors import GrasperError, RunMismatchError
 from grasper.evaluate.provenance import cost_of
 from grasper.evaluate.stage import evaluate
+from grasper.files import read_json, write_json
 from grasper.methods import get_method
 from grasper.records import Tables
-from grasper.runs import Run, derive_seed, read_json, write_json
+from grasper.runs import Run, derive_seed
 
 
 def join(parts: list[tuple[Run, list[str]]], out: Run) -> dict[str, Any]:

@@ -30,11 +30,12 @@ from grasper.align.dual import Case, DualTraining, training_of
 from grasper.align.preference import JudgedNotes, PreferencePair, choose_pairs
 from grasper.config import load_config
 from grasper.evaluate.compare import Bootstrap, summarize
+from grasper.files import read_jsonl, write_json
 from grasper.models.base import TextModel
 from grasper.reason.differential import Candidate, judge
 from grasper.reason.dual import REASONERS, DualReasoning, Reasoner, notes_of
 from grasper.reason.roles import analysed_notes
-from grasper.runs import commit, derive_seed, read_jsonl, versions, write_json
+from grasper.runs import commit, derive_seed, versions
 
 ROOT = Path(__file__).parents[1]
 OTHER: dict[Reasoner, Reasoner] = {"style": "topic", "topic": "style"}

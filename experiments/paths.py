@@ -25,6 +25,7 @@ from experiments.publish import hardware
 from grasper.config import Config, load_config
 from grasper.evaluate.bits import answer_of
 from grasper.evaluate.compare import Bootstrap, summarize
+from grasper.files import write_json
 from grasper.generate.thinking import Thinking
 from grasper.methods import get_method
 from grasper.models.local import LocalModel
@@ -33,7 +34,7 @@ from grasper.prompts.render import after_path
 from grasper.reason.analyse import analyse, without_length
 from grasper.reason.format import parse_path
 from grasper.records import Example, Task, request_for
-from grasper.runs import Run, commit, versions, write_json
+from grasper.runs import Run, commit, versions
 from grasper.system import System
 
 ROOT = Path(__file__).parents[1]

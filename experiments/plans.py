@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from grasper.files import read_json, write_json
 from grasper.generate import load_outputs
 from grasper.records import Tables
-from grasper.runs import Run, commit, read_json, write_json
+from grasper.runs import Run, commit
 
 PLANNED = re.compile(r"^Plan:.*?\babout (\d+) words", re.MULTILINE)
 

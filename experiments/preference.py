@@ -27,13 +27,14 @@ from grasper.align.pairs import make_pairs, select_pairs
 from grasper.config import Config, load_config
 from grasper.desk import Desk
 from grasper.evaluate.compare import Bootstrap, summarize
+from grasper.files import write_json
 from grasper.methods import get_method
 from grasper.models import open_model
 from grasper.predict import fit, load
 from grasper.prepare import build_tables
 from grasper.reason.reward import make_reward
 from grasper.retrieve.store import ReviewStore
-from grasper.runs import commit, versions, write_json
+from grasper.runs import commit, versions
 
 ROOT = Path(__file__).parents[1]
 

@@ -19,9 +19,10 @@ from experiments.publish import RESULTS_DIR, provenance
 from grasper.config import load_config
 from grasper.errors import GrasperError, RunMismatchError
 from grasper.evaluate.compare import Bootstrap, compare, summarize
+from grasper.files import write_json
 from grasper.metrics.metric import metric_of
 from grasper.pipeline import dump_config
-from grasper.runs import Run, write_json
+from grasper.runs import Run
 
 METRICS = ("rouge1", "rougeL", "meteor", "meteor_no_wordnet", "words", "absolute_error", "squared_error")
 ROWS = ("task", "example_id", "item_id")

@@ -20,10 +20,11 @@ from experiments.publish import RESULTS_DIR
 from grasper.config import load_config
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.evaluate.score import Answers, read_outputs, reference_text
+from grasper.files import write_json
 from grasper.metrics.meteor import meteor
 from grasper.metrics.text import rouge1
 from grasper.records import Example, Output, Tables
-from grasper.runs import Run, commit, write_json
+from grasper.runs import Run, commit
 
 INTERESTS = re.compile(r"Interests: (?:likely )?(.*)")
 PLANNED = re.compile(r"about (\d+) words")

@@ -27,12 +27,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from grasper.config import PrepareConfig
 from grasper.evaluate.compare import Bootstrap, summarize
+from grasper.files import write_json
 from grasper.prepare import build_tables
 from grasper.prepare.bundled import harbour_folder
 from grasper.prepare.harbour import load_latent
 from grasper.retrieve.style import FLOOR, weights_of
 from grasper.retrieve.stylometry import Stylometry, mean_rows, unit
-from grasper.runs import commit, stable_hash, versions, write_json
+from grasper.runs import commit, stable_hash, versions
 
 ROOT = Path(__file__).parents[1]
 SETS = ("amazon14_musical_instruments", "amazon14_digital_music_part", "yelp_10k", "beeradvocate_part")

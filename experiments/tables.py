@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from grasper.runs import read_json
+from grasper.files import read_json
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"(<!-- table (?P<name>[\w-]+)(?P<arguments>[^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -20,8 +20,9 @@ import pandas as pd
 
 from grasper.config import load_config
 from grasper.evaluate.compare import Bootstrap, summarize
+from grasper.files import write_json
 from grasper.pipeline import Pipeline
-from grasper.runs import Run, commit, versions, write_json
+from grasper.runs import Run, commit, versions
 
 ROOT = Path(__file__).parents[1]
 SPLIT = "dev-a"

@@ -13,8 +13,9 @@ import pandas as pd
 from grasper.asking import Asker, History, as_reviews
 from grasper.config import Config, load_config
 from grasper.errors import ConfigError, MissingFileError
+from grasper.files import read_json
 from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task
-from grasper.runs import Run, read_json
+from grasper.runs import Run
 from grasper.system import Personalized, System, by_example
 from grasper.workshop import Workshop
 

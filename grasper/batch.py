@@ -11,9 +11,10 @@ from typing import Any
 
 from grasper.asking import Asker, as_id
 from grasper.errors import ConfigError, DataFormatError, GrasperError, MissingFileError, RunMismatchError
+from grasper.files import BatchLog, atomic_path, fingerprint_file
 from grasper.progress import Progress
 from grasper.records import Example, Task, none_if_missing
-from grasper.runs import BatchLog, atomic_path, fingerprint, fingerprint_file
+from grasper.runs import fingerprint
 from grasper.system import Personalized
 
 FORMATS = (".csv", ".jsonl", ".parquet")

@@ -194,7 +194,8 @@ def show(
 ) -> None:
     """Print a user's history, predicted items, synthetic reviews and texts."""
     from grasper.api import load_run
-    from grasper.runs import run_folder, write_text
+    from grasper.files import write_text
+    from grasper.runs import run_folder
     from grasper.terminal import print_user
 
     loaded = load_run(run_folder(run) if run else None)

@@ -17,11 +17,12 @@ from typing import Any
 from grasper.concerns import concerns
 from grasper.config import Config, ModelConfig, load_config
 from grasper.errors import ConfigError, RunMismatchError
+from grasper.files import is_leftover, read_json, write_json, write_text
 from grasper.memory import give_back
 from grasper.methods import Method, get_method
 from grasper.models import fingerprint_model, require_model
 from grasper.prompts.render import PROMPT_VERSION
-from grasper.runs import Run, is_leftover, read_json, read_manifest, write_json, write_text
+from grasper.runs import Run, read_manifest
 from grasper.step import State, Step
 from grasper.work import Work
 

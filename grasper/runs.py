@@ -1,4 +1,4 @@
-"""The run folder: paths, manifests, fingerprints, locks, atomic writes, and JSONL that resumes after a kill.
+"""The run folder: paths, manifests, fingerprints, locks.
 
 A stage writes its files first and `manifest.json` last: the manifest's presence means complete. Everything else may be half-written
 and is never taken for finished work.
@@ -13,16 +13,15 @@ import os
 import platform
 import subprocess
 import time
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
 
 from grasper.errors import MissingFileError, RunLockedError, RunMismatchError
+from grasper.files import is_leftover, read_json, sha256_of, write_json
 
 STAGES = ("prepare", "predict", "align", "synthesize", "generate", "evaluate")
 
@@ -40,169 +39,6 @@ def derive_seed(seed: int, *names: str | int) -> int:
 def fingerprint(value: Any) -> str:
     """A short hash of anything that JSON can hold; equal values give equal fingerprints."""
     return stable_hash(json.dumps(value, sort_keys=True, default=str, ensure_ascii=False))[:16]
-
-
-def fingerprint_file(path: Path) -> str:
-    """A short hash of a file's content; a file that has not changed is read once."""
-    return _sha256(path)[:16]
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def is_leftover(path: Path) -> bool:
-    """Whether a file is what a killed process left of one that was to appear at once."""
-    return path.name.startswith(".") and path.name.endswith(".tmp")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file at once or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file at once or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Write a JSONL file at once or not at all."""
-    write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        MissingFileError: It does not exist.
-        RunMismatchError: It is not valid JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MissingFileError(f"{path} does not exist") from None
-    except (ValueError, RecursionError) as error:
-        raise RunMismatchError(f"{path} is not valid JSON ({error}); redo the stage with --overwrite") from None
-
-
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """All complete lines of a JSONL file; an unfinished last line (a kill in the middle of a write) is left out."""
-    if not path.exists():
-        return []
-    records = []
-    content = path.read_bytes()
-    complete = content[: content.rfind(b"\n") + 1]
-    for number, line in enumerate(complete.splitlines(), start=1):
-        try:
-            records.append(json.loads(line))
-        except (ValueError, RecursionError):
-            raise RunMismatchError(f"{path} line {number} is not valid JSON; delete the file and run the stage again") from None
-    return records
-
-
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """The records of a `BatchLog`, in the order they were written; those of a batch that was cut off are left out.
-
-    Raises:
-        MissingFileError: The file does not exist.
-        RunMismatchError: A line is damaged.
-    """
-    if not path.exists():
-        raise MissingFileError(f"{path} does not exist; run `grasper {path.parent.parent.name}` first")
-    batches, _, damage = _read_batches(path.read_bytes())
-    if damage:
-        raise RunMismatchError(f"{path} {damage}; run `grasper {path.parent.parent.name}` again: it keeps what is whole and writes the rest")
-    return [record for batch in batches for record in batch.records]
-
-
-class BatchLog:
-    """A JSONL file that grows by whole batches and resumes after a kill.
-
-    Each batch ends with a line `{"batch": number, "done": keys, "crc32": checksum}`; records after the last such line belong to a batch that was cut
-    off and are dropped on opening. So is a batch whose checksum is wrong; where batches name what they hold (`done`), those behind it stay.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.records: list[dict[str, Any]] = []
-        """Records of all finished batches."""
-        self.done: set[str] = set()
-        """What the finished batches hold, where they say so."""
-        self.num_batches = 0
-        """Finished batches; work that follows a fixed plan goes on with this one."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        content = path.read_bytes() if path.exists() else b""
-        batches, kept, _ = _read_batches(content)
-        for batch in batches:
-            self.records += batch.records
-            self.done.update(batch.done)
-        self.num_batches = len(batches)
-        if kept != content:
-            with atomic_path(path) as temporary:
-                temporary.write_bytes(kept)
-
-    def append(self, records: Iterable[Mapping[str, Any]], *, done: Sequence[str] | None = None) -> None:
-        """Write one finished batch and force it to disk.
-
-        Args:
-            done: Keys of the work that the batch holds, which may yield no record at all; None where work follows a fixed plan.
-        """
-        batch = [dict(record) for record in records]
-        lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in batch).encode("utf-8")
-        marker = {"batch": self.num_batches, **({} if done is None else {"done": list(done)}), "crc32": zlib.crc32(lines)}
-        with self.path.open("ab") as handle:
-            handle.write(lines + json.dumps(marker, ensure_ascii=False).encode("utf-8") + b"\n")
-            handle.flush()
-            os.fsync(handle.fileno())
-        self.records.extend(batch)
-        self.done.update(done or ())
-        self.num_batches += 1
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    records: list[dict[str, Any]]
-    done: list[str]
-
-
-def _read_batches(content: bytes) -> tuple[list[_Batch], bytes, str]:
-    """The whole batches of a log, the bytes that hold them, and the first damage (empty: none). An unfinished end is no damage."""
-    batches: list[_Batch] = []
-    kept, lines, damage = b"", b"", ""
-    for number, line in enumerate(content.splitlines(keepends=True), start=1):
-        if not line.endswith(b"\n"):
-            break
-        marker = _parsed(line) if line.startswith(b'{"batch": ') else None
-        if marker is None or not isinstance(marker.get("batch"), int):
-            lines += line
-            continue
-        records = [_parsed(entry) for entry in lines.splitlines()]
-        is_whole = None not in records and marker.get("crc32", zlib.crc32(lines)) == zlib.crc32(lines)
-        if is_whole and (not damage or "done" in marker):
-            batches.append(_Batch([record for record in records if record is not None], marker.get("done", [])))
-            kept += lines + line
-        elif not is_whole:
-            damage = damage or f"is damaged before line {number}"
-        lines = b""
-    return batches, kept, damage
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
 
 
 def run_folder(name: str) -> Path:
@@ -358,7 +194,7 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     """Size in bytes and SHA-256 of every file of a stage folder, by relative path; checkpoints of a training are left out."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in _UNLISTED and "checkpoints" not in path.parts)
     files = [path for path in files if not is_leftover(path)]
-    return {path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files}
+    return {path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in files}
 
 
 def find_damage(folder: Path, manifest: Mapping[str, Any]) -> str:
@@ -370,20 +206,9 @@ def find_damage(folder: Path, manifest: Mapping[str, Any]) -> str:
         size = path.stat().st_size
         if size != facts["bytes"]:
             return f"{path} is damaged: {size:,} bytes, expected {facts['bytes']:,}"
-        if _sha256(path) != facts["sha256"]:
+        if sha256_of(path) != facts["sha256"]:
             return f"{path} is damaged: its content is not what was written"
     return ""
-
-
-def _sha256(path: Path) -> str:
-    status = path.stat()
-    return _sha256_of(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=4096)
-def _sha256_of(path: Path, size: int, modified: int) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def versions() -> dict[str, str]:

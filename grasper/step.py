@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from grasper.errors import GrasperError
-from grasper.runs import find_damage, fingerprint, is_leftover, read_json, read_manifest
+from grasper.files import is_leftover, read_json
+from grasper.runs import find_damage, fingerprint, read_manifest
 
 State = Literal["done", "more to do", "damaged", "cut off", "changed", "to do"]
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from grasper.config import Config
 from grasper.errors import GrasperError
-from grasper.runs import read_json
+from grasper.files import read_json
 
 if TYPE_CHECKING:
     from grasper.api import LoadedRun

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from grasper.errors import MissingFileError, RunLockedError, RunMismatchError
-from grasper.runs import BatchLog, Run, atomic_path, derive_seed, fingerprint, read_json, read_jsonl, read_manifest, read_records, write_text
+from grasper.files import BatchLog, atomic_path, read_json, read_jsonl, read_records, write_text
+from grasper.runs import Run, derive_seed, fingerprint, read_manifest
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

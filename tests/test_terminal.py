@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from grasper import terminal
-from grasper.runs import write_json
+from grasper.files import write_json
 from grasper.terminal import print_metrics, print_statistics
 
 NAMES = ("rouge1", "rougeL", "meteor", "personalization", "style_match")

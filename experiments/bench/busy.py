@@ -19,7 +19,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from grasper.runs import commit, versions, write_json
+from grasper.files import write_json
+from grasper.runs import commit, versions
 
 OUT = Path(__file__).parents[1] / "results" / "bench" / "busy.json"
 POLICIES = ("grasper", "PASSIVE", "ACTIVE")

@@ -21,6 +21,7 @@ import pandas as pd
 from grasper.config import load_config
 from grasper.desk import Desk
 from grasper.evaluate.compare import Bootstrap, summarize
+from grasper.files import write_json
 from grasper.generate.consensus import choose
 from grasper.methods import get_method
 from grasper.metrics.meteor import meteor, meteor_name
@@ -29,7 +30,7 @@ from grasper.models import TextModel, open_model
 from grasper.prepare import build_tables
 from grasper.records import Example, Output, Tables, Task, tasks_of
 from grasper.retrieve.store import ReviewStore
-from grasper.runs import commit, versions, write_json
+from grasper.runs import commit, versions
 from grasper.system import System
 
 ROOT = Path(__file__).parents[2]

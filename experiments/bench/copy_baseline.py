@@ -17,6 +17,7 @@ import pandas as pd
 
 from grasper.config import load_config
 from grasper.evaluate.compare import Bootstrap, summarize
+from grasper.files import write_json
 from grasper.generate.copy import Copier
 from grasper.metrics.meteor import meteor, meteor_name
 from grasper.metrics.rating import absolute_error, squared_error
@@ -24,7 +25,7 @@ from grasper.metrics.text import rouge1, rougeL
 from grasper.prepare import build_tables
 from grasper.records import TASKS, Example, Output, Task, tasks_of
 from grasper.retrieve.store import ReviewStore
-from grasper.runs import commit, versions, write_json
+from grasper.runs import commit, versions
 
 ROOT = Path(__file__).parents[2]
 SETS = {"amazon": "amazon", "hotel": "hotel", "stylized": "gap", "multilingual": "b2w"}

@@ -24,10 +24,11 @@ import torch
 from transformers import pipeline
 from transformers.utils import logging as transformers_logging
 
+from grasper.files import write_json
 from grasper.models.base import Message, Prompt
 from grasper.models.local import LocalModel
 from grasper.prompts.templates import SYSTEM
-from grasper.runs import commit, versions, write_json
+from grasper.runs import commit, versions
 
 OUT = Path(__file__).parents[1] / "results" / "bench" / "decoding.json"
 COMMON = "the room was clean and quiet but breakfast late staff friendly price good location walk to beach view old carpet shower bed"

@@ -29,6 +29,7 @@ import torch
 from peers import ImplicitModel, PygLightGCN
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
+from grasper.files import write_json
 from grasper.metrics.ranking import coverage, ranks_of, recall, reciprocal_gain, reciprocal_rank
 from grasper.predict.baselines import Ease, ItemKNN, ItemPredictor, Popularity, Similarity
 from grasper.predict.features import TfidfSpace, metadata_vectors
@@ -37,7 +38,6 @@ from grasper.predict.hybrid import Hybrid
 from grasper.predict.learned import EncoderPredictor
 from grasper.predict.topk import blocks, hide, stable_top_k
 from grasper.predict.validation import validate, validation_ndcg
-from grasper.runs import write_json
 
 DATASETS = {
     "amazon14_musical_instruments": "reviews",

@@ -20,10 +20,11 @@ import numpy as np
 import torch
 from link_prediction import DATASETS, RESAMPLES, interval, load_dataset, rank, with_words, write_docs
 
+from grasper.files import write_json
 from grasper.metrics.ranking import reciprocal_gain
 from grasper.predict.hybrid import Hybrid
 from grasper.predict.recency import SIDES, Side
-from grasper.runs import commit, versions, write_json
+from grasper.runs import commit, versions
 
 VARIANTS: dict[str, tuple[Side, ...]] = {"with": SIDES, "without": ("behind",)}
 

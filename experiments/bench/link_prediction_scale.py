@@ -28,12 +28,13 @@ from link_prediction import write_docs
 
 import grasper
 from grasper.config import load_config
+from grasper.files import read_json, write_json
 from grasper.pipeline import Pipeline
 from grasper.predict.graph import Interactions
 from grasper.predict.hybrid import Hybrid
 from grasper.predict.topk import top_k
 from grasper.predict.train import TrainSettings
-from grasper.runs import Run, commit, read_json, versions, write_json
+from grasper.runs import Run, commit, versions
 
 EDGES_PER_USER, USERS_PER_ITEM = 5, 20
 NUM_TASTES = 50

@@ -22,10 +22,11 @@ import torch
 from link_prediction import DATASETS, MODELS, SEEDS, Dataset, load_dataset, rank, train_edges, write_docs
 from peers import PygLightGCN
 
+from grasper.files import write_json
 from grasper.metrics.ranking import reciprocal_gain
 from grasper.predict.baselines import ItemPredictor
 from grasper.predict.graph import Interactions
-from grasper.runs import commit, versions, write_json
+from grasper.runs import commit, versions
 
 ROOT = Path(__file__).parents[2]
 TIMES = 5.0

@@ -24,7 +24,8 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from grasper.runs import commit, read_json, versions, write_json
+from grasper.files import read_json, write_json
+from grasper.runs import commit, versions
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "experiments" / "results" / "bench" / "memory.json"

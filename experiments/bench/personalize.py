@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 
 import grasper
+from grasper.files import write_json
 from grasper.methods import get_method
 from grasper.pipeline import Pipeline
-from grasper.runs import Run, commit, versions, write_json
+from grasper.runs import Run, commit, versions
 
 OUT = Path(__file__).parents[1] / "results" / "bench" / "personalize.json"
 METHODS = ("pgraphrag", "grasper-popular-items")

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from grasper.runs import write_json
+from grasper.files import write_json
 
 WORDS = ("warm", "cold", "bed", "cake", "noisy", "kind", "sea", "late", "soft", "slow", "bright", "cheap", "large", "worn", "clean", "strong")
 

@@ -25,9 +25,10 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from grasper.align.sft import TrainingSequence, finetune
 from grasper.config import AlignConfig
+from grasper.files import write_json
 from grasper.models.local import LocalModel
 from grasper.models.locate import NANO_DIR
-from grasper.runs import commit, versions, write_json
+from grasper.runs import commit, versions
 
 OUT = Path(__file__).parents[1] / "results" / "bench" / "sft_load.json"
 SHAPES = {1: (128, 4, 2), 7: (256, 6, 4), 30: (512, 8, 8), 100: (768, 12, 12), 300: (1024, 22, 16), 1000: (2048, 19, 16)}

@@ -23,6 +23,7 @@ from grasper.align import select_pairs
 from grasper.align.pairs import make_pairs
 from grasper.config import load_config
 from grasper.desk import Desk
+from grasper.files import write_json
 from grasper.methods import get_method
 from grasper.models.continuation import Row
 from grasper.models.decoding import decode
@@ -30,7 +31,7 @@ from grasper.models.local import LocalModel
 from grasper.models.sampling import Sampling
 from grasper.prepare import build_tables
 from grasper.retrieve.store import ReviewStore
-from grasper.runs import commit, derive_seed, versions, write_json
+from grasper.runs import commit, derive_seed, versions
 
 OUT = Path(__file__).parents[1] / "results" / "bench" / "shared_prefill.json"
 SAMPLING = Sampling(temperature=0.7, top_p=0.9)

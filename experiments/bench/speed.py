@@ -28,9 +28,10 @@ from experiments.bench.decoding import run_grasper, timed
 from experiments.nano.reviews import load_review_sets
 from experiments.smollm2.data import MAX_WORDS
 from grasper.config import TuneConfig
+from grasper.files import write_json
 from grasper.models.base import Prompt
 from grasper.models.local import LocalModel
-from grasper.runs import commit, versions, write_json
+from grasper.runs import commit, versions
 from grasper.tune.examples import ExampleMaker
 from grasper.tune.lora import Adapter
 from grasper.tune.sequences import Batch, Drawer, Position, Stream

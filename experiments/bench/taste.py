@@ -22,10 +22,11 @@ import numpy as np
 import torch
 from link_prediction import DATASETS, RESAMPLES, interval, load_dataset, write_docs
 
+from grasper.files import write_json
 from grasper.predict.graph import Interactions
 from grasper.predict.learned import EncoderPredictor
 from grasper.retrieve.topic import nearest_rows, unit
-from grasper.runs import commit, versions, write_json
+from grasper.runs import commit, versions
 
 NUM_NEAREST = 10
 MAX_USERS = 1_500

@@ -18,7 +18,7 @@ from experiments.nano.evaluate import RESULTS_DIR, commit
 from experiments.nano.export import PACKAGE_DIR
 from experiments.nano.instruct import CORPUS_WEIGHT, PROMPT_WEIGHT
 from grasper.errors import MissingFileError
-from grasper.runs import write_json
+from grasper.files import write_json
 
 TEMPLATE = Path(__file__).with_name("card_template.md")
 

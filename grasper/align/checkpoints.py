@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from grasper.errors import RunMismatchError
-from grasper.runs import fingerprint_file, read_json, write_json
+from grasper.files import fingerprint_file, read_json, write_json
 
 PART = "part"
 """Folder beside the checkpoints in which the next one is written."""

@@ -37,10 +37,10 @@ from grasper.align.sft import METRICS_FILE, preserved_random_state, replace_fold
 from grasper.align.trainer import ShowProgress, on_one_device, save_adapter, shared_arguments, undone_checkpointing
 from grasper.config import AlignConfig, DpoConfig
 from grasper.errors import ConfigError, ModelError, PromptTooLongError
+from grasper.files import write_text
 from grasper.models.adapters import WEIGHTS_FILE, find_adapter, require_fitting
 from grasper.models.backbone import TRAINED
 from grasper.models.weights import without_future_warnings
-from grasper.runs import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,6 +25,7 @@ from grasper.align.preference import JudgedNotes, choose_pairs
 from grasper.align.sft import finetune, make_sequence, replace_folder
 from grasper.config import AlignConfig, DpoConfig, PromptConfig
 from grasper.errors import ConfigError
+from grasper.files import read_json, read_jsonl, write_json, write_lines
 from grasper.models.base import Completion, Prompt, TextModel
 from grasper.prompts.render import Notes
 from grasper.reason.differential import Candidate, Worth, copied_from, judge, judge_by_likelihood
@@ -34,7 +35,7 @@ from grasper.reason.likelihood import require_likelihoods
 from grasper.reason.reward import Reward
 from grasper.reason.roles import role_examples
 from grasper.reason.traces import TrainingPair
-from grasper.runs import derive_seed, read_json, read_jsonl, write_json, write_lines
+from grasper.runs import derive_seed
 
 if TYPE_CHECKING:
     from grasper.models.local import LocalModel

@@ -25,11 +25,12 @@ import numpy as np
 from grasper.align.lesson import Lesson
 from grasper.align.sft import METRICS_FILE, finetune, replace_folder
 from grasper.errors import ConfigError
+from grasper.files import read_json, write_json
 from grasper.models.base import TextModel
 from grasper.prompts.templates import AnswerTask
 from grasper.reason.gold import choose_gold
 from grasper.reason.traces import describe
-from grasper.runs import derive_seed, read_json, write_json
+from grasper.runs import derive_seed
 
 _LEAST_REWARD = 1e-3
 """Keeps a sample of no reward at all from having no weight, and a mean from being zero."""

@@ -13,11 +13,11 @@ from typing import Any
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from grasper.errors import MissingFileError
+from grasper.files import read_jsonl
 from grasper.prompts.render import Exemplar
 from grasper.prompts.templates import AnswerTask
 from grasper.records import Request
 from grasper.retrieve.rank import query_of
-from grasper.runs import read_jsonl
 
 
 class ExemplarIndex:

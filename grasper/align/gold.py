@@ -12,9 +12,10 @@ from typing import Any
 from grasper.align.lesson import Lesson
 from grasper.align.sft import finetune
 from grasper.errors import ConfigError
+from grasper.files import write_lines
 from grasper.reason.gold import choose_gold
 from grasper.reason.traces import Source, Trace, TrainingPair, describe
-from grasper.runs import derive_seed, write_lines
+from grasper.runs import derive_seed
 
 
 @dataclass(frozen=True, slots=True)

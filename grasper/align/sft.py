@@ -25,11 +25,11 @@ from grasper.align.checkpoints import newest_whole
 from grasper.align.trainer import ShowProgress, WeightedTrainer, collate, on_one_device, save_adapter, shared_arguments, undone_checkpointing
 from grasper.config import AlignConfig, PromptConfig
 from grasper.errors import ConfigError
+from grasper.files import write_text
 from grasper.memory import give_back
 from grasper.models.base import Prompt
 from grasper.models.spelling import without_surrogates
 from grasper.models.weights import without_future_warnings
-from grasper.runs import write_text
 
 if TYPE_CHECKING:
     from grasper.models.local import LocalModel

@@ -15,6 +15,7 @@ from grasper.align.pairs import make_pairs
 from grasper.config import AlignConfig
 from grasper.desk import Desk
 from grasper.errors import ConfigError
+from grasper.files import write_lines, write_text
 from grasper.methods.base import Method
 from grasper.models.base import TextModel
 from grasper.reason.likelihood import require_likelihoods
@@ -22,7 +23,6 @@ from grasper.reason.reward import PathReward, Reward, make_reward
 from grasper.records import Example, Profile, SyntheticReview
 from grasper.registry import Registry
 from grasper.retrieve.rank import query_of
-from grasper.runs import write_lines, write_text
 
 if TYPE_CHECKING:
     from grasper.models.local import LocalModel

@@ -22,13 +22,14 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from grasper.align.checkpoints import PART, publish
 from grasper.errors import CheckpointError, ModelError
+from grasper.files import read_json, write_json
 from grasper.models.adapters import CONFIG_FILE
 from grasper.models.backbone import TRAINED
 from grasper.models.decoding import BLOCK
 from grasper.models.locate import first_line
 from grasper.models.weights import without_future_warnings
 from grasper.progress import Progress
-from grasper.runs import derive_seed, read_json, write_json
+from grasper.runs import derive_seed
 
 if TYPE_CHECKING:
     from grasper.models.local import LocalModel

@@ -18,10 +18,10 @@ def init(
     """Look at your data, tell all that is found, and write a configuration that reads them."""
     from grasper.config import load_config
     from grasper.errors import ConfigError, DataFormatError
+    from grasper.files import write_text
     from grasper.prepare import check_data
     from grasper.prepare.survey import survey_further, survey_table
     from grasper.prepare.template import configuration
-    from grasper.runs import write_text
 
     survey = survey_table(files[0].expanduser())
     target = out or Path(f"{survey.settings['name']}.yaml")

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from grasper.errors import ConfigError, GrasperError
-from grasper.runs import read_records
+from grasper.files import read_records
 
 if TYPE_CHECKING:
     from grasper.config import ModelConfig

@@ -25,6 +25,7 @@ from grasper.errors import ConfigError
 from grasper.evaluate.compare import Bootstrap, compare, summarize
 from grasper.evaluate.measured import read_measured
 from grasper.evaluate.swap import swap_test
+from grasper.files import BatchLog
 from grasper.generate.writers import LeadingWriter
 from grasper.metrics.rating import RATINGS
 from grasper.models.base import Pool
@@ -35,7 +36,6 @@ from grasper.prompts.templates import ANSWER_LABELS, RATING_CHOICES
 from grasper.reason.format import render_answer
 from grasper.records import Example, Profile, Request, Review, SyntheticReview, Task, request_for, tasks_of
 from grasper.retrieve.pool import is_same_text, is_visible
-from grasper.runs import BatchLog
 from grasper.synthesize import load_synthetic
 from grasper.system import System, by_example
 

@@ -18,10 +18,10 @@ from typing import Any
 
 from grasper.errors import ConfigError, MissingFileError
 from grasper.evaluate.tables import ResultTable, result_tables
+from grasper.files import atomic_path, read_json, write_text
 from grasper.metrics.metric import Metric
 from grasper.records import TASKS
 from grasper.registry import nearest_first
-from grasper.runs import atomic_path, read_json, write_text
 
 RESULT_FORMATS = {"csv": ".csv", "markdown": ".md", "latex": ".tex"}
 OUTPUT_FORMATS = {"csv": ".csv", "jsonl": ".jsonl", "parquet": ".parquet"}

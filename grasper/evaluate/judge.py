@@ -11,11 +11,12 @@ from pathlib import Path
 
 from grasper.errors import RunMismatchError
 from grasper.evaluate.score import answer_text, read_outputs, reference_text
+from grasper.files import BatchLog
 from grasper.models.base import TextModel
 from grasper.progress import Progress
 from grasper.reason.reward import JudgeReward
 from grasper.records import Example, Task, tasks_of
-from grasper.runs import BatchLog, stable_hash
+from grasper.runs import stable_hash
 
 BATCH_SIZE = 32
 """Grades in one batch; a kill loses at most one."""

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from grasper.errors import GrasperError, RunMismatchError
+from grasper.files import read_jsonl
 from grasper.metrics.metric import METRICS, metric_of
 from grasper.records import Task
-from grasper.runs import read_jsonl
 
 Measured = Mapping[tuple[str, Task, str], float]
 """Numbers of one method by example, task and column."""

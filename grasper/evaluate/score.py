@@ -22,10 +22,11 @@ import pandas as pd
 from grasper.errors import MissingFileError, RunMismatchError, ShapeError
 from grasper.evaluate.measured import Measured
 from grasper.evaluate.sparsity import level_of
+from grasper.files import read_jsonl
 from grasper.metrics.metric import Batch, Metric, Targets, choose_metrics
 from grasper.records import TASKS, Example, Output, Review, Tables, Task, tasks_of
 from grasper.retrieve.pool import ReviewPool
-from grasper.runs import derive_seed, read_jsonl
+from grasper.runs import derive_seed
 
 SCALE_MIDDLE = 3.0
 """The rating that an unreadable answer counts as."""

@@ -20,12 +20,13 @@ from grasper.evaluate.score import TOKENS, Answers, Scores, answer_text, read_ou
 from grasper.evaluate.sparsity import LEVELS, describe_sparsity, score_by_level
 from grasper.evaluate.swap import swap_test
 from grasper.evaluate.synthetic import analyse_synthetic, read_synthetic, recall_of_hidden_items
+from grasper.files import atomic_path, read_json, write_json, write_text
 from grasper.methods import get_method
 from grasper.metrics.metric import choose_metrics
 from grasper.metrics.text import tokenization_of
 from grasper.records import TASKS, Example, SyntheticReview, Tables, Task, tasks_of
 from grasper.retrieve.pool import ReviewPool
-from grasper.runs import Run, atomic_path, derive_seed, read_json, read_manifest, stable_hash, write_json, write_text
+from grasper.runs import Run, derive_seed, read_manifest, stable_hash
 
 
 def evaluate_run(config: Config, run: Run, methods: Sequence[str], out_dir: Path) -> dict[str, Any]:

@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 
 from grasper.errors import MissingFileError
+from grasper.files import read_jsonl
 from grasper.metrics.style import LineUp, StyleSpace
 from grasper.metrics.text import rouge1, unicode_tokens
 from grasper.records import Example, Item, Review, SyntheticReview
 from grasper.retrieve.pool import ReviewPool
-from grasper.runs import derive_seed, read_jsonl
+from grasper.runs import derive_seed
 
 MAX_COMPARED = 8
 """Real texts that one synthetic text is compared with."""

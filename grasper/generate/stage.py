@@ -6,9 +6,9 @@ from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
+from grasper.files import BatchLog, read_records
 from grasper.progress import Progress
 from grasper.records import TASKS, Example, Output, Task, tasks_of
-from grasper.runs import BatchLog, read_records
 
 BATCH_SIZE = 32
 """Requests in one batch, all of one task, where the model does not want more at once; a kill loses at most one batch."""

@@ -43,8 +43,8 @@ def open_model(config: ModelConfig, adapter: Path | None = None) -> TextModel:
             f"a model of kind '{config.kind}' cannot take the adapter {adapter}; use model.kind=local, or model.trained at an endpoint"
         )
     if config.kind == "endpoint":
+        from grasper.files import fingerprint_file
         from grasper.models.endpoint import EndpointModel
-        from grasper.runs import fingerprint_file
 
         return EndpointModel.from_config(config, adapter=fingerprint_file(adapter / "adapter_model.safetensors") if adapter else None)
     from grasper.models.scripted import ScriptedModel

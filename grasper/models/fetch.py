@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from grasper.errors import ConfigError, MissingFileError, ModelNotFoundError, RunLockedError
+from grasper.files import write_json
 from grasper.models.catalogue import KNOWN, missing_part, models_dir
 from grasper.models.fingerprints import cache_dir
-from grasper.runs import write_json
 
 Say = Callable[[str], None]
 

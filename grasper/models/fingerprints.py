@@ -8,7 +8,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from grasper.runs import atomic_path, fingerprint_file
+from grasper.files import atomic_path, fingerprint_file
 
 _LOCK = threading.Lock()
 _remembered: dict[str, str] = {}

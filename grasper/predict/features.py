@@ -23,8 +23,8 @@ from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
 from grasper.errors import ModelNotFoundError, ShapeError
+from grasper.files import atomic_path
 from grasper.predict.graph import FloatArray, IndexArray, Interactions
-from grasper.runs import atomic_path
 
 MAX_TERMS = 30_000
 NOISE = 1e-4

@@ -19,6 +19,7 @@ from safetensors import numpy as tensors
 
 from grasper.config import PredictConfig
 from grasper.errors import MissingFileError, RunMismatchError
+from grasper.files import atomic_path, read_json, write_json
 from grasper.memory import give_back
 from grasper.metrics.ranking import ranks_of, recall, reciprocal_gain, reciprocal_rank
 from grasper.predict.baselines import ItemPredictor, Popularity
@@ -32,7 +33,6 @@ from grasper.predict.memory import require_memory
 from grasper.predict.predictor import Era, Predictor, asked, candidate_table, era_of, era_starts
 from grasper.predict.validation import Validation, validate
 from grasper.records import Example, Tables
-from grasper.runs import atomic_path, read_json, write_json
 
 MODEL_FILE, SETTINGS_FILE = "model.safetensors", "model.json"
 MANY_REVIEWS = 50_000

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError
+from grasper.files import write_json
 from grasper.prepare.fields import Problems
 from grasper.prepare.reduce import drop_duplicates, drop_unusable, limit_histories, limit_pooled_users
 from grasper.prepare.rows import clean_items, clean_rows
@@ -24,7 +25,7 @@ from grasper.prepare.split import assign_splits, make_examples
 from grasper.prepare.staging import Staging
 from grasper.prepare.statistics import describe
 from grasper.records import Tables
-from grasper.runs import derive_seed, write_json
+from grasper.runs import derive_seed
 
 __all__ = ["build_tables", "check_data", "fingerprint_data", "prepare"]
 

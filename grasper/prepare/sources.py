@@ -14,9 +14,10 @@ from typing import Literal
 
 from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, MissingFileError
+from grasper.files import fingerprint_file
 from grasper.prepare.batches import Batch
 from grasper.registry import Registry
-from grasper.runs import fingerprint, fingerprint_file
+from grasper.runs import fingerprint
 
 Pool = Literal["train", "dev", "test"]
 

@@ -16,10 +16,11 @@ from uuid import UUID
 
 from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, DataFormatError, MissingFileError
+from grasper.files import fingerprint_file
 from grasper.prepare.batches import Batch, gather
 from grasper.prepare.sources import SOURCES, Input, Source
 from grasper.prepare.table import mapped_columns
-from grasper.runs import fingerprint, fingerprint_file
+from grasper.runs import fingerprint
 
 _FETCHED_ROWS = 10_000
 _EXPECTED = "for example postgresql+psycopg://user:password@host/name (letters such as @ : / in the password as %40 %3A %2F)"

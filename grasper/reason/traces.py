@@ -21,6 +21,7 @@ import numpy as np
 
 from grasper.config import PromptConfig
 from grasper.errors import LeakError
+from grasper.files import BatchLog
 from grasper.models.base import Completion, Prompt, TextModel, at_once
 from grasper.progress import Progress
 from grasper.prompts.budget import max_new_tokens
@@ -32,7 +33,7 @@ from grasper.reason.format import Answer, ReasoningPath, parse_answer, parse_pat
 from grasper.reason.leak import leaks
 from grasper.reason.reward import PathReward, Reward
 from grasper.records import Example, Profile, Request
-from grasper.runs import BatchLog, derive_seed
+from grasper.runs import derive_seed
 
 Source = Literal["analysed", "sampled", "hindsight", "direct"]
 

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from grasper.files import BatchLog, read_records
 from grasper.progress import Progress
 from grasper.records import Example, SyntheticReview
-from grasper.runs import BatchLog, read_records
 
 BATCH_SIZE = 16
 """Examples in one batch, with all their items, where the model does not want more at once; a kill loses at most one batch."""

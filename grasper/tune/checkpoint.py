@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from grasper.errors import AdapterError, RunMismatchError
-from grasper.runs import read_json, read_jsonl, write_json, write_text
+from grasper.files import read_json, read_jsonl, write_json, write_text
 from grasper.tune.lora import Adapter
 from grasper.tune.sequences import Position
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from grasper.errors import MissingFileError
-from grasper.runs import read_json, write_json
+from grasper.files import read_json, write_json
 from grasper.tune.checkpoint import SETTINGS_FILE, latest, read_progress, tensors_path
 
 _PREFIX = "mean/"

@@ -16,12 +16,13 @@ import torch
 
 from grasper.config import ModelConfig, TuneConfig
 from grasper.errors import ConfigError
+from grasper.files import write_json
 from grasper.models import fingerprint_model
 from grasper.models.adapters import base_of, find_adapter, shape_of
 from grasper.models.local import LocalModel
 from grasper.models.locate import find_weights
 from grasper.prompts.templates import PROMPT_VERSION
-from grasper.runs import Run, fingerprint, write_json
+from grasper.runs import Run, fingerprint
 from grasper.tune import checkpoint
 from grasper.tune.ahead import Drawers, Recipe
 from grasper.tune.examples import Mixture, ReviewSet

@@ -16,10 +16,10 @@ from grasper.align.lesson import Lesson
 from grasper.align.pairs import make_pairs
 from grasper.config import AlignConfig
 from grasper.errors import ConfigError
+from grasper.files import BatchLog
 from grasper.reason.reward import make_reward
 from grasper.reason.traces import Trace
 from grasper.records import Tables
-from grasper.runs import BatchLog
 
 CONFIG = AlignConfig(rounds=2, num_samples=3, reward_threshold=0.0, epochs=1, batch_size=2)
 

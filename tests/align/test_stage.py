@@ -19,6 +19,7 @@ from grasper.align.pairs import make_pairs
 from grasper.align.sft import make_sequence
 from grasper.config import AlignConfig, DpoConfig, ModelConfig, PromptConfig
 from grasper.errors import AdapterError, ConfigError, UnknownNameError
+from grasper.files import BatchLog
 from grasper.methods import METHODS, Method
 from grasper.models import open_model
 from grasper.models.scripted import ScriptedModel
@@ -26,7 +27,6 @@ from grasper.prompts.render import after_path
 from grasper.prompts.templates import RATING_CHOICES
 from grasper.reason.traces import Trace
 from grasper.records import Tables, request_for, tasks_of
-from grasper.runs import BatchLog
 
 PROMPTS = PromptConfig()
 CONFIG = AlignConfig(num_samples=3, reward_threshold=0.0, epochs=1, batch_size=2, rounds=1)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from grasper.files import BatchLog
 from grasper.records import (
     CANDIDATE_COLUMNS,
     EXAMPLE_COLUMNS,
@@ -24,7 +25,6 @@ from grasper.records import (
     Task,
     tasks_of,
 )
-from grasper.runs import BatchLog
 
 ITEMS = {
     "i0": ("Heron Guesthouse", "room view quiet garden breakfast terrace bed linen"),

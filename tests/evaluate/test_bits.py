@@ -21,13 +21,14 @@ from grasper.evaluate.bits import Measurement, Swap, answer_of, choose_partners
 from grasper.evaluate.compare import Bootstrap
 from grasper.evaluate.measured import read_measured
 from grasper.evaluate.swap import swap_test
+from grasper.files import BatchLog, read_json, read_jsonl
 from grasper.methods import BUILT_IN, get_method
 from grasper.models.local import LocalModel
 from grasper.models.scripted import ScriptedModel
 from grasper.pipeline import Pipeline
 from grasper.records import TASKS, Example, Profile, Review, Tables, request_for
 from grasper.retrieve.store import ReviewStore
-from grasper.runs import BatchLog, Run, read_json, read_jsonl
+from grasper.runs import Run
 from grasper.system import System
 
 

@@ -20,7 +20,8 @@ from grasper.config import EvaluateConfig
 from grasper.errors import ConfigError, MissingFileError
 from grasper.evaluate.export import CSV_COLUMNS, Selection, escape_latex, export_outputs, export_results, safe_cell
 from grasper.evaluate.stage import evaluate
-from grasper.runs import Run, read_json, write_json
+from grasper.files import read_json, write_json
+from grasper.runs import Run
 
 EVERYTHING = Selection()
 

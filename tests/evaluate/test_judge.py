@@ -14,10 +14,10 @@ from grasper.errors import MissingFileError, RunMismatchError
 from grasper.evaluate.judge import judge_outputs
 from grasper.evaluate.measured import measured_files
 from grasper.evaluate.stage import evaluate
+from grasper.files import read_json
 from grasper.models.base import Prompt
 from grasper.models.scripted import ScriptedModel
 from grasper.records import TASKS
-from grasper.runs import read_json
 
 
 class Judge(ScriptedModel):

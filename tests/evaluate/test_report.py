@@ -14,8 +14,8 @@ import pytest
 
 from grasper.config import EvaluateConfig
 from grasper.evaluate import evaluate, report
+from grasper.files import write_json
 from grasper.records import Item, Tables
-from grasper.runs import write_json
 
 ATTACK = "<script>alert('pwned')</script><img src=x onerror=alert(1)>\" & {{ 7*7 }}"
 

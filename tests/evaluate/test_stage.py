@@ -12,8 +12,8 @@ import pytest
 from grasper.config import EvaluateConfig
 from grasper.errors import ConfigError
 from grasper.evaluate import evaluate
+from grasper.files import read_json
 from grasper.metrics.meteor import meteor_name
-from grasper.runs import read_json
 
 CONFIG = EvaluateConfig(bootstrap_samples=100, report_examples=3)
 

@@ -9,8 +9,9 @@ import pytest
 
 from experiments.publish import provenance, zero_history
 from grasper.config import Config
+from grasper.files import write_json, write_text
 from grasper.pipeline import dump_config
-from grasper.runs import Run, write_json, write_text
+from grasper.runs import Run
 
 
 def test_another_run_inside_the_folder_is_not_mixed_in(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 from experiments.seeds import read_scores, summarize_seeds
 from grasper.config import Config
 from grasper.errors import RunMismatchError
+from grasper.files import write_json, write_text
 from grasper.pipeline import dump_config
-from grasper.runs import Run, write_json, write_text
+from grasper.runs import Run
 
 
 def make_run(folder: Path, seed: int, *, shift: float = 0.0, targets: int = 6, temperature: float = 0.4, other: str = "lamp") -> Run:

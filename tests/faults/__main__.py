@@ -36,7 +36,8 @@ def main() -> None:
     """Run, print, record; exit code 1 where something did not survive."""
     options = _options()
     preload()
-    from grasper.runs import commit, write_json
+    from grasper.files import write_json
+    from grasper.runs import commit
 
     only, _, case = options.only.partition(":")
     chosen = {name: KINDS[name] for name in KINDS if only in ("", name)}

@@ -12,11 +12,11 @@ from tiny_model import save_adapter, save_model
 
 from grasper.config import ModelConfig
 from grasper.errors import AdapterError, ConfigError, GrasperError, ModelError
+from grasper.files import fingerprint_file
 from grasper.models import fingerprint_model, open_model, require_model
 from grasper.models.base import Message, Prompt
 from grasper.models.fingerprints import fingerprint_weights
 from grasper.models.local import LocalModel
-from grasper.runs import fingerprint_file
 
 
 def ask(text: str) -> Prompt:

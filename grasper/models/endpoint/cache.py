@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from grasper.runs import fingerprint, write_text
+from grasper.files import write_text
+from grasper.runs import fingerprint
 
 logger = logging.getLogger(__name__)
 
