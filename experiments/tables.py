@@ -397,6 +397,15 @@ def bits_table(*names: str) -> str:
     return "\n".join(lines)
 
 
+def paths_table(name: str) -> str:
+    """Bits per byte of the real texts behind each kind of path, and the paired difference from no path at all."""
+    found = _results(name)
+    lines = [f"| {name} · n = {found['n']} | bits per byte | minus no path |", "|---|--:|--:|"]
+    for kind, bits in found["bits"].items():
+        lines.append(f"| {kind} | {bits['value']:.3f} | {_signed_entry(found['minus no path'][kind]) if kind != 'no path' else '–'} |")
+    return "\n".join(lines)
+
+
 def swap_table(*names: str) -> str:
     """Bits that the right evidence saves against the wrong one, by data set, model, method and task."""
     columns = [(task, evidence) for task in ("long", "title", "rating") for evidence in ("own reviews", "neighbours")]
@@ -429,6 +438,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "losses": losses_table,
     "luck": luck_table,
     "notes": notes_table,
+    "paths": paths_table,
     "plan": plan_table,
     "preference": preference_table,
     "prefill": prefill_line,

@@ -25,7 +25,7 @@ from grasper.models.decoding import decode, has_exact_batches
 from grasper.models.gather import Call, Request
 from grasper.models.library import keeps_keys_only, score_whole
 from grasper.models.likelihood import Ending, log_likelihoods, log_likelihoods_together, score_choices
-from grasper.models.pooling import Member, decode_pooled
+from grasper.models.pooling import PooledText, decode_pooled, in_batches
 from grasper.models.prefix import can_share_prefix
 from grasper.models.sampling import Sampling
 from grasper.models.spelling import Spelling
@@ -159,8 +159,7 @@ class LocalModel(Spelling):
             requests += [Request(ids, derive_seed(own, sample), room, min(least, room)) for sample in range(n)]
         if not requests:
             return [[] for _ in prompts]
-        line_ends = self.backbone.line_ends if self.no_repeat_tokens or min_new_tokens else ()
-        sampling = Sampling(1.0 if temperature is None else temperature, top_p, self.no_repeat_tokens, line_ends)
+        sampling = self._sampling(temperature, top_p, is_held=bool(min_new_tokens))
         kind = (self._adapter, sampling, self.batch_tokens) if has_exact_batches(self.model) else object()  # others wait for their turn
         call = Call(kind, requests)
         answers = self.backbone.gathering.answer(call, self.network, lambda network, calls: self._answer(network, calls, sampling))
@@ -180,43 +179,35 @@ class LocalModel(Spelling):
     ) -> list[list[Completion]]:
         """`n` completions for each pool of prompts, each written behind all prompts of the pool at once; otherwise as `generate`.
 
+        Every prompt of the pool counts in `tokens_in`.
+
         Raises:
             ModelError: The network keeps a state that is not keys and values (`can_pool`).
             PromptTooLongError: A prompt leaves no room for an answer.
         """
         if not self.can_pool:
             raise ModelError(f"model {self.name} cannot write behind several prompts at once; set generate.pooled_paths=0")
-        seeds, most = prompt_seeds(seed, len(pools)), max_new_tokens
-        encoded = [[self.encode(prompt) for prompt in pool.prompts] for pool in pools]
-        for ids in chain.from_iterable(encoded):
-            self._require_room(ids)
-        lengths = [max(map(len, members)) for members in encoded]
-        line_ends = self.backbone.line_ends if self.no_repeat_tokens or min_new_tokens else ()
-        sampling = Sampling(1.0 if temperature is None else temperature, top_p, self.no_repeat_tokens, line_ends)
+        texts = []
+        for pool, own, least in zip(pools, prompt_seeds(seed, len(pools)), min_new_tokens or [0] * len(pools), strict=True):
+            prompts = tuple(self.encode(prompt) for prompt in pool.prompts)
+            for ids in prompts:
+                self._require_room(ids)
+            room = min(max_new_tokens, self.context_tokens - max(map(len, prompts)))
+            seeds = tuple(derive_seed(own, sample) for sample in range(n))
+            texts.append(PooledText(prompts, pool.weights, seeds, room, min(least, room)))
+        sampling = self._sampling(temperature, top_p, is_held=bool(min_new_tokens))
         completions: list[list[Completion]] = [[] for _ in pools]
-        order = sorted(range(len(pools)), key=lambda place: -lengths[place])
-        while order:
-            size = max(len(encoded[place]) for place in order) * n * (lengths[order[0]] + most)
-            width = max(1, self.batch_tokens // size)
-            batch, order = order[:width], order[width:]
-            prompts: list[list[int]] = []
-            members: list[Member] = []
-            leaders: list[int] = []
-            rows: list[Row] = []
-            for place in batch:
-                leaders += [len(prompts)] * len(encoded[place])
-                for ids, weight in zip(encoded[place], pools[place].weights, strict=True):
-                    members += [Member(len(prompts), len(rows) + sample, weight) for sample in range(n)]
-                    prompts.append(ids)
-                room = min(most, self.context_tokens - lengths[place])
-                least = min(min_new_tokens[place], room) if min_new_tokens else 0
-                rows += [Row(0, derive_seed(seeds[place], sample), room, least) for sample in range(n)]
+        for batch in in_batches(texts, self.batch_tokens):
             with self.network() as network:
-                written = decode_pooled(network, prompts, members, rows, sampling, end_ids=self.end_ids, pad_id=self._pad_id, leaders=leaders)
-            for number, place in enumerate(batch):
-                read = list(chain.from_iterable(encoded[place]))
-                completions[place] = [self._complete(read, text) for text in written[number * n : (number + 1) * n]]
+                written = decode_pooled(network, [texts[place] for place in batch], sampling, end_ids=self.end_ids, pad_id=self._pad_id)
+            for place, samples in zip(batch, written, strict=True):
+                read = list(chain.from_iterable(texts[place].prompts))
+                completions[place] = [self._complete(read, sample) for sample in samples]
         return completions
+
+    def _sampling(self, temperature: float | None, top_p: float, *, is_held: bool) -> Sampling:
+        line_ends = self.backbone.line_ends if self.no_repeat_tokens or is_held else ()
+        return Sampling(1.0 if temperature is None else temperature, top_p, self.no_repeat_tokens, line_ends)
 
     def _answer(self, network: PreTrainedModel, calls: Sequence[Call], sampling: Sampling) -> None:
         """Answer the calls in common batches; equal prompts are read once."""

@@ -9,7 +9,7 @@ ours.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,63 +22,79 @@ from grasper.models.sampling import Sampling
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """One prompt's share in one text: the numbers of both in the batch, and the weight of the prompt's distribution."""
+class PooledText:
+    """What is to be written behind several prompts: token ids of the prompts and their weights, which sum to 1; a seed for each sample; the most
+    and the least tokens of one."""
 
-    prompt: int
-    text: int
-    weight: float
+    prompts: tuple[Sequence[int], ...]
+    weights: tuple[float, ...]
+    seeds: tuple[int, ...]
+    most: int
+    least: int = 0
+
+    @property
+    def longest(self) -> int:
+        """Tokens of its longest prompt."""
+        return max(map(len, self.prompts))
+
+
+def in_batches(texts: Sequence[PooledText], batch_tokens: int) -> Iterator[list[int]]:
+    """The places of the texts, longest first, in batches of at most `batch_tokens` tokens, prompts, answers and padding included."""
+    order = sorted(range(len(texts)), key=lambda place: -texts[place].longest)
+    while order:
+        rows = max(len(texts[place].prompts) * len(texts[place].seeds) for place in order)
+        width = max(1, batch_tokens // (rows * (texts[order[0]].longest + max(texts[place].most for place in order))))
+        yield order[:width]
+        order = order[width:]
 
 
 @torch.inference_mode()
 def decode_pooled(
-    model: PreTrainedModel,
-    prompts: Sequence[Sequence[int]],
-    members: Sequence[Member],
-    rows: Sequence[Row],
-    sampling: Sampling,
-    *,
-    end_ids: frozenset[int],
-    pad_id: int,
-    leaders: Sequence[int] | None = None,
-) -> list[Continuation]:
-    """One continuation for each text, in the order of the texts; otherwise as `decoding.decode`.
+    model: PreTrainedModel, texts: Sequence[PooledText], sampling: Sampling, *, end_ids: frozenset[int], pad_id: int
+) -> list[list[Continuation]]:
+    """One continuation for each seed of each text, in their order; otherwise as `decoding.decode`.
 
-    Args:
-        members: Those of one prompt stand together, in the order of the prompts. Every text has some, whose weights sum to 1.
-        rows: Seed and limits of each text; which prompt they name does not matter.
-        leaders: For each prompt one of its text's, the same or an earlier one: what the two begin with is read once (`decoding.prefill`).
+    What a text's prompts have in common with its first one is read once where prompts are read one by one (`decoding.prefill`).
     """
-    room = max(row.max_new_tokens for row in rows)
-    advance, logits = begin(model, prompts, [member.prompt for member in members], room=room, pad_id=pad_id, leaders=leaders)
-    texts = torch.tensor([member.text for member in members], device=logits.device)
-    weights = torch.tensor([member.weight for member in members], device=logits.device)
-    return run(_PooledStep(advance, texts, weights), pool(logits, texts, weights, len(rows)), rows, sampling, end_ids)
+    prompts: list[Sequence[int]] = []
+    leaders: list[int] = []
+    members: list[tuple[int, int, float]] = []  # prompt, row and weight: every prompt takes part in all rows of its text
+    rows: list[Row] = []
+    for text in texts:
+        leaders += [len(prompts)] * len(text.prompts)
+        for ids, weight in zip(text.prompts, text.weights, strict=True):
+            members += [(len(prompts), len(rows) + sample, weight) for sample in range(len(text.seeds))]
+            prompts.append(ids)
+        rows += [Row(leaders[-1], seed, text.most, text.least) for seed in text.seeds]
+    owners, places, shares = zip(*members, strict=True)
+    advance, logits = begin(model, prompts, owners, room=max(row.max_new_tokens for row in rows), pad_id=pad_id, leaders=leaders)
+    row_of, weights = torch.tensor(places, device=logits.device), torch.tensor(shares, device=logits.device)
+    written = iter(run(_PooledStep(advance, row_of, weights), pool(logits, row_of, weights, len(rows)), rows, sampling, end_ids))
+    return [[next(written) for _ in text.seeds] for text in texts]
 
 
-def pool(logits: Tensor, texts: Tensor, weights: Tensor, num_texts: int) -> Tensor:
-    """The logarithmic opinion pool of each text, up to a constant: `[texts, vocabulary]`.
+def pool(logits: Tensor, row_of: Tensor, weights: Tensor, num_rows: int) -> Tensor:
+    """The logarithmic opinion pool of each row, up to a constant: `[rows, vocabulary]`.
 
     Args:
-        logits: `[members, vocabulary]`.
-        texts: The text of each member, `[members]`.
+        logits: Of each prompt in each row that it takes part in, `[members, vocabulary]`.
+        row_of: The row of each member, `[members]`.
         weights: The weight of each member, `[members]`.
     """
     weighted = logits.log_softmax(-1) * weights[:, None]
-    return weighted.new_zeros((num_texts, logits.shape[-1])).index_add_(0, texts, weighted)
+    return weighted.new_zeros((num_rows, logits.shape[-1])).index_add_(0, row_of, weighted)
 
 
 class _PooledStep:
-    """One step of all members of the running texts."""
+    """One step of all members of the running rows."""
 
-    def __init__(self, advance: Advance, texts: Tensor, weights: Tensor) -> None:
-        self._advance, self._texts, self._weights = advance, texts, weights
+    def __init__(self, advance: Advance, row_of: Tensor, weights: Tensor) -> None:
+        self._advance, self._row_of, self._weights = advance, row_of, weights
 
     def __call__(self, tokens: Tensor, kept: Tensor | None, step: int) -> Tensor:
         members = None
         if kept is not None:
-            goes_on = torch.isin(self._texts, kept)
-            members = goes_on.nonzero().squeeze(1)
-            self._texts = torch.searchsorted(kept, self._texts[members])  # the texts are numbered anew
+            members = torch.isin(self._row_of, kept).nonzero().squeeze(1)
+            self._row_of = torch.searchsorted(kept, self._row_of[members])  # the rows that go on are numbered anew
             self._weights = self._weights[members]
-        return pool(self._advance(tokens[self._texts], members, step), self._texts, self._weights, len(tokens))
+        return pool(self._advance(tokens[self._row_of], members, step), self._row_of, self._weights, len(tokens))

@@ -12,14 +12,19 @@ from transformers import PreTrainedModel
 
 from grasper.models.continuation import Row
 from grasper.models.decoding import decode, prefill
-from grasper.models.pooling import Member, decode_pooled, pool
+from grasper.models.pooling import PooledText, decode_pooled, in_batches, pool
 from grasper.models.sampling import Sampling
 from tests.models.test_decoding import CONFIGS, make_model
 
-PROMPTS = [[7, 8, 9, 10, 11, 12, 13], [20, 21], [33, 34, 35, 36, 37], [50, 51, 52]]
-ROWS = [Row(0, seed=1, max_new_tokens=12), Row(0, seed=2, max_new_tokens=5), Row(0, seed=3, max_new_tokens=12)]
-MEMBERS = [Member(0, 0, 0.75), Member(0, 1, 1.5), Member(1, 0, 0.25), Member(2, 1, -0.5), Member(3, 2, 1.0)]
-"""The first prompt takes part in two texts; the second text has a prompt of negative weight; the third has one prompt alone."""
+A, B, C, D = [7, 8, 9, 10, 11, 12, 13], [20, 21], [33, 34, 35, 36, 37], [50, 51, 52]
+TEXTS = [
+    PooledText((A, B), (0.75, 0.25), (1,), most=12),
+    PooledText((A, C), (1.5, -0.5), (2,), most=5),
+    PooledText((D,), (1.0,), (3, 4), most=12),
+]
+"""Two prompts, one of negative weight, and a prompt alone that is answered twice."""
+GREEDY, WARM = Sampling(0.0, 1.0), Sampling(1.0, 0.9)
+ENDS = frozenset({1})
 
 
 @dataclass(frozen=True)
@@ -38,17 +43,12 @@ def _count_read(model: PreTrainedModel, read: Callable[[], Tensor]) -> Counted:
     return Counted(logits, sum(sizes))
 
 
-GREEDY, WARM = Sampling(0.0, 1.0), Sampling(1.0, 0.9)
-ENDS = frozenset({1})
-
-
-def slow_greedy(model: PreTrainedModel, text: int) -> list[int]:
+def slow_greedy(model: PreTrainedModel, text: PooledText) -> list[int]:
     """The text's tokens, every one from whole passes over all of its prompts."""
-    members, written = [member for member in MEMBERS if member.text == text], list[int]()
-    while len(written) < ROWS[text].max_new_tokens and (not written or written[-1] not in ENDS):
-        last = [model(torch.tensor([[*PROMPTS[member.prompt], *written]])).logits[0, -1].log_softmax(-1) for member in members]
-        pooled = sum(member.weight * logits for member, logits in zip(members, last, strict=True))
-        written.append(int(pooled.argmax()))
+    written = list[int]()
+    while len(written) < text.most and (not written or written[-1] not in ENDS):
+        last = [model(torch.tensor([[*prompt, *written]])).logits[0, -1].log_softmax(-1) for prompt in text.prompts]
+        written.append(int(sum(weight * logits for weight, logits in zip(text.weights, last, strict=True)).argmax()))
     return [token for token in written if token not in ENDS]
 
 
@@ -56,28 +56,26 @@ def slow_greedy(model: PreTrainedModel, text: int) -> list[int]:
 @torch.inference_mode()
 def test_every_token_is_the_likeliest_of_the_pool(name: str) -> None:
     model = make_model(CONFIGS[name])
-    texts = decode_pooled(model, PROMPTS, MEMBERS, ROWS, GREEDY, end_ids=ENDS, pad_id=0)
-    assert [text.tokens for text in texts] == [slow_greedy(model, number) for number in range(3)]
+    found = decode_pooled(model, TEXTS, GREEDY, end_ids=ENDS, pad_id=0)
+    assert [len(samples) for samples in found] == [1, 1, 2]
+    for text, samples in zip(TEXTS, found, strict=True):
+        assert {tuple(sample.tokens) for sample in samples} == {tuple(slow_greedy(model, text))}
 
 
 def test_texts_that_end_leave_the_others_as_they_are() -> None:
-    model = make_model(CONFIGS["llama, grouped heads"])
-    together = decode_pooled(model, PROMPTS, MEMBERS, ROWS, WARM, end_ids=frozenset(range(1, 100)), pad_id=0)
-    assert len({text.num_generated for text in together}) > 1
-    for number, text in enumerate(together):
-        members = [Member(place, 0, member.weight) for place, member in enumerate(one for one in MEMBERS if one.text == number)]
-        prompts = [PROMPTS[member.prompt] for member in MEMBERS if member.text == number]
-        [alone] = decode_pooled(model, prompts, members, [ROWS[number]], WARM, end_ids=frozenset(range(1, 100)), pad_id=0)
-        assert alone.tokens == text.tokens
+    model, ends = make_model(CONFIGS["llama, grouped heads"]), frozenset(range(1, 100))
+    together = decode_pooled(model, TEXTS, WARM, end_ids=ends, pad_id=0)
+    assert len({sample.num_generated for samples in together for sample in samples}) > 1
+    for text, samples in zip(TEXTS, together, strict=True):
+        [alone] = decode_pooled(model, [text], WARM, end_ids=ends, pad_id=0)
+        assert [one.tokens for one in alone] == [one.tokens for one in samples]
 
 
 @pytest.mark.parametrize("weights", [(1.0,), (0.5, 0.5), (1.5, -0.5)], ids=["one prompt", "the same twice", "less itself"])
 def test_a_pool_of_one_prompt_writes_what_the_prompt_writes(weights: tuple[float, ...]) -> None:
     model = make_model(CONFIGS["llama"])
-    prompts = [PROMPTS[0]] * len(weights)
-    [expected] = decode(model, PROMPTS[:1], ROWS[:1], WARM, end_ids=ENDS, pad_id=0)
-    members = [Member(place, 0, weight) for place, weight in enumerate(weights)]
-    [found] = decode_pooled(model, prompts, members, ROWS[:1], WARM, end_ids=ENDS, pad_id=0)
+    [expected] = decode(model, [A], [Row(0, seed=1, max_new_tokens=12)], WARM, end_ids=ENDS, pad_id=0)
+    [[found]] = decode_pooled(model, [PooledText((A,) * len(weights), weights, (1,), most=12)], WARM, end_ids=ENDS, pad_id=0)
     assert found.tokens == expected.tokens
     assert found.logprob == pytest.approx(expected.logprob, abs=1e-3)
 
@@ -85,20 +83,24 @@ def test_a_pool_of_one_prompt_writes_what_the_prompt_writes(weights: tuple[float
 @pytest.mark.parametrize("name", ["llama, grouped heads", "qwen3"])
 @torch.inference_mode()
 def test_what_prompts_begin_with_is_read_once(name: str) -> None:
-    """The first prompt of a text leads: one shares two blocks with it, one all of it, one a few tokens, one nothing."""
+    """The first prompt leads: one shares two blocks with it, one all but its end, one a few tokens, one nothing."""
     model = make_model(CONFIGS[name])
     shared = [3 + number * 7 % 250 for number in range(75)]
     prompts = [[*shared, 9, 10], [*shared, 12], [*shared, 9, 10], [*shared[:8], 20], [40, 41]]
     _, _, expected = prefill(model, prompts, pad_id=0)
-    counted = _count_read(model, lambda: prefill(model, prompts, pad_id=0, leaders=[0, 0, 0, 0, 4])[2])
+    counted = _count_read(model, lambda: prefill(model, prompts, pad_id=0, leaders=[0] * 5)[2])
     torch.testing.assert_close(counted.logits, expected)
     assert counted.tokens == 96 + 32 + 32 + 32 + 32  # 64 of 96 are read once for three prompts
-    members, rows = [Member(place, 0, 0.2) for place in range(5)], ROWS[:1]
-    apart, together = (decode_pooled(model, prompts, members, rows, WARM, end_ids=ENDS, pad_id=0, leaders=way) for way in (None, [0, 0, 0, 0, 4]))
-    assert together[0].tokens == apart[0].tokens
 
 
 def test_what_one_prompt_alone_brings_up_is_outvoted() -> None:
     logits = torch.tensor([[9.0, 5.0, 0.0], [0.0, 5.0, 9.0]])
     pooled = pool(logits, torch.tensor([0, 0]), torch.tensor([0.5, 0.5]), 1)
     assert int(pooled[0].argmax()) == 1
+
+
+@pytest.mark.parametrize(("batch_tokens", "sizes"), [(10_000, [3]), (60, [1, 1, 1]), (1, [1, 1, 1])])
+def test_batches_hold_prompts_answers_and_padding(batch_tokens: int, sizes: list[int]) -> None:
+    batches = list(in_batches(TEXTS, batch_tokens))
+    assert [len(batch) for batch in batches] == sizes
+    assert [place for batch in batches for place in batch] == [0, 1, 2]
