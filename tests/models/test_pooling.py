@@ -62,6 +62,22 @@ def test_every_token_is_the_likeliest_of_the_pool(name: str) -> None:
         assert {tuple(sample.tokens) for sample in samples} == {tuple(slow_greedy(model, text))}
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+@torch.inference_mode()
+def test_a_shared_beginning_changes_no_token(name: str) -> None:
+    """Prompts that share a beginning and end at several lengths, beside one that shares nothing and one alone."""
+    model = make_model(CONFIGS[name])
+    stem, other = [3 + number * 7 % 250 for number in range(75)], [5 + number * 11 % 250 for number in range(40)]
+    texts = [
+        PooledText(([*stem, 9, 10], [*stem, 12], [*stem[:70], *range(20, 50)]), (0.25, 0.25, 0.5), (1, 2), most=10),
+        PooledText(([*other, 7], [*other, 8, 9]), (0.5, 0.5), (3,), most=4),
+        PooledText((C, [*stem, 9]), (0.5, 0.5), (4,), most=10),
+        PooledText((other,), (1.0,), (5,), most=10),
+    ]
+    for text, samples in zip(texts, decode_pooled(model, texts, GREEDY, end_ids=ENDS, pad_id=0), strict=True):
+        assert {tuple(sample.tokens) for sample in samples} == {tuple(slow_greedy(model, text))}
+
+
 def test_texts_that_end_leave_the_others_as_they_are() -> None:
     model, ends = make_model(CONFIGS["llama, grouped heads"]), frozenset(range(1, 100))
     together = decode_pooled(model, TEXTS, WARM, end_ids=ends, pad_id=0)
