@@ -49,11 +49,20 @@ def log_likelihoods(model: PreTrainedModel, context: Sequence[int], endings: Seq
 
 @torch.inference_mode()
 def score_choices(
-    model: PreTrainedModel, contexts: Sequence[Sequence[int]], endings: Sequence[Sequence[Sequence[int]]], *, pad_id: int
+    model: PreTrainedModel,
+    contexts: Sequence[Sequence[int]],
+    endings: Sequence[Sequence[Sequence[int]]],
+    *,
+    pad_id: int,
+    leaders: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """Log-probability of every ending of every context, `[contexts, choices]`: short endings, equally many behind each context."""
+    """Log-probability of every ending of every context, `[contexts, choices]`: short endings, equally many behind each context.
+
+    Args:
+        leaders: See `decoding.prefill`.
+    """
     num_choices, longest = len(endings[0]), max(len(ending) for row in endings for ending in row)
-    cache, mask, logits = prefill(model, contexts, pad_id=pad_id)
+    cache, mask, logits = prefill(model, contexts, pad_id=pad_id, leaders=leaders)
     flat = [list(ending) + [pad_id] * (longest - len(ending)) for row in endings for ending in row]
     tokens = torch.tensor(flat, device=model.device)
     lengths = torch.tensor([len(ending) for row in endings for ending in row], device=model.device)

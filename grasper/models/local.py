@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from grasper.errors import ModelError, PromptTooLongError, ShapeError
 from grasper.models.adapters import find_adapter
 from grasper.models.backbone import Backbone
-from grasper.models.base import Completion, Pool, Prompt, prompt_seeds
+from grasper.models.base import Completion, Message, Pool, Prompt, prompt_seeds
 from grasper.models.batching import usual_batch_tokens
 from grasper.models.continuation import Continuation, Row
 from grasper.models.decoding import decode, has_exact_batches
@@ -272,7 +272,7 @@ class LocalModel(Spelling):
         """Probability of each choice as the continuation of each prompt, normalised over the choices: `[prompts, choices]`, rows sum to 1.
 
         The prompt's prefix and a choice are encoded together, so that choices may begin with a space. What all choices share belongs to the
-        prompt; where one token is left of each, a single pass over the prompt scores them all.
+        prompt; where one token is left of each, a single pass over the prompt scores them all. So does what prompts of one conversation share.
 
         Raises:
             ModelError: No choice, an empty one, or two that the tokenizer cannot tell apart.
@@ -284,13 +284,10 @@ class LocalModel(Spelling):
         contexts, endings = zip(*(self._split_choices(prompt, choices) for prompt in prompts), strict=True) if prompts else ((), ())
         for ids in contexts:
             self._require_room(ids)
-        order = sorted(range(len(prompts)), key=lambda index: -len(contexts[index]))
-        while order:
-            room = max(len(ending) for index in order for ending in endings[index])
-            width = max(1, self.batch_tokens // (len(contexts[order[0]]) + room * len(choices)))
-            batch, order = order[:width], order[width:]
+        room = max((len(ending) for choice in endings for ending in choice), default=0) * len(choices)
+        for batch, leaders in _by_conversation(prompts, contexts, room, self.batch_tokens):
             with self.network() as network:
-                score = partial(score_choices, pad_id=self._pad_id) if keeps_keys_only(network) else score_whole
+                score = partial(score_choices, pad_id=self._pad_id, leaders=leaders) if keeps_keys_only(network) else score_whole
                 scores[batch] = score(network, [contexts[index] for index in batch], [endings[index] for index in batch])
         likelihoods = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
         return np.asarray(likelihoods / likelihoods.sum(axis=1, keepdims=True))
@@ -355,3 +352,29 @@ class LocalModel(Spelling):
                 trained_on,
                 PROMPT_VERSION,
             )
+
+
+def _by_conversation(
+    prompts: Sequence[Prompt], contexts: Sequence[Sequence[int]], room: int, batch_tokens: int
+) -> Iterator[tuple[list[int], list[int]]]:
+    """The places of the prompts in batches, longest first, those of one conversation together, with the place in the batch of the first of these:
+    what a prompt shares with it is read once, and no prompt of another conversation has a part in that.
+    """
+    by_conversation: dict[tuple[Message, ...], list[int]] = {}
+    for place, prompt in enumerate(prompts):
+        by_conversation.setdefault(prompt.messages, []).append(place)
+    batch: list[int] = []
+    leaders: list[int] = []
+    longest = 0
+    for group in sorted(by_conversation.values(), key=lambda group: -max(len(contexts[place]) for place in group)):
+        size = max(len(contexts[place]) for place in group) + room
+        width = max(1, batch_tokens // size)
+        for part in (group[start : start + width] for start in range(0, len(group), width)):
+            if batch and (len(batch) + len(part)) * longest > batch_tokens:
+                yield batch, leaders
+                batch, leaders = [], []
+            longest = max(size, longest if batch else 0)
+            leaders += [len(batch)] * len(part)
+            batch += part
+    if batch:
+        yield batch, leaders

@@ -155,6 +155,16 @@ class TestChoices:
             likelihoods = np.exp(np.array(expected))
             assert scores[row] == pytest.approx(likelihoods / likelihoods.sum(), abs=1e-4)
 
+    @pytest.mark.parametrize("batch_tokens", [32_768, 200])
+    def test_prompts_of_one_conversation_score_as_alone(self, model_dir: Path, batch_tokens: int) -> None:
+        """Several paths behind one conversation, beside others: what they share is read once, and changes no probability."""
+        model = open_tiny(model_dir, batch_tokens=batch_tokens)
+        long, short = "word " * 50, "word"
+        prompts = [ask(long, "Plan: good\nRating:"), ask(short, "Rating:"), ask(long, "Rating:"), ask(long, "Plan: very bad indeed\nRating:")]
+        together = model.score_choices(prompts, ["1", "2", "3"])
+        for prompt, scores in zip(prompts, together, strict=True):
+            assert model.score_choices([prompt], ["1", "2", "3"])[0] == pytest.approx(scores, abs=1e-4)
+
     @pytest.mark.parametrize("choices", [[], ["1", ""], ["1", "1"]])
     def test_choices_must_be_distinct_and_not_empty(self, tiny: LocalModel, choices: list[str]) -> None:
         """Otherwise the question has no answer."""
