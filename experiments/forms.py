@@ -1,4 +1,4 @@
-"""How often long texts come in the form of a list (`Bad: … Good: …`): what people really wrote, what alignment learned, what methods write → JSON.
+"""How often long texts come in the form of a list (`Bad: … Good: …`): in real, learned, synthetic and written ones → JSON.
 
     python experiments/forms.py runs/hotel --out experiments/results/smollm2/forms.json
 
@@ -23,6 +23,8 @@ from grasper.files import read_jsonl, write_json
 from grasper.generate import load_outputs
 from grasper.records import Tables
 from grasper.runs import Run, commit
+from grasper.synthesize import load_synthetic
+from grasper.system import by_example
 
 LIST = re.compile(r"(Bad|Good|Pros|Cons):", re.IGNORECASE)
 METRICS = ("rouge1", "rougeL", "meteor", "words")
@@ -59,11 +61,19 @@ def main() -> None:
     }
     gold = {str(record["pair_id"]).split("/")[0] for record in read_jsonl(run.folder("align", options.method) / "gold.jsonl")}
     learned = tables.reviews[tables.reviews["review_id"].isin(gold)]
+    synthetic = by_example(load_synthetic(run.folder("synthesize", options.method) / "synthetic.jsonl"))
+    shown = {row: sum(bool(LIST.match(review.text.strip())) for review in synthetic.get(row, ())) for row in own.index}
     found = {
         "command": shlex.join(["python", "experiments/forms.py", *sys.argv[1:]]),
         "commit": commit(),
         "real": {split: share(rows["text"].dropna()) for split, rows in tables.reviews.groupby("split")},
         "learned": share(learned["text"].dropna()),
+        "synthetic": share(review.text for reviews in synthetic.values() for review in reviews),
+        "lists_by_lists_among_the_synthetic": {
+            str(count): {"lists": int(is_list[chosen].sum()), "n": len(chosen)}
+            for count in sorted(set(shown.values()))
+            if (chosen := [row for row in own.index if shown[row] == count])
+        },
         "written": {name: share(by_example.values()) for name, by_example in texts.items()},
         f"{options.method} minus {options.baseline}": summarize(Bootstrap(own["item_id"].tolist(), seed=0).estimate(pd.DataFrame(columns))),
     }
