@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ from grasper.config import SynthesizeConfig
 from grasper.metrics.text import CHARACTERS_PER_WORD, copied_share, is_unspaced, ngram_length, ngrams, unicode_tokens
 from grasper.reason.format import Answer
 
-REASONS = ("unparsable", "empty", "too short", "too long", "repeated", "copied")
+REASONS = ("unparsable", "empty", "too short", "too long", "repeated", "copied", "list")
 MAX_REPEATED_SHARE = 0.3
 """Most of a text's trigrams that may be repetitions of earlier ones; stuck models repeat nearly all."""
 
@@ -18,7 +19,8 @@ def fault_of(answer: Answer, sources: Sequence[str], earlier: Sequence[str], con
     """The first reason (of REASONS) against a synthetic review, or None.
 
     Args:
-        sources: Real texts that stood in its prompt; a text mostly made of their 8-grams is a copy.
+        sources: Real texts that stood in its prompt; a text mostly made of their 8-grams is a copy, and one in the form of a list (`Pros: … Cons: …`)
+            is only taken where at least half of them have it.
         earlier: Texts already accepted for the same example; a text that equals one of them says nothing new.
     """
     if not answer.is_parsed:
@@ -36,7 +38,17 @@ def fault_of(answer: Answer, sources: Sequence[str], earlier: Sequence[str], con
         return "repeated"
     if copied_share([answer.text], [sources])[0] > config.max_copied_share:
         return "copied"
+    if is_list(text) and 2 * sum(map(is_list, sources)) < len(sources):
+        return "list"
     return None
+
+
+def is_list(text: str) -> bool:
+    """Whether a text begins with a label, as `Pros: … Cons: …` does. A writer takes up this form of two shown reviews, whatever they say."""
+    return _LABEL.match(text) is not None
+
+
+_LABEL = re.compile(r"\W*\w+\s?:\s")
 
 
 def repeated_share(words: Sequence[str], length: int = 3) -> float:

@@ -44,6 +44,21 @@ def test_the_same_text_twice_says_nothing_new() -> None:
     assert fault("A calm room above the bay.", earlier=("a calm room, above the bay",)) == "repeated"
 
 
+@pytest.mark.parametrize(
+    ("text", "sources", "expected"),
+    [
+        ("Bad: the room was cold. Good: the people.", (SOURCE,), "list"),
+        ("* Pros : near the pier", (SOURCE, "Pros: quiet. Cons: none.", "We liked it."), "list"),
+        ("Pros: near the pier. Cons: none.", ("Pros: quiet. Cons: none.", SOURCE), None),
+        ("We came at 9:30 and the room was ready.", (SOURCE,), None),
+        ("Bad: the room was cold.", (), None),
+    ],
+)
+def test_a_list_is_only_taken_where_people_write_lists(text: str, sources: tuple[str, ...], expected: str | None) -> None:
+    """Of hotel's synthetic reviews a third were lists, of its real ones far fewer; texts behind them became lists, too."""
+    assert fault_of(Answer(None, None, text, None, is_parsed=True), sources, (), CONFIG) == expected
+
+
 @pytest.mark.parametrize(("text", "expected"), [("a b c d", 0), ("a a a a a", 2 / 3), ("a b", 0), ("a b c a b c", 1 / 4)])
 def test_repeated_share(text: str, expected: float) -> None:
     assert repeated_share(text.split()) == pytest.approx(expected)
