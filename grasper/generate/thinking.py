@@ -76,6 +76,6 @@ def _counted_lines(request: Request, profile: Profile) -> str:
 def _path(begun: str, written: str) -> str:
     """The path, without whatever answer follows it; where its first lines were counted, without the length that its plan names."""
     path = parse_path(begun + written)
-    if path is None:
+    if path is None or (begun and not path.plan):
         return ""
     return (replace(path, plan=without_length(path.plan)) if begun else path).render()

@@ -1,11 +1,14 @@
-"""How many tokens a network reads and writes at once where nobody says it."""
+"""How many tokens a network reads and writes at once where nobody says it, and which prompts stand together in a batch."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
+
+from grasper.models.base import Message, Prompt
 
 ON_PROCESSORS, LEAST, MOST = 32_768, 2_048, 262_144
 
@@ -36,3 +39,29 @@ def cached_bytes(config: Any, itemsize: int) -> int:
 def tokens_that_fit(free: int, each: int) -> int:
     """How many tokens of so many bytes go into free memory, within reason."""
     return max(LEAST, min(MOST, free // max(1, each)))
+
+
+def by_conversation(
+    prompts: Sequence[Prompt], contexts: Sequence[Sequence[int]], room: int, batch_tokens: int
+) -> Iterator[tuple[list[int], list[int]]]:
+    """The places of the prompts in batches, longest first, those of one conversation together, with the place in the batch of the first of these:
+    what a prompt shares with it is read once, and no prompt of another conversation has a part in that.
+    """
+    groups: dict[tuple[Message, ...], list[int]] = {}
+    for place, prompt in enumerate(prompts):
+        groups.setdefault(prompt.messages, []).append(place)
+    batch: list[int] = []
+    leaders: list[int] = []
+    longest = 0
+    for group in sorted(groups.values(), key=lambda group: -max(len(contexts[place]) for place in group)):
+        size = max(len(contexts[place]) for place in group) + room
+        width = max(1, batch_tokens // size)
+        for part in (group[start : start + width] for start in range(0, len(group), width)):
+            if batch and (len(batch) + len(part)) * longest > batch_tokens:
+                yield batch, leaders
+                batch, leaders = [], []
+            longest = max(size, longest if batch else 0)
+            leaders += [len(batch)] * len(part)
+            batch += part
+    if batch:
+        yield batch, leaders

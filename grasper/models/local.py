@@ -18,8 +18,8 @@ from transformers import PreTrainedModel
 from grasper.errors import ModelError, PromptTooLongError, ShapeError
 from grasper.models.adapters import find_adapter
 from grasper.models.backbone import Backbone
-from grasper.models.base import Completion, Message, Pool, Prompt, prompt_seeds
-from grasper.models.batching import usual_batch_tokens
+from grasper.models.base import Completion, Pool, Prompt, prompt_seeds
+from grasper.models.batching import by_conversation, usual_batch_tokens
 from grasper.models.continuation import Continuation, Row
 from grasper.models.decoding import decode, has_exact_batches
 from grasper.models.gather import Call, Request
@@ -285,7 +285,7 @@ class LocalModel(Spelling):
         for ids in contexts:
             self._require_room(ids)
         room = max((len(ending) for choice in endings for ending in choice), default=0) * len(choices)
-        for batch, leaders in _by_conversation(prompts, contexts, room, self.batch_tokens):
+        for batch, leaders in by_conversation(prompts, contexts, room, self.batch_tokens):
             with self.network() as network:
                 score = partial(score_choices, pad_id=self._pad_id, leaders=leaders) if keeps_keys_only(network) else score_whole
                 scores[batch] = score(network, [contexts[index] for index in batch], [endings[index] for index in batch])
@@ -352,29 +352,3 @@ class LocalModel(Spelling):
                 trained_on,
                 PROMPT_VERSION,
             )
-
-
-def _by_conversation(
-    prompts: Sequence[Prompt], contexts: Sequence[Sequence[int]], room: int, batch_tokens: int
-) -> Iterator[tuple[list[int], list[int]]]:
-    """The places of the prompts in batches, longest first, those of one conversation together, with the place in the batch of the first of these:
-    what a prompt shares with it is read once, and no prompt of another conversation has a part in that.
-    """
-    by_conversation: dict[tuple[Message, ...], list[int]] = {}
-    for place, prompt in enumerate(prompts):
-        by_conversation.setdefault(prompt.messages, []).append(place)
-    batch: list[int] = []
-    leaders: list[int] = []
-    longest = 0
-    for group in sorted(by_conversation.values(), key=lambda group: -max(len(contexts[place]) for place in group)):
-        size = max(len(contexts[place]) for place in group) + room
-        width = max(1, batch_tokens // size)
-        for part in (group[start : start + width] for start in range(0, len(group), width)):
-            if batch and (len(batch) + len(part)) * longest > batch_tokens:
-                yield batch, leaders
-                batch, leaders = [], []
-            longest = max(size, longest if batch else 0)
-            leaders += [len(batch)] * len(part)
-            batch += part
-    if batch:
-        yield batch, leaders

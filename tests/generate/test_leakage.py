@@ -18,10 +18,12 @@ FIELDS = ("text", "title", "rating")
 CHANGED = {"text": "othersecret about a warm bed", "title": "othersecret title", "rating": 1.25}
 
 
-def asked_and_answered(name: str, reviews: list[Review], examples: list[Example], example: Example, task: Task) -> tuple[list[str], Output]:
+def asked_and_answered(
+    name: str, reviews: list[Review], examples: list[Example], example: Example, task: Task, *, is_counted: bool = False
+) -> tuple[list[str], Output]:
     """All prompts for one request, those of its synthetic reviews included, and the answer."""
     method, tables = get_method(name), tables_of(reviews, examples)
-    model, generation = RecordingModel(), GenerateConfig(consensus_samples=2)
+    model, generation = RecordingModel(), GenerateConfig(consensus_samples=2, counted_path=is_counted)
     system = system_of(method, tables, model, candidates=candidates_of(examples), generation=generation, seed=1, context_tokens=4096)
     (answer,) = system.personalize(task, [example])
     return [shown(prompt) for prompt in model.prompts], answer.output
@@ -46,7 +48,9 @@ def test_hidden_fields_change_nothing(world: World, name: str, task: Task, data:
     changes = {field: CHANGED[field] for field in hidden_fields(example, task) if getattr(example.target, field) is not None}
     other_reviews, other = with_target(reviews, example, **changes)
     other_examples = [other if entry is example else entry for entry in examples]
-    assert asked_and_answered(name, reviews, examples, example, task) == asked_and_answered(name, other_reviews, other_examples, other, task)
+    is_counted = data.draw(st.booleans(), label="counted path")
+    before = asked_and_answered(name, reviews, examples, example, task, is_counted=is_counted)
+    assert before == asked_and_answered(name, other_reviews, other_examples, other, task, is_counted=is_counted)
 
 
 @settings(max_examples=120)
@@ -55,7 +59,7 @@ def test_prompts_and_answers_hold_no_hidden_field(world: World, name: str, task:
     """Every field of every record is unique here, so its first word gives it away."""
     reviews, examples = world
     example = data.draw(st.sampled_from(examples))
-    prompts, output = asked_and_answered(name, reviews, examples, example, task)
+    prompts, output = asked_and_answered(name, reviews, examples, example, task, is_counted=data.draw(st.booleans(), label="counted path"))
     everything = "\n".join([*prompts, output.raw, output.text or "", *output.samples])
     for field in hidden_fields(example, task):
         value = getattr(example.target, field)

@@ -75,11 +75,8 @@ def test_what_can_be_counted_is_not_guessed(tables: Tables) -> None:
         assert path == f"{prefix} glad; praise bed"
 
 
-def test_counted_lines_never_see_the_target(tables: Tables) -> None:
-    """They come from request and evidence; another target of the same request leaves them as they are."""
-    _, requests, profiles = think(tables, Pooling(), counted_path=True)
-    for example, request, profile in zip(tables.select("dev"), requests, profiles, strict=True):
-        assert not example.target.text or example.target.text not in analyse(request, profile).render()
+def test_counted_lines_without_a_plan_are_no_path(tables: Tables) -> None:
+    assert set(think(tables, Pooling(["\nText: no plan"]), counted_path=True)[0]) == {""}
 
 
 def test_a_path_that_is_not_counted_stays_as_written(tables: Tables) -> None:
