@@ -58,10 +58,14 @@ class Desk:
         """What the method's prompts show."""
         return ProfileBuilder(self.method, self.store, self.prompts)
 
-    def prompt(self, request: Request, profile: Profile, **options: Any) -> Prompt:
-        """The prompt of a request; see `prompts.render`."""
-        shown = self._exemplars(request, request.task)
-        return render(request, profile, reasoning=self.method.reasoning, config=self.prompts, model=self.model, exemplars=shown, **options)
+    def prompt(self, request: Request, profile: Profile, *, reasoning: bool | None = None, **options: Any) -> Prompt:
+        """The prompt of a request; see `prompts.render`.
+
+        Args:
+            reasoning: Whether it asks for a path; None: where the method reasons.
+        """
+        shown, asked = self._exemplars(request, request.task), self.method.reasoning if reasoning is None else reasoning
+        return render(request, profile, reasoning=asked, config=self.prompts, model=self.model, exemplars=shown, **options)
 
     def review_prompt(self, request: Request, item: Item, profile: Profile) -> Prompt:
         """The prompt for a whole review of a predicted item."""

@@ -4,7 +4,7 @@ Two things that a small model does badly are taken from it. What can be counted 
 the evidence shows are put before its plan as `reason.analyse` finds them, as they stand in every path that it learned from, and the plan's length,
 which it guesses (the commonest one, nearly always), is taken out again. And no path is trusted alone (`generate.pooled_paths`): the plans that the
 model learned from knew the answer, its own do not, but it follows them as if they did. So an answer is written behind several paths and the bare
-evidence at once (`models.pooling`); what one plan made up is outvoted.
+evidence at once (`models.pooling`), and what a plan makes unlikely stays possible.
 
 Ours, not of a paper.
 """
@@ -20,7 +20,7 @@ from grasper.models.base import Completion, Pool, Prompt
 from grasper.prompts.render import after_path
 from grasper.reason.analyse import analyse, without_length
 from grasper.reason.format import parse_path
-from grasper.records import Profile, Request, Task
+from grasper.records import Profile, Request
 
 LEAST_PLAN_TOKENS = 24
 """Tokens that a plan may have, however long the counted lines before it are."""
@@ -57,15 +57,17 @@ class Thinking:
         found = self.desk.complete(asked, seeds, n=count, temperature=temperature, top_p=config.top_p, max_new_tokens=most)
         return [[replace(one, text=_path(lines, one.text)) for one in group] for lines, group in zip(begun, found, strict=True)]
 
-    def pool(self, prompt: Prompt, paths: Sequence[str], task: Task) -> Pool:
-        """What an answer is written behind: the prompt with each of its paths and the label of the answer, and where paths are pooled the prompt
-        without any, by `generate.plain_weight`. Equal paths are one with more weight; empty ones are the prompt without any.
+    def pool(self, request: Request, profile: Profile, prompt: Prompt, paths: Sequence[str]) -> Pool:
+        """What an answer is written behind: the prompt with each of its paths and the label of the answer, and where paths are pooled a prompt that
+        asks for none, by `generate.plain_weight`. Equal paths are one with more weight; empty ones, which the model did not write, count as the
+        prompt that asks for none.
         """
         plain = self.config.plain_weight if self.is_pooled and any(paths) else 0.0
         weights = {"": plain} if plain else {}
         for path in paths or [""]:
             weights[path] = weights.get(path, 0.0) + (1 - plain) / max(len(paths), 1)
-        return Pool(tuple(after_path(prompt, path, task) for path in weights), tuple(weights.values()))
+        bare = self.desk.prompt(request, profile, reasoning=False) if self.is_pooled and "" in weights else prompt
+        return Pool(tuple(after_path(prompt if path else bare, path, request.task) for path in weights), tuple(weights.values()))
 
 
 def _counted_lines(request: Request, profile: Profile) -> str:

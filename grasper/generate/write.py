@@ -54,14 +54,14 @@ class Writer:
         prompts = [self.desk.prompt(request, profile) for request, profile in zip(requests, profiles, strict=True)]
         seeds = [self.desk.seed_of("lead", request.task, request.example_id) for request in requests]
         thoughts = self._thinking.think(requests, profiles, prompts, seeds, count) if self.desk.method.reasoning else [[] for _ in prompts]
-        return [self._pool(*parts) for parts in zip(requests, prompts, thoughts, strict=True)]
+        return [self._pool(*parts) for parts in zip(requests, profiles, prompts, thoughts, strict=True)]
 
     @property
     def _thinking(self) -> Thinking:
         return Thinking(self.desk, self.config)
 
-    def _pool(self, request: Request, prompt: Prompt, thoughts: Sequence[Completion]) -> Pool:
-        return self._thinking.pool(prompt, [thought.text for thought in thoughts], request.task)
+    def _pool(self, request: Request, profile: Profile, prompt: Prompt, thoughts: Sequence[Completion]) -> Pool:
+        return self._thinking.pool(request, profile, prompt, [thought.text for thought in thoughts])
 
     def _sample(self, requests: Sequence[Request], profiles: Sequence[Profile], prompts: Sequence[Prompt]) -> list[list[Completion]]:
         """`consensus_samples` completions of each prompt, path and answer."""
@@ -105,7 +105,7 @@ class Writer:
         room = max_new_tokens(task, self.desk.prompts, reasoning=False)
         firsts = [after_path(prompt, group[0].text, task).prefix for prompt, group in zip(prompts, thoughts, strict=True)]
         answers = model.generate_pooled(
-            [self._pool(*parts) for parts in zip(requests, prompts, thoughts, strict=True)],
+            [self._pool(*parts) for parts in zip(requests, profiles, prompts, thoughts, strict=True)],
             n=config.consensus_samples,
             temperature=config.temperature,
             top_p=config.top_p,
@@ -158,7 +158,7 @@ class Writer:
             seeds = [self.desk.seed_of("generate", "rating", request.example_id) for request in requests]
             count = self.config.pooled_paths if self._thinking.is_pooled else self.config.consensus_samples
             thoughts = self._thinking.think(requests, profiles, rendered, seeds, count)
-        pools = [self._pool(*parts) for parts in zip(requests, rendered, thoughts, strict=True)]
+        pools = [self._pool(*parts) for parts in zip(requests, profiles, rendered, thoughts, strict=True)]
         asked = [prompt for pool in pools for prompt in pool.prompts]
         scored = self.desk.model.score_choices(asked, RATING_CHOICES)
         # Known only after asking: a server that gives no log-probabilities is taken at its word.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -39,6 +39,44 @@ def cached_bytes(config: Any, itemsize: int) -> int:
 def tokens_that_fit(free: int, each: int) -> int:
     """How many tokens of so many bytes go into free memory, within reason."""
     return max(LEAST, min(MOST, free // max(1, each)))
+
+
+def held_tokens(prompts: int, rows: int, longest: int, most: int, *, is_shared: bool) -> int:
+    """Tokens whose keys and values a batch holds, padding included.
+
+    Args:
+        prompts: Distinct prompts.
+        rows: Answers to them.
+        longest: Tokens of the longest prompt.
+        most: Tokens of the longest answer.
+        is_shared: Whether the answers to a prompt share its keys and values (`prefix.can_share_prefix`).
+    """
+    return prompts * longest + rows * most if is_shared else rows * (longest + most)
+
+
+Places = list[tuple[int, int]]
+"""Where the answers to one prompt are wanted."""
+
+
+def by_length(
+    places_of: Mapping[tuple[int, ...], Places], max_new_tokens: int, batch_tokens: int, *, is_shared: bool
+) -> Iterator[list[tuple[tuple[int, ...], Places]]]:
+    """Prompts with the places of their answers, longest first, in batches that hold at most `batch_tokens`; a prompt of many answers is split."""
+    batch: list[tuple[tuple[int, ...], Places]] = []
+    longest = num_rows = 0
+    for ids in sorted(places_of, key=lambda ids: (-len(ids), places_of[ids][0])):
+        left = batch_tokens - len(ids) if is_shared else batch_tokens
+        width = max(1, left // (max_new_tokens if is_shared else len(ids) + max_new_tokens))
+        for start in range(0, len(places_of[ids]), width):
+            places = places_of[ids][start : start + width]
+            held = held_tokens(len(batch) + 1, num_rows + len(places), longest, max_new_tokens, is_shared=is_shared)
+            if batch and held > batch_tokens:
+                yield batch
+                batch, longest, num_rows = [], 0, 0
+            batch.append((ids, places))
+            longest, num_rows = max(longest, len(ids)), num_rows + len(places)
+    if batch:
+        yield batch
 
 
 def by_conversation(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
 from functools import cache, partial
@@ -19,7 +19,7 @@ from grasper.errors import ModelError, PromptTooLongError, ShapeError
 from grasper.models.adapters import find_adapter
 from grasper.models.backbone import Backbone
 from grasper.models.base import Completion, Pool, Prompt, prompt_seeds
-from grasper.models.batching import by_conversation, usual_batch_tokens
+from grasper.models.batching import by_conversation, by_length, usual_batch_tokens
 from grasper.models.continuation import Continuation, Row
 from grasper.models.decoding import decode, has_exact_batches
 from grasper.models.gather import Call, Request
@@ -197,7 +197,7 @@ class LocalModel(Spelling):
             texts.append(PooledText(prompts, pool.weights, seeds, room, min(least, room)))
         sampling = self._sampling(temperature, top_p, is_held=bool(min_new_tokens))
         completions: list[list[Completion]] = [[] for _ in pools]
-        for batch in in_batches(texts, self.batch_tokens):
+        for batch in in_batches(texts, self.batch_tokens, is_shared=can_share_prefix(self.model)):
             with self.network() as network:
                 written = decode_pooled(network, [texts[place] for place in batch], sampling, end_ids=self.end_ids, pad_id=self._pad_id)
             for place, samples in zip(batch, written, strict=True):
@@ -216,7 +216,8 @@ class LocalModel(Spelling):
             for place, request in enumerate(call.requests):
                 rows_of.setdefault(request.ids, []).append((number, place))
         answers: dict[tuple[int, int], Continuation] = {}
-        for batch in self._batches(rows_of, max(request.max_new_tokens for call in calls for request in call.requests)):
+        most = max(request.max_new_tokens for call in calls for request in call.requests)
+        for batch in by_length(rows_of, most, self.batch_tokens, is_shared=can_share_prefix(self.model)):
             places, rows = [], []
             for prompt, (_, its_places) in enumerate(batch):
                 for number, place in its_places:
@@ -239,24 +240,6 @@ class LocalModel(Spelling):
             raise PromptTooLongError(
                 f"a prompt has {len(ids)} tokens, model {self.name} holds {self.context_tokens} with the answer; show fewer reviews"
             )
-
-    def _batches(
-        self, rows_of: dict[tuple[int, ...], list[tuple[int, int]]], max_new_tokens: int
-    ) -> Iterator[list[tuple[tuple[int, ...], list[tuple[int, int]]]]]:
-        """Prompts with their rows, sorted by length, longest first, in batches of at most `batch_tokens`; a prompt of many rows is split."""
-        batch: list[tuple[tuple[int, ...], list[tuple[int, int]]]] = []
-        longest = num_rows = 0
-        for ids in sorted(rows_of, key=lambda ids: (-len(ids), rows_of[ids][0])):
-            width = max(1, self.batch_tokens // (len(ids) + max_new_tokens))
-            for start in range(0, len(rows_of[ids]), width):
-                rows = rows_of[ids][start : start + width]
-                if batch and (num_rows + len(rows)) * (longest + max_new_tokens) > self.batch_tokens:
-                    yield batch
-                    batch, longest, num_rows = [], 0, 0
-                batch.append((ids, rows))
-                longest, num_rows = max(longest, len(ids)), num_rows + len(rows)
-        if batch:
-            yield batch
 
     def _complete(self, ids: Sequence[int], continuation: Continuation) -> Completion:
         is_thinking = ends_in_thought(str(self.tokenizer.decode(list(ids[-8:]))))

@@ -1,10 +1,10 @@
 """One text behind several prompts at once: at every step the prompts' distributions over the next token are pooled into one, which is sampled from.
 
-The pool is logarithmic, log p ∝ Σ wₖ log pₖ: a token must be likely behind every prompt that weighs much, so what one of them alone brings up (a
-detail that a sampled path made up) is outvoted, and what they agree on stays.
+The pool is linear, p = Σ wₖ pₖ: what is likely behind a prompt that weighs much stays likely, whatever another one makes of it, so a bad prompt costs
+little. In the logarithmic pool, Σ wₖ log pₖ, it vetoes what it does not expect; that was measured to be worse (docs/results.md).
 
-References: Genest & Zidek 1986 (Statistical Science 1(1), Sec. 4); Hinton 2002 (products of experts). Pooling over a model's own reasoning paths is
-ours.
+References: Genest & Zidek 1986 (Statistical Science 1(1), Sec. 3); RAG-Token (arXiv:2005.11401, Sec. 2.1) pools over retrieved texts. Pooling over a
+model's own reasoning paths is ours.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from grasper.models.batching import held_tokens
 from grasper.models.continuation import Continuation, Row
 from grasper.models.decoding import Advance, begin, run
 from grasper.models.sampling import Sampling
@@ -38,12 +39,13 @@ class PooledText:
         return max(map(len, self.prompts))
 
 
-def in_batches(texts: Sequence[PooledText], batch_tokens: int) -> Iterator[list[int]]:
-    """The places of the texts, longest first, in batches of at most `batch_tokens` tokens, prompts, answers and padding included."""
+def in_batches(texts: Sequence[PooledText], batch_tokens: int, *, is_shared: bool) -> Iterator[list[int]]:
+    """The places of the texts, longest first, in batches that hold at most `batch_tokens` (see `batching.held_tokens`)."""
     order = sorted(range(len(texts)), key=lambda place: -texts[place].longest)
     while order:
-        rows = max(len(texts[place].prompts) * len(texts[place].seeds) for place in order)
-        width = max(1, batch_tokens // (rows * (texts[order[0]].longest + max(texts[place].most for place in order))))
+        prompts, most = max(len(texts[place].prompts) for place in order), max(texts[place].most for place in order)
+        members = max(len(texts[place].prompts) * len(texts[place].seeds) for place in order)
+        width = max(1, batch_tokens // held_tokens(prompts, members, texts[order[0]].longest, most, is_shared=is_shared))
         yield order[:width]
         order = order[width:]
 
@@ -74,15 +76,15 @@ def decode_pooled(
 
 
 def pool(logits: Tensor, row_of: Tensor, weights: Tensor, num_rows: int) -> Tensor:
-    """The logarithmic opinion pool of each row, up to a constant: `[rows, vocabulary]`.
+    """Log-probabilities of the linear opinion pool of each row: `[rows, vocabulary]`.
 
     Args:
         logits: Of each prompt in each row that it takes part in, `[members, vocabulary]`.
         row_of: The row of each member, `[members]`.
-        weights: The weight of each member, `[members]`.
+        weights: The weight of each member, `[members]`, ≥ 0; those of a row sum to 1.
     """
-    weighted = logits.log_softmax(-1) * weights[:, None]
-    return weighted.new_zeros((num_rows, logits.shape[-1])).index_add_(0, row_of, weighted)
+    shares = logits.softmax(-1) * weights[:, None]
+    return shares.new_zeros((num_rows, logits.shape[-1])).index_add_(0, row_of, shares).log()
 
 
 class _PooledStep:

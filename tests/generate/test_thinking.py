@@ -21,7 +21,6 @@ from grasper.reason.analyse import analyse, without_length
 from grasper.records import Output, Profile, Request, Tables, Task, request_for
 from grasper.retrieve.store import ReviewStore
 
-BARE = Prompt((Message("user", "Write."),))
 GUESS = " glad, about 60 words; praise bed\nText: never shown"
 
 
@@ -53,6 +52,14 @@ def written(tables: Tables, out_dir: Path, model: ScriptedModel, task: Task, met
 def thinking(tables: Tables, model: ScriptedModel, **settings: Any) -> Thinking:
     desk = Desk(get_method("grasper-no-graph"), ReviewStore(tables), PromptConfig(), lambda: model)
     return Thinking(desk, GenerateConfig(**settings))
+
+
+def pooled(tables: Tables, paths: Sequence[str], task: Task, **settings: Any) -> Pool:
+    """What an answer to the first request stands behind."""
+    one, example = thinking(tables, Pooling(), **settings), tables.select("dev")[0]
+    request = request_for(example, task, tables.item(example.item_id))
+    profile = one.desk.profiles.for_request(request, example)
+    return one.pool(request, profile, one.desk.prompt(request, profile), paths)
 
 
 def think(tables: Tables, model: ScriptedModel, count: int = 1, **settings: Any) -> tuple[list[str], list[Request], list[Profile]]:
@@ -99,14 +106,20 @@ def test_the_planned_length_alone_is_taken_out(plan: str, expected: str) -> None
 
 
 def test_a_pool_weighs_paths_by_how_often_they_came(tables: Tables) -> None:
-    pool = thinking(tables, Pooling(), pooled_paths=4, plain_weight=0.2).pool(BARE, ["Plan: a", "Plan: b", "Plan: a", ""], "long")
+    pool = pooled(tables, ["Plan: a", "Plan: b", "Plan: a", ""], "long", pooled_paths=4, plain_weight=0.2)
     assert [prompt.prefix for prompt in pool.prompts] == ["Text:", "Plan: a\nText:", "Plan: b\nText:"]
     assert pool.weights == pytest.approx((0.2 + 0.8 / 4, 0.8 / 2, 0.8 / 4))
 
 
+def test_only_what_stands_behind_a_path_is_asked_for_one(tables: Tables) -> None:
+    """A prompt that asks for a path and an answer without one were never seen together in training."""
+    pool = pooled(tables, ["Plan: a"], "long", pooled_paths=1)
+    assert [("Plan:" in prompt.messages[-1].content, prompt.prefix) for prompt in pool.prompts] == [(False, "Text:"), (True, "Plan: a\nText:")]
+
+
 @pytest.mark.parametrize("paths", [[], ["", ""]])
 def test_without_a_path_the_evidence_alone_is_left(tables: Tables, paths: list[str]) -> None:
-    pool = thinking(tables, Pooling(), pooled_paths=4).pool(BARE, paths, "title")
+    pool = pooled(tables, paths, "title", pooled_paths=4)
     assert [prompt.prefix for prompt in pool.prompts] == ["Title:"]
     assert pool.weights == pytest.approx((1.0,))
 

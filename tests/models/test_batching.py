@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from grasper.models.batching import LEAST, MOST, cached_bytes, tokens_that_fit, usual_batch_tokens
+from grasper.models.batching import LEAST, MOST, by_length, cached_bytes, held_tokens, tokens_that_fit, usual_batch_tokens
 
 SMALL = LlamaConfig(vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2)
 
@@ -26,3 +28,16 @@ def test_half_a_card_is_filled_within_reason() -> None:
 def test_a_processor_keeps_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: pytest.fail("there is no card to ask"))
     assert usual_batch_tokens(LlamaForCausalLM(SMALL)) == 32_768
+
+
+@pytest.mark.parametrize(("is_shared", "count"), [(False, 16), (True, 12)])
+def test_batches_hold_no_more_than_asked(is_shared: bool, count: int) -> None:
+    """Nothing above `batch_tokens` but a single answer that is longer alone, every answer once; where prompts are shared far fewer batches do."""
+    places_of = {tuple(range(length)): [(length, sample) for sample in range(8)] for length in (3, 30, 12, 150)}
+    batches = list(by_length(places_of, 10, 100, is_shared=is_shared))
+    for batch in batches:
+        num_rows = sum(len(places) for _, places in batch)
+        held = held_tokens(len(batch), num_rows, max(len(ids) for ids, _ in batch), 10, is_shared=is_shared)
+        assert held <= 100 or num_rows == 1
+    assert sorted(place for batch in batches for _, places in batch for place in places) == sorted(chain.from_iterable(places_of.values()))
+    assert len(batches) == count

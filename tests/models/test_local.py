@@ -102,16 +102,6 @@ class TestGenerate:
         monkeypatch.setattr(tiny, "batch_tokens", 64)
         assert [[completion.text for completion in row] for row in tiny.generate(prompts, n=3, max_new_tokens=6, seed=1)] == texts
 
-    def test_batches_hold_no_more_than_asked(self, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Rows times longest row never exceed `batch_tokens`, but for a single row that is longer alone; every row occurs once."""
-        monkeypatch.setattr(tiny, "batch_tokens", 100)
-        rows_of = {tuple(range(length)): [(length, sample) for sample in range(8)] for length in (3, 30, 12, 150)}
-        batches = list(tiny._batches(rows_of, 10))
-        for batch in batches:
-            num_rows = sum(len(rows) for _, rows in batch)
-            assert num_rows * (max(len(ids) for ids, _ in batch) + 10) <= 100 or num_rows == 1
-        assert sorted(row for batch in batches for _, rows in batch for row in rows) == sorted(row for rows in rows_of.values() for row in rows)
-
     def test_equal_prompts_get_samples_of_their_own(self, tiny: LocalModel) -> None:
         """They share one prefill but not the random stream."""
         first, second = tiny.generate([ask("same"), ask("same")], max_new_tokens=10)
