@@ -7,13 +7,13 @@ from setuptools.command.build_py import build_py
 
 
 class BuildWithConfigurations(build_py):
-    """Copies `experiments/*.yaml` and `experiments/models/*.yaml` into the package, where `grasper.shipped` finds them."""
+    """Copies the configurations in `experiments/` into the package, where `grasper.shipped` finds them."""
 
     def run(self) -> None:
         super().run()
         if self.editable_mode:  # then they are found where they lie
             return
-        for pattern in ("*.yaml", "models/*.yaml"):
+        for pattern in ("*.yaml", "models/*.yaml", "align/*.yaml"):
             for source in sorted(Path("experiments").glob(pattern)):
                 target = Path(self.build_lib, "grasper", source)
                 self.mkpath(str(target.parent))

@@ -4,8 +4,8 @@
         --out experiments/results/smollm2/evidence-hotel.json
 
 For every target: more and fewer neighbours, whole and cut; the same evidence in a prompt that asks for a path and gets none, and behind the model's
-own paths; and pools of both, linear and logarithmic, as `generate.pooled_paths` draws tokens from. All paired against the evidence as configured, in a
-prompt that asks for no path. Nothing but probabilities is measured. Dev-a only, since settings are chosen by it.
+own paths; and pools of both, linear and logarithmic. All paired against the evidence as configured, in a prompt that asks for no path. Nothing but
+probabilities is measured. Dev-a only, since settings are chosen by it.
 """
 
 from __future__ import annotations

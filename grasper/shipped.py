@@ -8,6 +8,9 @@ from typing import Any
 from grasper.errors import ConfigError, MissingFileError
 from grasper.settings import expand_home
 
+PATTERNS = ("*.yaml", "models/*.yaml", "align/*.yaml")
+"""Of data sets, of models, and of longer alignment; setup.py has them, too."""
+
 
 def shipped_folder() -> Path:
     """Where the shipped configurations lie: in an installed package, or beside it in a checkout."""
@@ -26,7 +29,7 @@ def find_settings(path: Path) -> Path:
     if path.is_file():
         return path
     folder = shipped_folder()
-    shipped = {file.relative_to(folder).as_posix(): file for pattern in ("*.yaml", "models/*.yaml") for file in sorted(folder.glob(pattern))}
+    shipped = {file.relative_to(folder).as_posix(): file for pattern in PATTERNS for file in sorted(folder.glob(pattern))}
     name = path.as_posix().removesuffix(".yaml").removeprefix("experiments/") + ".yaml"
     if name in shipped:
         return shipped[name]

@@ -71,6 +71,14 @@ def test_every_shipped_model_joins_any_data_set(path: Path) -> None:
         assert (both.prepare, both.split, both.limit) == (load_config(data_set).prepare, load_config(data_set).split, load_config(data_set).limit)
 
 
+def test_longer_alignment_changes_alignment_alone() -> None:
+    model = ["hotel", "models/smollm2-reviews"]
+    short, longer = load_config(model), load_config([*model, "align/long"])
+    assert longer.align.num_pairs > short.align.num_pairs
+    assert longer.align.learning_rate == short.align.learning_rate
+    assert longer.model_copy(update={"align": short.align}) == short
+
+
 def test_later_files_win_key_by_key(tmp_path: Path) -> None:
     first, second = tmp_path / "data.yaml", tmp_path / "model.yaml"
     first.write_text("limit: 3\ntasks: [long, title]\npredict: {top_k: 7, num_layers: 1}\nmodel:\n  extra: {a: 1}\n")
