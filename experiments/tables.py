@@ -81,7 +81,7 @@ def provenance_line(name: str) -> str:
     return f"`{facts['command']}` · seed {facts['seed']} · {hardware} · {seconds / 60:.0f} minutes · commit {', '.join(f'`{c}`' for c in commits)}"
 
 
-COMPARED = (("long", "rouge1"), ("long", "meteor"), ("title", "rouge1"), ("rating", "mae"))
+COMPARED = (("long", "rouge1"), ("long", "meteor"), ("long", "bits"), ("title", "rouge1"), ("rating", "mae"))
 
 
 def differences_table(method: str, baseline: str, *names: str) -> str:
@@ -113,10 +113,10 @@ def _pairs_of(name: str) -> Pairs:
 
 
 def _comparison(title: str, rows: Iterable[tuple[str, Pairs, str, str]]) -> str:
-    """A table of paired differences; each row: label, rows of the results file, method, other method. Tasks that nobody was asked are left out."""
+    """A table of paired differences; each row: label, rows of the results file, method, other method. What was measured in no row is left out."""
     rows = list(rows)
-    asked = {pair["task"] for _, pairs, _, _ in rows for pair in pairs}
-    columns = [(task, metric) for task, metric in COMPARED if task in asked]
+    measured = {(pair["task"], pair["metric"]) for _, pairs, *compared in rows for pair in pairs if {pair["method"], pair["other"]} == set(compared)}
+    columns = [column for column in COMPARED if column in measured]
     lines = [f"| {title} | {' | '.join(f'{task} {metric}' for task, metric in columns)} |", f"|---|{'--:|' * len(columns)}"]
     for label, found, method, other in rows:
         pairs = {(p["method"], p["other"], p["task"], p["metric"]): p for p in found}
@@ -138,10 +138,11 @@ def _difference(pairs: dict[Any, dict[str, Any]], method: str, baseline: str, ta
 def seeds_table(name: str) -> str:
     """What the seed alone changes: each seed's means, and the mean over the seeds with its interval over items."""
     results = _results(f"seeds/{name}")
-    lines = [f"| {name} | {' | '.join(' '.join(pair) for pair in COMPARED)} |", f"|---|{'--:|' * len(COMPARED)}"]
+    shown = [pair for pair in COMPARED if pair[1] != "bits"]
+    lines = [f"| {name} | {' | '.join(' '.join(pair) for pair in shown)} |", f"|---|{'--:|' * len(shown)}"]
     for method, tasks in results["methods"].items():
         cells = []
-        for task, metric in COMPARED:
+        for task, metric in shown:
             each = " / ".join(f"{value:.3f}" for value in results["by_seed"][method][task][metric])
             cells.append(f"{_cell(tasks[task][metric])} ({each})")
         lines.append(f"| `{method}` | {' | '.join(cells)} |")
@@ -407,11 +408,12 @@ def paths_table(name: str) -> str:
 
 
 def swap_table(*names: str) -> str:
-    """Bits that the right evidence saves against the wrong one, by data set, model, method and task."""
+    """Bits that the right evidence saves against the wrong one, by data set, model, method and task; a name with a slash is that of a whole run."""
     columns = [(task, evidence) for task in ("long", "title", "rating") for evidence in ("own reviews", "neighbours")]
     lines = [f"| set | model | method | {' | '.join(f'{task}: {evidence}' for task, evidence in columns)} |", f"|---|---|---|{'--:|' * len(columns)}"]
     for name in names:
-        for model, found in _results(f"bits/{name}")["models"].items():
+        run = _results(name) if "/" in name else {}
+        for model, found in {run["provenance"]["model"]: run}.items() if run else _results(f"bits/{name}")["models"].items():
             for method, tasks in found["swap"].items():
                 cells = [_share(tasks.get(task, {}).get(evidence)) for task, evidence in columns]
                 lines.append(f"| {name} | `{model}` | `{method}` | {' | '.join(cells)} |")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from grasper.config import GenerateConfig
 from grasper.desk import Desk
 from grasper.generate.consensus import choose, evidence_for
+from grasper.generate.length import least_of_all
 from grasper.generate.write import TITLE_WORDS
 from grasper.models.base import Pool, even_pool
 from grasper.prompts.budget import max_new_tokens
@@ -66,7 +68,11 @@ class DualWriter:
             notes_temperature=config.path_temperature,
             top_p=config.top_p,
             rating=config.rating,
+            hold=self._hold,
         )
+
+    def _hold(self, profiles: Sequence[Profile], paths: Sequence[str], most: int) -> list[int] | None:
+        return least_of_all(self.desk.model, profiles, paths, self.config.least_length, most)
 
     def _output(self, request: Request, evidence: Evidence, found: Deliberation) -> Output:
         # Known only after asking: a server that gives no log-probabilities is taken at its word.
@@ -96,7 +102,9 @@ class DualWriter:
         prompts = [self._reasoning.last_prompt(*parts) for parts in zip(requests, evidence, found, strict=True)]
         seeds = [self.desk.seed_of("consensus", task, request.example_id) for request in requests]
         room = max_new_tokens(task, self.desk.prompts, reasoning=False)
-        drawn = self.desk.complete(prompts, seeds, n=count, temperature=self.config.temperature, top_p=self.config.top_p, max_new_tokens=room)
+        least = self._hold([shown.writer for shown in evidence], [one.path for one in found], room) if task == "long" else None
+        options: dict[str, Any] = {"temperature": self.config.temperature, "top_p": self.config.top_p, "max_new_tokens": room}
+        drawn = self.desk.complete(prompts, seeds, n=count, min_new_tokens=least, **options)
         chosen = []
         for request, shown, output, completions in zip(requests, evidence, outputs, drawn, strict=True):
             answers = [parse_answer(completion.text, task, expects_path=False) for completion in completions]

@@ -11,7 +11,7 @@ Deviation: neither the prompts nor the number of steps nor the stopping rule of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -32,6 +32,8 @@ from grasper.runs import derive_seed
 
 Reasoner = Literal["style", "topic"]
 REASONERS: tuple[Reasoner, ...] = ("style", "topic")
+Hold = Callable[[Sequence[Profile], Sequence[str], int], Sequence[int] | None]
+"""What the writer's evidence, the notes and the most tokens of a draft say of the fewest that it may have; None: nothing."""
 SETTLED = 0.9
 """F1 of the words of two versions of the same notes from which they count as the same."""
 
@@ -114,6 +116,7 @@ class DualReasoning:
     Args:
         steps: Most revisions after the first draft; 0 notes and drafts once.
         temperature: Of the drafts, and of the notes where `notes_temperature` is None.
+        hold: How long drafts of texts are at least, with models that can be held to it.
 
     Raises:
         ConfigError: A negative number of steps.
@@ -126,6 +129,7 @@ class DualReasoning:
     notes_temperature: float | None = None
     top_p: float = 0.9
     rating: Literal["expectation", "median", "argmax"] = "median"
+    hold: Hold | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 0:
@@ -181,7 +185,11 @@ class DualReasoning:
             return
         room = max_new_tokens(task, self.prompts, reasoning=False)
         seeds = [derive_seed(work.seeds[place], "draft", number) for place in active]
-        for place, completion in zip(active, self._ask(prompts, seeds, room, self.temperature), strict=True):
+        least = None
+        if self.hold and task == "long":
+            paths = ["\n".join((notes[place].style, notes[place].topic)) for place in active]
+            least = self.hold([work.evidence[place].writer for place in active], paths, room)
+        for place, completion in zip(active, self._ask(prompts, seeds, room, self.temperature, least), strict=True):
             answer = parse_answer(completion.text, task, expects_path=False)
             work.add(place, notes[place], str(answer.value(task) or ""))
             work.record(place, completion, is_parsed=answer.is_parsed, raw=completion.text)
@@ -216,10 +224,13 @@ class DualReasoning:
     def _render(self, request: Request, profile: Profile, role: PromptRole, notes: Notes) -> Prompt:
         return render(request, profile, reasoning=False, config=self.prompts, model=self.model, role=role, notes=notes)
 
-    def _ask(self, prompts: Sequence[Prompt], seeds: Sequence[int], room: int, temperature: float | None) -> list[Completion]:
+    def _ask(
+        self, prompts: Sequence[Prompt], seeds: Sequence[int], room: int, temperature: float | None, least: Sequence[int] | None = None
+    ) -> list[Completion]:
         if not prompts:
             return []
-        found = self.model.generate(prompts, temperature=temperature, top_p=self.top_p, max_new_tokens=room, seed=seeds)
+        held = {"min_new_tokens": least} if least and getattr(self.model, "can_hold_length", False) else {}
+        found = self.model.generate(prompts, n=1, temperature=temperature, top_p=self.top_p, max_new_tokens=room, seed=seeds, **held)
         return [completions[0] for completions in found]
 
 

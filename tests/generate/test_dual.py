@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from servers import serving, write_reviews
 from worlds import system_of, tables_of
 
 from grasper.config import GenerateConfig
-from grasper.models.base import Prompt
+from grasper.models.base import Completion, Prompt
 from grasper.models.endpoint.model import EndpointModel
 from grasper.models.scripted import ScriptedModel
 from grasper.records import Example, Output, Review, Tables
@@ -109,3 +111,28 @@ def test_a_server_without_log_probabilities_is_taken_at_its_word(tables: Tables,
         outputs, _ = write(tables, "rating", model=EndpointModel("tiny", server.url, cache_dir=tmp_path))
     assert {output.rating for output in outputs} == {4.0}
     assert all(output.probabilities == () and len(output.notes) > 1 and output.is_parsed for output in outputs)
+
+
+def test_drafts_are_held_to_the_length_of_their_evidence(tables: Tables) -> None:
+    """Notes and titles are not; every draft of a text is, further samples too."""
+
+    class Held(ScriptedModel):
+        can_hold_length = True
+
+        def __init__(self) -> None:
+            self.asked: list[tuple[str, Sequence[int] | None]] = []
+            super().__init__(answer)
+
+        def generate(self, prompts: Sequence[Prompt], *, min_new_tokens: Sequence[int] | None = None, **options: Any) -> list[list[Completion]]:
+            lines = prompts[0].messages[-1].content.rpartition("Answer in these lines: ")[2]
+            self.asked.append((lines.partition(":")[0], min_new_tokens))
+            return super().generate(prompts, **options)
+
+    model = Held()
+    write(tables, "long", model=model, least_length=1.0, consensus_samples=2)
+    write(tables, "title", model=model, least_length=1.0, consensus_samples=2)
+    held = {label: [least for name, least in model.asked if name == label] for label in ("Style", "Text", "Title")}
+    assert len(held["Text"]) == 2  # the draft, whose notes settle at once, and one more sample
+    assert all(least and max(least) > 0 for least in held["Text"])
+    assert not any(held["Style"])
+    assert not any(held["Title"])
