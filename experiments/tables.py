@@ -188,6 +188,16 @@ def preference_table(name: str) -> str:
     return "\n".join(lines)
 
 
+def likelihood_rounds_table(*names: str) -> str:
+    """Reward on held-out pairs before preference rounds by likelihood and after each, as runs record it."""
+    lines = ["| reward on held-out pairs | before | after round 1 | after round 2 | kept | preference pairs |", "|---|--:|--:|--:|--:|--:|"]
+    for name in names:
+        counts = _results(name)["provenance"]["stages"]["align/pat"]["counts"]
+        rewards = " | ".join(f"{reward:.4f}" for reward in counts["held_out_reward"])
+        lines.append(f"| {name} | {rewards} | round {counts['best_round']} | {counts['preference_pairs']} |")
+    return "\n".join(lines)
+
+
 def steps_table(name: str) -> str:
     """The drafts of each step of dual reasoning: their means, and in brackets the paired difference to step 0."""
     metrics = ("rouge1", "meteor_no_wordnet", "words")
@@ -445,6 +455,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "preference": preference_table,
     "prefill": prefill_line,
     "rounds": rounds_table,
+    "rounds-by-likelihood": likelihood_rounds_table,
     "seeds": seeds_table,
     "spending": spending_table,
     "steps": steps_table,

@@ -5,25 +5,50 @@ The strongest form: replace the hidden fields of one target by others, and every
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import RecordingModel, candidates_of, shown, system_of, tables_of, with_target, worlds
 
 from grasper.config import GenerateConfig
 from grasper.methods import METHODS, get_method
+from grasper.models.base import Completion, Message, Pool, Prompt
 from grasper.records import TASKS, Example, Item, Output, Review, Task, request_for, tasks_of
 
 World = tuple[list[Review], list[Example]]
+GENERATION = st.sampled_from(
+    [
+        GenerateConfig(consensus_samples=2, counted_path=is_counted, pooled_paths=paths, least_length=0.5)
+        for is_counted in (False, True)
+        for paths in (0, 2)
+    ]
+)
+"""Paths written and counted, behind one path and behind a pool of them."""
 FIELDS = ("text", "title", "rating")
 CHANGED = {"text": "othersecret about a warm bed", "title": "othersecret title", "rating": 1.25}
 
 
+class PoolingRecorder(RecordingModel):
+    """Also remembers, and answers, what is written behind several prompts at once; it can be held to a length."""
+
+    can_pool = can_hold_length = True
+
+    def generate(self, prompts: Sequence[Prompt], *, min_new_tokens: Sequence[int] | None = None, **options: Any) -> list[list[Completion]]:
+        self.prompts += [Prompt((Message("user", f"at least {least}"),)) for least in min_new_tokens or ()]  # no length may tell of the target
+        return super().generate(prompts, **options)
+
+    def generate_pooled(self, pools: Sequence[Pool], **options: Any) -> list[list[Completion]]:
+        self.generate([prompt for pool in pools for prompt in pool.prompts[1:]], **options | {"seed": 0, "min_new_tokens": None})
+        return self.generate([pool.prompts[0] for pool in pools], **options)
+
+
 def asked_and_answered(
-    name: str, reviews: list[Review], examples: list[Example], example: Example, task: Task, *, is_counted: bool = False
+    name: str, reviews: list[Review], examples: list[Example], example: Example, task: Task, generation: GenerateConfig
 ) -> tuple[list[str], Output]:
     """All prompts for one request, those of its synthetic reviews included, and the answer."""
-    method, tables = get_method(name), tables_of(reviews, examples)
-    model, generation = RecordingModel(), GenerateConfig(consensus_samples=2, counted_path=is_counted)
+    method, tables, model = get_method(name), tables_of(reviews, examples), PoolingRecorder()
     system = system_of(method, tables, model, candidates=candidates_of(examples), generation=generation, seed=1, context_tokens=4096)
     (answer,) = system.personalize(task, [example])
     return [shown(prompt) for prompt in model.prompts], answer.output
@@ -48,9 +73,9 @@ def test_hidden_fields_change_nothing(world: World, name: str, task: Task, data:
     changes = {field: CHANGED[field] for field in hidden_fields(example, task) if getattr(example.target, field) is not None}
     other_reviews, other = with_target(reviews, example, **changes)
     other_examples = [other if entry is example else entry for entry in examples]
-    is_counted = data.draw(st.booleans(), label="counted path")
-    before = asked_and_answered(name, reviews, examples, example, task, is_counted=is_counted)
-    assert before == asked_and_answered(name, other_reviews, other_examples, other, task, is_counted=is_counted)
+    generation = data.draw(GENERATION)
+    before = asked_and_answered(name, reviews, examples, example, task, generation)
+    assert before == asked_and_answered(name, other_reviews, other_examples, other, task, generation)
 
 
 @settings(max_examples=120)
@@ -59,7 +84,7 @@ def test_prompts_and_answers_hold_no_hidden_field(world: World, name: str, task:
     """Every field of every record is unique here, so its first word gives it away."""
     reviews, examples = world
     example = data.draw(st.sampled_from(examples))
-    prompts, output = asked_and_answered(name, reviews, examples, example, task, is_counted=data.draw(st.booleans(), label="counted path"))
+    prompts, output = asked_and_answered(name, reviews, examples, example, task, data.draw(GENERATION))
     everything = "\n".join([*prompts, output.raw, output.text or "", *output.samples])
     for field in hidden_fields(example, task):
         value = getattr(example.target, field)
@@ -77,5 +102,5 @@ def test_given_fields_do_reach_the_model(world: World, name: str, data: st.DataO
     example = data.draw(st.sampled_from(examples))
     if not get_method(name).uses_model:
         return
-    prompts, _ = asked_and_answered(name, reviews, examples, example, "rating")
+    prompts, _ = asked_and_answered(name, reviews, examples, example, "rating", data.draw(GENERATION))
     assert f"Given text: {example.target.text}" in prompts[-1]
