@@ -40,6 +40,7 @@ from grasper.errors import ConfigError, ModelError, PromptTooLongError
 from grasper.files import write_text
 from grasper.models.adapters import WEIGHTS_FILE, find_adapter, require_fitting
 from grasper.models.backbone import TRAINED
+from grasper.models.room import room_to_train
 from grasper.models.weights import without_future_warnings
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def train_on_preferences(
         on_one_device(arguments)
         trainer = trainer_class(model=policy, args=arguments, train_dataset=dataset, processing_class=model.tokenizer, callbacks=[ShowProgress()])
         trainer.remove_callback(PrinterCallback)
-        with disable_input_dtype_casting(policy, active=arguments.bf16), _kernels_that_compile(model.device):
+        with room_to_train("align.dpo.batch_size"), disable_input_dtype_casting(policy, active=arguments.bf16), _kernels_that_compile(model.device):
             trainer.train()
         history = [entry for entry in trainer.state.log_history if "loss" in entry]
         _check(history, model)

@@ -28,6 +28,7 @@ from grasper.errors import ConfigError
 from grasper.files import write_text
 from grasper.memory import give_back
 from grasper.models.base import Prompt
+from grasper.models.room import room_to_train
 from grasper.models.spelling import without_surrogates
 from grasper.models.weights import without_future_warnings
 
@@ -110,7 +111,7 @@ def finetune(
 
     Raises:
         ConfigError: No training sequence, or target modules that the model lacks.
-        ModelError: The loss is not a finite number.
+        ModelError: The loss is not a finite number, or a GPU has no room for a step.
         CheckpointError: A checkpoint cannot be written.
     """
     if not any(any(sequence.weights) for sequence in train):
@@ -143,7 +144,12 @@ def finetune(
         task_type="CAUSAL_LM",
     )
     give_back()  # what sampling left, before the pages of training come on top
-    with preserved_random_state(seed), model.backbone.training(lora) as peft_model, undone_checkpointing(model.model):
+    with (
+        room_to_train("align.batch_size"),
+        preserved_random_state(seed),
+        model.backbone.training(lora) as peft_model,
+        undone_checkpointing(model.model),
+    ):
         pad_id = model.tokenizer.pad_token_id if model.tokenizer.pad_token_id is not None else model.tokenizer.eos_token_id
         trainer = WeightedTrainer(
             seed,

@@ -27,6 +27,7 @@ from grasper.models.library import keeps_keys_only, score_whole
 from grasper.models.likelihood import Ending, log_likelihoods, log_likelihoods_together, score_choices
 from grasper.models.pooling import PooledText, decode_pooled, in_batches
 from grasper.models.prefix import can_share_prefix
+from grasper.models.room import within_memory
 from grasper.models.sampling import Sampling
 from grasper.models.spelling import Spelling
 from grasper.models.thoughts import ends_in_thought, split_thoughts
@@ -129,6 +130,7 @@ class LocalModel(Spelling):
         ids = configured if isinstance(configured, list) else [configured]
         return frozenset(token for token in (*ids, self.tokenizer.eos_token_id) if token is not None)
 
+    @within_memory
     def generate(
         self,
         prompts: Sequence[Prompt],
@@ -166,6 +168,7 @@ class LocalModel(Spelling):
         completions = [self._complete(request.ids, answer) for request, answer in zip(requests, answers, strict=True)]
         return [completions[start : start + n] for start in range(0, len(completions), n)]
 
+    @within_memory
     def generate_pooled(
         self,
         pools: Sequence[Pool],
@@ -251,6 +254,7 @@ class LocalModel(Spelling):
             mean_logprob=continuation.logprob / max(continuation.num_generated, 1),
         )
 
+    @within_memory
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> np.ndarray:
         """Probability of each choice as the continuation of each prompt, normalised over the choices: `[prompts, choices]`, rows sum to 1.
 
@@ -275,6 +279,7 @@ class LocalModel(Spelling):
         likelihoods = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
         return np.asarray(likelihoods / likelihoods.sum(axis=1, keepdims=True))
 
+    @within_memory
     def score_texts(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> np.ndarray:
         """Log-probability in nats of each text as the whole rest of the answer to its prompt, end token included: `[prompts]`.
 

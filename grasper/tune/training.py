@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from grasper.models.room import room_to_train
 from grasper.tune import checkpoint
 from grasper.tune.checkpoint import MetricsLog, Progress
 from grasper.tune.lora import Adapter
@@ -58,7 +59,7 @@ def train(
         if groups and not any("held_out" in entry and entry["tokens"] == progress.tokens for entry in log.entries):
             log.append({"tokens": progress.tokens, "steps": progress.steps, "held_out": held_out_losses(adapter, groups, pad_id)})
 
-    with stop_signals() as stop:
+    with room_to_train("tune.batch_tokens"), stop_signals() as stop:
         if not progress.tokens:
             evaluate()
         while progress.tokens < schedule.tokens and not stop:
