@@ -1,10 +1,16 @@
-"""Freed memory, handed back to the system: glibc keeps blocks of up to 32 MiB for itself, and work on ever new shapes makes it keep ever more."""
+"""Memory: how much there is, and what was freed, handed back to the system.
+
+glibc keeps blocks of up to 32 MiB for itself, and work on ever new shapes makes it keep ever more.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 from collections.abc import Callable
+from pathlib import Path
+
+CGROUP_LIMIT, CGROUP_USAGE = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
 
 
 def give_back() -> None:
@@ -24,3 +30,15 @@ def _trim() -> Callable[[int], int]:
         return lambda keep: 0
     trim.argtypes, trim.restype = [ctypes.c_size_t], ctypes.c_int
     return lambda keep: int(trim(keep))
+
+
+def available_bytes() -> int:
+    """Memory that this process may still take: of the machine, or of the container where that is less."""
+    import psutil
+
+    available = int(psutil.virtual_memory().available)
+    try:
+        limit, used = CGROUP_LIMIT.read_text().strip(), int(CGROUP_USAGE.read_text())
+    except (OSError, ValueError):
+        return available
+    return available if limit == "max" else min(available, int(limit) - used)

@@ -1,13 +1,15 @@
-"""Freed memory is handed back."""
+"""Freed memory is handed back, and a container's limit counts."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
+from grasper import memory
 from grasper.memory import give_back
 
 
@@ -21,3 +23,14 @@ def test_freed_blocks_go_back_to_the_system() -> None:
     give_back()
     assert process.memory_info().rss < full - 100 * 2**20
     assert survivor.sum() == 12_000
+
+
+def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a container may still take is less than what the machine has."""
+    for name, value in (("CGROUP_LIMIT", "5000"), ("CGROUP_USAGE", "2000")):
+        path = tmp_path / name
+        path.write_text(value)
+        monkeypatch.setattr(memory, name, path)
+    assert memory.available_bytes() == 3000
+    (tmp_path / "CGROUP_LIMIT").write_text("max")
+    assert memory.available_bytes() > 3000

@@ -66,6 +66,11 @@ class TokenPair:
     chosen_ids: list[int]
     rejected_ids: list[int]
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the prompt with the longer answer."""
+        return len(self.prompt_ids) + max(len(self.chosen_ids), len(self.rejected_ids))
+
 
 def tokenise(model: LocalModel, pair: PreferencePair) -> TokenPair:
     """The pair as the model would read and write it.
@@ -76,13 +81,13 @@ def tokenise(model: LocalModel, pair: PreferencePair) -> TokenPair:
     prompt_ids = model.encode(pair.prompt)
     end = model.tokenizer.eos_token_id
     chosen, rejected = ([*model.encode_text(side.notes), end] for side in (pair.chosen, pair.rejected))
-    longest = len(prompt_ids) + max(len(chosen), len(rejected))
-    if longest > model.context_tokens:
+    tokens = TokenPair(prompt_ids, chosen, rejected)
+    if tokens.longest > model.context_tokens:
         raise PromptTooLongError(
-            f"a preference pair of {pair.chosen.pair_id} has {longest} tokens, model {model.name} holds {model.context_tokens}; "
+            f"a preference pair of {pair.chosen.pair_id} has {tokens.longest} tokens, model {model.name} holds {model.context_tokens}; "
             "lower prompts.context_tokens or prompts.path_tokens"
         )
-    return TokenPair(prompt_ids, chosen, rejected)
+    return tokens
 
 
 def train_on_preferences(
@@ -130,7 +135,7 @@ def train_on_preferences(
             logging_steps=1,
             save_strategy="no",
             report_to=[],
-            **shared_arguments(model, seed),
+            **shared_arguments(model, 2 * config.batch_size * max(row.longest for row in rows), seed),
         )
         on_one_device(arguments)
         trainer = trainer_class(model=policy, args=arguments, train_dataset=dataset, processing_class=model.tokenizer, callbacks=[ShowProgress()])

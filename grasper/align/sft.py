@@ -133,7 +133,7 @@ def finetune(
             remove_unused_columns=False,
             label_names=[],
             report_to=["trackio"] if config.log_to_trackio else [],
-            **shared_arguments(model, seed),
+            **shared_arguments(model, config.batch_size * max(len(sequence.ids) for sequence in (*train, *evaluation)), seed),
         )
     on_one_device(arguments)
     lora = LoraConfig(

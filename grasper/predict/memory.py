@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import psutil
-
 from grasper.config import PredictConfig
 from grasper.errors import MemoryLimitError
+from grasper.memory import available_bytes
 from grasper.predict.hybrid import DENSE_CATALOGUE, NUM_CANDIDATES
 from grasper.predict.validation import MAX_SCORES
 from grasper.records import Tables
@@ -18,7 +15,6 @@ DENSE_MATRICES = 12
 TEXT_COPIES = 4
 """Copies of all reviews' vectors: the tables', the graph's, and those of a fold's histories."""
 NUM_SIGNALS = 24
-CGROUP_LIMIT, CGROUP_USAGE = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
 
 
 def require_memory(config: PredictConfig, tables: Tables) -> None:
@@ -45,13 +41,3 @@ def estimated_bytes(config: PredictConfig, num_reviews: int, num_items: int) -> 
     validation = 5 * 4 * num_asked * num_items
     signals = 2 * 4 * num_asked * min(NUM_CANDIDATES, num_items) * NUM_SIGNALS if config.encoder == "hybrid" else 0
     return item_matrices + words + validation + signals
-
-
-def available_bytes() -> int:
-    """Memory that this process may still take: of the machine, or of the container where that is less."""
-    available = int(psutil.virtual_memory().available)
-    try:
-        limit, used = CGROUP_LIMIT.read_text().strip(), int(CGROUP_USAGE.read_text())
-    except (OSError, ValueError):
-        return available
-    return available if limit == "max" else min(available, int(limit) - used)

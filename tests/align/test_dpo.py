@@ -220,7 +220,7 @@ def test_recomputed_activations_change_nothing_and_leave_nothing_behind(model: L
         return step(self, *arguments, **options)
 
     monkeypatch.setattr(trainer_class, "training_step", watched)
-    monkeypatch.setattr("grasper.align.trainer.recomputes_activations", lambda model: True)
+    monkeypatch.setattr("grasper.align.trainer.recomputes_activations", lambda model, tokens: True)
     counts = train(model, tmp_path / "recomputed")
     assert set(recomputed) == {True}
     assert counts["first_margin"] == pytest.approx(0.0, abs=1e-4)

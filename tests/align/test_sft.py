@@ -284,10 +284,29 @@ def test_bad_training_input(model: LocalModel, tmp_path: Path) -> None:
         finetune(model, [sequence], [], CONFIG, tmp_path / "nan", seed=0)
 
 
-@pytest.mark.parametrize(("device", "parameters", "expected"), [("cuda", 135e6, False), ("cuda", 7e9, True), ("cpu", 7e9, False)])
-def test_activations_are_recomputed_for_large_networks_on_a_gpu_alone(device: str, parameters: float, expected: bool) -> None:
-    network = SimpleNamespace(num_parameters=lambda: int(parameters))
-    assert recomputes_activations(SimpleNamespace(device=torch.device(device), model=network)) == expected  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("device", "parameters", "tokens", "free", "expected"),
+    [
+        ("cuda", 135e6, 4_000, 80e9, False),
+        ("cuda", 135e6, 4_000, 16e9, True),
+        ("cuda", 7e9, 4_000, 800e9, True),
+        ("cpu", 7e9, 4_000, 80e9, False),
+        ("cpu", 135e6, 2_000, 16e9, False),
+        ("cpu", 135e6, 6_000, 16e9, True),
+    ],
+)
+def test_activations_are_recomputed_for_large_networks_on_a_gpu_and_where_there_is_no_room(
+    device: str, parameters: float, tokens: int, free: float, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SmolLM2's thirty layers take some 2.4 MB a token."""
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (int(free), int(free)))
+    monkeypatch.setattr("grasper.align.trainer.available_bytes", lambda: int(free))
+    config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(num_hidden_layers=30, hidden_size=576))
+    network = SimpleNamespace(num_parameters=lambda: int(parameters), config=config, dtype=torch.bfloat16, supports_gradient_checkpointing=True)
+    model = SimpleNamespace(device=torch.device(device), model=network)
+    assert recomputes_activations(model, tokens) == expected  # type: ignore[arg-type]
+    network.supports_gradient_checkpointing = False
+    assert not recomputes_activations(model, tokens)  # type: ignore[arg-type]
 
 
 def test_recomputed_activations_change_nothing_and_leave_nothing_behind(
@@ -295,7 +314,7 @@ def test_recomputed_activations_change_nothing_and_leave_nothing_behind(
 ) -> None:
     plain = finetune(model, sequences, [], CONFIG, tmp_path / "plain", seed=0)
     hooks = len(model.model.get_input_embeddings()._forward_hooks)
-    monkeypatch.setattr("grasper.align.trainer.recomputes_activations", lambda model: True)
+    monkeypatch.setattr("grasper.align.trainer.recomputes_activations", lambda model, tokens: True)
     again = finetune(model, sequences, [], CONFIG, tmp_path / "recomputed", seed=0)
     assert again["last_loss"] == pytest.approx(plain["last_loss"], rel=1e-3)
     assert again["last_loss"] < again["first_loss"]

@@ -28,14 +28,3 @@ def test_the_estimate_grows_with_what_takes_memory() -> None:
     dense = memory.estimated_bytes(config, 1_000, 5_000) - memory.estimated_bytes(config, 1_000, 2_500)
     assert dense > 12 * 4 * (5_000**2 - 2_500**2) * 0.9
     assert memory.estimated_bytes(PredictConfig(encoder="popularity"), 1_000, 5_000) < memory.estimated_bytes(config, 1_000, 5_000) / 5
-
-
-def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a container may still take is less than what the machine has."""
-    for name, value in (("CGROUP_LIMIT", "5000"), ("CGROUP_USAGE", "2000")):
-        path = tmp_path / name
-        path.write_text(value)
-        monkeypatch.setattr(memory, name, path)
-    assert memory.available_bytes() == 3000
-    (tmp_path / "CGROUP_LIMIT").write_text("max")
-    assert memory.available_bytes() > 3000
