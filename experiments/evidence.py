@@ -41,7 +41,8 @@ from grasper.system import System
 ROOT = Path(__file__).parents[1]
 METHOD, SPLIT = "grasper-no-synthetic", "dev-a"
 TASK: Task = "long"
-COUNTS, CUTS = (4, 8, 12, 24), (48, 192)
+AMOUNTS = ((4, 48), (4, 96), (4, 192), (8, 96), (12, 192), (24, 192))
+"""Neighbours, and tokens of each."""
 NUM_PATHS = 2
 USUAL = "as configured"
 
@@ -63,21 +64,19 @@ def bits_of(system: System, config: Config, example: Example) -> dict[str, float
     assert isinstance(model, LocalModel)
     request = request_for(example, TASK, desk.store.tables.item(example.item_id))
     usual = desk.profiles.for_request(request, example)
-    wide = replace(usual, neighbours=tuple(desk.store.retriever("neighbours").retrieve(request, example, max(COUNTS))))
+    wide = replace(usual, neighbours=tuple(desk.store.retriever("neighbours").retrieve(request, example, max(AMOUNTS)[0])))
 
     def shown(profile: Profile, count: int, tokens: int) -> Prompt:
         changes = {"neighbour_entries": count, "neighbour_tokens": tokens, "context_tokens": model.context_tokens}
         prompts = config.prompts.model_copy(update=changes)
         return after_path(render(request, profile, reasoning=False, config=prompts, model=model), "", TASK)
 
-    cut = config.prompts.neighbour_tokens
     asking = desk.prompt(request, usual)
     paths = Thinking(desk, config.generate).think([request], [usual], [asking], [desk.seed_of("evidence", example.example_id)], NUM_PATHS)[0]
     prompts = {
         USUAL: after_path(desk.prompt(request, usual, reasoning=False), "", TASK),
-        "no neighbours": shown(replace(usual, neighbours=()), 0, cut),
-        **{f"{count} neighbours": shown(wide, count, cut) for count in COUNTS},
-        **{f"12 neighbours, {tokens} tokens of each": shown(wide, 12, tokens) for tokens in CUTS},
+        "no neighbours": shown(replace(usual, neighbours=()), 0, 0),
+        **{f"{count} neighbours, {tokens} tokens of each": shown(wide, count, tokens) for count, tokens in AMOUNTS},
         "asked for a path, none written": after_path(asking, "", TASK),
         **{f"path {number}": after_path(asking, path.text, TASK) for number, path in enumerate(paths)},
     }

@@ -408,12 +408,16 @@ def bits_table(*names: str) -> str:
     return "\n".join(lines)
 
 
-def paths_table(name: str) -> str:
-    """Bits per byte of the real texts behind each kind of path, and the paired difference from no path at all."""
-    found = _results(name)
-    lines = [f"| {name} · n = {found['n']} | bits per byte | minus no path |", "|---|--:|--:|"]
-    for kind, bits in found["bits"].items():
-        lines.append(f"| {kind} | {bits['value']:.3f} | {_signed_entry(found['minus no path'][kind]) if kind != 'no path' else '–'} |")
+def kinds_table(*names: str) -> str:
+    """Bits per byte of the real texts behind each kind of prompt or path, and the paired difference from the usual one; two columns a record."""
+    records = {name: _results(name) for name in names}
+    minus = next(key for key in records[names[0]] if key.startswith("minus "))
+    heads = " | ".join(f"{name} · n = {found['n']}: bits per byte | {minus}" for name, found in records.items())
+    lines = [f"| | {heads} |", f"|---|{'--:|--:|' * len(records)}"]
+    for kind in records[names[0]]["bits"]:
+        is_usual = kind == minus.removeprefix("minus ")
+        cells = [f"{found['bits'][kind]['value']:.3f} | {'–' if is_usual else _signed_entry(found[minus][kind])}" for found in records.values()]
+        lines.append(f"| {kind} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -450,7 +454,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "losses": losses_table,
     "luck": luck_table,
     "notes": notes_table,
-    "paths": paths_table,
+    "kinds": kinds_table,
     "plan": plan_table,
     "preference": preference_table,
     "prefill": prefill_line,
