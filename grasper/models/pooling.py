@@ -1,7 +1,7 @@
 """One text behind several prompts at once: at every step the prompts' distributions over the next token are pooled into one, which is sampled from.
 
 The pool is linear, p = Σ wₖ pₖ: what is likely behind a prompt that weighs much stays likely, whatever another one makes of it, so a bad prompt costs
-little. In the logarithmic pool, Σ wₖ log pₖ, it vetoes what it does not expect; that was measured to be worse (docs/results.md).
+little. In the logarithmic pool, Σ wₖ log pₖ, it could veto what it does not expect.
 
 References: Genest & Zidek 1986 (Statistical Science 1(1), Sec. 3); RAG-Token (arXiv:2005.11401, Sec. 2.1) pools over retrieved texts. Pooling over a
 model's own reasoning paths is ours.
