@@ -10,37 +10,24 @@ probabilities is measured. Dev-a only, since settings are chosen by it.
 
 from __future__ import annotations
 
-import argparse
-import shlex
-import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from experiments.publish import hardware
-from grasper.config import Config, load_config
+from experiments.kinds import TASK, arguments, open_targets, write_record
+from grasper.config import Config
 from grasper.evaluate.bits import answer_of
-from grasper.evaluate.compare import Bootstrap, summarize
-from grasper.files import write_json
 from grasper.generate.thinking import Thinking
-from grasper.methods import get_method
 from grasper.models.base import Prompt
 from grasper.models.local import LocalModel
-from grasper.pipeline import Pipeline
 from grasper.progress import Progress
 from grasper.prompts.render import after_path, render
-from grasper.records import Example, Profile, Task, request_for
-from grasper.runs import Run, commit, versions
+from grasper.records import Example, Profile, request_for
 from grasper.system import System
 
-ROOT = Path(__file__).parents[1]
-METHOD, SPLIT = "grasper-no-synthetic", "dev-a"
-TASK: Task = "long"
 AMOUNTS = ((4, 48), (4, 96), (4, 192), (8, 96), (12, 192), (24, 192))
 """Neighbours, and tokens of each."""
 NUM_PATHS = 2
@@ -95,40 +82,14 @@ def bits_of(system: System, config: Config, example: Example) -> dict[str, float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-c", "--config", type=Path, action="append", required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--limit", type=int, default=60)
-    parser.add_argument("--set", action="append", default=[], metavar="section.key=value")
-    parser.add_argument("--run", type=Path, default=ROOT / "runs" / "evidence")
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-    settings = [f"prepare.data={options.data}", *options.set]
-    config = load_config(options.config, settings, methods=("pgraphrag", METHOD), limit=options.limit, split=SPLIT)
-    run = Run(options.run)
-    Pipeline(config, run, only="prepare").carry_out(say=print)
-    work = Pipeline(config, run, only="generate").work
-    system = work.workshop.system(get_method(METHOD), is_aligned=False)
-    targets = [example for example in work.targets if answer_of(example, TASK)]
+    options = arguments(__doc__, "evidence").parse_args()
+    config, system, targets = open_targets(options)
     rows = []
     with Progress("evidence", len(targets)) as progress:
         for example in targets:
             rows.append(bits_of(system, config, example))
             progress.advance(1)
-    bits = pd.DataFrame(rows)
-    columns = {("bits", TASK, name): bits[name] for name in bits} | {(f"minus {USUAL}", TASK, name): bits[name] - bits[USUAL] for name in bits}
-    found: dict[str, Any] = summarize(Bootstrap([example.item_id for example in targets], seed=config.seed).estimate(pd.DataFrame(columns)))
-    facts = {
-        "command": shlex.join(["python", "experiments/evidence.py", *sys.argv[1:]]),
-        "commit": commit(),
-        "split": SPLIT,
-        "seed": config.seed,
-        "model": system.desk.model.name,
-        "prompts": config.prompts.model_dump(mode="json"),
-        "hardware": hardware(),
-        "versions": versions(),
-    }
-    write_json(options.out, {"provenance": facts, "n": len(targets), **{name: by_task[TASK] for name, by_task in found.items()}})
+    write_record(options.out, "evidence", config, system, targets, pd.DataFrame(rows), USUAL)
 
 
 if __name__ == "__main__":

@@ -10,36 +10,23 @@ no path mixed. All paired against no path at all. Nothing but probabilities is m
 
 from __future__ import annotations
 
-import argparse
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments.publish import hardware
-from grasper.config import Config, load_config
+from experiments.kinds import TASK, arguments, open_targets, write_record
+from grasper.config import Config
 from grasper.evaluate.bits import answer_of
-from grasper.evaluate.compare import Bootstrap, summarize
-from grasper.files import write_json
 from grasper.generate.thinking import Thinking
-from grasper.methods import get_method
 from grasper.models.local import LocalModel
-from grasper.pipeline import Pipeline
 from grasper.prompts.render import after_path
 from grasper.reason.analyse import analyse, without_length
 from grasper.reason.format import parse_path
-from grasper.records import Example, Task, request_for
-from grasper.runs import Run, commit, versions
+from grasper.records import Example, request_for
 from grasper.system import System
 
-ROOT = Path(__file__).parents[1]
-METHOD, SPLIT = "grasper-no-synthetic", "dev-a"
-TASK: Task = "long"
 NO_PATH = "no path"
 BATCH = 20
 
@@ -94,39 +81,15 @@ def bits_of(system: System, config: Config, examples: Sequence[Example], count: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-c", "--config", type=Path, action="append", required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--limit", type=int, default=60)
+    parser = arguments(__doc__, "paths")
     parser.add_argument("--paths", type=int, default=4, help="paths sampled for each target")
-    parser.add_argument("--set", action="append", default=[], metavar="section.key=value")
-    parser.add_argument("--run", type=Path, default=ROOT / "runs" / "paths")
-    parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    settings = [f"prepare.data={options.data}", *options.set]
-    config = load_config(options.config, settings, methods=("pgraphrag", METHOD), limit=options.limit, split=SPLIT)
-    run = Run(options.run)
-    Pipeline(config, run, only="prepare").carry_out(say=print)
-    work = Pipeline(config, run, only="generate").work
-    system = work.workshop.system(get_method(METHOD), is_aligned=False)
-    targets = [example for example in work.targets if answer_of(example, TASK)]
+    config, system, targets = open_targets(options)
     batches = []
     for start in range(0, len(targets), BATCH):
         batches.append(bits_of(system, config, targets[start : start + BATCH], options.paths))
         print(f"{min(start + BATCH, len(targets))} of {len(targets)}", flush=True)
-    bits = pd.concat(batches, ignore_index=True)
-    columns = {("bits", TASK, name): bits[name] for name in bits} | {("minus no path", TASK, name): bits[name] - bits[NO_PATH] for name in bits}
-    found: dict[str, Any] = summarize(Bootstrap([example.item_id for example in targets], seed=config.seed).estimate(pd.DataFrame(columns)))
-    facts = {
-        "command": shlex.join(["python", "experiments/paths.py", *sys.argv[1:]]),
-        "commit": commit(),
-        "split": SPLIT,
-        "seed": config.seed,
-        "model": system.desk.model.name,
-        "hardware": hardware(),
-        "versions": versions(),
-    }
-    write_json(options.out, {"provenance": facts, "n": len(targets), **{name: by_task[TASK] for name, by_task in found.items()}})
+    write_record(options.out, "paths", config, system, targets, pd.concat(batches, ignore_index=True), NO_PATH)
 
 
 if __name__ == "__main__":
