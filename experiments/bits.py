@@ -17,8 +17,10 @@ from typing import Any
 
 from experiments.publish import hardware
 from grasper.config import load_config
-from grasper.evaluate.bits import SWAPS, measure_plan, summarize_bits
+from grasper.evaluate.bits import summarize_bits
+from grasper.evaluate.swap import SWAPS
 from grasper.files import read_json, write_json
+from grasper.measure.bits import measure_plan
 from grasper.pipeline import Pipeline
 from grasper.runs import Run, commit, derive_seed, versions
 

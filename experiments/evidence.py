@@ -19,8 +19,8 @@ from torch import Tensor
 
 from experiments.kinds import TASK, arguments, open_targets, write_record
 from grasper.config import Config
-from grasper.evaluate.bits import answer_of
 from grasper.generate.thinking import Thinking
+from grasper.measure.bits import answer_of
 from grasper.models.base import Prompt
 from grasper.models.local import LocalModel
 from grasper.progress import Progress

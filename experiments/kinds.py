@@ -13,9 +13,9 @@ import pandas as pd
 
 from experiments.publish import hardware
 from grasper.config import Config, load_config
-from grasper.evaluate.bits import answer_of
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.files import write_json
+from grasper.measure.bits import answer_of
 from grasper.methods import get_method
 from grasper.pipeline import Pipeline
 from grasper.records import Example, Task

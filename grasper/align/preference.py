@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from grasper.lexicon import FUNCTION_WORDS
 from grasper.metrics.text import unicode_tokens
 from grasper.models.base import Message, Prompt
 from grasper.reason.dual import Reasoner
-from grasper.reason.lexicon import FUNCTION_WORDS
 
 MAX_REPEATED = 0.4
 """Share of a note's content words that may have stood in it before."""

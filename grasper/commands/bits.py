@@ -15,7 +15,9 @@ SwapOption = Annotated[bool, typer.Option("--swap", help="Also with another user
 def bits(run: RunArgument, methods: MethodsOption = None, paths: PathsOption = 4, swap: SwapOption = False) -> None:
     """Measure the real answers' bits per byte behind each method's prompts (local models); needs all stages before `generate`."""
     from grasper.config import load_config
-    from grasper.evaluate.bits import SWAPS, measure_plan, summarize_bits
+    from grasper.evaluate.bits import summarize_bits
+    from grasper.evaluate.swap import SWAPS
+    from grasper.measure.bits import measure_plan
     from grasper.pipeline import Pipeline
     from grasper.runs import Run, derive_seed, run_folder
     from grasper.terminal import print_bits

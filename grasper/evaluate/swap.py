@@ -1,16 +1,20 @@
 """The swap test: what the right evidence saves against the wrong one, in bits of the real answer.
 
-Numbers come from `evaluate.bits`: the same prompts as they are, with another user's own reviews, and with another item's neighbours.
+Numbers come from `measure.bits`: the same prompts as they are, with another user's own reviews, and with another item's neighbours.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from grasper.evaluate.compare import Bootstrap
+
+Swap = Literal["bits", "bits_other_user", "bits_other_item"]
+"""The prompts as they are, with another user's own reviews, with another item's neighbours; the names of the metrics."""
+SWAPS: tuple[Swap, ...] = ("bits", "bits_other_user", "bits_other_item")
 
 EVIDENCE = {"bits_other_user": "own reviews", "bits_other_item": "neighbours"}
 """What was swapped, by metric."""

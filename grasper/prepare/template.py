@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from grasper.prepare.survey import Survey
+from grasper.prepare.values import Survey
 
 _REASONS = {
     "name": "of the data set in results, and of the run's folder",

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from grasper.lexicon import FUNCTION_WORDS
 from grasper.metrics.text import ngram_length, ngrams, whole_words
 from grasper.reason.format import ReasoningPath
-from grasper.reason.lexicon import FUNCTION_WORDS
 from grasper.records import Profile, Request, Review, SyntheticReview
 
 Words = tuple[str, ...]

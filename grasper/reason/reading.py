@@ -8,9 +8,9 @@ from functools import lru_cache
 
 import regex
 
+from grasper.lexicon import GLAD, HEDGES, JOKES, NEGATIONS, STOPWORDS, UNHAPPY, WARM
 from grasper.metrics.text import CHARACTERS_PER_WORD, count_words, is_unspaced
 from grasper.prompts.escape import escape
-from grasper.reason.lexicon import GLAD, HEDGES, JOKES, NEGATIONS, STOPWORDS, UNHAPPY, WARM
 
 _WORD = regex.compile(r"[\p{L}\p{M}]+(?:['’-][\p{L}\p{M}]+)*+")
 _CLAUSE = regex.compile(r"[.!?;:,()\n。！？；：，、（）؟،؛।]+|\b(?:but|however|although|mas|porém)\b", regex.IGNORECASE)

@@ -31,7 +31,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.utils.extmath import randomized_svd
 
 from grasper.errors import ShapeError
-from grasper.reason.lexicon import FUNCTION_WORDS, GLAD, HEDGES, UNHAPPY, WARM
+from grasper.lexicon import FUNCTION_WORDS, GLAD, HEDGES, UNHAPPY, WARM
 
 WORD_PATTERN = r"[^\W\d_]+(?:['’][^\W\d_]+)*"
 SHAPE_DIM = 200

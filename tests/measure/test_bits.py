@@ -17,11 +17,11 @@ from grasper.cli import app
 from grasper.config import GenerateConfig, PromptConfig, SynthesizeConfig, load_config
 from grasper.desk import Desk
 from grasper.errors import ConfigError, MissingFileError
-from grasper.evaluate.bits import Measurement, Swap, answer_of, choose_partners
 from grasper.evaluate.compare import Bootstrap
 from grasper.evaluate.measured import read_measured
-from grasper.evaluate.swap import swap_test
+from grasper.evaluate.swap import Swap, swap_test
 from grasper.files import BatchLog, read_json, read_jsonl
+from grasper.measure.bits import Measurement, answer_of, choose_partners
 from grasper.methods import BUILT_IN, get_method
 from grasper.models.local import LocalModel
 from grasper.models.scripted import ScriptedModel

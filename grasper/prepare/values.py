@@ -1,0 +1,176 @@
+"""What a table's columns hold, value by value: findings for a person to read, and the settings of `prepare` that follow from them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from grasper.prepare.fields import clean_text, rating_in
+
+DATE_FORMATS = (
+    "%d.%m.%Y",
+    "%d.%m.%Y %H:%M",
+    "%d.%m.%Y %H:%M:%S",
+    "%d.%m.%y",
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%d/%m/%Y %H:%M",
+    "%m/%d/%Y %H:%M",
+    "%d-%m-%Y",
+    "%Y/%m/%d",
+    "%Y%m%d",
+    "%B %d, %Y",
+    "%b %d, %Y",
+    "%d %B %Y",
+    "%d %b %Y",
+    "%a %b %d %H:%M:%S %z %Y",
+)
+"""Tried in this order; of two that read the same dates, the one that reads more comes first."""
+_HTML = r"</?[a-zA-Z][^<>]*>|&(?:[a-z]+|#\d+);"
+
+
+@dataclass
+class Survey:
+    """What was found, and the settings that follow."""
+
+    path: Path
+    findings: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Keys of `prepare`, in the order of writing."""
+    missing: list[str] = field(default_factory=list)
+    """Fields that grasper needs and that no column seems to hold."""
+    item_ids: frozenset[str] = frozenset()
+    """Of the reviews that were looked at."""
+
+
+def look_at_ratings(values: pd.Series, column: str, survey: Survey) -> None:
+    """Decimal commas, words, the scale, fractions, and what is left over."""
+    text = values.dropna().astype("str").str.strip()
+    text = text[(text != "") & (text.str.lower() != "nan")]
+    if len(text) < len(values):
+        survey.findings.append(f"'{column}': {len(values) - len(text):,} ratings are missing; such reviews are kept without one")
+    if text.str.fullmatch(r"-?\d+,\d+").any():
+        survey.settings["decimal"] = ","
+        survey.findings.append(f"'{column}': decimal commas, for example {text[text.str.contains(',')].iloc[0]}")
+        text = text.str.replace(",", ".", regex=False)
+    numbers = pd.to_numeric(text, errors="coerce")
+    words = text[numbers.isna()]
+    if (in_words := words.map(rating_in)).notna().any():
+        survey.settings["rating_in_words"] = True
+        survey.findings.append(f"'{column}': {int(in_words.notna().sum()):,} ratings are words, for example {words[in_words.notna()].iloc[0]!r}")
+        numbers = numbers.fillna(in_words.astype("float64"))
+    known = numbers.dropna()
+    known = known[known.between(-1e6, 1e6)]
+    if known.empty:
+        return
+    low, high = _scale(known)
+    if high != 5:
+        survey.settings["rating_scale"] = high
+    if low != 1:
+        survey.settings["rating_lowest"] = low
+    off = (~numbers.between(low, high)) | numbers.isna()
+    survey.findings.append(
+        f"'{column}': a scale of {low}–{high} ({known.min():g} to {known.max():g} found)" + (", mapped to 1–5" if (low, high) != (1, 5) else "")
+    )
+    if ((known % 1) != 0).any():
+        survey.settings["rating_fractions"] = True
+        survey.findings.append(f"'{column}': ratings between whole numbers, for example {known[known % 1 != 0].iloc[0]:g}; they are rounded")
+    if off.any():
+        survey.settings["invalid_rating"] = "null"
+        example = text[off].iloc[0]
+        survey.findings.append(
+            f"'{column}': {int(off.sum()):,} ratings are not on the scale, for example {example!r:.40}; such reviews lose their rating"
+        )
+
+
+def _scale(known: pd.Series) -> tuple[int, int]:
+    """The usual scale that holds all but one in a hundred of the ratings."""
+    low, high = known.quantile(0.005), known.quantile(0.995)
+    ends = next(((first, last) for first, last in ((1, 5), (0, 5), (1, 10), (0, 10), (1, 100), (0, 100)) if first <= low and high <= last), None)
+    return ends or (int(known.min()), max(int(known.max()), int(known.min()) + 1))
+
+
+def look_at_dates(values: pd.Series, column: str, survey: Survey) -> None:
+    """Missing dates, numbers and their unit, written forms, and what is left over."""
+    text = values.dropna().astype("str").str.strip()
+    text = text[(text != "") & (text.str.lower() != "nan")]
+    if len(text) < len(values):
+        survey.findings.append(f"'{column}': {len(values) - len(text):,} reviews have no date; they are kept for training")
+    numbers = pd.to_numeric(text, errors="coerce")
+    is_compact = numbers.between(19_000_101, 21_001_231) & text.str.fullmatch(r"\d{8}")
+    plausible = numbers.dropna()
+    if len(plausible) and not is_compact.any():
+        size = plausible.abs().median()
+        unit = "us" if size > 1e14 else "ms" if size > 1e11 else None
+        if unit:
+            survey.settings["timestamp_unit"] = unit
+            survey.findings.append(f"'{column}': numbers in {'micro' if unit == 'us' else 'milli'}seconds, for example {text[plausible.index[0]]}")
+    left = text[numbers.isna()]
+    left = left[pd.to_datetime(left, format="ISO8601", utc=True, errors="coerce").isna()]
+    used: list[str] = []
+    while len(left):
+        reads = {pattern: pd.to_datetime(left, format=pattern, utc=True, errors="coerce").notna() for pattern in DATE_FORMATS}
+        best = max(reads, key=lambda pattern: int(reads[pattern].sum()))
+        if not reads[best].any():
+            break
+        used.append(best)
+        twin = best.replace("%d/%m", "%m/%d") if "%d/%m" in best else best.replace("%m/%d", "%d/%m")
+        same = twin != best and twin in reads and int(reads[twin].sum()) == int(reads[best].sum())
+        doubt = f"; {twin} reads as many: check which is meant" if same else ""
+        survey.findings.append(f"'{column}': {int(reads[best].sum()):,} dates as {best}, for example {left[reads[best]].iloc[0]}{doubt}")
+        left = left[~reads[best]]
+    if used:
+        survey.settings["date_formats"] = used
+    if len(left):
+        survey.settings["invalid_timestamp"] = "null"
+        survey.findings.append(f"'{column}': {len(left):,} dates cannot be read, for example {left.iloc[0]!r:.40}; such reviews are kept without one")
+
+
+def look_at_texts(rows: pd.DataFrame, columns: dict[str, str | None], survey: Survey) -> None:
+    """HTML, and empty titles and texts."""
+    for name in ("title", "text"):
+        if (column := columns.get(name)) is None:
+            continue
+        marked = rows[column].astype("str").str.contains(_HTML, regex=True, na=False)
+        if marked.any():
+            survey.settings["strip_html"] = True
+            example = re.search(_HTML, str(rows.loc[marked, column].iloc[0]))
+            survey.findings.append(f"'{column}': HTML in {int(marked.sum()):,} rows, for example {example[0] if example else ''!r}; it is taken off")
+        empty = int((rows[column].isna() | (rows[column].astype("str").str.strip() == "")).sum())
+        if empty:
+            fate = "such reviews are left out" if name == "text" else "such reviews are kept"
+            survey.findings.append(f"'{column}': {empty:,} rows are empty; {fate}")
+
+
+def look_at_people(rows: pd.DataFrame, columns: dict[str, str | None], survey: Survey) -> None:
+    """Missing ids, duplicates, how cold the users are, and the split that follows."""
+    for name in ("user_id", "item_id"):
+        if (column := columns.get(name)) is not None:
+            values = rows[column].astype("str").str.strip()
+            missing = int((values.isna() | (values == "")).sum())
+            if missing:
+                survey.findings.append(f"'{column}': {missing:,} rows without an id; they are left out")
+            once_numbers = values[values.str.fullmatch(r"\d+\.0", na=False)]
+            if len(once_numbers):
+                survey.findings.append(f"'{column}': ids such as {once_numbers.iloc[0]} were numbers once; they stay text as they are")
+    compared = [column for name in ("user_id", "item_id", "rating", "title", "text") if (column := columns.get(name)) is not None]
+    named = rows[compared].apply(clean_text).dropna(subset=[column for column in (columns.get("user_id"), columns.get("item_id")) if column])
+    if compared and (repeated := int(named.duplicated().sum())):  # as `prepare` compares them
+        survey.findings.append(f"{repeated:,} rows are exact duplicates; each is kept once")
+    if columns.get("user_id") is None:
+        return
+    sizes = clean_text(rows[columns["user_id"]]).value_counts()
+    if sizes.empty:
+        return
+    cold = float((sizes == 1).mean())
+    dated = columns.get("timestamp") is not None and (rows[columns["timestamp"]].fillna("").astype("str").str.strip() != "").mean() > 0.5
+    survey.settings["split"] = "last-out" if dated and cold < 0.3 else "users"
+    why = {
+        "users": "users are held out, those with a single review among them",
+        "last-out": "the last review of everybody with two or more is asked for",
+    }[survey.settings["split"]]
+    survey.findings.append(f"{len(sizes):,} users, {cold:.0%} of them with one review; proposed split: {survey.settings['split']} ({why})")

@@ -1,0 +1,67 @@
+"""Who may import whom (docs/architecture.md): what is imported when a module is, not inside of functions and not for type checkers alone."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import networkx as nx
+
+PACKAGE = Path(__file__).parents[1] / "grasper"
+STAGES = {"prepare", "predict", "tune", "align", "synthesize", "generate", "evaluate"}
+ABOVE = {"system", "workshop", "work", "pipeline", "measure", "api", "commands"}
+PAGE = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+FLOOR = set(re.findall(r"below them the floor \(`([^`]+)`\)", PAGE)[0].split())
+SHARED = {("grasper.evaluate.planted", "grasper.prepare.harbour")}
+"""The bundled data set's latent truth, which the report compares with."""
+
+
+def imported(statements: Sequence[ast.stmt]) -> Iterator[str]:
+    """Modules of grasper that these statements import as they are carried out."""
+    for statement in statements:
+        if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith("grasper."):
+            yield str(statement.module)
+        elif isinstance(statement, ast.Import):
+            yield from (alias.name for alias in statement.names if alias.name.startswith("grasper."))
+        elif isinstance(statement, ast.If) and "TYPE_CHECKING" not in ast.unparse(statement.test):
+            yield from imported([*statement.body, *statement.orelse])
+        elif isinstance(statement, ast.ClassDef | ast.With | ast.Try):
+            yield from imported(statement.body)
+
+
+def imports() -> list[tuple[str, str]]:
+    pairs = []
+    for path in PACKAGE.rglob("*.py"):
+        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+        pairs += [(module, other) for other in imported(ast.parse(path.read_text(encoding="utf-8")).body)]
+    return pairs
+
+
+def part(module: str) -> str:
+    """The package or module directly below grasper."""
+    return module.split(".")[1] if "." in module else module
+
+
+def test_stages_do_not_import_one_another() -> None:
+    crossed = {(one, other) for one, other in imports() if part(one) in STAGES and part(other) in STAGES - {part(one)}}
+    assert crossed <= SHARED
+
+
+def test_the_floor_knows_nothing_above_it() -> None:
+    assert {"records", "desk"} <= FLOOR
+    assert not [(one, other) for one, other in imports() if part(one) in FLOOR and part(other) in STAGES | ABOVE]
+
+
+def test_stages_know_nothing_above_them() -> None:
+    """Stages are handed a system or a desk; none opens a run's plan."""
+    opened = {part(other) for one, other in imports() if part(one) in STAGES and part(other) in ABOVE - {"system"}}
+    assert not opened
+
+
+def test_no_circles() -> None:
+    """Of the packages and modules directly below grasper none imports itself by a detour."""
+    graph = nx.DiGraph((part(one), part(other)) for one, other in imports() if part(one) != part(other))
+    assert {"pipeline", "retrieve", "evaluate"} <= set(graph)
+    assert [circle for circle in nx.strongly_connected_components(graph) if len(circle) > 1] == []
