@@ -71,7 +71,7 @@ def zero_history(run: Run, method: str) -> dict[str, Any]:
     metrics = [name for name in scores if name not in known and metric_of(str(name)).is_compared]
     values = scores.pivot(index="example_id", columns=["method", "task"], values=metrics).reorder_levels([1, 2, 0], axis=1)
     items = scores.drop_duplicates("example_id").set_index("example_id")["item_id"].reindex(values.index)
-    pairs = compare(values, Bootstrap(items.tolist()).estimate(values), method)
+    pairs = compare(values, Bootstrap(items.tolist()), method)
     turned = [
         pair
         | {"method": method, "other": pair["method"], "difference": -pair["difference"], "low": _minus(pair["high"]), "high": _minus(pair["low"])}

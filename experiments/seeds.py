@@ -66,7 +66,8 @@ def summarize_seeds(scores: pd.DataFrame, baseline: str) -> dict[str, Any]:
     """Means over the seeds with intervals, means of each seed, and paired differences."""
     seeds = list(dict.fromkeys(scores.columns.get_level_values(0)))
     mean = by_task(sum(scores[seed] for seed in seeds) / len(seeds))
-    estimate = Bootstrap(scores.index.get_level_values("item_id").tolist()).estimate(mean)
+    bootstrap = Bootstrap(scores.index.get_level_values("item_id").tolist())
+    estimate = bootstrap.estimate(mean)
     own: dict[str, Any] = {}
     for seed in seeds:
         means = by_task(scores[seed]).mean()
@@ -77,7 +78,7 @@ def summarize_seeds(scores: pd.DataFrame, baseline: str) -> dict[str, Any]:
         "seeds": seeds,
         "methods": summarize(estimate),
         "by_seed": own,
-        "comparison": {"baseline": baseline, "pairs": compare(mean, estimate, baseline)},
+        "comparison": {"baseline": baseline, "pairs": compare(mean, bootstrap, baseline, estimate)},
     }
 
 

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from grasper.asking import Asker, as_id
-from grasper.errors import ConfigError, DataFormatError, GrasperError, MissingFileError, RunMismatchError
-from grasper.files import BatchLog, atomic_path, fingerprint_file
+from grasper.errors import ConfigError, DataFormatError, GrasperError, RunMismatchError
+from grasper.files import BatchLog, fingerprint_file
 from grasper.progress import Progress
 from grasper.records import Example, Task, none_if_missing
+from grasper.rows import FORMATS, write_rows
 from grasper.runs import fingerprint
 from grasper.system import Personalized
 
-FORMATS = (".csv", ".jsonl", ".parquet")
 BATCH_SIZE = 32
 """Requests in one batch; a kill loses at most one."""
+PART_FORMAT = 2
+"""Of the file that is being written; one of another format is not continued."""
 _MAX_TOLD = 5
 """Faulty rows that an error names."""
 
@@ -32,60 +33,6 @@ class Asked:
     row: Mapping[str, Any]
     example: Example
     is_newcomer: bool
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a CSV, JSONL or parquet file as mappings, missing values as None.
-
-    Raises:
-        MissingFileError: The file does not exist.
-        DataFormatError: It cannot be read, or holds no row.
-    """
-    if not path.is_file():
-        raise MissingFileError(f"{path} does not exist")
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise DataFormatError(f"{path}: unknown format '{suffix}', expected one of {', '.join(FORMATS)}")
-    try:
-        rows = [{name: none_if_missing(value) for name, value in row.items()} for row in _READERS[suffix](path)]
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise DataFormatError(f"{path} cannot be read ({error}); expected UTF-8 {suffix[1:].upper()}") from None
-    if not rows:
-        raise DataFormatError(f"{path} holds no rows")
-    return rows
-
-
-def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as handle:
-        for row in csv.DictReader(handle, strict=True):
-            yield {str(name): value or None for name, value in row.items()}
-
-
-def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8-sig") as handle:
-        for number, line in enumerate(handle, start=1):
-            if line.strip():
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    raise DataFormatError(f"{path} line {number}: broken JSON ({error})") from None
-                if not isinstance(row, dict):
-                    raise DataFormatError(f"{path} line {number} holds a JSON {type(row).__name__}, expected one object per line")
-                yield row
-
-
-def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        for batch in pq.ParquetFile(path).iter_batches():
-            yield from batch.to_pylist()
-    except pa.ArrowException as error:
-        raise DataFormatError(f"{path} is not a readable parquet file ({str(error).splitlines()[0]})") from None
-
-
-_READERS: dict[str, Callable[[Path], Iterable[dict[str, Any]]]] = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
 
 
 def ask_all(asker: Asker, rows: Sequence[Mapping[str, Any]], task: Task) -> list[Asked]:
@@ -155,7 +102,7 @@ def answer_all(
         raise ConfigError(f"{out_path} exists already; choose another --out, or replace it with --overwrite")
     part = out_path.with_name(f".{out_path.name}.part")
     log = BatchLog(part)
-    begun = fingerprint(origin)
+    begun = fingerprint([PART_FORMAT, origin])
     if log.records and log.records[0].get("origin") != begun:
         if not overwrite:
             raise RunMismatchError(f"{out_path} was begun with other requests or settings; choose another --out, or start anew with --overwrite")
@@ -168,46 +115,13 @@ def answer_all(
         for start in range(0, len(missing), BATCH_SIZE):
             batch = missing[start : start + BATCH_SIZE]
             answers = personalize(task, [one.example for one in batch])
-            rows = [{"key": one.key} | describe(one, answer) for one, answer in zip(batch, answers, strict=True)]
+            rows = [{"key": one.key, "row": describe(one, answer)} for one, answer in zip(batch, answers, strict=True)]
             log.append(rows, done=[one.key for one in batch])
             progress.advance(len(batch))
-    by_key = {record["key"]: record for record in log.records if "key" in record}
-    write_rows(out_path, [{name: value for name, value in by_key[one.key].items() if name != "key"} for one in asked])
+    by_key = {record["key"]: record["row"] for record in log.records if "key" in record}
+    write_rows(out_path, [by_key[one.key] for one in asked])
     part.unlink()
     return len(asked)
-
-
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A CSV, JSONL or parquet file of rows, at once or not at all.
-
-    In CSV, text that a spreadsheet would run as a formula gets a quote before it; ids stay as they are.
-
-    Raises:
-        ConfigError: An unknown format.
-    """
-    suffix = path.suffix.lower()
-    with atomic_path(path) as temporary:
-        if suffix == ".jsonl":
-            temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-        elif suffix == ".csv":
-            with temporary.open("w", encoding="utf-8", newline="") as handle:
-                writer = csv.DictWriter(handle, fieldnames=list(dict.fromkeys(name for row in rows for name in row)))
-                writer.writeheader()
-                writer.writerows({name: _csv_cell(name, value) for name, value in row.items()} for row in rows)
-        elif suffix == ".parquet":
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-
-            pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), temporary)
-        else:
-            raise ConfigError(f"{path}: unknown format '{suffix}', expected one of {', '.join(FORMATS)}")
-
-
-def _csv_cell(name: str, value: Any) -> Any:
-    if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False)
-    is_formula = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") and not name.endswith("_id")
-    return f"'{value}" if is_formula else value
 
 
 def origin_of(requests: Path | None, **settings: Any) -> dict[str, Any]:

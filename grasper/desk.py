@@ -80,12 +80,13 @@ class Desk:
         n: int = 1,
         temperature: float | None,
         top_p: float,
-        max_new_tokens: int,
+        max_new_tokens: int | Sequence[int],
         min_new_tokens: Sequence[int] | None = None,
     ) -> list[list[Completion]]:
         """`n` completions of each prompt, each prompt with its own seed.
 
         Args:
+            max_new_tokens: Of each answer: one for all prompts, or one for each.
             min_new_tokens: For each prompt, what its answers must not fall short of; models that cannot be held to it are asked as usual.
         """
         if not prompts:

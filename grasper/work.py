@@ -10,7 +10,7 @@ from typing import Any
 from grasper.config import Config
 from grasper.errors import ConfigError
 from grasper.methods import Method
-from grasper.records import Example
+from grasper.records import Example, tasks_of
 from grasper.runs import Run, derive_seed
 from grasper.system import by_example
 from grasper.workshop import Workshop
@@ -28,13 +28,16 @@ class Work:
         """The examples to be written, the same for every method.
 
         Raises:
-            ConfigError: The split has none.
+            ConfigError: The split has none, or none that any of the tasks can be asked of.
         """
         tables = self.workshop.tables
         targets = tables.select(self.config.split, self.config.limit)
         if not targets:
             splits = ", ".join(sorted(set(tables.examples["split"]))) or "none"
             raise ConfigError(f"split '{self.config.split}' has no targets in this data set (splits with targets: {splits}); choose another --split")
+        if not any(task in tasks_of(target) for target in targets for task in self.config.tasks):
+            names = " and no ".join({"long": "text", "title": "title", "rating": "rating"}[task] for task in self.config.tasks)
+            raise ConfigError(f"the targets of '{self.config.split}' have no {names} to be asked for; set tasks to what the data hold")
         return targets
 
     def require_targets(self) -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from worlds import SeededModel, system_of
 
 from grasper import batch
 from grasper.asking import Asker
-from grasper.batch import answer_all, ask_all, read_rows, write_rows
+from grasper.batch import answer_all, ask_all
 from grasper.errors import ConfigError, DataFormatError, RunMismatchError
 from grasper.records import Tables
+from grasper.rows import read_rows
 
 ROWS = [
     {"user_id": "dora", "item_id": "boat", "title": "Windy"},
@@ -73,29 +72,18 @@ def test_other_requests_are_no_continuation(tables: Tables, tmp_path: Path, monk
         answer(tables, tmp_path / "out.txt")
 
 
+def test_a_column_may_be_called_as_the_log_calls_its_own(tables: Tables, tmp_path: Path) -> None:
+    """The requests' columns are a record of their own in the file that is being written."""
+    system, out = system_of("lamp", tables, SeededModel()), tmp_path / "out.jsonl"
+    rows = [{**row, "key": "mine", "row": 7, "origin": "Riga"} for row in ROWS]
+    asked = ask_all(Asker(tables, "run"), rows, "long")
+    answer_all(system.personalize, asked, "long", out, origin={}, describe=lambda one, answered: dict(one.row))
+    assert [(row["key"], row["row"], row["origin"]) for row in read_rows(out)] == 3 * [("mine", 7, "Riga")]
+
+
 def test_all_faulty_rows_are_told_at_once(tables: Tables) -> None:
     rows = [{"item_id": "inn"}, {"user_id": "dora"}, {"item_id": "moon"}, {"item_id": "inn", "rating": "nine"}, {"item_id": "inn", "history": "{"}]
     with pytest.raises(
         DataFormatError, match=r"4 of 5 requests.*row 2: no 'item_id'; row 3: item 'moon'.*row 4: .*'rating' is 'nine'.*row 5: 'history'"
     ):
         ask_all(Asker(tables, "run"), rows, "long")
-
-
-def test_rows_are_read_from_every_format(tmp_path: Path) -> None:
-    """Ids stay what the file holds: leading zeros in CSV, whole numbers beside missing ones in parquet; missing is missing."""
-    (tmp_path / "a.csv").write_text("\ufeffuser_id,item_id,title\n007,9,\n", encoding="utf-8")
-    assert read_rows(tmp_path / "a.csv") == [{"user_id": "007", "item_id": "9", "title": None}]
-    pd.DataFrame({"user_id": pd.array([9007199254740993, None], dtype="Int64")}).to_parquet(tmp_path / "a.parquet")
-    assert read_rows(tmp_path / "a.parquet") == [{"user_id": 9007199254740993}, {"user_id": None}]
-    (tmp_path / "a.jsonl").write_text('{"user_id": 7, "rating": NaN}\n\n', encoding="utf-8")
-    assert read_rows(tmp_path / "a.jsonl") == [{"user_id": 7, "rating": None}]
-    for name, content, message in (("b.jsonl", '{"a": 1}\n{', "line 2: broken JSON"), ("b.csv", "a,b\n", "no rows"), ("b.xyz", "", "unknown format")):
-        (tmp_path / name).write_text(content, encoding="utf-8")
-        with pytest.raises(DataFormatError, match=message):
-            read_rows(tmp_path / name)
-
-
-def test_ids_are_never_quoted(tmp_path: Path) -> None:
-    write_rows(tmp_path / "out.csv", [{"user_id": "-3s52", "answer": "-1 star", "items": ["a"]}])
-    assert (tmp_path / "out.csv").read_text().splitlines()[1] == '-3s52,\'-1 star,"[""a""]"'
-    assert json.loads(read_rows(tmp_path / "out.csv")[0]["items"]) == ["a"]

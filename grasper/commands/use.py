@@ -24,6 +24,9 @@ BudgetOption = Annotated[str | None, typer.Option("--budget", help="Endpoints: t
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the file, or start it anew.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Same seed, same text. Default: the run's own.")]
 
+ANSWER_COLUMNS = ("answer", "path", "predicted_items", "evidence", "is_parsed")
+"""What the file of answers adds to the columns of the requests."""
+
 
 def recommend(
     users: Annotated[list[str] | None, typer.Argument(help="User ids; none asks for somebody without history.")] = None,
@@ -35,16 +38,17 @@ def recommend(
     overwrite: OverwriteOption = False,
 ) -> None:
     """The items that users will most likely meet next."""
-    from grasper.batch import read_rows, write_rows
     from grasper.errors import ConfigError, DataFormatError
     from grasper.records import none_if_missing
+    from grasper.rows import read_rows, write_rows
 
     loaded = _load(run)
     names: list[Any] = list(users or [])
     if file is not None:
         rows = read_rows(file)
-        if "user_id" not in rows[0]:
-            raise DataFormatError(f"{file} has no column 'user_id'; it has: {', '.join(rows[0])}")
+        if nameless := [number for number, row in enumerate(rows, start=1) if row.get("user_id") is None]:
+            told = f"{len(nameless)} of {len(rows)} rows have no 'user_id', the first of them row {nameless[0]}"
+            raise DataFormatError(f"{file}: {told}; its columns are: {', '.join(dict.fromkeys(name for row in rows for name in row))}")
         names += [row["user_id"] for row in rows]
     if out is not None and out.exists() and not overwrite:
         raise ConfigError(f"{out} exists already; choose another --out, or replace it with --overwrite")
@@ -111,15 +115,19 @@ def _answer(
     budget: str | None,
     **request: Any,
 ) -> None:
-    from grasper.batch import answer_all, ask_all, origin_of, read_rows
+    from grasper.batch import answer_all, ask_all, origin_of
     from grasper.commands.spending import within_budget
-    from grasper.errors import ConfigError, MissingFileError
+    from grasper.errors import ConfigError, DataFormatError, MissingFileError
     from grasper.methods import get_method
+    from grasper.rows import read_rows
 
     if (file is None) == (request["item_id"] is None):
         raise ConfigError("give either --item (and --user) for one request, or --file for many")
     loaded, chosen = _load(run), get_method(method)
-    asked = ask_all(loaded.asker, [request] if file is None else read_rows(file), task)
+    rows = [request] if file is None else read_rows(file)
+    if ours := [name for name in ANSWER_COLUMNS if any(name in row for row in rows)]:
+        raise DataFormatError(f"{file} has a column '{ours[0]}', which the answers have, too; rename it")
+    asked = ask_all(loaded.asker, rows, task)
     if newcomers := sum(one.is_newcomer for one in asked):
         typer.echo(f"{newcomers} of {len(asked)} requests are by people without a history in {loaded.run.root}", err=True)
     with within_budget(loaded.config.model, budget, lambda line: typer.echo(line, err=True)):
@@ -143,13 +151,8 @@ def _row(one: Asked, answer: Personalized) -> dict[str, Any]:
     output = answer.output
     kept = {name: value for name, value in one.row.items() if name != "history" and value is not None}
     value = output.text if output.text is not None else output.rating
-    return kept | {
-        "answer": value,
-        "path": output.path,
-        "predicted_items": [candidate.item_id for candidate in answer.candidates],
-        "evidence": list(output.evidence),
-        "is_parsed": output.is_parsed,
-    }
+    found = (value, output.path, [candidate.item_id for candidate in answer.candidates], list(output.evidence), output.is_parsed)
+    return kept | dict(zip(ANSWER_COLUMNS, found, strict=True))
 
 
 def _load(run: str | None) -> LoadedRun:

@@ -39,5 +39,5 @@ def summarize_bits(
     bootstrap = Bootstrap([example.item_id for example in examples], samples=config.bootstrap_samples, confidence=config.confidence, seed=seed)
     estimate = bootstrap.estimate(frame)
     baseline = config.baseline if config.baseline in measured else next(iter(measured))
-    pairs = [pair for pair in compare(frame, estimate, baseline) if pair["other"] == baseline]
+    pairs = [pair for pair in compare(frame, bootstrap, baseline, estimate) if pair["other"] == baseline]
     return {"methods": summarize(estimate), "baseline": baseline, "pairs": pairs, "swap": swap_test(frame, bootstrap)}

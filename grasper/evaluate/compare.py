@@ -9,7 +9,7 @@ Reference: Davison & Hinkley 1997, Bootstrap Methods and their Application, Sec.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -112,13 +112,17 @@ def summarize(estimate: Estimate) -> dict[str, Any]:
     return summary
 
 
-def compare(values: pd.DataFrame, estimate: Estimate, baseline: str) -> list[dict[str, Any]]:
-    """Paired differences of every two methods, `method` minus `other`, those against the baseline first.
+def compare(values: pd.DataFrame, bootstrap: Bootstrap, baseline: str, estimate: Estimate | None = None) -> list[dict[str, Any]]:
+    """Paired differences of every two methods, `method` minus `other`, over the examples that both have a number for; the baseline's first.
 
     Each row: `method`, `other`, `task`, `metric`, `difference` with `low` and `high`, `p` (two-sided, from the draws, not corrected for the
     number of comparisons), `wins` and `ties` (shares of examples on which `method` is better, or equal) and `n`. Where all examples are about
-    one item, `low`, `high` and `p` are None.
+    one item, `low`, `high` and `p` are None. Pairs that share no example are left out.
+
+    Args:
+        estimate: That of the values, where it is at hand.
     """
+    estimate = estimate or bootstrap.estimate(values)
     columns = {name: place for place, name in enumerate(estimate.names)}
     methods = list(dict.fromkeys(name[0] for name in estimate.names))
     pairs = [(method, baseline) for method in methods if method != baseline and baseline in methods]
@@ -128,22 +132,32 @@ def compare(values: pd.DataFrame, estimate: Estimate, baseline: str) -> list[dic
         for name, left in columns.items():
             right = columns.get((other, *name[1:]))
             metric = metric_of(name[-1])
-            if name[0] == method and metric.is_compared and right is not None and estimate.count[left]:
-                rows.append(
-                    {"method": method, "other": other, "task": name[1], "metric": metric.name, **_difference(values, estimate, left, right, metric)}
-                )
+            if name[0] == method and metric.is_compared and right is not None:
+                per_example = (values.iloc[:, left] - values.iloc[:, right]).dropna().to_numpy()
+                if len(per_example):
+                    shared = _on_shared(values, bootstrap, estimate, left, right, len(per_example))
+                    difference = _difference(shared, per_example, metric)
+                    rows.append({"method": method, "other": other, "task": name[1], "metric": metric.name, **difference})
     return rows
 
 
-def _difference(values: pd.DataFrame, estimate: Estimate, left: int, right: int, metric: Metric) -> dict[str, float | int | None]:
-    draws = estimate.draws[:, left] - estimate.draws[:, right]
-    low, high = estimate.interval(draws)
-    per_example = (values.iloc[:, left] - values.iloc[:, right]).dropna().to_numpy()
+def _on_shared(values: pd.DataFrame, bootstrap: Bootstrap, estimate: Estimate, left: int, right: int, num_shared: int) -> Estimate:
+    """Both columns over the examples that have a number in both."""
+    if estimate.count[left] == estimate.count[right] == num_shared:
+        return replace(estimate, value=estimate.value[[left, right]], draws=estimate.draws[:, [left, right]])
+    pair = values.iloc[:, [left, right]].copy()
+    pair[pair.isna().any(axis=1)] = np.nan
+    return bootstrap.estimate(pair)
+
+
+def _difference(both: Estimate, per_example: np.ndarray, metric: Metric) -> dict[str, float | int | None]:
+    draws = both.draws[:, 0] - both.draws[:, 1]
+    low, high = both.interval(draws)
     better = per_example > 0 if metric.higher_is_better else per_example < 0
     drawn = draws[~np.isnan(draws)]
     p = min(1.0, max(2 * min((drawn <= 0).mean(), (drawn >= 0).mean()), 1 / len(drawn))) if drawn.size else None
     return {
-        "difference": _rounded(estimate.value[left] - estimate.value[right]),
+        "difference": _rounded(both.value[0] - both.value[1]),
         "low": low,
         "high": high,
         "p": None if p is None else _rounded(p),

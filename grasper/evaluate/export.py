@@ -22,12 +22,12 @@ from grasper.files import atomic_path, read_json, write_text
 from grasper.metrics.metric import Metric
 from grasper.records import TASKS
 from grasper.registry import nearest_first
+from grasper.rows import safe_cell
 
 RESULT_FORMATS = {"csv": ".csv", "markdown": ".md", "latex": ".tex"}
 OUTPUT_FORMATS = {"csv": ".csv", "jsonl": ".jsonl", "parquet": ".parquet"}
 CSV_COLUMNS = ("run", "dataset", "split", "task", "method", "metric", "value", "low", "high", "n", "clearly_best")
 
-_FORMULA = re.compile(r"^\s*[=+\-@\t\r|%]")
 _LATEX = {
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}"},
@@ -286,14 +286,6 @@ def _outputs_csv(records: Sequence[dict[str, Any]]) -> str:
 
 
 # ---- escaping ----------------------------------------------------------------------------------------------------------------------
-
-
-def safe_cell(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe in front; numbers stay numbers.
-
-    Reference: OWASP, CSV Injection.
-    """
-    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else "" if value is None else value
 
 
 def escape_latex(text: str) -> str:

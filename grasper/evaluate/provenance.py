@@ -15,17 +15,15 @@ _ELSEWHERE = ("seed", "split", "limit", "tasks", "methods", "model.name", "prepa
 
 
 def cost_of(run: Run, method: str) -> dict[str, float]:
-    """Seconds and tokens of writing with a method (synthesize and generate), and those of its alignment, with all that was sampled for it.
+    """Seconds of writing with a method (`synthesize_seconds`, `generate_seconds`), for all that was written, and seconds and tokens of its alignment,
+    with all that was sampled for it.
 
     Methods that share an adapter share its cost: each shows it in full.
     """
-    cost: dict[str, float] = {"seconds": 0.0, "tokens_in": 0, "tokens_out": 0}
-    cost |= {"align_seconds": 0.0, "align_tokens_in": 0, "align_tokens_out": 0}
+    cost: dict[str, float] = {"align_seconds": 0.0, "align_tokens_in": 0, "align_tokens_out": 0}
     for stage in ("synthesize", "generate"):
-        if manifest := run.manifest(run.folder(stage, method)):
-            cost["seconds"] += manifest["seconds"]
-            for name in _TOKENS:
-                cost[name] += manifest["counts"].get(name) or 0
+        manifest = run.manifest(run.folder(stage, method))
+        cost[f"{stage}_seconds"] = manifest["seconds"] if manifest else 0.0
     if manifest := run.manifest(run.folder("align", get_method(method).aligned_as)):
         counts = manifest["counts"]
         cost["align_seconds"] = manifest["seconds"]

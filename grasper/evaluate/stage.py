@@ -99,7 +99,7 @@ def evaluate(
         outputs: `outputs.jsonl` of each method, in the order of the results table.
         synthetic: `synthetic.jsonl` of the methods that have one.
         candidates: Predicted items of the examples, for the report.
-        costs: `seconds`, `tokens_in`, `tokens_out` of each method; tokens that are not given are summed from the files.
+        costs: Of each method the seconds behind its files, and what its alignment took (`provenance.cost_of`).
         measured: Files of each method with numbers that were measured with a model, for the metrics without a function.
         sources: The fingerprint of what wrote each method's answers; measured numbers that go back to another one are left out.
         predict_metrics: The link predictor's `metrics.json`, for the report; may be missing.
@@ -134,14 +134,14 @@ def evaluate(
         "split": split,
         "n_examples": len(examples),
         "methods": {method: {} for method in answers} | summarize(estimate),
-        "cost": {method: _cost(method, answers[method], reviews.get(method, {}), examples, costs or {}) for method in answers},
+        "cost": {method: _cost(answers[method], reviews.get(method, {}), examples, tasks, (costs or {}).get(method, {})) for method in answers},
         "sparsity": {
             "data": describe_sparsity(tables),
             "n_examples": {level: int((levels == level).sum()) for level in LEVELS},
             "methods": score_by_level(values, levels, bootstrap),
         },
         "synthetic": {method: analyse_synthetic(entries, examples, pool, seed=seed) for method, entries in reviews.items()},
-        "comparison": {"baseline": baseline, "pairs": compare(values, estimate, baseline)},
+        "comparison": {"baseline": baseline, "pairs": compare(values, bootstrap, baseline, estimate)},
         "without_repeated": {"n_examples": int((~is_repeated).sum()), "methods": summarize(unrepeated)},
         "metrics": {metric.name: metric.describe() for metric in chosen if metric.column in set(values.columns.get_level_values("metric"))},
         "unparsed": count_unparsed(scores),
@@ -167,21 +167,21 @@ def evaluate(
 
 
 def _cost(
-    method: str,
     answers: Answers,
     synthetic: Mapping[str, Sequence[SyntheticReview]],
     examples: Sequence[Example],
-    costs: Mapping[str, Mapping[str, float]],
+    tasks: Sequence[Task],
+    spent: Mapping[str, float],
 ) -> dict[str, float | None]:
-    """The measured cost; tokens that were not handed on are summed over the answers and synthetic reviews themselves."""
-    given = costs.get(method, {})
+    """What the answers that are evaluated cost: their tokens, and of the seconds behind each file their share of its entries."""
     wanted = {example.example_id for example in examples}
-    records = [output for (example_id, _), output in answers.items() if example_id in wanted]
-    written = [review for example_id, entries in synthetic.items() if example_id in wanted for review in entries]
+    records = [output for (example_id, task), output in answers.items() if example_id in wanted and task in tasks]
+    kept = {example_id: entries for example_id, entries in synthetic.items() if example_id in wanted}
+    written = [review for entries in kept.values() for review in entries]
+    shares = {"generate_seconds": len(records) / max(len(answers), 1), "synthesize_seconds": len(kept) / max(len(synthetic), 1)}
+    seconds = round(sum(spent.get(name, 0.0) * share for name, share in shares.items()), 3) if any(name in spent for name in shares) else None
     tokens = {name: sum(getattr(record, name) for record in (*records, *written)) for name in ("tokens_in", "tokens_out")}
-    return {"seconds": given.get("seconds"), **{name: given.get(name) or total for name, total in tokens.items()}} | {
-        name: value for name, value in given.items() if name not in ("seconds", *tokens)
-    }
+    return {"seconds": seconds, **tokens, **{name: value for name, value in spent.items() if name not in shares}}
 
 
 def count_unparsed(scores: Scores) -> dict[str, dict[str, dict[str, int]]]:

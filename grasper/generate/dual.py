@@ -108,10 +108,14 @@ class DualWriter:
         chosen = []
         for request, shown, output, completions in zip(requests, evidence, outputs, drawn, strict=True):
             answers = [parse_answer(completion.text, task, expects_path=False) for completion in completions]
-            texts = [output.text or "", *(_cut(str(answer.value(task) or ""), task) for answer in answers if answer.is_parsed)]
-            text = texts[choose(texts, evidence_for(request.task, shown.writer))]
+            texts = [output.text or "", *(_cut(str(answer.value(task) or ""), task) for answer in answers)]
+            raws = [output.raw, *(completion.text for completion in completions)]
+            is_parsed = [output.is_parsed, *(answer.is_parsed for answer in answers)]
+            usable = [number for number, parsed in enumerate(is_parsed) if parsed] or list(range(len(texts)))
+            best = usable[choose([texts[number] for number in usable], evidence_for(request.task, shown.writer))]
             tokens = output.tokens_in + completions[0].tokens_in, output.tokens_out + sum(completion.tokens_out for completion in completions)
-            chosen.append(replace(output, text=text, samples=tuple(texts), tokens_in=tokens[0], tokens_out=tokens[1]))
+            voted = replace(output, text=texts[best], raw=raws[best], is_parsed=is_parsed[best], samples=tuple(texts))
+            chosen.append(replace(voted, tokens_in=tokens[0], tokens_out=tokens[1]))
         return chosen
 
 

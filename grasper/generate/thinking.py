@@ -48,11 +48,10 @@ class Thinking:
         self, requests: Sequence[Request], profiles: Sequence[Profile], prompts: Sequence[Prompt], seeds: Sequence[int], count: int
     ) -> list[list[Completion]]:
         """`count` paths for each prompt: completions whose text is the lines of a path, or empty where the model wrote none."""
-        config, most = self.config, self.desk.prompts.path_tokens
+        config, room = self.config, self.desk.prompts.path_tokens
         temperature = config.temperature if config.path_temperature is None else config.path_temperature
         begun = [_counted_lines(*parts) if config.counted_path else "" for parts in zip(requests, profiles, strict=True)]
-        if any(begun):
-            most = max(LEAST_PLAN_TOKENS, most - min(map(self.desk.model.count_tokens, begun)))
+        most = [max(LEAST_PLAN_TOKENS, room - self.desk.model.count_tokens(lines)) if lines else room for lines in begun]
         asked = [replace(prompt, prefix=lines) for prompt, lines in zip(prompts, begun, strict=True)]
         found = self.desk.complete(asked, seeds, n=count, temperature=temperature, top_p=config.top_p, max_new_tokens=most)
         return [[replace(one, text=_path(lines, one.text)) for one in group] for lines, group in zip(begun, found, strict=True)]

@@ -48,6 +48,8 @@ class Measurement:
         num_paths: Paths (or deliberations) per request of a method that thinks.
         swaps: Which prompts are measured.
         source: What the prompts and the model go back to; numbers are kept with it, and measured again where it changed.
+        lenders: Whose evidence may take the place of another's: all targets of the split, so that who stands in for whom does not depend on how many
+            are measured. Empty: those that are measured.
     """
 
     system: System
@@ -55,6 +57,7 @@ class Measurement:
     num_paths: int
     swaps: Sequence[Swap]
     source: str
+    lenders: Sequence[Example] = ()
 
     @property
     def writer(self) -> LeadingWriter:
@@ -92,7 +95,7 @@ class Measurement:
             "bits_other_user": lambda example: bool(pool.own(example)),
             "bits_other_item": lambda example: bool(pool.neighbours(example)),
         }
-        partners = {swap: choose_partners(examples, lends[swap]) if swap in lends else {} for swap in self.swaps}
+        partners = {swap: choose_partners(self.lenders or examples, lends[swap]) if swap in lends else {} for swap in self.swaps}
         count = 0
         with Progress(f"bits/{self.system.desk.method.name}", sum(len(chosen) for *_, chosen in work)) as progress:
             for task, swap, chosen in work:
@@ -173,10 +176,12 @@ def measure_plan(plan: Pipeline, *, num_paths: int, swaps: Sequence[Swap], say: 
     steps = {step.method: step for step in plan.steps if step.stage == "generate"}
     with run.lock():
         plan.require_inputs(list(steps.values()))
+        lenders = work.workshop.tables.select(plan.config.split)
         for method in plan.methods:
             name, path = method.name, run.folder("measure", method.name) / "bits.jsonl"
             written = load_synthetic(run.folder("synthesize", name) / "synthetic.jsonl") if method.predicted != "none" else []
-            measurement = Measurement(work.workshop.system(method), by_example(written), num_paths, swaps, steps[name].fingerprint)
+            system = work.workshop.system(method)
+            measurement = Measurement(system, by_example(written), num_paths, swaps, steps[name].fingerprint, lenders)
             try:
                 count = measurement.measure(work.targets, plan.config.tasks, path)
             except ConfigError as error:

@@ -7,7 +7,7 @@ show, or how often the roles take turns, write with the adapter of `pat`:
 - `style-only`, `topic-only`: one trajectory and its reasoner; trained on prompts of their own.
 - `one-step`: notes and a draft, written once; nobody sees the others' work and revises.
 - `no-rl`: the warm start alone, without preference rounds.
-- `random-users`: random people's reviews in both trajectories.
+- `random-users`: random people's reviews in both trajectories, others in each.
 """
 
 from dataclasses import replace
@@ -34,7 +34,7 @@ RANDOM_USERS = replace(
     PAT,
     name="pat-random-users",
     description="random people in both trajectories",
-    trajectories=(Trajectory("style", "random-users"), Trajectory("topic", "random-users")),
+    trajectories=(Trajectory("style", "random-style-users"), Trajectory("topic", "random-topic-users")),
     adapter_of="pat",
 )
 

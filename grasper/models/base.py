@@ -68,6 +68,19 @@ def prompt_seeds(seed: int | Sequence[int], count: int) -> list[int]:
     return list(seed)
 
 
+def most_tokens(max_new_tokens: int | Sequence[int], count: int) -> list[int]:
+    """The most tokens of the answer to each prompt, from one number for all or from just these.
+
+    Raises:
+        ShapeError: There are not as many numbers as prompts.
+    """
+    if isinstance(max_new_tokens, int):
+        return [max_new_tokens] * count
+    if len(max_new_tokens) != count:
+        raise ShapeError(f"{len(max_new_tokens)} greatest lengths for {count} prompts, expected one for each")
+    return list(max_new_tokens)
+
+
 @runtime_checkable
 class TextModel(Protocol):
     """Anything that answers prompts. Implementations: `local`, `endpoint`, `scripted`."""
@@ -92,12 +105,13 @@ class TextModel(Protocol):
         n: int = 1,
         temperature: float | None = 0.7,
         top_p: float = 0.9,
-        max_new_tokens: int = 160,
+        max_new_tokens: int | Sequence[int] = 160,
         seed: int | Sequence[int] = 0,
     ) -> list[list[Completion]]:
         """`n` completions for each prompt, in the order of the prompts. Temperature 0 is greedy, None the model's own.
 
         Args:
+            max_new_tokens: One for all prompts, or one for each.
             seed: One for all prompts, or one for each; then what is drawn for a prompt does not depend on the others.
         """
         ...

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from grasper.errors import ModelError, PromptTooLongError, ShapeError
 from grasper.models.adapters import find_adapter
 from grasper.models.backbone import Backbone
-from grasper.models.base import Completion, Pool, Prompt, prompt_seeds
+from grasper.models.base import Completion, Pool, Prompt, most_tokens, prompt_seeds
 from grasper.models.batching import by_conversation, by_length, usual_batch_tokens
 from grasper.models.continuation import Continuation, Row
 from grasper.models.decoding import decode, has_exact_batches
@@ -138,7 +138,7 @@ class LocalModel(Spelling):
         n: int = 1,
         temperature: float | None = 0.7,
         top_p: float = 0.9,
-        max_new_tokens: int = 160,
+        max_new_tokens: int | Sequence[int] = 160,
         seed: int | Sequence[int] = 0,
         min_new_tokens: Sequence[int] | None = None,
     ) -> list[list[Completion]]:
@@ -152,12 +152,12 @@ class LocalModel(Spelling):
         Raises:
             PromptTooLongError: A prompt leaves no room for an answer.
         """
-        seeds = prompt_seeds(seed, len(prompts))
+        seeds, rooms = prompt_seeds(seed, len(prompts)), most_tokens(max_new_tokens, len(prompts))
         requests: list[Request] = []
-        for prompt, own, least in zip(prompts, seeds, min_new_tokens or [0] * len(prompts), strict=True):
+        for prompt, own, most, least in zip(prompts, seeds, rooms, min_new_tokens or [0] * len(prompts), strict=True):
             ids = tuple(self.encode(prompt))
             self._require_room(ids)
-            room = min(max_new_tokens, self.context_tokens - len(ids))
+            room = min(most, self.context_tokens - len(ids))
             requests += [Request(ids, derive_seed(own, sample), room, min(least, room)) for sample in range(n)]
         if not requests:
             return [[] for _ in prompts]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from grasper.errors import ModelError
-from grasper.models.base import Completion, Prompt
+from grasper.models.base import Completion, Prompt, most_tokens
 
 Script = Sequence[str] | Callable[[Prompt], str]
 
@@ -62,15 +62,15 @@ class ScriptedModel:
         n: int = 1,
         temperature: float | None = 0.7,
         top_p: float = 0.9,
-        max_new_tokens: int = 160,
+        max_new_tokens: int | Sequence[int] = 160,
         seed: int | Sequence[int] = 0,
     ) -> list[list[Completion]]:
         """The scripted answers, cut off at `max_new_tokens`; temperature and seed change nothing."""
         completions = []
-        for prompt in prompts:
+        for prompt, most in zip(prompts, most_tokens(max_new_tokens, len(prompts)), strict=True):
             number = len(self.prompts)
             self.prompts.append(prompt)
-            completions.append([self._complete(prompt, self._answer(prompt, number * n + sample), max_new_tokens) for sample in range(n)])
+            completions.append([self._complete(prompt, self._answer(prompt, number * n + sample), most) for sample in range(n)])
         return completions
 
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> np.ndarray:

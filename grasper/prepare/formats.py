@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import zipfile
 import zlib
 from collections import Counter
@@ -25,9 +24,9 @@ from grasper.prepare.batches import Batch as Batch  # also for the sources of ot
 from grasper.prepare.batches import Columns, Gathering, gather, require_columns
 from grasper.prepare.lines import MIB, head, numbered_lines, refuse_bomb
 from grasper.prepare.parquet import read_parquet
+from grasper.rows import without_halves
 
 _DECODER = json.JSONDecoder()
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _COMPRESSIONS = (".gz", ".gzip", ".zst", ".zstd")
 _SKIP = " (--set prepare.invalid_rows=skip leaves such lines out)"
 
@@ -186,12 +185,3 @@ def parse_json(text: str, path: Path, *, first_line: int = 1) -> Any:
         raise DataFormatError(f"{path} line {first_line + error.lineno - 1}: broken JSON at column {error.colno} ({error.msg})") from None
     except (ValueError, RecursionError) as error:
         raise DataFormatError(f"{path} line {first_line}: unusable JSON ({error})") from None
-
-
-def without_halves(value: Any) -> Any:
-    """The value without half characters (lone surrogates), which JSON can escape but no file can hold."""
-    if isinstance(value, str):
-        return _SURROGATE.sub("", value)
-    if isinstance(value, dict):
-        return {without_halves(key): without_halves(entry) for key, entry in value.items()}
-    return [without_halves(entry) for entry in value] if isinstance(value, list) else value

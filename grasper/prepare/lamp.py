@@ -29,9 +29,10 @@ from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
 from grasper.prepare.arrays import elements
 from grasper.prepare.batches import Batch, gather
-from grasper.prepare.formats import format_of, is_list, json_lines, parse_json, without_halves
+from grasper.prepare.formats import format_of, is_list, json_lines, parse_json
 from grasper.prepare.lines import numbered_lines
 from grasper.prepare.sources import SOURCES, Input, Pool, Source, require_data
+from grasper.rows import without_halves
 
 _FIELDS = ("user_id", "item_id", "text", "title", "rating")
 _KEYS = {

@@ -16,9 +16,10 @@ from typing import Any
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
 from grasper.prepare.batches import Batch, gather
-from grasper.prepare.formats import parse_json, without_halves
+from grasper.prepare.formats import parse_json
 from grasper.prepare.lines import numbered_lines
 from grasper.prepare.sources import Input
+from grasper.rows import without_halves
 
 Record = dict[str, Any]
 _REVIEW_FIELDS = ("user_id", "item_id", "text", "title", "rating", "timestamp")

@@ -18,9 +18,10 @@ from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
 from grasper.prepare.arrays import elements
 from grasper.prepare.batches import Batch, gather
-from grasper.prepare.formats import is_list, read_batches, without_halves
+from grasper.prepare.formats import is_list, read_batches
 from grasper.prepare.sources import SOURCES, Input, Source, items_of, require_data
 from grasper.prepare.table import mapped_columns
+from grasper.rows import without_halves
 
 SplitName = Literal["train", "dev", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "dev", "test")

@@ -5,6 +5,7 @@ Every retriever, feature and pseudo-reference reads through `ReviewPool`, so tha
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Literal
@@ -35,17 +36,28 @@ class ReviewPool:
     def __init__(self, reviews: Iterable[Review]) -> None:
         self.by_user: dict[str, list[Review]] = defaultdict(list)
         self.by_item: dict[str, list[Review]] = defaultdict(list)
-        self._counts: dict[tuple[str, ...], dict[str, int]] = {}
+        self._times_of: dict[tuple[str, ...], dict[str, list[float]]] = {}
+        self._counted: tuple[tuple[tuple[str, ...], int | None] | None, dict[str, int]] = None, {}
         for review in reviews:
             self.by_user[review.user_id].append(review)
             self.by_item[review.item_id].append(review)
 
-    def review_counts(self, splits: tuple[str, ...]) -> dict[str, int]:
-        """Reviews per item in the given splits, most first, then by id; items without any are left out. Counted once."""
-        if splits not in self._counts:
-            counts = {item_id: sum(review.split in splits for review in reviews) for item_id, reviews in self.by_item.items()}
-            self._counts[splits] = dict(sorted(((item, count) for item, count in counts.items() if count), key=lambda pair: (-pair[1], pair[0])))
-        return self._counts[splits]
+    def review_counts(self, example: Example) -> dict[str, int]:
+        """Reviews per item in the example's pools and up to its cut-off, most first, then by id; items without any are left out."""
+        key = POOLS[example.split], example.cutoff
+        if key == self._counted[0]:
+            return self._counted[1]
+        last = float("inf") if example.cutoff is None else example.cutoff
+        counts = {item_id: bisect_right(times, last) for item_id, times in self._times(key[0]).items()}
+        self._counted = key, dict(sorted(((item, count) for item, count in counts.items() if count), key=lambda pair: (-pair[1], pair[0])))
+        return self._counted[1]
+
+    def _times(self, splits: tuple[str, ...]) -> dict[str, list[float]]:
+        """When the reviews of each item in some splits were written, in order; undated ones before all others."""
+        if splits not in self._times_of:
+            dated = {item: (review.timestamp for review in reviews if review.split in splits) for item, reviews in self.by_item.items()}
+            self._times_of[splits] = {item: sorted(float("-inf") if time is None else time for time in times) for item, times in dated.items()}
+        return self._times_of[splits]
 
     def own(self, example: Example) -> list[Review]:
         """The user's other reviews, or those that a newcomer brings along, oldest first; undated ones come before, as in the table."""

@@ -11,21 +11,30 @@ from grasper.runs import derive_seed
 
 
 class RandomReviews:
-    """Draws with a seed of its own for each example, so that the draw does not depend on which other examples are asked."""
+    """Draws with a seed of its own for each example, so that the draw does not depend on which other examples are asked.
 
-    def __init__(self, pool: ReviewPool, seed: int) -> None:
+    Args:
+        name: Retrievers of other names draw others.
+        is_by_user: Whether nobody is drawn twice: random people, with a review of each.
+    """
+
+    def __init__(self, pool: ReviewPool, seed: int, name: str = "random", *, is_by_user: bool = False) -> None:
         self._reviews = [review for reviews in pool.by_item.values() for review in reviews]
-        self._seed = seed
+        self._seed, self._name, self._is_by_user = seed, name, is_by_user
 
     def retrieve(self, request: Request, example: Example, k: int) -> list[Review]:
-        order = random.Random(derive_seed(self._seed, "random", example.example_id))
+        order = random.Random(derive_seed(self._seed, self._name, example.example_id))
         chosen: list[Review] = []
+        people: set[str] = set()
         for position in _shuffled(len(self._reviews), order):
             if len(chosen) >= k:
                 break
             review = self._reviews[position]
+            if self._is_by_user and review.user_id in people:
+                continue
             if review.user_id != example.user_id and review.text and is_visible(review, example):
                 chosen.append(review)
+                people.add(review.user_id)
         return chosen
 
 

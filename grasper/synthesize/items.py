@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from grasper.errors import ConfigError
 from grasper.methods.base import Method
 from grasper.records import CANDIDATE_COLUMNS, Candidate, Example
-from grasper.retrieve.pool import POOLS, ReviewPool
+from grasper.retrieve.pool import ReviewPool
 from grasper.runs import derive_seed
 
 if TYPE_CHECKING:
@@ -62,27 +63,24 @@ def _from_table(candidates: pd.DataFrame, examples: Sequence[Example], min_score
 
 
 def _popular(examples: Sequence[Example], pool: ReviewPool, num_items: int) -> dict[str, list[Candidate]]:
-    """The items with most reviews in the pools that the example may see; the score is the share of the most popular one's count."""
+    """The items with most reviews among those that the example may see; the score is the share of the most popular one's count."""
     chosen: dict[str, list[Candidate]] = {}
-    for pools, group in _by_pools(examples).items():
-        counts = pool.review_counts(pools)
-        ranking = list(counts)
-        for example in group:
-            known = _known_items(example, pool)
-            items = [item_id for item_id in ranking[: num_items + len(known)] if item_id not in known][:num_items]
-            chosen[example.example_id] = _candidates(example, items, {item_id: counts[item_id] / counts[ranking[0]] for item_id in items})
+    for example in examples:
+        counts, known = pool.review_counts(example), _known_items(example, pool)
+        most = next(iter(counts.values()), 0)
+        items = [item_id for item_id in islice(counts, num_items + len(known)) if item_id not in known][:num_items]
+        chosen[example.example_id] = _candidates(example, items, {item_id: counts[item_id] / most for item_id in items})
     return chosen
 
 
 def _random(examples: Sequence[Example], pool: ReviewPool, num_items: int, seed: int) -> dict[str, list[Candidate]]:
+    """Items that somebody had reviewed when the example's request came."""
     chosen: dict[str, list[Candidate]] = {}
-    for pools, group in _by_pools(examples).items():
-        items = sorted(pool.review_counts(pools))
-        for example in group:
-            known = _known_items(example, pool)
-            draw = random.Random(derive_seed(seed, "random items", example.example_id))
-            drawn = draw.sample(items, min(len(items), num_items + len(known)))
-            chosen[example.example_id] = _candidates(example, [item_id for item_id in drawn if item_id not in known][:num_items], {})
+    for example in examples:
+        items, known = sorted(pool.review_counts(example)), _known_items(example, pool)
+        draw = random.Random(derive_seed(seed, "random items", example.example_id))
+        drawn = draw.sample(items, min(len(items), num_items + len(known)))
+        chosen[example.example_id] = _candidates(example, [item_id for item_id in drawn if item_id not in known][:num_items], {})
     return chosen
 
 
@@ -101,10 +99,3 @@ def _candidates(example: Example, items: Sequence[str], scores: Mapping[str, flo
 
 def _known_items(example: Example, pool: ReviewPool) -> set[str]:
     return {example.item_id, *(review.item_id for review in pool.own(example))}
-
-
-def _by_pools(examples: Sequence[Example]) -> dict[tuple[str, ...], list[Example]]:
-    groups: dict[tuple[str, ...], list[Example]] = {}
-    for example in examples:
-        groups.setdefault(POOLS[example.split], []).append(example)
-    return groups

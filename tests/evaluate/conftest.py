@@ -88,7 +88,7 @@ def build_world(folder: Path, *, num_users: int = 30, methods: Sequence[str] = M
     for method in methods:
         world.records[method] = [_answer(rng, example, task, method) for example in selected for task in tasks_of(example)]
         world.outputs[method] = write_outputs(folder / method / "outputs.jsonl", world.records[method])
-        world.costs[method] = {"seconds": 0.5 + 40 * SHARE_OF_TRUTH.get(method, 0.2), "tokens_in": 9000, "tokens_out": 2100}
+        world.costs[method] = {"generate_seconds": 0.5 + 40 * SHARE_OF_TRUTH.get(method, 0.2), "synthesize_seconds": 3.0}
         if method.startswith("grasper"):
             log = BatchLog(folder / method / "synthetic.jsonl")
             for example in selected:

@@ -53,9 +53,14 @@ def test_examples_of_one_item_count_as_one_piece_of_evidence() -> None:
 def test_one_item_gives_no_interval() -> None:
     """Drawing the only item again and again would feign certainty; among others, a group of one item has none either."""
     better = columns(one__rouge1=np.array([0.1, 0.2, 0.4]), two__rouge1=np.array([0.2, 0.3, 0.5]))
-    estimate = Bootstrap(["x"] * 3).estimate(better)
-    assert summarize(estimate)["two"]["long"]["rouge1"] == {"value": pytest.approx(1 / 3, abs=1e-6), "low": None, "high": None, "n": 3}
-    (row,) = compare(better, estimate, "one")
+    bootstrap = Bootstrap(["x"] * 3)
+    assert summarize(bootstrap.estimate(better))["two"]["long"]["rouge1"] == {
+        "value": pytest.approx(1 / 3, abs=1e-6),
+        "low": None,
+        "high": None,
+        "n": 3,
+    }
+    (row,) = compare(better, bootstrap, "one")
     assert (row["difference"], row["low"], row["high"], row["p"], row["wins"]) == (pytest.approx(0.1), None, None, None, 1)
     group = Bootstrap(["x", "x", "y"]).estimate(better, where=np.array([True, True, False]))
     assert summarize(group)["one"]["long"]["rouge1"]["low"] is None
@@ -102,10 +107,10 @@ def test_differences_are_paired() -> None:
     rng = np.random.default_rng(6)
     base = rng.normal(0.3, 0.1, 80)
     frame = columns(base__rouge1=base, better__rouge1=base + 0.01 + rng.normal(0, 0.005, 80))
-    estimate = Bootstrap([str(n) for n in range(80)], seed=1).estimate(frame)
-    summary = summarize(estimate)
+    bootstrap = Bootstrap([str(n) for n in range(80)], seed=1)
+    summary = summarize(bootstrap.estimate(frame))
     assert summary["better"]["long"]["rouge1"]["low"] < summary["base"]["long"]["rouge1"]["high"]
-    (row,) = compare(frame, estimate, "base")
+    (row,) = compare(frame, bootstrap, "base")
     assert (row["method"], row["other"], row["metric"], row["n"]) == ("better", "base", "rouge1", 80)
     assert row["low"] > 0.005
     assert row["p"] <= 0.002
@@ -116,7 +121,7 @@ def test_equal_methods_do_not_differ() -> None:
     """The same numbers twice: difference 0, p = 1, all ties."""
     base = np.random.default_rng(7).random(30)
     frame = columns(one__rouge1=base, two__rouge1=base)
-    (row,) = compare(frame, Bootstrap([str(n) for n in range(30)]).estimate(frame), "one")
+    (row,) = compare(frame, Bootstrap([str(n) for n in range(30)]), "one")
     assert (row["difference"], row["low"], row["high"], row["p"], row["wins"], row["ties"]) == (0, 0, 0, 1, 0, 1)
 
 
@@ -126,21 +131,21 @@ def test_p_values_are_uniform_under_no_difference() -> None:
     clusters, found = [str(n) for n in range(60)], 0
     for trial in range(200):
         frame = columns(one__rouge1=rng.normal(size=60), two__rouge1=rng.normal(size=60))
-        found += compare(frame, Bootstrap(clusters, samples=200, seed=trial).estimate(frame), "one")[0]["p"] < 0.05
+        found += compare(frame, Bootstrap(clusters, samples=200, seed=trial), "one")[0]["p"] < 0.05
     assert found / 200 < 0.12
 
 
 def test_lower_errors_win() -> None:
     """For ratings the method with the smaller error is the better one."""
     frame = columns(one__absolute_error=np.array([1.0, 1.0, 2.0, 0.0]), two__absolute_error=np.array([0.0, 0.0, 1.0, 0.0]))
-    (row,) = compare(frame, Bootstrap(list("wxyz")).estimate(frame), "one")
+    (row,) = compare(frame, Bootstrap(list("wxyz")), "one")
     assert (row["metric"], row["difference"], row["wins"], row["ties"]) == ("mae", -0.75, 0.75, 0.25)
 
 
 def test_every_pair_is_compared_once_the_baseline_first() -> None:
     """Three methods give three pairs: two against the baseline, then the rest."""
     frame = columns(a__rouge1=np.ones(3), b__rouge1=np.ones(3), c__rouge1=np.ones(3))
-    rows = compare(frame, Bootstrap(list("xyz")).estimate(frame), "b")
+    rows = compare(frame, Bootstrap(list("xyz")), "b")
     assert [(row["method"], row["other"]) for row in rows] == [("a", "b"), ("c", "b"), ("c", "a")]
 
 
@@ -155,3 +160,20 @@ def test_wrong_number_of_rows_is_an_error() -> None:
     """Values must have one row per clustered example."""
     with pytest.raises(ShapeError):
         Bootstrap(["x"]).estimate(columns(a__rouge1=np.ones(2)))
+
+
+def test_a_difference_is_taken_over_the_examples_that_both_have() -> None:
+    """A method that was measured on the hard half alone is not behind for it; two that share no example are not compared."""
+    easy, hard = np.full(100, 0.8), np.full(100, 0.2)
+    both, half = np.concatenate([easy, hard]), np.concatenate([np.full(100, np.nan), hard + 0.01])
+    frame = columns(all__rouge1=both, half__rouge1=half, rest__rouge1=np.concatenate([easy, np.full(100, np.nan)]))
+    rows = {(row["method"], row["other"]): row for row in compare(frame, Bootstrap([str(n) for n in range(200)]), "all")}
+    row = rows["half", "all"]
+    assert (row["difference"], row["low"], row["high"], row["wins"], row["n"]) == (
+        pytest.approx(0.01),
+        pytest.approx(0.01),
+        pytest.approx(0.01),
+        1,
+        100,
+    )
+    assert ("rest", "half") not in rows

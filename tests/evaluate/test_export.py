@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from grasper.cli import app
 from grasper.config import EvaluateConfig
 from grasper.errors import ConfigError, MissingFileError
-from grasper.evaluate.export import CSV_COLUMNS, Selection, escape_latex, export_outputs, export_results, safe_cell
+from grasper.evaluate.export import CSV_COLUMNS, Selection, escape_latex, export_outputs, export_results
 from grasper.evaluate.stage import evaluate
 from grasper.files import read_json, write_json
 from grasper.runs import Run
@@ -116,15 +116,6 @@ def test_outputs_are_written_in_three_formats(run: Path, world: Any, tmp_path: P
     targets = {example.example_id: example.target.text for example in world.examples}
     assert all(record["reference_text"] == targets[record["example_id"]] for record in records if record["task"] == "long")
     assert "reference_text" not in json.loads(export_outputs([run], None, "jsonl", chosen).splitlines()[0])
-
-
-@pytest.mark.parametrize(
-    ("text", "cell"),
-    [("=1+1", "'=1+1"), ("+a", "'+a"), ("-a", "'-a"), ("@SUM(A1)", "'@SUM(A1)"), (" =1", "' =1"), ("\t=1", "'\t=1"), ("a=1", "a=1"), (-1.5, -1.5)],
-)
-def test_no_cell_is_a_formula(text: Any, cell: Any) -> None:
-    """A spreadsheet executes nothing that a reviewer or a model wrote."""
-    assert safe_cell(text) == cell
 
 
 def test_texts_that_begin_like_formulas_are_harmless_in_csv_and_exact_in_jsonl(run: Path, world: Any, write_outputs: Any) -> None:

@@ -21,9 +21,8 @@ def test_the_cost_holds_all_tokens_of_the_alignment(tmp_path: Path) -> None:
         run.folder(stage, "grasper").mkdir(parents=True)
         run.finish(run.folder(stage, "grasper"), key={}, seed=0, counts=entry, seconds=10.0)
     cost = cost_of(run, "grasper")
-    assert (cost["tokens_in"], cost["tokens_out"]) == (115_658, 17_000)
     assert cost["align_tokens_in"] + cost["align_tokens_out"] == 390_624
-    assert (cost["seconds"], cost["align_seconds"]) == (20.0, 10.0)
+    assert [cost[f"{stage}_seconds"] for stage in counts] == 3 * [10.0]
     assert cost_of(run, "grasper-random-items")["align_tokens_in"] == 300_000
     assert cost_of(run, "copy")["align_tokens_in"] == 0
 

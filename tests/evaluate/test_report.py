@@ -14,6 +14,7 @@ import pytest
 
 from grasper.config import EvaluateConfig
 from grasper.evaluate import evaluate, report
+from grasper.evaluate.synthetic import read_synthetic
 from grasper.files import write_json
 from grasper.records import Item, Tables
 
@@ -237,7 +238,7 @@ def test_provenance_and_the_whole_cost_are_told(world: Any, tmp_path: Path) -> N
     """Model, seed, commit, date and what was changed; tokens of the alignment stand beside those of writing."""
     facts = {"model": "nano <b>", "seed": 7, "split": "dev-a", "limit": None, "settings": {"align.epochs": 3.0, "align.sources": ["analysed"]}}
     facts |= {"commits": ["abc123"], "versions": {"torch": "2.13"}, "finished": ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"]}
-    costs = {**world.costs, "grasper": {"seconds": 1.0, "tokens_in": 100, "tokens_out": 10, "align_tokens_in": 390_000, "align_tokens_out": 624}}
+    costs = {**world.costs, "grasper": {"generate_seconds": 1.0, "align_tokens_in": 390_000, "align_tokens_out": 624}}
     page = write_report(world, tmp_path, provenance=facts, costs=costs)
     section = page.split('<section id="provenance">')[1].split("</section>")[0]
     for words in (
@@ -253,7 +254,9 @@ def test_provenance_and_the_whole_cost_are_told(world: Any, tmp_path: Path) -> N
         assert words in section, words
     row = next(row for row in page.split('<section id="cost">')[1].split("<tr>") if ">grasper<" in row)
     assert "390,624" in row
-    assert "390,734" in row
+    written = sum(output.tokens_in + output.tokens_out for output in world.records["grasper"])
+    written += sum(review.tokens_in + review.tokens_out for entries in read_synthetic(world.synthetic["grasper"]).values() for review in entries)
+    assert f"{390_624 + written:,}" in row
     assert 'id="provenance"' not in write_report(world, tmp_path)
 
 

@@ -40,6 +40,20 @@ def entries_of(value: Any) -> list[dict[str, Any]]:
     return [entry for inner in value.values() for entry in entries_of(inner)]
 
 
+def test_the_cost_is_that_of_the_answers_that_are_evaluated(world: Any, evaluated: Path, tmp_path: Path) -> None:
+    """A third of the targets and one task of a larger run: their own tokens, and their share of its seconds."""
+    chosen = world.examples[::3]
+    settings: dict[str, Any] = {"synthetic": world.synthetic, "costs": world.costs, "seed": 0, "tasks": ["long"]}
+    evaluate(CONFIG, world.tables, chosen, world.outputs, tmp_path, dataset="toy", split="dev-a", **settings)
+    part, whole = read_json(tmp_path / "metrics.json")["cost"], read_json(evaluated / "metrics.json")["cost"]
+    wanted = {example.example_id for example in chosen}
+    records = [output for output in world.records["copy"] if output.example_id in wanted and output.task == "long"]
+    assert part["copy"]["tokens_in"] == sum(output.tokens_in for output in records)
+    assert whole["copy"]["seconds"] == pytest.approx(world.costs["copy"]["generate_seconds"], abs=1e-3)
+    assert part["copy"]["seconds"] == pytest.approx(world.costs["copy"]["generate_seconds"] / 9, abs=1e-3)
+    assert part["grasper"]["seconds"] == pytest.approx(world.costs["grasper"]["generate_seconds"] / 9 + 1.0, abs=1e-3)
+
+
 def test_metrics_have_the_agreed_schema(evaluated: Path, world: Any) -> None:
     """Names, tasks and metrics are the ones that every results file uses; every value lies in its interval."""
     metrics = read_json(evaluated / "metrics.json")

@@ -105,6 +105,26 @@ def test_a_data_set_of_one_person_is_written_for_without_others() -> None:
         assert not any("People who write alike" in prompt.messages[-1].content for prompt in model.prompts)
 
 
+@pytest.mark.parametrize("good", [0, 1, 2])
+def test_of_several_drafts_a_parsed_one_goes_before_the_others(tables: Tables, good: int) -> None:
+    """Whichever draft keeps the form: the record's text, raw answer and form are those of one and the same draft."""
+    count = 0
+
+    def rambling(prompt: Prompt) -> str:
+        nonlocal count
+        if "Answer in these lines: Text" not in prompt.messages[-1].content:
+            return answer(prompt)
+        count += 1
+        return "Text: A good stay." if count == number_of_good else "I would rather talk about the weather."
+
+    one, steps = tables.select("dev")[:1], 1  # notes settle at once, so there is one draft; the further samples follow
+    number_of_good = steps + good
+    system = system_of("pat", tables, ScriptedModel(rambling), generation=GenerateConfig(consensus_samples=3))
+    [output] = system.write("long", one, {})
+    assert (output.text, output.raw, output.is_parsed) == ("A good stay.", "Text: A good stay.", True)
+    assert len(output.samples) == 3
+
+
 def test_a_server_without_log_probabilities_is_taken_at_its_word(tables: Tables, tmp_path: Path) -> None:
     """Ratings come from what it writes, and no probabilities are made up for the record."""
     with serving(lambda body, number: (422, {"detail": "logprobs unknown"}) if "logprobs" in body else write_reviews(body, number)) as server:

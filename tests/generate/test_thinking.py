@@ -12,7 +12,7 @@ from worlds import system_of
 from grasper.config import GenerateConfig, PromptConfig
 from grasper.desk import Desk
 from grasper.generate import generate, load_outputs
-from grasper.generate.thinking import Thinking
+from grasper.generate.thinking import LEAST_PLAN_TOKENS, Thinking
 from grasper.methods import get_method
 from grasper.models.base import Completion, Message, Pool, Prompt
 from grasper.models.local import LocalModel
@@ -70,6 +70,22 @@ def think(tables: Tables, model: ScriptedModel, count: int = 1, **settings: Any)
     profiles = [one.desk.profiles.for_request(*parts) for parts in zip(requests, examples, strict=True)]
     prompts = [one.desk.prompt(*parts) for parts in zip(requests, profiles, strict=True)]
     return [group[0].text for group in one.think(requests, profiles, prompts, range(len(requests)), count)], requests, profiles
+
+
+def test_a_path_does_not_depend_on_who_else_is_asked(tables: Tables) -> None:
+    """Each plan has the room that its own counted lines leave, so that a larger limit or another batch changes nothing."""
+    plan = " glad; " + ", ".join(f"praise item number {number}" for number in range(30))
+    together, requests, profiles = think(tables, Pooling([plan]), counted_path=True)
+    one = thinking(tables, Pooling([plan]), counted_path=True)
+    prompts = [one.desk.prompt(*parts) for parts in zip(requests, profiles, strict=True)]
+    alone = [
+        one.think([request], [profile], [prompt], [0], 1)[0][0].text for request, profile, prompt in zip(requests, profiles, prompts, strict=True)
+    ]
+    assert alone == together
+    lengths = {one.desk.model.count_tokens(path) for path in together}
+    assert max(lengths) <= one.desk.prompts.path_tokens + LEAST_PLAN_TOKENS
+    counted = {one.desk.model.count_tokens(analyse(*parts).render_before_plan()) for parts in zip(requests, profiles, strict=True)}
+    assert len(counted) > 1
 
 
 def test_what_can_be_counted_is_not_guessed(tables: Tables) -> None:

@@ -166,6 +166,14 @@ def test_a_swap_shows_a_strangers_evidence_and_never_the_target(tables: Tables, 
     assert set(bits_of(tmp_path / "bits.jsonl", swap)) == {(example.example_id, "long") for example, _ in shown}
 
 
+def test_who_stands_in_does_not_depend_on_how_many_are_measured(tables: Tables, examples: list[Example], tmp_path: Path) -> None:
+    """A few targets first and all later gives the numbers of all at once."""
+    for path, parts in (("once", [examples]), ("grown", [examples[:1], examples])):
+        for part in parts:
+            measurement(tables, swaps=("bits_other_item",), lenders=examples).measure(part, ("long",), tmp_path / path)
+    assert bits_of(tmp_path / "grown", "bits_other_item") == bits_of(tmp_path / "once", "bits_other_item") != {}
+
+
 def test_only_those_who_have_evidence_lend_it() -> None:
     """Everybody who shows own reviews gets somebody's, however few people have any; nobody gets their own user's or item's."""
     reviews = [Review(f"r{number}", f"u{number // 2}", f"i{number % 5}", "text") for number in range(20)]

@@ -10,6 +10,7 @@ from worlds import desk_of, tables_of, worlds
 from grasper.methods import METHODS
 from grasper.records import Example, Item, Review, SyntheticReview, Tables, request_for
 from grasper.retrieve.pool import is_visible
+from grasper.retrieve.store import ReviewStore
 
 
 def profile_of(tables: Tables, method: str, **settings: int):  # type: ignore[no-untyped-def]
@@ -89,3 +90,28 @@ def test_a_random_review_does_not_depend_on_other_requests(world: tuple[list[Rev
     for example in examples:
         some = any(is_visible(review, example) and review.user_id != example.user_id for review in reviews)
         assert len(forward[example.example_id]) == some
+
+
+@given(worlds())
+def test_random_people_are_others_for_style_than_for_topic(world: tuple[list[Review], list[Example]]) -> None:
+    """A review of each of several people, nobody twice, and not the same draw for both."""
+    reviews, examples = world
+    store = ReviewStore(tables_of(reviews, examples), seed=1)
+    style, topic = (store.retriever(f"random-{kind}-users") for kind in ("style", "topic"))
+    for example in examples:
+        request = request_for(example, "long", Item(example.item_id))
+        people = {review.user_id for review in reviews if is_visible(review, example) and review.user_id != example.user_id}
+        for retriever in (style, topic):
+            found = retriever.retrieve(request, example, 3)
+            assert len({review.user_id for review in found}) == len(found) == min(3, len(people))
+
+
+def test_the_draws_for_style_and_topic_differ() -> None:
+    reviews = [Review(f"r{n}", f"v{n}", "inn", text=f"fine {n}") for n in range(100)]
+    target = Review("target", "u", "inn", "quiet", split="dev")
+    example = Example("e", target, "dev-b")
+    store = ReviewStore(tables_of([*reviews, target], [example]), seed=1)
+    style, topic = (
+        store.retriever(f"random-{kind}-users").retrieve(request_for(example, "long", Item("inn")), example, 8) for kind in ("style", "topic")
+    )
+    assert style != topic

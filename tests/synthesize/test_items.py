@@ -55,6 +55,18 @@ def test_popular_items_are_the_most_reviewed_in_the_visible_pools(tables: Tables
     assert list(chosen("grasper-popular-items", reviews, user2).values()) == [["boat", "inn"]]  # both have four reviews
 
 
+@pytest.mark.parametrize(("name", "found"), [("grasper-popular-items", ["old", "undated"]), ("grasper-random-items", ["old", "undated"])])
+def test_nobody_knows_what_comes_into_fashion_later(name: str, found: list[str]) -> None:
+    """In splits by time neither counts nor items from after the request take part: `late` is the most reviewed, and unknown at time 10."""
+    times = [("old", 1), ("old", 9), ("undated", None), *(("late", time) for time in range(11, 19))]
+    reviews = [Review(f"r{n}", f"v{n}", item, 4.0, None, "fine", time, "dev") for n, (item, time) in enumerate(times)]
+    target = Review("target", "u", "inn", 4.0, None, "quiet", 10, "dev")
+    example = Example("e", target, "dev-b", cutoff=10)
+    assert sorted(chosen(name, [*reviews, target], [example], num_items=3)["e"]) == found
+    without = Example("e", target, "dev-b")
+    assert "late" in chosen(name, [*reviews, target], [without], num_items=3)["e"]
+
+
 def test_the_oracle_gives_the_real_items_first_and_latest_first() -> None:
     """u reviewed i2 and then i1 besides the target at i0; the predictor's i1, i2, i3 fill up."""
     reviews = [

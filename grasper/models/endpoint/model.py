@@ -25,7 +25,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from grasper.errors import ConfigError, GrasperError
-from grasper.models.base import Completion, Prompt, prompt_seeds
+from grasper.models.base import Completion, Prompt, most_tokens, prompt_seeds
 from grasper.models.budget import current_meter
 from grasper.models.endpoint.abilities import REPEATS_OF_EMPTY, Abilities
 from grasper.models.endpoint.access import make_access, open_http
@@ -154,7 +154,7 @@ class EndpointModel:
         n: int = 1,
         temperature: float | None = 0.7,
         top_p: float = 0.9,
-        max_new_tokens: int = 160,
+        max_new_tokens: int | Sequence[int] = 160,
         seed: int | Sequence[int] = 0,
     ) -> list[list[Completion]]:
         """`n` completions for each prompt, in the order of the prompts. `temperature` None leaves it to the server.
@@ -164,10 +164,10 @@ class EndpointModel:
             ModelError: The key is refused, the request is rejected, or the answer is not one of chat completions.
             BudgetSpentError: The budget holds no further request.
         """
-        seeds = prompt_seeds(seed, len(prompts))
+        seeds, rooms = prompt_seeds(seed, len(prompts)), most_tokens(max_new_tokens, len(prompts))
 
         async def sample(index: int, prompt: Prompt, client: Client) -> list[Completion]:
-            asked = [Request(prompt, temperature, top_p, max_new_tokens, derive_seed(seeds[index], number)) for number in range(n)]
+            asked = [Request(prompt, temperature, top_p, rooms[index], derive_seed(seeds[index], number)) for number in range(n)]
             return [self._completion(prompt, answer) for answer in await self._exchange.answers(client, asked)]
 
         return self._for_each(prompts, sample)

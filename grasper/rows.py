@@ -1,0 +1,162 @@
+"""Files of rows that people bring and take away: CSV, JSON lines and parquet, whole or not at all; every complaint names file and row."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from grasper.errors import ConfigError, DataFormatError, MissingFileError
+from grasper.files import atomic_path
+from grasper.records import none_if_missing
+
+FORMATS = (".csv", ".jsonl", ".parquet")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_FORMULA = re.compile(r"\s*[=+\-@\t\r|%]")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a CSV, JSONL or parquet file as mappings of what JSON can hold: missing values are None, dates ISO 8601, decimals text.
+
+    Raises:
+        MissingFileError: The file does not exist.
+        DataFormatError: It cannot be read, or holds no row; a line of CSV has more or fewer cells than the header; a value is binary.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"{path} does not exist")
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise DataFormatError(f"{path}: unknown format '{suffix}', expected one of {', '.join(FORMATS)}")
+    rows = []
+    try:
+        for number, row in enumerate(_READERS[suffix](path), start=1):
+            rows.append({name: none_if_missing(_plain(value, f"{path} row {number}: '{name}'")) for name, value in row.items()})
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise DataFormatError(f"{path} cannot be read ({error}); expected UTF-8 {suffix[1:].upper()}") from None
+    if not rows:
+        raise DataFormatError(f"{path} holds no rows")
+    return rows
+
+
+def _plain(value: Any, place: str) -> Any:
+    """The value as JSON can hold it, without half characters."""
+    if isinstance(value, dict):
+        return {without_halves(str(name)): _plain(entry, place) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry, place) for entry in value]
+    if isinstance(value, date | time):  # a datetime is a date
+        return value.isoformat()
+    if isinstance(value, Decimal | UUID | timedelta):
+        return str(value)
+    if isinstance(value, bytes):
+        raise DataFormatError(f"{place} is binary, expected text or a number; leave the column out")
+    return without_halves(value)
+
+
+def without_halves(value: Any) -> Any:
+    """The value without half characters (lone surrogates), which JSON can escape but no file can hold."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("", value)
+    if isinstance(value, dict):
+        return {without_halves(key): without_halves(entry) for key, entry in value.items()}
+    return [without_halves(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as handle:
+        reader = csv.reader(handle, strict=True)
+        header = next(reader, [])
+        if repeated := sorted({name for name in header if header.count(name) > 1}):
+            raise DataFormatError(f"{path} has the column '{repeated[0]}' more than once; give each a name of its own")
+        for cells in filter(None, reader):
+            if len(cells) != len(header):
+                told = f"{path} line {reader.line_num} has {len(cells)} cells, the header {len(header)}"
+                raise DataFormatError(f"{told}; put cells that hold commas between double quotes")
+            yield {name: cell or None for name, cell in zip(header, cells, strict=True)}
+
+
+def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8-sig") as handle:
+        for number, line in enumerate(handle, start=1):
+            if line.strip():
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    raise DataFormatError(f"{path} line {number}: broken JSON ({error})") from None
+                if not isinstance(row, dict):
+                    raise DataFormatError(f"{path} line {number} holds a JSON {type(row).__name__}, expected one object per line")
+                yield row
+
+
+def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        for batch in pq.ParquetFile(path).iter_batches():
+            yield from batch.to_pylist()
+    except pa.ArrowException as error:
+        raise DataFormatError(f"{path} is not a readable parquet file ({str(error).splitlines()[0]})") from None
+
+
+_READERS: dict[str, Callable[[Path], Iterable[dict[str, Any]]]] = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A CSV, JSONL or parquet file of rows, at once or not at all; its columns are those of all rows.
+
+    In CSV, text that a spreadsheet would run as a formula gets an apostrophe before it; ids stay as they are. In parquet, a column whose rows hold
+    values of several kinds becomes text.
+
+    Raises:
+        ConfigError: An unknown format.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise ConfigError(f"{path}: unknown format '{path.suffix}', expected one of {', '.join(FORMATS)}")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with atomic_path(path) as temporary:
+        if suffix == ".jsonl":
+            temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        elif suffix == ".csv":
+            with temporary.open("w", encoding="utf-8", newline="") as handle:
+                writer = csv.DictWriter(handle, fieldnames=names)
+                writer.writeheader()
+                writer.writerows({name: _csv_cell(name, value) for name, value in row.items()} for row in rows)
+        else:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            pq.write_table(pa.table({name: _arrow_column([row.get(name) for row in rows]) for name in names}), temporary)
+
+
+def _csv_cell(name: str, value: Any) -> Any:
+    return _json(value) if isinstance(value, list | dict) else value if name.endswith("_id") else safe_cell(value)
+
+
+def safe_cell(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe in front; numbers stay numbers.
+
+    Reference: OWASP, CSV Injection.
+    """
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else "" if value is None else value
+
+
+def _arrow_column(values: Sequence[Any]) -> Any:
+    """An Arrow array of the values, or of their text where they are of several kinds."""
+    import pyarrow as pa
+
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, OverflowError):
+        return pa.array([value if value is None or isinstance(value, str) else _json(value) for value in values])
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
