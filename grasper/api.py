@@ -12,7 +12,7 @@ import pandas as pd
 
 from grasper.asking import Asker, History, as_reviews
 from grasper.config import Config, load_config
-from grasper.errors import ConfigError, MissingFileError
+from grasper.errors import ConfigError, GrasperError, MissingFileError
 from grasper.files import read_json
 from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task
 from grasper.runs import Run
@@ -185,16 +185,24 @@ class LoadedRun:
 
 
 def newest_run(runs_dir: Path = Path("runs")) -> Path:
-    """The run that was finished last: its evaluation, or where no run was evaluated, its link predictor.
+    """The run that was finished last: its evaluation, or its link predictor where the run is for use (`prepare.split: none`) or none was finished.
 
     Raises:
         MissingFileError: There is none yet.
     """
-    for stage in ("evaluate", "predict"):
-        manifests = sorted(runs_dir.glob(f"*/{stage}/manifest.json"), key=lambda path: path.stat().st_mtime)
-        if manifests:
-            return manifests[-1].parent.parent
+    predicted = list(runs_dir.glob("*/predict/manifest.json"))
+    finished = [*runs_dir.glob("*/evaluate/manifest.json"), *(path for path in predicted if _is_for_use(path.parent.parent))]
+    if manifests := finished or predicted:
+        return max(manifests, key=lambda path: path.stat().st_mtime).parent.parent
     raise MissingFileError(f"no finished run in {runs_dir.resolve()}; run `make pipeline` first, or pass run=PATH")
+
+
+def _is_for_use(root: Path) -> bool:
+    """Whether a run asks for no targets, so that nothing of it is ever evaluated."""
+    try:
+        return load_config(root / "config.yaml").prepare.split == "none"
+    except GrasperError:
+        return False
 
 
 def load_run(path: str | Path | None = None) -> LoadedRun:

@@ -169,10 +169,11 @@ def pipeline(
             print(line)
         _require_known_model(plan)
         return
-    with spending(plan, budget, _say):
+    with spending(plan, budget, _say, overwrite=overwrite):
         plan.carry_out(overwrite=overwrite, say=_say)
     if plan.is_for_use:
-        print(f"ready to use: {plan.run.root}; prepare.split is none, so nothing is generated or evaluated: `grasper write` and `grasper recommend`")
+        print(f"ready to use: {plan.run.root}; prepare.split is none, so nothing is generated or evaluated")
+        print(f"next: grasper recommend --run {plan.run.root}, grasper write --run {plan.run.root}")
     else:
         _print_result(plan, "evaluate")
 

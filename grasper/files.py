@@ -46,7 +46,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a file is what a killed process left of one that was to appear at once."""
+    """Whether a file or folder is what a killed process left of one that was to appear at once, or of its work."""
     return path.name.startswith(".") and path.name.endswith(".tmp")
 
 

@@ -243,7 +243,10 @@ class Pipeline:
             shutil.rmtree(step.folder)
         step.folder.mkdir(parents=True, exist_ok=True)
         for path in filter(is_leftover, list(step.folder.rglob("*"))):
-            path.unlink()
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)  # gone with its folder
         started_path, manifest = step.folder / "started.json", read_manifest(step.folder)
         earlier = read_json(started_path)["seconds"] if state == "cut off" else manifest["seconds"] if manifest else 0.0
 

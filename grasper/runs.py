@@ -192,9 +192,9 @@ _UNLISTED = ("manifest.json", "started.json")
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     """Size in bytes and SHA-256 of every file of a stage folder, by relative path; checkpoints of a training are left out."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in _UNLISTED and "checkpoints" not in path.parts)
-    files = [path for path in files if not is_leftover(path)]
-    return {path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in files}
+    names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.name not in _UNLISTED)
+    names = [name for name in names if "checkpoints" not in name.parts and not any(is_leftover(Path(part)) for part in name.parts)]
+    return {name.as_posix(): {"bytes": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)} for name in names}
 
 
 def find_damage(folder: Path, manifest: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -266,3 +267,16 @@ def test_neighbourhood_is_drawn_escaped(run_dir: Path) -> None:
     picture = loaded.draw_neighbourhood(user)
     assert picture.lstrip().startswith(("<?xml", "<svg"))
     assert "<script" not in picture
+
+
+def test_a_run_for_use_is_finished_without_an_evaluation(run_dir: Path, tmp_path: Path) -> None:
+    """Of an evaluated run and a later one that is trained on all data, to write and recommend with, the later one is taken."""
+    for name, split, stages in (("measured", "given", ("predict", "evaluate")), ("shop", "none", ("predict",)), ("begun", "given", ("predict",))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(f"prepare: {{split: {split}}}\n", encoding="utf-8")
+        for stage in stages:
+            (tmp_path / name / stage).mkdir()
+            (tmp_path / name / stage / "manifest.json").write_text("{}", encoding="utf-8")
+    for number, path in enumerate(("measured/evaluate", "shop/predict", "begun/predict")):
+        os.utime(tmp_path / path / "manifest.json", (number, number))
+    assert newest_run(tmp_path) == tmp_path / "shop"

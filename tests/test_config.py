@@ -22,6 +22,7 @@ def test_order_of_precedence(tmp_path: Path) -> None:
     ("override", "message"),
     [
         ("predict.topk=3", "unknown key 'predict.topk'.*top_k"),
+        ("prepare.items.encodng=utf-8", "unknown key .prepare.items.encodng.*encoding"),
         ("predict.top_k=many", "'predict.top_k' is 'many'"),
         ("predict.top_k=0", "greater than or equal to 1"),
         ("predict.encoder=magic", "hybrid"),

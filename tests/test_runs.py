@@ -10,7 +10,7 @@ import pytest
 
 from grasper.errors import MissingFileError, RunLockedError, RunMismatchError
 from grasper.files import BatchLog, atomic_path, read_json, read_jsonl, read_records, write_text
-from grasper.runs import Run, derive_seed, fingerprint, read_manifest
+from grasper.runs import Run, derive_seed, describe_files, fingerprint, read_manifest
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -93,6 +93,15 @@ def test_a_finished_folder_knows_its_files(tmp_path: Path) -> None:
     (folder / "adapter.bin").unlink()
     with pytest.raises(RunMismatchError, match=r"adapter\.bin is missing"):
         run.require(folder)
+
+
+def test_what_a_killed_process_left_is_no_part_of_a_folder(tmp_path: Path) -> None:
+    """Half-written files, folders of work under way and checkpoints of the stage; what the folders above are called does not matter."""
+    folder = tmp_path / "checkpoints" / "run" / "prepare"
+    for name in ("whole.json", ".half.json.tmp", ".prepare-ab.tmp/staged.parquet", "checkpoints/step-1/state.json"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    assert list(describe_files(folder)) == ["whole.json"]
 
 
 def test_manifest_marks_completeness(tmp_path: Path) -> None:

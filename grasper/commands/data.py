@@ -81,7 +81,8 @@ def info(name: Annotated[str, typer.Argument(help="A data set of `grasper data l
         typer.echo(f"get: {found.by_hand}, in {folder}")
     if found.source != "harbour":
         split = " --set prepare.split=last-out" if found.source not in ("pgraphrag", "lamp") else ""
-        typer.echo(f"use: grasper prepare --set prepare.source={found.source} --set prepare.name={name} --data {folder}{split}")
+        called, where = ("hotel", f"{folder / 'data_splits'}   (or gap, b2w)") if found.source == "pgraphrag" else (name, folder)
+        typer.echo(f"use: grasper prepare --set prepare.source={found.source} --set prepare.name={called}{split} --data {where}")
 
 
 @data_app.command()

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def spending(plan: Pipeline, budget: str | None, say: Callable[[str], None]) -> Iterator[None]:
+def spending(plan: Pipeline, budget: str | None, say: Callable[[str], None], *, overwrite: bool = False) -> Iterator[None]:
     """Carry out a plan within the block: at an endpoint, what it will ask is said before, what was spent is said after it, however it ended.
+
+    Args:
+        overwrite: Whether data that another configuration prepared are prepared anew.
 
     Raises:
         ConfigError: A budget that is no amount, or for a model that costs none.
@@ -27,8 +30,8 @@ def spending(plan: Pipeline, budget: str | None, say: Callable[[str], None]) -> 
     from grasper.pipeline import Pipeline
 
     with within_budget(plan.config.model, budget, say):
-        if plan.config.model.kind == "endpoint" and plan.only is None and plan.run.manifest(plan.run.folder("prepare")) is None:
-            Pipeline(plan.config, plan.run, only="prepare").carry_out(say=say)  # its sizes tell what comes
+        if plan.config.model.kind == "endpoint" and plan.only is None and plan.steps[0].state() != "done":
+            Pipeline(plan.config, plan.run, only="prepare").carry_out(overwrite=overwrite, say=say)  # its sizes tell what comes
         for line in foresee(plan):
             say(line)
         yield
@@ -66,7 +69,7 @@ def foresee(plan: Pipeline) -> list[str]:
     asking = [step for step in plan.steps if step.settings.get("model") and plan.only in (None, step.stage)]
     if all(step.state() == "done" for step in asking):
         return []
-    if plan.run.manifest(plan.run.folder("prepare")) is None:
+    if plan.steps[0].state() != "done":
         return ["what will be asked of the server is known once `grasper prepare` has run (--dry-run tells it then)"]
     sizes = measure(Tables.load(plan.run.folder("prepare")), config)
     left = {step.name: 0.0 for step in plan.steps} | {step.name: _share_left(step, sizes) for step in asking}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import Field, ValidationError
 
@@ -143,5 +143,6 @@ def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
     section: Any = Config
     for part in location[:-1]:
         fields = getattr(section, "model_fields", {})
-        section = fields[part].annotation if part in fields else None
+        found = fields[part].annotation if part in fields else None
+        section = next((kind for kind in get_args(found) if hasattr(kind, "model_fields")), found)  # of `ItemTable | None` the table
     return list(getattr(section, "model_fields", {}))

@@ -42,7 +42,7 @@ def prepare(config: PrepareConfig, out_dir: Path, *, seed: int) -> dict[str, Any
         ConfigError: A setting that does not fit the data.
     """
     inputs = find_inputs(config)
-    with tempfile.TemporaryDirectory(prefix="grasper-prepare-", dir=out_dir if out_dir.is_dir() else None) as folder:
+    with tempfile.TemporaryDirectory(prefix=".prepare-", suffix=".tmp", dir=out_dir if out_dir.is_dir() else None) as folder:
         staging = Staging(Path(folder))
         counts = read_inputs(inputs, config, staging)
         reviews, cleaned = _choose(staging.narrow(), config, seed, staging.names["user_id"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,15 @@ LARGEST_EXACT = 2**53
 """Above, a floating-point number may stand for several whole ones."""
 Columns = Mapping[str, str]
 """Field → column name in the file."""
+
+
+class MappedColumns(dict[str, str]):
+    """Columns that the configuration names, in its section `section`; those of other kinds of mappings are fixed by their format."""
+
+    def __init__(self, columns: Mapping[str, str | None], section: str = "prepare.columns") -> None:
+        """Keep the fields that have a column."""
+        super().__init__({name: column for name, column in columns.items() if column is not None})
+        self.section = section
 
 
 class Batch(NamedTuple):
@@ -80,7 +89,7 @@ def gather(path: Path, unit: str, records: Iterable[tuple[int, int, Any]], colum
             gathering.numbers.append(number)
             if gathering.is_full(characters):
                 if is_first:
-                    require_columns(path, {name: columns[name] for name in ("user_id", "item_id", "text") if name in columns}, list(seen))
+                    require_columns(path, columns, list(seen), only=("user_id", "item_id", "text"))
                 is_first = False
                 yield gathering.take()
     except DataFormatError:
@@ -112,16 +121,25 @@ def as_text(value: Any, path: Path, unit: str, number: int, column: str) -> str 
     return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_EXACT else str(value)
 
 
-def require_columns(path: Path, columns: Columns, found: list[str]) -> None:
-    """Refuse a mapping that names columns which are not there, or not once; all of them in one message, the nearest names first."""
-    missing = {name: column for name, column in columns.items() if column not in found}
+def require_columns(path: Path, columns: Columns, found: list[str], only: Sequence[str] = ()) -> None:
+    """Refuse a mapping that names columns which are not there, or not once; all of them in one message, the nearest names first.
+
+    Args:
+        only: The fields that are looked at; all where it is empty.
+
+    Raises:
+        DataFormatError: The message says what the file has, and what to set or add.
+    """
+    missing = {name: column for name, column in columns.items() if column not in found and (not only or name in only)}
     twice = sorted({column for column in columns.values() if found.count(column) > 1})
     if twice:
         raise DataFormatError(f"{path} has {len(twice)} of its columns twice: {', '.join(twice)}; rename one of each")
     if missing:
         told = ", ".join(f"'{column}' for {name}" for name, column in missing.items())
         existing = ", ".join(nearest_first(next(iter(missing.values())), list(dict.fromkeys(map(str, found))))[:40]) or "none"
-        is_required = all(name in ("user_id", "item_id", "text") for name in missing)
-        keys = ", ".join(f"prepare.columns.{name}" for name in missing)
-        optional = "" if is_required else ", or to null if there is none"
-        raise DataFormatError(f"{path} has no column {told}; it has: {existing} (set {keys}{optional}; `grasper init {path}` proposes them)")
+        remedy = "its names are fixed by the format: add it, empty where there is none"
+        if isinstance(columns, MappedColumns):
+            is_required = all(name in ("user_id", "item_id", "text") for name in missing)
+            keys = ", ".join(f"{columns.section}.{name}" for name in missing)
+            remedy = f"set {keys}{'' if is_required else ', or to null if there is none'}; `grasper init {path}` proposes them"
+        raise DataFormatError(f"{path} has no column {told}; it has: {existing} ({remedy})")

@@ -149,6 +149,8 @@ def rating_in(text: str) -> float:
 def clean_timestamps(values: pd.Series, place: Place, config: PrepareConfig = _DEFAULTS, problems: Problems | None = None) -> pd.Series:
     """Unix seconds (nullable integers, before 1970 below zero) from numbers, ISO 8601 dates (UTC unless they name a zone) or timestamp columns.
 
+    Digits that one of `prepare.date_formats` reads (20240531) are a date and no number.
+
     Raises:
         DataFormatError: A value is neither, or looks like milliseconds; unless `problems` gathers them.
     """
@@ -159,6 +161,10 @@ def clean_timestamps(values: pd.Series, place: Place, config: PrepareConfig = _D
     is_number = numbers.notna()
     is_plausible = numbers.abs() < _LAST_PLAUSIBLE_SECOND  # false for infinities
     seconds = numbers.where(is_plausible).round().astype("Int64")
+    if config.date_formats and is_number.any():
+        digits = _digits(values[is_number])
+        for pattern in reversed(config.date_formats):  # the first one has the last word
+            seconds = _seconds(_dates(digits, pattern)).reindex(values.index).fillna(seconds)
     if (left := is_given & ~is_number).any():
         text = values[left].astype("str").str.strip()
         for pattern in ("ISO8601", *config.date_formats):
@@ -195,6 +201,14 @@ def _numbers(values: pd.Series, config: PrepareConfig) -> pd.Series:
     if config.decimal == "," and not pd.api.types.is_numeric_dtype(values):
         values = values.astype("str").str.replace(r"^\s*([-+]?\d+),(\d+)\s*$", r"\1.\2", regex=True)
     return pd.to_numeric(values, errors="coerce").astype("float64")
+
+
+def _digits(values: pd.Series) -> pd.Series:
+    """Numbers as they would be written: those of a numeric column without a fraction."""
+    if not pd.api.types.is_numeric_dtype(values):
+        return values.astype("str").str.strip()
+    whole = values.astype("float64")
+    return whole.where(np.isfinite(whole) & (whole % 1 == 0) & (whole.abs() < 1e15)).astype("Int64").astype("str")
 
 
 def _dates(text: pd.Series, pattern: str) -> pd.Series:

@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,23 @@ def json_lines(lines: Iterable[str], path: Path, skipped: Counter[str] | None = 
             yield number, len(line), without_halves(value) if "\\u" in line else value
 
 
-def _read_excel(path: Path, columns: Columns, config: PrepareConfig) -> Iterator[Batch]:
+def excel_header(path: Path, config: PrepareConfig) -> list[str]:
+    """The cells of the first row of an Excel file's first sheet, empty ones included.
+
+    Raises:
+        DataFormatError: It cannot be read.
+    """
+    with _excel_rows(path, config) as rows:
+        return _header(rows)
+
+
+def _header(rows: Iterator[tuple[Any, ...]]) -> list[str]:
+    return ["" if cell is None else str(cell).strip() for cell in next(rows, ())]
+
+
+@contextmanager
+def _excel_rows(path: Path, config: PrepareConfig) -> Iterator[Iterator[tuple[Any, ...]]]:
+    """The rows of the first sheet; whatever is wrong with the file while they are read is told in one line."""
     try:
         import openpyxl
     except ImportError:
@@ -143,16 +160,19 @@ def _read_excel(path: Path, columns: Columns, config: PrepareConfig) -> Iterator
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
         refuse_bomb(path, unpacked, config)
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        rows = book.worksheets[0].iter_rows(values_only=True)
-        header = ["" if cell is None else str(cell).strip() for cell in next(rows, ())]
-        records = ((number, sum(len(str(cell)) for cell in row), dict(zip(header, row, strict=False))) for number, row in enumerate(rows, start=2))
-        require_columns(path, columns, header)
-        yield from gather(path, "row", ((n, size, record) for n, size, record in records if any(v is not None for v in record.values())), columns)
+        yield openpyxl.load_workbook(path, read_only=True, data_only=True).worksheets[0].iter_rows(values_only=True)
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
         if isinstance(error, DataFormatError):
             raise
         raise DataFormatError(f"{path} is not a readable Excel file ({str(error)[:200]})") from None
+
+
+def _read_excel(path: Path, columns: Columns, config: PrepareConfig) -> Iterator[Batch]:
+    with _excel_rows(path, config) as rows:
+        header = _header(rows)
+        records = ((number, sum(len(str(cell)) for cell in row), dict(zip(header, row, strict=False))) for number, row in enumerate(rows, start=2))
+        require_columns(path, columns, header)
+        yield from gather(path, "row", ((n, size, record) for n, size, record in records if any(v is not None for v in record.values())), columns)
 
 
 READERS: dict[str, Callable[[Path, Columns, PrepareConfig], Iterator[Batch]]] = {

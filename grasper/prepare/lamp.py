@@ -64,6 +64,8 @@ def find_lamp(config: PrepareConfig) -> list[Input]:
         names = (f"{split}_questions.json", f"{split}.json", f"{split}.jsonl", f"{split}.parquet")
         whole = next((folder / name for name in names if (folder / name).is_file()), None)
         chosen = pool if config.split == "given" else None
+        if pool == "test" and whole and not _answers_of(whole).is_file() and inputs:
+            continue  # LaMP publishes the questions of its test split, and not the answers
         for number, path in enumerate([whole] if whole else sorted(folder.glob(f"{split}-*-of-*.parquet")), start=1):
             label = f"{config.name}-{split}" + (f"-{number}" if number > 1 else "")
             inputs.append(Input(label, partial(read_questions, path, chosen), path, pool=chosen))
@@ -129,7 +131,7 @@ def _outputs(path: Path, config: PrepareConfig) -> dict[str, str]:
     """Question → gold answer, for LaMP; empty for LongLaMP, whose questions hold theirs."""
     if "_questions" not in path.name:
         return {}
-    answers = path.with_name(path.name.replace("_questions", "_outputs"))
+    answers = _answers_of(path)
     if not answers.is_file():
         raise MissingFileError(f"{answers} is missing: the answers to {path.name} (LaMP's test answers are not public; use dev)")
     value = parse_json("".join(numbered_lines(answers, config)), answers)
@@ -139,6 +141,11 @@ def _outputs(path: Path, config: PrepareConfig) -> dict[str, str]:
     if reason := _NOT_OURS.get(task):
         raise DataFormatError(f"{answers}: {task} {reason}; LaMP_3, LaMP_4 and LaMP_5 are what grasper asks for")
     return {str(gold.get("id")): str(gold.get("output")) for gold in value["golds"] if isinstance(gold, dict)}
+
+
+def _answers_of(path: Path) -> Path:
+    """Where the answers to a file of questions are; the file itself where it holds them."""
+    return path.with_name(path.name.replace("_questions", "_outputs"))
 
 
 def _target(question: Entry, outputs: dict[str, str], where: str) -> Entry:

@@ -79,7 +79,7 @@ def read_split(path: Path, split: SplitName, config: PrepareConfig) -> Iterator[
 
 def _read_parquet(path: Path, split: SplitName, config: PrepareConfig) -> Iterator[Batch]:
     before, seen = "", set[str]()
-    for batch in read_batches(path, mapped_columns(PrepareConfig()), config):
+    for batch in read_batches(path, dict(mapped_columns(PrepareConfig())), config):
         users = batch.rows["user_id"].fillna("").astype("object")
         starts = (users != users.shift(fill_value=before)) & (users != "")
         if split != "train":

@@ -78,7 +78,7 @@ def find_inputs(config: PrepareConfig) -> list[Input]:
     """All that the configuration reads.
 
     Raises:
-        ConfigError: An unknown source, `prepare.data` is not set, or a training set is listed twice.
+        ConfigError: An unknown source, `prepare.data` is not set, or two inputs have one name.
         MissingFileError: A file or folder does not exist.
     """
     source = sources().get(config.source)
@@ -89,9 +89,13 @@ def find_inputs(config: PrepareConfig) -> list[Input]:
     folder = _folder(config)
     for entry in config.train:
         inputs += _training_inputs(folder / entry, config)
-    labels = [given.label for given in inputs if given.holds == "reviews"]
-    if twice := sorted({label for label in labels if labels.count(label) > 1}):
-        raise ConfigError(f"prepare.train names the same set twice: {', '.join(twice)}")
+    labelled: dict[str, list[str]] = {}
+    for given in inputs:
+        if given.holds == "reviews":
+            labelled.setdefault(given.label, []).append(str(given.path))
+    for label, paths in labelled.items():
+        if len(paths) > 1:
+            raise ConfigError(f"several inputs are called '{label}': {', '.join(paths)}; keep one of them, or rename the others")
     return inputs
 
 

@@ -4,7 +4,7 @@
 `last-out`  The last review of each user with two or more is a target of dev or test (by a hash of the user); everything else trains.
             A request sees nothing later than its target (`Example.cutoff`). Reserved users keep all their reviews in training, so that
             no user both gives alignment pairs and is evaluated. Reviews without a date cannot be placed in time: they train, are always
-            visible and never targets. The item predictor's parameters are fitted on all training edges, whatever their time.
+            visible and never targets. The link predictor is fitted anew for stretches of time (`predict.eras`).
 `users`     A share of the users, chosen by a seeded hash, is held out with all reviews: the last of each is the target, the others
             are its history. No cut-off.
 `none`      Everybody trains, nobody is asked for: for use, not for measuring.

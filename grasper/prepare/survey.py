@@ -18,7 +18,7 @@ import pandas as pd
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError
 from grasper.prepare.fields import clean_text
-from grasper.prepare.formats import delimiter_of, format_of, json_lines, parse_json, read_batches
+from grasper.prepare.formats import delimiter_of, excel_header, format_of, json_lines, parse_json, read_batches
 from grasper.prepare.guess import guess_columns
 from grasper.prepare.lines import head, numbered_lines, open_bytes
 from grasper.prepare.values import Survey, look_at_dates, look_at_people, look_at_ratings, look_at_texts
@@ -163,8 +163,7 @@ def _column_names(path: Path, config: PrepareConfig) -> list[str]:
             raise DataFormatError(f"{path} is not a readable parquet file ({str(error).splitlines()[0]})") from None
         return [column.name for column in schema if not pa.types.is_nested(column.type) and not pa.types.is_binary(column.type)]
     if suffix == ".xlsx":
-        frame = pd.read_excel(path, nrows=0)
-        return [str(name) for name in frame.columns]
+        return [name for name in excel_header(path, config) if name]
     if suffix in (".csv", ".tsv"):
         return [name.strip() for name in next(csv.reader(numbered_lines(path, config), delimiter=delimiter_of(path, config)))]
     return list(_plain_keys(path, config))

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from grasper.config import ItemTable, PrepareConfig
 from grasper.errors import MissingFileError
-from grasper.prepare.batches import Batch
+from grasper.prepare.batches import Batch, MappedColumns
 from grasper.prepare.formats import read_batches
 from grasper.prepare.sources import SOURCES, Input, Source, require_data
 
 
-def mapped_columns(config: PrepareConfig) -> dict[str, str]:
+def mapped_columns(config: PrepareConfig) -> MappedColumns:
     """Field → column, for the fields that have one."""
-    return {name: column for name, column in config.columns.model_dump().items() if column is not None}
+    return MappedColumns(config.columns.model_dump())
 
 
 def read_table(path: Path, config: PrepareConfig) -> Iterator[Batch]:
@@ -25,7 +25,7 @@ def read_table(path: Path, config: PrepareConfig) -> Iterator[Batch]:
 
 def read_item_table(path: Path, items: ItemTable, config: PrepareConfig) -> Iterator[Batch]:
     """The rows of a table of items, which has an encoding and a delimiter of its own."""
-    columns = {name: column for name, column in items.columns.model_dump().items() if column is not None}
+    columns = MappedColumns(items.columns.model_dump(), "prepare.items.columns")
     return read_batches(path, columns, config.model_copy(update={"encoding": items.encoding, "delimiter": items.delimiter}))
 
 

@@ -22,7 +22,6 @@ DATE_FORMATS = (
     "%m/%d/%Y %H:%M",
     "%d-%m-%Y",
     "%Y/%m/%d",
-    "%Y%m%d",
     "%B %d, %Y",
     "%b %d, %Y",
     "%d %B %Y",
@@ -30,6 +29,8 @@ DATE_FORMATS = (
     "%a %b %d %H:%M:%S %z %Y",
 )
 """Tried in this order; of two that read the same dates, the one that reads more comes first."""
+COMPACT = "%Y%m%d"
+"""Dates that are written like numbers."""
 _HTML = r"</?[a-zA-Z][^<>]*>|&(?:[a-z]+|#\d+);"
 
 
@@ -101,9 +102,15 @@ def look_at_dates(values: pd.Series, column: str, survey: Survey) -> None:
     if len(text) < len(values):
         survey.findings.append(f"'{column}': {len(values) - len(text):,} reviews have no date; they are kept for training")
     numbers = pd.to_numeric(text, errors="coerce")
-    is_compact = numbers.between(19_000_101, 21_001_231) & text.str.fullmatch(r"\d{8}")
+    digits = text.str.removesuffix(".0")  # of a column of numbers with gaps
+    compact = digits[numbers.between(19_000_101, 21_001_231) & digits.str.fullmatch(r"\d{8}")]
+    compact = compact[pd.to_datetime(compact, format=COMPACT, errors="coerce").notna()]
+    used: list[str] = []
+    if len(compact):
+        used.append(COMPACT)
+        survey.findings.append(f"'{column}': {len(compact):,} dates as {COMPACT}, for example {compact.iloc[0]}")
     plausible = numbers.dropna()
-    if len(plausible) and not is_compact.any():
+    if len(plausible) and not len(compact):
         size = plausible.abs().median()
         unit = "us" if size > 1e14 else "ms" if size > 1e11 else None
         if unit:
@@ -111,7 +118,6 @@ def look_at_dates(values: pd.Series, column: str, survey: Survey) -> None:
             survey.findings.append(f"'{column}': numbers in {'micro' if unit == 'us' else 'milli'}seconds, for example {text[plausible.index[0]]}")
     left = text[numbers.isna()]
     left = left[pd.to_datetime(left, format="ISO8601", utc=True, errors="coerce").isna()]
-    used: list[str] = []
     while len(left):
         reads = {pattern: pd.to_datetime(left, format=pattern, utc=True, errors="coerce").notna() for pattern in DATE_FORMATS}
         best = max(reads, key=lambda pattern: int(reads[pattern].sum()))

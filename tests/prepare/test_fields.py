@@ -156,3 +156,17 @@ def test_declared_units_and_formats() -> None:
     values = pd.Series(["31.05.2024", "31/05/24 00:01", "2024-05-31"], dtype="str")
     assert clean_timestamps(values, place(3), config).tolist() == [1717113600, 1717113660, 1717113600]
     assert clean_timestamps(pd.Series([1717113600123]), place(1), PrepareConfig(timestamp_unit="ms")).tolist() == [1717113600]
+
+
+@pytest.mark.parametrize("values", [["20240531", "2024-05-31", "1717113600"], [20240531, 1717113600], [20240531.0, 1717113600.0]])
+def test_digits_are_a_date_where_a_declared_format_reads_them(values: list[object]) -> None:
+    """As text, whole numbers and numbers of a column with gaps; seconds and ISO dates beside them stay what they are."""
+    config = PrepareConfig(date_formats=("%d.%m.%Y", "%Y%m%d"))
+    assert clean_timestamps(pd.Series(values), place(3), config).tolist() == [1717113600] * len(values)
+    assert clean_timestamps(pd.Series(["20240531"]), place(1)).tolist() == [20240531]
+
+
+def test_of_two_formats_that_read_the_same_digits_the_first_counts() -> None:
+    values = pd.Series(["01022024"], dtype="str")
+    found = [clean_timestamps(values, place(1), PrepareConfig(date_formats=order)).iloc[0] for order in (("%d%m%Y", "%m%d%Y"), ("%m%d%Y", "%d%m%Y"))]
+    assert found == [1706745600, 1704153600]  # 1 February and 2 January 2024

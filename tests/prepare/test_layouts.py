@@ -112,6 +112,17 @@ def test_lamp_tasks_that_are_not_ours_say_why(tmp_path: Path) -> None:
         read("lamp", tmp_path / "7", split="given")
 
 
+def test_lamp_keeps_the_answers_of_its_test_split_to_itself(tmp_path: Path) -> None:
+    """Beside dev its questions are left alone; alone they are refused, with what is missing."""
+    folder = tmp_path / "4"
+    save_lamp(folder, "LaMP_4", {"input": "Generate a headline for the following article: Rain is coming.", "profile": []}, "Rain")
+    (folder / "test_questions.json").write_bytes((folder / "dev_questions.json").read_bytes())
+    assert [row[3] for row in rows_of(read("lamp", folder, split="given"))] == ["Rain"]
+    (folder / "dev_questions.json").unlink()
+    with pytest.raises(MissingFileError, match=r"test_outputs\.json is missing.*use dev"):
+        read("lamp", folder, split="given")
+
+
 def test_longlamp_reviews(tmp_path: Path) -> None:
     past = {"overall": "4.0", "reviewText": "Works.", "summary": "Good", "description": "A lamp"}
     question = {"reviewerId": "A1", "input": 'Generate the review text with the title "Bright" …', "output": "So bright.", "profile": [past]}

@@ -93,6 +93,31 @@ def test_dates_in_milliseconds_and_dates_that_cannot_be_read(tmp_path: Path) -> 
     assert any("1 dates cannot be read, for example 'someday'" in finding for finding in survey.findings)
 
 
+@pytest.mark.parametrize("gap", ["", "2024-06-01"])
+def test_dates_that_are_written_like_numbers(tmp_path: Path, gap: str) -> None:
+    """20240531 is no second of 1970; beside ISO dates, too."""
+    path = tmp_path / "r.csv"
+    path.write_text(f"user,item,text,date\nu,i,a,20240531\nv,i,b,20240601\nw,i,c,{gap}\n")
+    survey = survey_table(path)
+    assert survey.settings["date_formats"] == ["%Y%m%d"]
+    assert "timestamp_unit" not in survey.settings
+    assert any("2 dates as %Y%m%d, for example 20240531" in finding for finding in survey.findings)
+
+
+def test_excel_files_are_looked_at_as_they_are_read(tmp_path: Path) -> None:
+    """A column without a name, as pandas writes its index, is not read; a file that is none is one line."""
+    path = tmp_path / "r.xlsx"
+    pd.DataFrame({"user": ["u"], "item": ["i"], "text": ["fine"]}).to_excel(path)
+    assert {name: survey_table(path).settings["columns"][name] for name in ("user_id", "item_id", "text")} == {
+        "user_id": "user",
+        "item_id": "item",
+        "text": "text",
+    }
+    path.write_text("no Excel file")
+    with pytest.raises(DataFormatError, match="not a readable Excel file"):
+        survey_table(path)
+
+
 def test_an_ambiguous_date_is_told(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("user,item,text,date\nu,i,a,01/02/2020\n")
     assert any("%m/%d/%Y reads as many: check which is meant" in finding for finding in survey_table(tmp_path / "r.csv").findings)

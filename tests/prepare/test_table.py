@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from grasper.config import ColumnMapping, PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
+from grasper.prepare.batches import MappedColumns
 from grasper.prepare.fields import Problems
 from grasper.prepare.formats import read_batches
 from grasper.prepare.rows import clean_rows
-from grasper.prepare.table import read_table
+from grasper.prepare.table import mapped_columns, read_table
 
 CONFIG = PrepareConfig(source="table", split="users")
 ROWS = [
@@ -325,3 +326,16 @@ def test_other_delimiters(tmp_path: Path) -> None:
     with pytest.raises(DataFormatError, match="no column"):
         read(path, **PLAIN)
     assert read(path, CONFIG.model_copy(update={"delimiter": ";"}), **PLAIN).loc[0, "text"] == "a, b"
+
+
+def test_a_missing_column_is_told_with_what_can_be_done(tmp_path: Path) -> None:
+    """Where the configuration maps columns it names the setting, of the table of items its own; where a format fixes them it says so."""
+    path = put(tmp_path, "dev.parquet", "")
+    pd.DataFrame({"user_id": ["u"], "item_id": ["i"], "text": ["fine"]}).to_parquet(path)
+    for columns, remedy in (
+        (mapped_columns(PrepareConfig()), "set prepare.columns.title, prepare.columns.rating, prepare.columns.timestamp, or to null"),
+        (MappedColumns({"name": "what"}, "prepare.items.columns"), "set prepare.items.columns.name, or to null"),
+        (dict(mapped_columns(PrepareConfig())), "its names are fixed by the format: add it"),
+    ):
+        with pytest.raises(DataFormatError, match=remedy):
+            list(read_batches(path, columns, PrepareConfig()))

@@ -105,6 +105,24 @@ def test_a_plan_with_its_price_and_a_budget_that_stops_and_resumes(server: Serve
     assert len(server.requests) == len(prompts)
 
 
+def test_data_are_prepared_anew_before_their_cost_is_foreseen(server: Server, tmp_path: Path, grasper: Call) -> None:
+    """Another configuration is refused without `--overwrite` and taken with it; a lost table, and what a kill left, are mended."""
+    asked = ("pipeline", "--run", "x", "--methods", "none", "--limit", "2")
+    assert grasper(*asked, url=server.url).code == 0
+    changed = (*asked, "--set", "prepare.memory_mib=256", "--set", "predict.max_epochs=1")
+    refused = grasper(*changed, url=server.url)
+    assert (refused.code, "redo it with --overwrite" in refused.err) == (2, True)
+    assert grasper(*changed, "--overwrite", url=server.url).code == 0
+    prepared = tmp_path / "runs" / "x" / "prepare"
+    (prepared / "reviews.parquet").unlink()
+    (prepared / ".prepare-ab.tmp").mkdir()
+    (prepared / ".prepare-ab.tmp" / "staged.parquet").write_text("half")
+    mended = grasper(*changed, "--methods", "none,lamp", url=server.url)
+    assert mended.code == 0, mended.err
+    assert "prepare: a file was damaged or lost" in mended.out
+    assert not list(prepared.glob(".*"))
+
+
 def test_no_secret_is_left_anywhere(server: Server, tmp_path: Path, grasper: Call) -> None:
     """A login in the address and a key that the server quotes: in no file of the run or the cache, and in nothing that is printed."""
     address = server.url.replace("http://", f"http://{LOGIN}@")
