@@ -30,6 +30,7 @@ from experiments.smollm2.data import load_held_out, load_sets
 from grasper.config import ModelConfig, TuneConfig
 from grasper.files import read_json, read_jsonl, write_json
 from grasper.models.fingerprints import cache_dir
+from grasper.models.local import LocalModel
 from grasper.tune.ahead import Drawers, Recipe
 from grasper.tune.stage import MIXTURE, tune
 
@@ -115,7 +116,8 @@ def main() -> None:
         return carry_out(config.model_copy(update={"learning_rate": rate, "tokens": tokens}), options.folder, drawers)
 
     if options.drawers:
-        with Drawers(Recipe(sets, options.base, options.seed, MIXTURE, config.max_length), options.drawers) as drawers:
+        recipe = Recipe.of(LocalModel(options.base, device="cpu"), options.base, sets, options.seed, MIXTURE, config.max_length)
+        with Drawers(recipe, options.drawers) as drawers:
             result = carry_out_all(drawers)
     else:
         result = carry_out_all(None)

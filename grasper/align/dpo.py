@@ -34,7 +34,7 @@ from transformers import PrinterCallback
 
 from grasper.align.preference import PreferencePair
 from grasper.align.sft import METRICS_FILE, preserved_random_state, replace_folder
-from grasper.align.trainer import ShowProgress, on_one_device, save_adapter, shared_arguments, undone_checkpointing
+from grasper.align.trainer import ShowProgress, on_device, save_adapter, shared_arguments, undone_checkpointing
 from grasper.config import AlignConfig, DpoConfig
 from grasper.errors import ConfigError, ModelError, PromptTooLongError
 from grasper.files import write_text
@@ -79,8 +79,7 @@ def tokenise(model: LocalModel, pair: PreferencePair) -> TokenPair:
         PromptTooLongError: One of the two answers does not fit the model's context whole.
     """
     prompt_ids = model.encode(pair.prompt)
-    end = model.tokenizer.eos_token_id
-    chosen, rejected = ([*model.encode_text(side.notes), end] for side in (pair.chosen, pair.rejected))
+    chosen, rejected = ([*model.encode_text(side.notes), *model.turn_end] for side in (pair.chosen, pair.rejected))
     tokens = TokenPair(prompt_ids, chosen, rejected)
     if tokens.longest > model.context_tokens:
         raise PromptTooLongError(
@@ -137,11 +136,15 @@ def train_on_preferences(
             report_to=[],
             **shared_arguments(model, 2 * config.batch_size * max(row.longest for row in rows), seed),
         )
-        on_one_device(arguments)
-        trainer = trainer_class(model=policy, args=arguments, train_dataset=dataset, processing_class=model.tokenizer, callbacks=[ShowProgress()])
-        trainer.remove_callback(PrinterCallback)
-        with room_to_train("align.dpo.batch_size"), disable_input_dtype_casting(policy, active=arguments.bf16), _kernels_that_compile(model.device):
-            trainer.train()
+        with on_device(arguments, model.device):
+            trainer = trainer_class(model=policy, args=arguments, train_dataset=dataset, processing_class=model.tokenizer, callbacks=[ShowProgress()])
+            trainer.remove_callback(PrinterCallback)
+            with (
+                room_to_train("align.dpo.batch_size"),
+                disable_input_dtype_casting(policy, active=arguments.bf16),
+                _kernels_that_compile(model.device),
+            ):
+                trainer.train()
         history = [entry for entry in trainer.state.log_history if "loss" in entry]
         _check(history, model)
         _save(policy, trainer.state.log_history, out_dir)

@@ -22,7 +22,7 @@ from peft import LoraConfig, PeftModel
 from transformers import PrinterCallback, TrainingArguments
 
 from grasper.align.checkpoints import newest_whole
-from grasper.align.trainer import ShowProgress, WeightedTrainer, collate, on_one_device, save_adapter, shared_arguments, undone_checkpointing
+from grasper.align.trainer import ShowProgress, WeightedTrainer, collate, on_device, save_adapter, shared_arguments, undone_checkpointing
 from grasper.config import AlignConfig, PromptConfig
 from grasper.errors import ConfigError
 from grasper.files import write_text
@@ -70,8 +70,8 @@ def make_sequence(
     head = f"{path}\n" if path else ""
     answer_ids, spans = model.backbone.encode_plain(without_surrogates(head + answer))
     token_weights = [path_weight * weight if end <= len(head) else weight for _, end in spans]
-    ids = [*prompt_ids, *answer_ids, model.tokenizer.eos_token_id]
-    weights = [*([0.0] * len(prompt_ids)), *token_weights, weight]
+    ids = [*prompt_ids, *answer_ids, *model.turn_end]
+    weights = [*([0.0] * len(prompt_ids)), *token_weights, *(weight for _ in model.turn_end)]
     return TrainingSequence(ids[: model.context_tokens], weights[: model.context_tokens], task)
 
 
@@ -135,7 +135,6 @@ def finetune(
             report_to=["trackio"] if config.log_to_trackio else [],
             **shared_arguments(model, config.batch_size * max(len(sequence.ids) for sequence in (*train, *evaluation)), seed),
         )
-    on_one_device(arguments)
     lora = LoraConfig(
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,
@@ -147,6 +146,7 @@ def finetune(
     with (
         room_to_train("align.batch_size"),
         preserved_random_state(seed),
+        on_device(arguments, model.device),
         model.backbone.training(lora) as peft_model,
         undone_checkpointing(model.model),
     ):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +168,7 @@ def shared_arguments(model: LocalModel, tokens: int, seed: int) -> dict[str, Any
         "warmup_steps": 0.1,
         "bf16": on_gpu and torch.cuda.is_bf16_supported(),
         "gradient_checkpointing": recomputes_activations(model, tokens),
-        "use_cpu": not on_gpu,
+        "use_cpu": model.device.type == "cpu",
         "dataloader_pin_memory": on_gpu,
         "disable_tqdm": True,
         "seed": seed,
@@ -176,9 +176,13 @@ def shared_arguments(model: LocalModel, tokens: int, seed: int) -> dict[str, Any
     }
 
 
-def on_one_device(arguments: TrainingArguments) -> None:
-    """Train on one GPU where several are in sight: over all of them the library would spread batches, which trl refuses."""
+@contextmanager
+def on_device(arguments: TrainingArguments, device: torch.device) -> Iterator[None]:
+    """Within the block the library trains where the network is: by itself it would take the first GPU, and spread batches over all in sight."""
     arguments._n_gpu = min(1, arguments.n_gpu)
+    arguments.__dict__["_setup_devices"] = device  # what its cached property `device` stands on
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        yield
 
 
 @contextmanager

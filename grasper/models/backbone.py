@@ -9,9 +9,8 @@ from __future__ import annotations
 import threading
 import warnings
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property, lru_cache
 from typing import Any, cast
 
 import torch
@@ -26,6 +25,7 @@ from grasper.models.adapters import Adapter, find_adapter, require_fitting
 from grasper.models.fingerprints import fingerprint_weights
 from grasper.models.gather import Gathering
 from grasper.models.locate import find_weights, first_line
+from grasper.models.tokens import Tokens
 from grasper.models.weights import choose_device, choose_dtype, load_model, load_tokenizer, without_future_warnings
 
 TRAINED = "default"
@@ -34,14 +34,11 @@ TRAINED = "default"
 MOST_MERGED = 2_000_000_000
 """Parameters of the largest network whose weights are kept twice on a GPU."""
 
-TEXTS_AT_ONCE = 256
-"""Texts that are tokenised together: what the tokenizer notes of each token takes much more memory than its id."""
-
 _UNKNOWN = ""
 """In the place of the active adapter's fingerprint while adapters are switched: whoever comes after an interruption begins by putting things back."""
 
 
-class Backbone:
+class Backbone(Tokens):
     """A network with its tokenizer, and the adapters that have been put on it.
 
     Args:
@@ -59,14 +56,13 @@ class Backbone:
         self.device = choose_device(device)
         found = find_weights(name)
         self.name = found.identity
-        self.tokenizer = load_tokenizer(found.folder, self.name)
+        super().__init__(load_tokenizer(found.folder, self.name))
         self.model = load_model(found.folder, found.base_identity, device=self.device, dtype=dtype or choose_dtype(self.device))
         self.gathering = Gathering()
         if self.device.type == "cuda":
             torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for each shape, and here nearly every batch has its own
         self._merges = self.device.type == "cpu" or self.model.num_parameters() <= MOST_MERGED
         self._lock = threading.RLock()
-        self._tokenizer_lock = threading.Lock()
         self._peft: PeftModel | None = None
         self._active: str | None = None
         self._num_wearers = 0
@@ -74,34 +70,6 @@ class Backbone:
         self._originals: list[tuple[torch.nn.Parameter, Tensor]] = []
         if found.adapter is not None:
             self._merge_for_good(find_adapter(found.adapter))
-        self.count_tokens = lru_cache(maxsize=65536)(lambda text: len(self.encode(text)))
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a text as the tokenizer reads it, special tokens that it spells out included."""
-        with self._tokenizer_lock:  # its settings change from call to call
-            ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        return ids
-
-    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of many texts, as `encode` gives them one by one: the tokenizer is faster at it, on several cores where it may be."""
-        ids: list[list[int]] = []
-        for start in range(0, len(texts), TEXTS_AT_ONCE):
-            with self._tokenizer_lock:
-                ids += self.tokenizer(list(texts[start : start + TEXTS_AT_ONCE]), add_special_tokens=False, verbose=False)["input_ids"]
-        return ids
-
-    def encode_plain(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Token ids of a text without special tokens, and the characters `[start, end)` that each token stands for."""
-        with self._tokenizer_lock:
-            encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False, split_special_tokens=True)
-        return encoding["input_ids"], [tuple(span) for span in encoding["offset_mapping"]]
-
-    @cached_property
-    def line_ends(self) -> tuple[int, ...]:
-        """The tokens that hold a line break, in the spelling of byte-level, byte-fallback and plain vocabularies."""
-        with self._tokenizer_lock:
-            vocabulary: dict[str, int] = self.tokenizer.get_vocab()
-        return tuple(sorted(token for text, token in vocabulary.items() if "\n" in text or "Ċ" in text or text == "<0x0A>"))
 
     def load(self, adapter: Adapter) -> None:
         """Bring an adapter into memory, unless it is there.

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,8 @@ class LocalModel(Spelling):
         dtype: torch.dtype | None = None,
         backbone: Backbone | None = None,
     ) -> None:
-        super().__init__(backbone or Backbone(name, device=device, dtype=dtype), template or {})
+        self.backbone = backbone or Backbone(name, device=device, dtype=dtype)
+        super().__init__(self.backbone, template or {})
         self.batch_tokens = batch_tokens or usual_batch_tokens(self.model)
         self.no_repeat_tokens = no_repeat_tokens
         self._adapter = find_adapter(adapter) if adapter is not None else None
@@ -129,6 +130,11 @@ class LocalModel(Spelling):
         configured = self.model.generation_config.eos_token_id if self.model.generation_config else None
         ids = configured if isinstance(configured, list) else [configured]
         return frozenset(token for token in (*ids, self.tokenizer.eos_token_id) if token is not None)
+
+    @cached_property
+    def turn_end(self) -> tuple[int, ...]:
+        """What an answer ends with when it is scored or learned: one token, or none; see `end_of_turn`."""
+        return self.end_of_turn(self.end_ids)
 
     @within_memory
     def generate(
@@ -245,14 +251,20 @@ class LocalModel(Spelling):
             )
 
     def _complete(self, ids: Sequence[int], continuation: Continuation) -> Completion:
-        is_thinking = ends_in_thought(str(self.tokenizer.decode(list(ids[-8:]))))
         return Completion(
-            text=split_thoughts(str(self.tokenizer.decode(continuation.tokens, skip_special_tokens=True)), is_open=is_thinking).text,
+            text=self._answer_in(continuation.tokens, is_open=ends_in_thought(str(self.tokenizer.decode(list(ids[-8:]))))),
             tokens_in=len(ids),
             tokens_out=continuation.num_generated,
             finish_reason="stop" if continuation.is_ended else "length",
             mean_logprob=continuation.logprob / max(continuation.num_generated, 1),
         )
+
+    def _answer_in(self, tokens: Sequence[int], *, is_open: bool) -> str:
+        """The answer without thoughts and special tokens; the marks of thoughts are special tokens in some vocabularies."""
+        spoken = split_thoughts(str(self.tokenizer.decode(list(tokens))), is_open=is_open)
+        if not (spoken.thought or spoken.is_cut):
+            return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
+        return self._special_token.sub("", spoken.text) if self._special_token else spoken.text
 
     @within_memory
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> np.ndarray:
@@ -296,14 +308,13 @@ class LocalModel(Spelling):
         if not prompts:
             return scores
         asked: dict[tuple[int, ...], list[tuple[int, Ending]]] = {}
-        end = [self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else []
         encode = cache(self.encode_text)  # many prompts, few texts
         conversations = self.backbone.encode_all([self.conversation(prompt.messages) for prompt in prompts])
         for number, (prompt, text, conversation) in enumerate(zip(prompts, texts, conversations, strict=True)):
             self._require_room([*conversation, 0])
             # As `encode` would spell it: what the prefix spells alone is given, the rest is scored.
             given = encode(prompt.prefix) if prompt.prefix else []
-            tokens = [*given, *encode(f" {text}" if prompt.prefix else text), *end]
+            tokens = [*given, *encode(f" {text}" if prompt.prefix else text), *self.turn_end]
             asked.setdefault(tuple(conversation), []).append((number, Ending(tuple(tokens), len(tokens) - len(given))))
         if self.parallelism > 1 and can_share_prefix(self.model):
             numbers, pairs = zip(*((number, (ids, ending)) for ids, rows in asked.items() for number, ending in rows), strict=True)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jinja2
 from transformers import AddedToken, PreTrainedTokenizerBase
 
 from grasper.errors import ModelError
-from grasper.models.backbone import Backbone
 from grasper.models.base import Message, Prompt
+from grasper.models.locate import find_weights
+from grasper.models.tokens import Tokens
+from grasper.models.weights import load_tokenizer
 
+_MARK = "answer"
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -28,32 +31,36 @@ def added_token_pattern(added: Iterable[AddedToken]) -> re.Pattern[str] | None:
 
 
 class Spelling:
-    """Spells prompts and texts for one network.
+    """Spells prompts and texts for one model.
 
     Args:
-        backbone: The network, with its tokenizer.
+        tokens: Its tokenizer.
         template: What the chat template is told.
     """
 
     name: str
+    context_tokens: int
+    """Longest prompt plus answer."""
 
-    def __init__(self, backbone: Backbone, template: Mapping[str, Any]) -> None:
-        self.backbone, self.template = backbone, dict(template)
-        self._added_token = added_token_pattern(self.tokenizer.added_tokens_decoder.values())
+    def __init__(self, tokens: Tokens, template: Mapping[str, Any]) -> None:
+        self.tokens, self.template = tokens, dict(template)
+        added = self.tokenizer.added_tokens_decoder.values()
+        self._added_token = added_token_pattern(added)
+        self._special_token = added_token_pattern(token for token in added if token.special)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        return self.backbone.tokenizer
+        return self.tokens.tokenizer
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of plain text."""
-        return self.backbone.count_tokens(self._defuse(text))
+        return self.tokens.count_tokens(self._defuse(text))
 
     def truncate(self, text: str, max_tokens: int) -> str:
         """The longest beginning of `text` that has at most `max_tokens` tokens."""
         if max_tokens <= 0:
             return ""
-        while len(offsets := self.backbone.encode_plain(without_surrogates(text))[1]) > max_tokens:
+        while len(offsets := self.tokens.encode_plain(without_surrogates(text))[1]) > max_tokens:
             # The end of the last token that fits; a character of several byte tokens ends where it began.
             end = offsets[max_tokens - 1][1]
             if end > offsets[max_tokens][0]:
@@ -70,17 +77,17 @@ class Spelling:
 
     def encode(self, prompt: Prompt) -> list[int]:
         """Token ids of the prompt; the answer's tokens follow them. Prefix and conversation are encoded apart, as in training."""
-        ids = self.backbone.encode(self.conversation(prompt.messages))
+        ids = self.tokens.encode(self.conversation(prompt.messages))
         return ids + self.encode_text(prompt.prefix) if prompt.prefix else ids
 
     def encode_all(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Token ids of many prompts, faster than one by one."""
-        conversations = self.backbone.encode_all([self.conversation(prompt.messages) for prompt in prompts])
+        conversations = self.tokens.encode_all([self.conversation(prompt.messages) for prompt in prompts])
         return [ids + self.encode_text(prompt.prefix) if prompt.prefix else ids for ids, prompt in zip(conversations, prompts, strict=True)]
 
     def encode_text(self, text: str) -> list[int]:
         """Token ids of plain text (an answer, a prefix), no special token among them."""
-        return self.backbone.encode(self._defuse(text))
+        return self.tokens.encode(self._defuse(text))
 
     def conversation(self, messages: Sequence[Message]) -> str:
         """The messages as the chat template writes them, up to where the answer begins."""
@@ -97,6 +104,23 @@ class Spelling:
         except jinja2.TemplateError as error:
             raise self._rejection(error) from None
 
+    def end_of_turn(self, end_ids: Collection[int]) -> tuple[int, ...]:
+        """The token with which the chat template ends an answer, where generation stops at it, else the tokenizer's own end; empty without any.
+
+        They differ in models whose answers end with a mark of the conversation (`<end_of_turn>` of Gemma) and not of the document.
+
+        Args:
+            end_ids: Tokens at which generation stops.
+        """
+        turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
+        own = () if self.tokenizer.eos_token_id is None else (self.tokenizer.eos_token_id,)
+        try:
+            text = self.tokenizer.apply_chat_template(turns, **{**self.template, "tokenize": False})
+        except jinja2.TemplateError:
+            return own
+        _, mark, rest = str(text).rpartition(_MARK)
+        return next(((token,) for token in self.tokens.encode(rest) if token in end_ids), own) if mark else own
+
     def _rejection(self, error: jinja2.TemplateError) -> ModelError:
         return ModelError(f"the chat template of model {self.name} rejects the conversation: {error}")
 
@@ -108,3 +132,18 @@ class Spelling:
     def _defuse(self, text: str) -> str:
         text = without_surrogates(text)
         return self._added_token.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text) if self._added_token else text
+
+
+class Speller(Spelling):
+    """Spells as a model does, without its network in memory.
+
+    Args:
+        name: `nano`, a folder, or a Hub id.
+        context_tokens: The model's.
+        turn_end: The model's (`Spelling.end_of_turn`).
+    """
+
+    def __init__(self, name: str, template: Mapping[str, Any], *, context_tokens: int, turn_end: tuple[int, ...]) -> None:
+        found = find_weights(name)
+        super().__init__(Tokens(load_tokenizer(found.folder, found.identity)), template)
+        self.name, self.context_tokens, self.turn_end = found.identity, context_tokens, turn_end

@@ -59,7 +59,7 @@ def find_lamp(config: PrepareConfig) -> list[Input]:
         MissingFileError: There are none, or the outputs of one are missing.
     """
     folder = require_data(config)
-    inputs = []
+    inputs: list[Input] = []
     for split, pool in _POOLS.items():
         names = (f"{split}_questions.json", f"{split}.json", f"{split}.jsonl", f"{split}.parquet")
         whole = next((folder / name for name in names if (folder / name).is_file()), None)

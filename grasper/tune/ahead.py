@@ -6,19 +6,23 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.shared_memory import SharedMemory
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 
 from grasper.models.local import LocalModel
+from grasper.models.spelling import Speller
 from grasper.tune.examples import ExampleMaker, Mixture, ReviewSet
 from grasper.tune.sequences import Drawer, TrainingRow
+
+if TYPE_CHECKING:
+    from grasper.models.base import TextModel
 
 WINDOWS_AHEAD = 3
 """Windows that are drawn before they are asked for, per process."""
@@ -33,10 +37,23 @@ class Recipe:
     seed: int
     mixture: Mixture
     max_length: int
+    context_tokens: int
+    """The model's."""
+    turn_end: tuple[int, ...]
+    """The model's."""
+    template: Mapping[str, Any]
+    """What its chat template is told."""
 
-    def drawer(self, model: LocalModel) -> Drawer:
-        """Draws in this process, with the tokenizer of a model that is in memory."""
-        return Drawer(ExampleMaker(list(self.sets), model, self.seed, self.mixture), model, max_length=self.max_length)
+    @classmethod
+    def of(cls, model: LocalModel, name: str, sets: Sequence[ReviewSet], seed: int, mixture: Mixture, max_length: int) -> Self:
+        """What is drawn for a model that is loaded by this name."""
+        return cls(sets, name, seed, mixture, max_length, model.context_tokens, model.turn_end, model.template)
+
+    def drawer(self, model: LocalModel | Speller | None = None) -> Drawer:
+        """Draws in this process, with the tokenizer of a model that is in memory, or with one of its own and without any network."""
+        model = model or Speller(self.model_name, self.template, context_tokens=self.context_tokens, turn_end=self.turn_end)
+        asks_nothing = cast("TextModel", model)  # prompts are counted and spelled with it
+        return Drawer(ExampleMaker(list(self.sets), asks_nothing, self.seed, self.mixture), model, max_length=self.max_length)
 
 
 class Drawers:
@@ -101,7 +118,7 @@ def _begin(memory_name: str, size: int) -> None:
     assert memory.buf is not None
     recipe: Recipe = pickle.loads(bytes(memory.buf[:size]))  # written by the process that began this one
     memory.close()
-    _drawer = recipe.drawer(LocalModel(recipe.model_name, device="cpu"))
+    _drawer = recipe.drawer()
 
 
 def _end_with_parent() -> None:

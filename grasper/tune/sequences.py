@@ -17,6 +17,7 @@ from torch import Tensor
 
 from grasper.errors import ConfigError
 from grasper.models.local import LocalModel
+from grasper.models.spelling import Speller
 from grasper.prompts.templates import RATING, TITLE
 from grasper.tune.examples import ExampleMaker, Solved
 
@@ -55,14 +56,14 @@ class Position:
     batch: int = 0
 
 
-def encode(solved: Solved, model: LocalModel, max_length: int) -> TrainingRow:
+def encode(solved: Solved, model: LocalModel | Speller, max_length: int) -> TrainingRow:
     """Tokenise an example as at inference; what is longer than `max_length` loses its end, and there the end token is not learned."""
     prompt_ids = model.encode(solved.prompt)
     encoded = model.tokenizer(solved.answer, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True, verbose=False)
     spans = _emphasised(solved.answer)
     weights = [max((factor for start, end, factor in spans if start < stop <= end), default=1.0) for _, stop in encoded["offset_mapping"]]
-    ids = [*prompt_ids, *encoded["input_ids"], model.tokenizer.eos_token_id]
-    weights = [*([0.0] * len(prompt_ids)), *weights, 1.0]
+    ids = [*prompt_ids, *encoded["input_ids"], *model.turn_end]
+    weights = [*([0.0] * len(prompt_ids)), *weights, *(1.0 for _ in model.turn_end)]
     return TrainingRow(ids[:max_length], weights[:max_length], solved.task)
 
 
@@ -108,7 +109,7 @@ class Drawer:
         max_length: Tokens that a sequence is cut at.
     """
 
-    def __init__(self, maker: ExampleMaker, model: LocalModel, *, max_length: int) -> None:
+    def __init__(self, maker: ExampleMaker, model: LocalModel | Speller, *, max_length: int) -> None:
         self._maker, self._model, self._max_length = maker, model, max_length
         self._targets = lru_cache(maxsize=2)(maker.targets)
 

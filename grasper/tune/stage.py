@@ -82,13 +82,13 @@ def tune(
         config = config.model_copy(update=shape_of(start))
         model_config = model_config.model_copy(update={"name": base_of(start).partition("@")[0]})
     with Run(folder).lock():
-        model = LocalModel(model_config.name, device=model_config.device)
+        model = LocalModel(model_config.name, device=model_config.device, template=model_config.template_settings)
         settings = _settings(config, model_config, model, sets, seed) | ({"start": find_adapter(start).fingerprint} if start else {})
         checkpoint.check_settings(folder, settings, "tune into another folder, or delete this one to begin anew")
         write_json(folder / "prompts.json", {"version": PROMPT_VERSION})
         rows = held_out_rows(held_out, model, max_length=config.max_length, seed=seed)
         workers, threads = _share_cores(config, model.device)
-        recipe = Recipe(sets, model_config.name, seed, MIXTURE, config.max_length)
+        recipe = Recipe.of(model, model_config.name, sets, seed, MIXTURE, config.max_length)
         pad_id = int(model.tokenizer.pad_token_id or 0)
         with _threads(threads), _source(recipe, model, config, drawers) as source:
             stream = Stream(source, seed=seed, batch_tokens=config.batch_tokens, pad_id=pad_id)
@@ -126,6 +126,7 @@ def _settings(config: TuneConfig, model_config: ModelConfig, model: LocalModel, 
         "adapter": {"rank": config.rank, "alpha": config.alpha, "target_modules": list(config.target_modules)},
         "data": fingerprint_sets(sets),
         "seed": seed,
+        **({"template": model.template} if model.template else {}),
     }
 
 

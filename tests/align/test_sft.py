@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from tiny_model import save_model
 from transformers import TrainingArguments
 
 from grasper.align.sft import TrainingSequence, balance_tasks, finetune, make_sequence
-from grasper.align.trainer import WeightedTrainer, collate, on_one_device, recomputes_activations, summed_nll
+from grasper.align.trainer import WeightedTrainer, collate, on_device, recomputes_activations, summed_nll
 from grasper.config import AlignConfig
 from grasper.errors import CheckpointError, ConfigError, ModelError
 from grasper.models.base import Message, Prompt
@@ -326,5 +327,15 @@ def test_several_gpus_in_sight_are_one(tmp_path: Path) -> None:
     """Otherwise the library would spread every batch over all of them."""
     arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
     arguments._n_gpu = 4
-    on_one_device(arguments)
-    assert arguments.n_gpu == 1
+    with on_device(arguments, torch.device("cpu")):
+        assert arguments.n_gpu == 1
+
+
+def test_training_stays_on_the_device_that_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several GPUs it is the network's, within the block alone."""
+    entered: list[torch.device] = []
+    monkeypatch.setattr("torch.cuda.device", lambda device: entered.append(device) or nullcontext())
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    with on_device(arguments, torch.device("cuda:1")):
+        assert arguments.device == torch.device("cuda:1")
+    assert entered == [torch.device("cuda:1")]

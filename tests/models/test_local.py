@@ -82,6 +82,18 @@ class TestEncoding:
         told, untold = (fingerprint_model(ModelConfig(extra=extra)) for extra in (config.extra, {}))
         assert told == untold | {"template": {"enable_thinking": False, "tokenize": True}}
 
+    def test_an_answer_ends_as_the_template_ends_a_turn(self, model_dir: Path) -> None:
+        """Where generation stops at that token; the tokenizer's own end is another one in some models, and the last resort."""
+        model = open_tiny(model_dir)
+        end, pad = model.tokenizer.convert_tokens_to_ids(["<|end|>", "<|pad|>"])
+        model.tokenizer.eos_token = "<|pad|>"
+        assert model.turn_end == (end,)
+        score, without = (one.score_texts([ask("x")], ["fine"])[0] for one in (model, open_tiny(model_dir)))
+        assert score == pytest.approx(without)
+        assert model.end_of_turn([]) == (pad,)
+        model.tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+        assert model.end_of_turn([end, pad]) == (pad,)
+
 
 class TestGenerate:
     """Completions."""
@@ -124,6 +136,20 @@ class TestGenerate:
         completions = tiny.generate([ask("x")], n=4, temperature=3.0, top_p=1.0, max_new_tokens=20)[0]
         assert not any("<|" in completion.text and "|>" in completion.text for completion in completions)
         assert all((completion.mean_logprob or 0) < 0 for completion in completions)
+
+    def test_thoughts_between_special_tokens_are_no_answer(self, model_dir: Path) -> None:
+        """Left out first, the marks could not tell the thought from the answer."""
+        model = open_tiny(model_dir)
+        model.tokenizer.add_tokens(["[THINK]", "[/THINK]"], special_tokens=True)
+        model = LocalModel(device="cpu", backbone=model.backbone)
+
+        def answer(text: str, is_open: bool = False) -> str:
+            return model._answer_in(model.backbone.encode(text), is_open=is_open)
+
+        assert answer("[THINK]Rating 2 is wrong.[/THINK]Rating: 5<|end|>") == "Rating: 5"
+        assert answer("2 is wrong.[/THINK]Rating: 5<|end|>", is_open=True) == "Rating: 5"
+        assert answer("Rating: 5<|end|>") == "Rating: 5"
+        assert answer("[THINK]2 or 5?") == ""
 
 
 class TestChoices:
@@ -188,7 +214,7 @@ class TestLikelihood:
         assert tiny.score_texts([], []).shape == (0,)
 
     def test_many_prompts_are_spelled_as_one(self, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("grasper.models.backbone.TEXTS_AT_ONCE", 2)
+        monkeypatch.setattr("grasper.models.tokens.TEXTS_AT_ONCE", 2)
         prompts = [ask("a"), ask("b <|end|> b", "Text:"), ask("Ótimo!"), ask("a", "Style: x\nText:"), ask("c")]
         assert tiny.encode_all(prompts) == [tiny.encode(prompt) for prompt in prompts]
         assert tiny.encode_all([]) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -17,8 +18,8 @@ from grasper.tune.sequences import EMPHASIS, Position, Stream, TrainingRow, coll
 PROMPT = Prompt((Message("system", "Write."), Message("user", "Task: write.")))
 
 
-def recipe(review_set: ReviewSet, model_name: str, seed: int, max_length: int) -> Recipe:
-    return Recipe([review_set], model_name, seed, Mixture(), max_length)
+def recipe(review_set: ReviewSet, model: LocalModel, seed: int, max_length: int, name: str = "") -> Recipe:
+    return Recipe.of(model, name, [review_set], seed, Mixture(), max_length)
 
 
 def test_the_answer_and_its_end_count_and_the_prompt_does_not(tiny: LocalModel) -> None:
@@ -62,7 +63,7 @@ def test_batches_hold_similar_lengths_and_no_more_than_they_may() -> None:
 
 def test_a_stream_goes_on_anywhere_as_if_it_had_never_stopped(tiny: LocalModel, review_set: ReviewSet) -> None:
     def stream() -> Stream:
-        return Stream(recipe(review_set, "", 3, 1200).drawer(tiny), seed=3, batch_tokens=1500, pad_id=1)
+        return Stream(recipe(review_set, tiny, 3, 1200).drawer(tiny), seed=3, batch_tokens=1500, pad_id=1)
 
     whole = list(islice(stream().batches(Position()), 30))
     assert whole[-1][1].round > 0  # more than one round
@@ -85,18 +86,29 @@ def test_data_without_any_example_are_refused(tiny: LocalModel) -> None:
     """A text with neither title nor rating answers no task."""
     bare = ReviewSet("bare", 1.0, [Review("r", "u", "i", "only a text")], {})
     with pytest.raises(ConfigError, match="no review gives an example"):
-        next(Stream(recipe(bare, "", 0, 100).drawer(tiny), seed=0, batch_tokens=100, pad_id=1).batches(Position()))
+        next(Stream(recipe(bare, tiny, 0, 100).drawer(tiny), seed=0, batch_tokens=100, pad_id=1).batches(Position()))
 
 
 def test_processes_draw_ahead_what_one_draws_alone(tiny: LocalModel, model_dir: Path, review_set: ReviewSet) -> None:
     """Over the end of a round, from the middle of one, and after a jump back."""
-    made = recipe(replace(review_set, share=10.0), str(model_dir), 3, 1200)
+    made = recipe(replace(review_set, share=10.0), tiny, 3, 1200, str(model_dir))
     alone = made.drawer(tiny)
     assert alone.num_windows(0) > 1
     with Drawers(made, processes=2) as drawers:
         for place in [(0, 1), (1, 0), (1, 1), (0, 0)]:
             assert drawers.num_windows(place[0]) == alone.num_windows(place[0])
             assert drawers.draw(*place) == alone.draw(*place)
+
+
+def test_a_drawer_needs_no_network(tiny: LocalModel, model_dir: Path, review_set: ReviewSet, tmp_path: Path) -> None:
+    """It spells as the model does from the tokenizer's files alone, with the model's settings of the chat template."""
+    folder = tmp_path / "tokenizer"
+    shutil.copytree(model_dir, folder)
+    (folder / "model.safetensors").write_bytes(b"")
+    tiny.template = {"role_of_nobody": "x"}
+    made = recipe(review_set, tiny, 3, 1200, str(folder))
+    assert made.drawer().draw(0, 0) == made.drawer(tiny).draw(0, 0)
+    assert made.drawer()._model.template == {"role_of_nobody": "x"}
 
 
 @pytest.mark.parametrize("ranked", [0.0, 1.0])
