@@ -12,6 +12,7 @@ step, with the others' notes and the draft in view, so that both forms of a reas
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -223,10 +224,13 @@ class DualTraining:
         reasoning, config = self._reasoning(model), self.config
         first = self.deliberate(model, self.cases, f"held {seed}")
         asked: list[tuple[Case, Reasoner, Notes, Any]] = []
-        for number, (case, deliberation) in enumerate(zip(self.cases, first, strict=True)):
+        numbers: Counter[str] = Counter()
+        for case, deliberation in zip(self.cases, first, strict=True):
+            numbers[case.pair.task] += 1
+            is_later = numbers[case.pair.task] % 2 == 0  # in every task half of the prompts are those of a later step
             for reasoner in REASONERS:
                 if (profile := case.evidence.of(reasoner)) is not None:
-                    seen = deliberation.steps[0].notes if number % 2 else Notes()
+                    seen = deliberation.steps[0].notes if is_later else Notes()
                     prompt = reasoning.notes_prompt(reasoner, case.pair.request, profile, seen)
                     asked.append((case, reasoner, deliberation.steps[0].notes, prompt))
         drawn = model.generate(

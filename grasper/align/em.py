@@ -32,6 +32,7 @@ from grasper.reason.gold import choose_gold
 from grasper.reason.traces import describe
 from grasper.runs import derive_seed
 
+_TOKENS = ("tokens_in", "tokens_out")
 _LEAST_REWARD = 1e-3
 """Keeps a sample of no reward at all from having no weight, and a mean from being zero."""
 
@@ -52,7 +53,7 @@ def self_train(lesson: Lesson) -> dict[str, Any]:
             adapted = base if number == 0 else base.with_adapter(out_dir / f"round-{number - 1}" / "adapter")
             counts = _round(number, lesson, adapted, folder, seed=derive_seed(seed, "round", number))
             aligned = base.with_adapter(folder / "adapter")
-            counts["held_out"] = held_out_rewards(lesson, aligned, folder / "held-out.jsonl", seed=seed)
+            counts["held_out"], counts["held_out_tokens"] = held_out_rewards(lesson, aligned, folder / "held-out.jsonl", seed=seed)
             write_json(folder / "counts.json", counts)
         rounds.append({"round": number, **read_json(folder / "counts.json")})
     last = out_dir / f"round-{lesson.config.rounds}"
@@ -60,8 +61,8 @@ def self_train(lesson: Lesson) -> dict[str, Any]:
     replace_folder(out_dir / "adapter.part", out_dir / "adapter")
     shutil.copyfile(last / METRICS_FILE, out_dir / METRICS_FILE)
     write_json(out_dir / "rounds.json", rounds)
-    total = {name: sum(entry.get("traces", {}).get(name, 0) for entry in rounds) for name in ("tokens_in", "tokens_out")}
-    return {"rounds": rounds, **total}
+    spent = [entry.get(part, {}) for entry in rounds for part in ("traces", "held_out_tokens")]
+    return {"rounds": rounds, **{name: sum(part.get(name, 0) for part in spent) for name in _TOKENS}}
 
 
 def _round(number: int, lesson: Lesson, adapted: TextModel, folder: Path, *, seed: int) -> dict[str, Any]:
@@ -87,11 +88,13 @@ def _round(number: int, lesson: Lesson, adapted: TextModel, folder: Path, *, see
     return counts | {"traces": describe(traces), "kept": kept.counts}
 
 
-def held_out_rewards(lesson: Lesson, model: TextModel, log_path: Path, *, seed: int) -> dict[str, float]:
-    """Mean reward by task of one sampled answer per held-out pair; unparsable ones count with their best-effort text. Empty without pairs."""
+def held_out_rewards(lesson: Lesson, model: TextModel, log_path: Path, *, seed: int) -> tuple[dict[str, float], dict[str, int]]:
+    """Mean reward by task of one sampled answer per held-out pair, unparsable ones with their best-effort text, and the tokens that they took. Both
+    are empty, or zero, without pairs."""
     traces = lesson.sample(log_path, ("sampled",), seed=seed, model=model, pairs=lesson.held_out, num_samples=1)
     task_of = {pair.pair_id: pair.task for pair in lesson.held_out}
-    return _mean_by_task([(task_of[trace.pair_id], trace.reward) for trace in traces])
+    tokens = describe(traces)
+    return _mean_by_task([(task_of[trace.pair_id], trace.reward) for trace in traces]), {name: tokens[name] for name in _TOKENS}
 
 
 def _mean_by_task(rewards: Sequence[tuple[AnswerTask, float]]) -> dict[str, float]:

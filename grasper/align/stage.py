@@ -104,6 +104,8 @@ def _write_exemplars(lesson: Lesson) -> dict[str, Any]:
     solved, counts = solve(lesson)
     records = []
     for one in solved:
+        if desk.method.reasoning and not one.path:
+            continue  # plain answers (`align.plain`) are for training: as an example one would teach to leave out the path that is asked for
         bare = replace(one.pair, profile=Profile())
         question = bare.render(reasoning=desk.method.reasoning, config=desk.prompts, model=desk.model).messages[-1].content
         answer = f"{one.path}\n{one.answer}" if one.path else one.answer

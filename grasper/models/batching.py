@@ -41,17 +41,16 @@ def tokens_that_fit(free: int, each: int) -> int:
     return max(LEAST, min(MOST, free // max(1, each)))
 
 
-def held_tokens(prompts: int, rows: int, longest: int, most: int, *, is_shared: bool) -> int:
-    """Tokens whose keys and values a batch holds, padding included.
+def held_tokens(widths: Sequence[int], longest: int, most: int, *, is_shared: bool) -> int:
+    """Tokens whose keys and values a batch holds room for, padding included.
 
     Args:
-        prompts: Distinct prompts.
-        rows: Answers to them.
+        widths: How many answers are wanted to each prompt.
         longest: Tokens of the longest prompt.
         most: Tokens of the longest answer.
-        is_shared: Whether the answers to a prompt share its keys and values (`prefix.can_share_prefix`).
+        is_shared: Whether the answers to a prompt share its keys and values; each prompt then has as many places as the widest (`prefix`).
     """
-    return prompts * longest + rows * most if is_shared else rows * (longest + most)
+    return len(widths) * (longest + max(widths) * most) if is_shared else sum(widths) * (longest + most)
 
 
 Places = list[tuple[int, int]]
@@ -61,20 +60,20 @@ Places = list[tuple[int, int]]
 def by_length(
     places_of: Mapping[tuple[int, ...], Places], max_new_tokens: int, batch_tokens: int, *, is_shared: bool
 ) -> Iterator[list[tuple[tuple[int, ...], Places]]]:
-    """Prompts with the places of their answers, longest first, in batches that hold at most `batch_tokens`; a prompt of many answers is split."""
+    """Prompts with the places of their answers, in batches that hold at most `batch_tokens`: those of about as many answers together, longest
+    first; a prompt of very many answers is split."""
     batch: list[tuple[tuple[int, ...], Places]] = []
-    longest = num_rows = 0
-    for ids in sorted(places_of, key=lambda ids: (-len(ids), places_of[ids][0])):
+    for ids in sorted(places_of, key=lambda ids: (-len(places_of[ids]), -len(ids), places_of[ids][0])):
         left = batch_tokens - len(ids) if is_shared else batch_tokens
         width = max(1, left // (max_new_tokens if is_shared else len(ids) + max_new_tokens))
         for start in range(0, len(places_of[ids]), width):
-            places = places_of[ids][start : start + width]
-            held = held_tokens(len(batch) + 1, num_rows + len(places), longest, max_new_tokens, is_shared=is_shared)
-            if batch and held > batch_tokens:
+            one = (ids, places_of[ids][start : start + width])
+            widths, longest = [len(places) for _, places in (*batch, one)], max(len(other) for other, _ in (*batch, one))
+            is_wasteful = is_shared and widths[0] > 2 * widths[-1]
+            if batch and (is_wasteful or held_tokens(widths, longest, max_new_tokens, is_shared=is_shared) > batch_tokens):
                 yield batch
-                batch, longest, num_rows = [], 0, 0
-            batch.append((ids, places))
-            longest, num_rows = max(longest, len(ids)), num_rows + len(places)
+                batch = []
+            batch.append(one)
     if batch:
         yield batch
 

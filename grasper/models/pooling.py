@@ -43,9 +43,9 @@ def in_batches(texts: Sequence[PooledText], batch_tokens: int, *, is_shared: boo
     """The places of the texts, longest first, in batches that hold at most `batch_tokens` (see `batching.held_tokens`)."""
     order = sorted(range(len(texts)), key=lambda place: -texts[place].longest)
     while order:
-        prompts, most = max(len(texts[place].prompts) for place in order), max(texts[place].most for place in order)
-        members = max(len(texts[place].prompts) * len(texts[place].seeds) for place in order)
-        width = max(1, batch_tokens // held_tokens(prompts, members, texts[order[0]].longest, most, is_shared=is_shared))
+        most, widest = max(texts[place].most for place in order), max(len(texts[place].seeds) for place in order)
+        widths = [widest] * max(len(texts[place].prompts) for place in order)  # every prompt of a text takes part in all its samples
+        width = max(1, batch_tokens // held_tokens(widths, texts[order[0]].longest, most, is_shared=is_shared))
         yield order[:width]
         order = order[width:]
 

@@ -84,4 +84,8 @@ def _expected_best(ascending: np.ndarray, m: int) -> float:
 
 
 def _distinct(traces: Sequence[Trace]) -> list[Trace]:
-    return list({(trace.path, trace.answer): trace for trace in reversed(traces)}.values())[::-1]
+    """Of equal ones the first."""
+    first: dict[tuple[str, str], Trace] = {}
+    for trace in traces:
+        first.setdefault((trace.path, trace.answer), trace)
+    return list(first.values())

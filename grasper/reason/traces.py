@@ -326,11 +326,12 @@ def _rewarded(pairs: Sequence[TrainingPair], drafts: Sequence[Trace], reward: Re
 
 
 def _merged(drafts: Sequence[Trace]) -> list[Trace]:
-    """Traces with the same path and answer as one, which counts its copies and bears their cost."""
-    distinct: dict[tuple[str, str, bool], Trace] = {}
+    """Traces with the same path and answer, in the same form, as one, which counts its copies and bears their cost."""
+    distinct: dict[tuple[str, str, bool, bool], Trace] = {}
     for draft in drafts:
-        first = distinct.setdefault((draft.path, draft.answer, draft.is_leak), draft)
+        key = draft.path, draft.answer, draft.is_leak, draft.is_parsed
+        first = distinct.setdefault(key, draft)
         if first is not draft:
             tokens_in, tokens_out = first.tokens_in + draft.tokens_in, first.tokens_out + draft.tokens_out
-            distinct[draft.path, draft.answer, draft.is_leak] = replace(first, copies=first.copies + 1, tokens_in=tokens_in, tokens_out=tokens_out)
+            distinct[key] = replace(first, copies=first.copies + 1, tokens_in=tokens_in, tokens_out=tokens_out)
     return list(distinct.values())

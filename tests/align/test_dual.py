@@ -22,17 +22,17 @@ from grasper.models.local import LocalModel
 from grasper.models.scripted import ScriptedModel
 from grasper.reason.dual import Evidence
 from grasper.reason.traces import TrainingPair
-from grasper.records import Example, Item, Profile, Review, request_for
+from grasper.records import Example, Item, Profile, Review, Task, request_for
 
 AUDIENCE = Review("n", "ann", "inn", "Quiet room, good breakfast.")
 CONFIG = AlignConfig(lora_rank=2, epochs=1, dpo=DpoConfig(rounds=2, num_notes=3, num_drafts=1, margin=0.0, learning_rate=0.01))
 
 
-def case(number: int) -> Case:
+def case(number: int, task: Task = "long") -> Case:
     target = Review(f"t{number}", f"u{number}", "inn", "A clean room and a warm breakfast.", "Lovely", 5.0)
     example = Example(f"e{number}", target, "align")
     profile = Profile(neighbours=(AUDIENCE,))
-    return Case(TrainingPair(example, request_for(example, "long", Item("inn")), profile), Evidence(profile, profile, profile))
+    return Case(TrainingPair(example, request_for(example, task, Item("inn")), profile), Evidence(profile, profile, profile))
 
 
 class LengthReward:
@@ -104,6 +104,19 @@ def test_sampled_notes_are_judged_distinct_and_come_from_both_forms_of_prompt(tr
     asked = {notes.pair_id: shown(notes.prompt) for notes in judged}
     assert "Draft:" not in asked["e1/long"]
     assert "Draft:" in asked["e2/long"]
+
+
+def test_every_task_has_both_forms_of_prompt(training: DualTraining) -> None:
+    """Where tasks take turns, too: first and later steps take turns within each."""
+    tasks: list[Task] = ["long", "title", "long", "title"]
+    two = replace(training, cases=[case(number, task) for number, task in enumerate(tasks)])
+    asked = {notes.pair_id: shown(notes.prompt) for notes in two.sample(two.base, seed=0)}
+    assert [f"{'Draft:' in asked[f'e{number}/{task}']} {task}" for number, task in enumerate(tasks)] == [
+        "False long",
+        "False title",
+        "True long",
+        "True title",
+    ]
 
 
 def test_rounds_go_on_from_the_last_adapter_and_the_best_is_the_result(training, tuned, sampled, tmp_path: Path, monkeypatch) -> None:

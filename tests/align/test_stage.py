@@ -205,6 +205,14 @@ def test_a_model_that_cannot_be_tuned_gets_exemplars(tables: Tables, tmp_path: P
     assert all(any(answer in shown(prompt) for answer in wanted) for prompt in model.prompts)
 
 
+def test_plain_answers_are_no_exemplars(tables: Tables, tmp_path: Path) -> None:
+    """They are for training: one that is shown without a path would teach to leave out the path that is asked for."""
+    run(tables, scripted(), tmp_path, config=CONFIG.model_copy(update={"plain": "all"}))
+    records = [json.loads(line) for line in (tmp_path / "exemplars.jsonl").read_text().splitlines()]
+    assert records
+    assert all(record["answer"].startswith("Style: ") for record in records)
+
+
 def test_exemplars_serve_synthesis_too(tables: Tables, tmp_path: Path) -> None:
     """Whole reviews are among the pairs of a method that predicts items: their exemplars are found by synthesis' own task."""
     examples = select_pairs(tables, "align", None, seed=0) * 2

@@ -37,7 +37,15 @@ def test_batches_hold_no_more_than_asked(is_shared: bool, count: int) -> None:
     batches = list(by_length(places_of, 10, 100, is_shared=is_shared))
     for batch in batches:
         num_rows = sum(len(places) for _, places in batch)
-        held = held_tokens(len(batch), num_rows, max(len(ids) for ids, _ in batch), 10, is_shared=is_shared)
+        held = held_tokens([len(places) for _, places in batch], max(len(ids) for ids, _ in batch), 10, is_shared=is_shared)
         assert held <= 100 or num_rows == 1
     assert sorted(place for batch in batches for _, places in batch for place in places) == sorted(chain.from_iterable(places_of.values()))
     assert len(batches) == count
+
+
+def test_one_prompt_of_many_answers_makes_no_room_for_all_the_others() -> None:
+    """A cache has as many places for every prompt as for the widest, so those of as many answers stand together."""
+    places_of = {(number, *range(39)): [(number, sample) for sample in range(64 if number == 50 else 1)] for number in range(100)}
+    batches = list(by_length(places_of, 224, 40_000, is_shared=True))
+    assert [len(batch) for batch in batches] == [1, 99]
+    assert all(held_tokens([len(places) for _, places in batch], 40, 224, is_shared=True) <= 40_000 for batch in batches)

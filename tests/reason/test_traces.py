@@ -74,6 +74,15 @@ def test_equal_samples_are_kept_once_with_their_cost(tmp_path: Path) -> None:
     assert traces[0].tokens_out % 4 == 0
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_sample_in_the_asked_form_is_not_lost_to_one_without_it(tmp_path: Path, first: int) -> None:
+    """The same answer with and without its label, in either order: the one with it is gold."""
+    forms = [f"{PATH}\nText: Fine.", f"{PATH}\nFine."]
+    traces = sample([pair(0)], ScriptedModel(forms[first:] + forms[:first]), tmp_path / "traces.jsonl", num_samples=2)
+    assert sorted(trace.is_parsed for trace in traces) == [False, True]
+    assert [trace.answer for trace in choose_gold(traces).traces] == ["Fine."]
+
+
 def test_a_prompt_is_counted_once_for_all_its_samples(tmp_path: Path) -> None:
     """Four samples from the prompt alone, and four behind an analysed path: two prompts are read, eight answers written."""
     model = ScriptedModel([f"{PATH}\nText: Fine."])
