@@ -12,7 +12,7 @@ BIN := .venv/bin
 .PHONY: setup pipeline test test-lowest lint docs bench reproduce nano clean help faults
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .venv/.package: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "grasper needs Python 3.11 or newer, found " + sys.version.split()[0] + "; try make PYTHON=python3.12")'

@@ -330,6 +330,17 @@ def selection_table(*names: str) -> str:
     return "\n".join(lines)
 
 
+def votes_table(name: str) -> str:
+    """What the choice among n samples gains over one in long texts, and what of it is the vote of the retrieved texts."""
+    lines = ["| long texts | method | n | chosen minus one: rouge1 | meteor | with minus without their vote: rouge1 | meteor |"]
+    lines.append("|---|---|--:|--:|--:|--:|--:|")
+    for dataset, methods in _results(name)["sets"].items():
+        for method, tasks in methods.items():
+            gains = [tasks["long"][way][metric] for way in ("gain with evidence", "gain of evidence") for metric in ("rouge1", "meteor")]
+            lines.append(f"| {dataset} | `{method}` | {gains[0]['n']} | {' | '.join(map(_signed_entry, gains))} |")
+    return "\n".join(lines)
+
+
 def consensus_table(*names: str) -> str:
     """What the minimum-Bayes-risk choice among n samples gains over one sample, and how much either copies from the prompt."""
     lines = ["| chosen minus one sample | method | task | rouge1 | meteor | 8-grams copied: one → chosen |", "|---|---|---|--:|--:|--:|"]
@@ -451,6 +462,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "boilerplate": boilerplate_table,
     "alignment-examples": examples_list,
     "consensus": consensus_table,
+    "votes": votes_table,
     "losses": losses_table,
     "luck": luck_table,
     "notes": notes_table,

@@ -1,9 +1,11 @@
 """What the minimum-Bayes-risk choice gains → experiments/results/bench/consensus.json.
 
     NLTK_DATA=../shared/nltk_data python experiments/bench/consensus.py --data ../shared/data --sets hotel stylized --limit 100
+    NLTK_DATA=../shared/nltk_data python experiments/bench/consensus.py --runs runs/hotel-eight --out experiments/results/smollm2/consensus.json
 
 For each method n samples per request; compared are the mean over the samples (what one sample is worth) and the chosen one, on the same requests.
-`agreement only` lets only the other samples vote, `with evidence` also the retrieved texts, as `generate.consensus_samples` does.
+`agreement only` lets only the other samples vote, `with evidence` also the retrieved texts, as `generate.consensus_samples` does. With `--runs` the
+samples are those that runs with `generate.consensus_samples` have saved, of all their methods, and no model is needed.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from grasper.config import load_config
 from grasper.desk import Desk
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.files import write_json
+from grasper.generate import load_outputs
 from grasper.generate.consensus import choose
 from grasper.methods import get_method
 from grasper.metrics.meteor import meteor, meteor_name
@@ -30,7 +33,7 @@ from grasper.models import TextModel, open_model
 from grasper.prepare import build_tables
 from grasper.records import Example, Output, Tables, Task, tasks_of
 from grasper.retrieve.store import ReviewStore
-from grasper.runs import commit, versions
+from grasper.runs import Run, commit, versions
 from grasper.system import System
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +69,7 @@ def compare_choices(outputs: Sequence[Output], examples: dict[str, Example], tab
         for way, texts in ways.items():
             columns[way, metric] = score(texts, references)
             columns[f"gain {way}", metric] = columns[way, metric] - columns["one sample", metric]
+        columns["gain of evidence", metric] = columns["with evidence", metric] - columns["agreement only", metric]
     sources = [[review.text for review in reviews] for reviews in evidence]
     columns["with evidence", "copied"] = copied_share(ways["with evidence"], sources)
     columns["one sample", "copied"] = copied_share([output.samples[0] for output in outputs], sources)
@@ -73,9 +77,26 @@ def compare_choices(outputs: Sequence[Output], examples: dict[str, Example], tab
     return summarize(bootstrap.estimate(pd.DataFrame(columns)))
 
 
+def measure_run(folder: Path) -> tuple[str, dict[str, Any]]:
+    """The name of a run's data set, and scores by method, task and way of choosing from its saved samples."""
+    run = Run(folder)
+    config = load_config(run.root / "config.yaml")
+    tables = Tables.load(run.folder("prepare"))
+    examples = {example.example_id: example for example in tables.select(config.split, config.limit)}
+    found: dict[str, Any] = {}
+    for method in config.methods:
+        outputs = [output for output in load_outputs(run.folder("generate", method) / "outputs.jsonl") if output.example_id in examples]
+        for task in TEXT_TASKS:
+            chosen = [output for output in outputs if output.task == task and output.samples]
+            if chosen:
+                found.setdefault(method, {})[task] = compare_choices(chosen, examples, tables, task)
+    return config.prepare.name, found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with the benchmark sets, one folder each")
+    parser.add_argument("--data", type=Path, help="folder with the benchmark sets, one folder each")
+    parser.add_argument("--runs", type=Path, nargs="*", help="finished runs whose samples are compared, in the place of new ones")
     parser.add_argument("--sets", nargs="*", default=["hotel", "stylized"], choices=list(SETS))
     parser.add_argument("--methods", nargs="*", default=["none", "pgraphrag"])
     parser.add_argument("--limit", type=int, default=100, help="targets of dev-b")
@@ -84,17 +105,27 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "experiments" / "results" / "bench" / "consensus.json")
     arguments = parser.parse_args()
-    model = open_model(load_config().model)
+    if (arguments.data is None) == (arguments.runs is None):
+        parser.error("give either --data, to draw samples, or --runs, to compare saved ones")
     results: dict[str, Any] = {}
-    for name in arguments.sets:
-        for method in arguments.methods:
-            results.setdefault(name, {})[method] = measure(name, method, model, arguments)
-            print(name, method, results[name][method], flush=True)
+    for folder in arguments.runs or []:
+        name, found = measure_run(folder)
+        results[name] = found
+        print(name, *found, flush=True)
+    if arguments.runs is None:
+        model = open_model(load_config().model)
+        model_name = model.name
+        for name in arguments.sets:
+            for method in arguments.methods:
+                results.setdefault(name, {})[method] = measure(name, method, model, arguments)
+                print(name, method, results[name][method], flush=True)
+    else:
+        model_name = load_config(arguments.runs[0] / "config.yaml").model.name
     facts = {
         "command": shlex.join(["python", "experiments/bench/consensus.py", *sys.argv[1:]]),
         "commit": commit(),
         "split": "dev-b",
-        "model": model.name,
+        "model": model_name,
         "interval": "95 % bootstrap, 1000 draws of whole items",
         "versions": versions(),
     }

@@ -67,7 +67,7 @@ for _collection in (
         "harbour",
         "generated reviews of a fictional harbour town",
         "harbour",
-        "Apache-2.0",
+        "texts and tables CC0 1.0, their generator Apache-2.0",
         "comes with grasper",
         "350 kB",
         checked="made by this project",
