@@ -18,9 +18,10 @@ import numpy as np
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from grasper.generate.length import first_words
 from grasper.generate.overlap import pairwise_f1
 from grasper.metrics.meteor import meteor
-from grasper.metrics.text import CHARACTERS_PER_WORD, is_unspaced, rouge1, rougeL, unicode_tokens
+from grasper.metrics.text import rouge1, rougeL, unicode_tokens
 from grasper.records import Example, Output, Request, Review, SyntheticReview, Task, request_for
 from grasper.retrieve.pool import is_visible
 from grasper.retrieve.store import ReviewStore
@@ -30,7 +31,6 @@ MAX_NEIGHBOURS = 60
 TITLE_BONUS = 3.0
 """A neighbour whose title holds all words of the given title counts four times."""
 NUM_SIMILAR = 40
-TITLE_WORDS = 10
 NUM_TRIALS = 400
 """Training reviews on which the two title rules are compared."""
 MIDDLE_RATING = 3.0
@@ -75,7 +75,7 @@ class Copier:
     # -- title ---------------------------------------------------------------------------------------------------------------------
 
     def _titles(self, requests: Sequence[Request], examples: Sequence[Example]) -> list[Output]:
-        firsts = [_first_words(request.text or "") for request in requests]
+        firsts = [first_words(request.text or "") for request in requests]
         if not self.prefers_consensus_title:
             return [self._output(request, (), text=first) for request, first in zip(requests, firsts, strict=True)]
         consensus = self._consensus_titles([request.text or "" for request in requests], examples)
@@ -96,7 +96,7 @@ class Copier:
         examples = [Example(review.review_id, review, "held-out") for review in trials]
         found = self._consensus_titles(texts, examples)
         consensus = _mean_similarity([review.title if review else "" for review in found], references)
-        return consensus > _mean_similarity([_first_words(text) for text in texts], references)
+        return consensus > _mean_similarity([first_words(text) for text in texts], references)
 
     def _consensus_titles(self, texts: Sequence[str], examples: Sequence[Example]) -> list[Review | None]:
         """For each text the training review whose title agrees most with the titles of the most similar training reviews."""
@@ -176,9 +176,3 @@ def _mean_similarity(titles: Sequence[str | None], references: Sequence[str | No
     """Mean of ROUGE-1, ROUGE-L and METEOR; without WordNet, so that the choice does not depend on the machine."""
     metrics = (rouge1(titles, references), rougeL(titles, references), meteor(titles, references, use_wordnet=False))
     return float(np.mean(metrics))
-
-
-def _first_words(text: str) -> str:
-    if is_unspaced(text):
-        return text.strip()[: round(TITLE_WORDS * CHARACTERS_PER_WORD)]
-    return " ".join(text.split()[:TITLE_WORDS])

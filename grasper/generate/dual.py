@@ -9,8 +9,7 @@ from typing import Any
 from grasper.config import GenerateConfig
 from grasper.desk import Desk
 from grasper.generate.consensus import choose, evidence_for
-from grasper.generate.length import least_of_all
-from grasper.generate.write import TITLE_WORDS
+from grasper.generate.length import first_words, least_of_all
 from grasper.models.base import Pool, even_pool
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.render import after_path
@@ -120,4 +119,4 @@ class DualWriter:
 
 
 def _cut(text: str, task: Task) -> str:
-    return " ".join(text.split()[:TITLE_WORDS]) if task == "title" else text
+    return first_words(text) if task == "title" else text

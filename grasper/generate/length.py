@@ -13,10 +13,12 @@ import re
 from collections.abc import Sequence
 from statistics import median
 
+from grasper.metrics.text import CHARACTERS_PER_WORD, count_words, is_unspaced
 from grasper.models.base import TextModel
 from grasper.records import Profile
 
-_PLANNED = re.compile(r"^Plan:.*?\babout (\d{1,4}) words\b", re.MULTILINE)
+TITLE_WORDS = 10
+_PLANNED = re.compile(r"^Plan:.*?\babout (\d{1,4}) (words|characters)\b", re.MULTILINE)
 _TOKENS_PER_WORD = 1.3
 """Where no text is shown that it could be counted in."""
 
@@ -33,13 +35,28 @@ def least_tokens(model: TextModel, profile: Profile, path: str, share: float, mo
     texts = [review.text for review in profile.own or profile.neighbours if review.text.strip()]
     counts = [model.count_tokens(text) for text in texts]
     planned = _PLANNED.search(path)
-    words = sum(len(text.split()) for text in texts)
-    from_plan = int(planned[1]) * (sum(counts) / words if words else _TOKENS_PER_WORD) if planned else 0.0
+    words = sum(map(_words, texts))
+    from_plan = 0.0
+    if planned:
+        named = int(planned[1]) / (CHARACTERS_PER_WORD if planned[2] == "characters" else 1)
+        from_plan = named * (sum(counts) / words if words else _TOKENS_PER_WORD)
     suggested = max(from_plan, median(counts) if counts else 0.0)
     return max(0, min(round(share * suggested), most - _ROOM_TO_END))
 
 
 _ROOM_TO_END = 24
+
+
+def _words(text: str) -> float:
+    """Words of a text; where its script has no spaces, what its characters amount to."""
+    return count_words(text) / CHARACTERS_PER_WORD if is_unspaced(text) else count_words(text)
+
+
+def first_words(text: str) -> str:
+    """As much of a text as a title may have."""
+    if is_unspaced(text):
+        return text.strip()[: round(TITLE_WORDS * CHARACTERS_PER_WORD)]
+    return " ".join(text.split()[:TITLE_WORDS])
 
 
 def least_of_all(model: TextModel, profiles: Sequence[Profile], paths: Sequence[str], share: float, most: int) -> list[int] | None:

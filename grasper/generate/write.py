@@ -11,17 +11,16 @@ import numpy as np
 from grasper.config import GenerateConfig
 from grasper.desk import Desk
 from grasper.generate.consensus import choose, evidence_for
-from grasper.generate.length import least_of_all
+from grasper.generate.length import first_words, least_of_all
 from grasper.generate.thinking import Thinking
 from grasper.metrics.rating import rating_from_probabilities
-from grasper.models.base import Completion, Pool, PoolingModel, Prompt, TextModel
+from grasper.models.base import Completion, Pool, PoolingModel, Prompt, TextModel, read_once
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.render import after_path
 from grasper.prompts.templates import RATING_CHOICES
 from grasper.reason.format import Answer, parse_answer
 from grasper.records import Example, Output, Profile, Request, SyntheticReview, Task, request_for
 
-TITLE_WORDS = 10
 """Longer titles are cut: the task asks for at most ten words."""
 
 
@@ -115,7 +114,7 @@ class Writer:
         )
         return [
             [_joined(first, thoughts if number == 0 else (), answer) for number, answer in enumerate(group)]
-            for first, thoughts, group in zip(firsts, thoughts, answers, strict=True)
+            for first, thoughts, group in zip(firsts, thoughts, read_once(answers), strict=True)
         ]
 
     def _seed_of_answer(self, request: Request, number: int) -> int:
@@ -145,7 +144,7 @@ class Writer:
             is_parsed=answer.is_parsed,
             samples=tuple(texts) if len(texts) > 1 else (),
             evidence=profile.review_ids(),
-            tokens_in=completions[0].tokens_in,  # one prefill for all samples
+            tokens_in=sum(completion.tokens_in for completion in completions),
             tokens_out=sum(completion.tokens_out for completion in completions),
         )
 
@@ -180,7 +179,7 @@ class Writer:
                     samples=tuple(f"{rating:g}" for rating in rating_from_probabilities(probabilities, self.config.rating)) if len(group) > 1 else (),
                     probabilities=tuple(round(float(value), 6) for value in mean) if is_measured else (),
                     evidence=profile.review_ids(),
-                    tokens_in=group[0].tokens_in if group else _count(self.desk.model, pool.prompts[0]),
+                    tokens_in=sum(thought.tokens_in for thought in group) + sum(_count(self.desk.model, prompt) for prompt in pool.prompts),
                     tokens_out=sum(thought.tokens_out for thought in group) + 1,
                 )
             )
@@ -188,10 +187,10 @@ class Writer:
 
 
 def _joined(prefix: str, thoughts: Sequence[Completion], answer: Completion) -> Completion:
-    """One completion from paths and the answer behind them; both prefills and all written tokens are counted."""
+    """One completion from paths and the answer behind them; what was read and written for either is counted."""
     return Completion(
         text=prefix + answer.text,
-        tokens_in=answer.tokens_in + (thoughts[0].tokens_in if thoughts else 0),
+        tokens_in=answer.tokens_in + sum(thought.tokens_in for thought in thoughts),
         tokens_out=answer.tokens_out + sum(thought.tokens_out for thought in thoughts),
         finish_reason=answer.finish_reason,
     )
@@ -199,7 +198,7 @@ def _joined(prefix: str, thoughts: Sequence[Completion], answer: Completion) -> 
 
 def _text(answer: Answer, task: Task) -> str:
     if task == "title":
-        return " ".join((answer.title or "").split()[:TITLE_WORDS])
+        return first_words(answer.title or "")
     return answer.text or ""
 
 

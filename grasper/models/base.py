@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from grasper.errors import ShapeError
@@ -66,6 +66,11 @@ def prompt_seeds(seed: int | Sequence[int], count: int) -> list[int]:
     if len(seed) != count:
         raise ShapeError(f"{len(seed)} seeds for {count} prompts, expected one for each")
     return list(seed)
+
+
+def read_once(completions: Sequence[Sequence[Completion]]) -> list[list[Completion]]:
+    """The completions of each prompt, of which the first alone bears the tokens of the prompt: it is read, and paid, once."""
+    return [[first, *(replace(other, tokens_in=0) for other in others)] for first, *others in completions]
 
 
 def most_tokens(max_new_tokens: int | Sequence[int], count: int) -> list[int]:

@@ -20,7 +20,7 @@ import numpy as np
 from grasper.config import PromptConfig
 from grasper.errors import ConfigError, ShapeError
 from grasper.metrics.rating import rating_from_probabilities
-from grasper.metrics.text import rouge1
+from grasper.metrics.text import rouge1, unicode_tokens
 from grasper.models.base import Completion, Prompt, TextModel
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.escape import one_line
@@ -216,10 +216,9 @@ class DualReasoning:
 
     def last_prompt(self, request: Request, evidence: Evidence, found: Deliberation) -> Prompt:
         """The prompt that the last draft of a finished deliberation answered, to draw more drafts like it."""
-        written = [step for step in found.steps if step.draft == found.draft]
-        number = found.steps.index(written[0])
+        number = len(found.steps) - 1 - found.is_settled  # a step that settled kept the draft of the one before
         earlier = found.steps[number - 1].draft if number else ""
-        return self.draft_prompt(request, evidence.writer, replace(written[0].notes, draft=earlier))
+        return self.draft_prompt(request, evidence.writer, replace(found.steps[number].notes, draft=earlier))
 
     def _render(self, request: Request, profile: Profile, role: PromptRole, notes: Notes) -> Prompt:
         return render(request, profile, reasoning=False, config=self.prompts, model=self.model, role=role, notes=notes)
@@ -297,4 +296,4 @@ def _labelled(reasoner: Reasoner, text: str) -> str:
 
 
 def _sameness(earlier: str, later: str) -> float:
-    return 1.0 if earlier == later else float(np.asarray(rouge1([later], [earlier]))[0])
+    return 1.0 if earlier == later else float(np.asarray(rouge1([later], [earlier], tokenizer=unicode_tokens))[0])

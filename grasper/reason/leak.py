@@ -10,6 +10,7 @@ A path leaks where it holds
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from grasper.lexicon import FUNCTION_WORDS
@@ -43,8 +44,9 @@ def leaks_answer(path: ReasoningPath, request: Request, profile: Profile, hidden
 
 
 def _names_rating(words: set[str], hidden: str) -> bool:
-    number = round(float(hidden))
-    return bool(words & ({str(number), *_NUMBER_WORDS.get(number, "").split()} | _STAR_WORDS))
+    numbers = {math.floor(float(hidden)), math.ceil(float(hidden))}  # 3.5 is named by what stands on either side of its point, too
+    named = {word for number in numbers for word in (str(number), *_NUMBER_WORDS.get(number, "").split())}
+    return bool(words & (named | _STAR_WORDS))
 
 
 def _shares_ngram(lines: Sequence[Words], hidden: Words, length: int, context: Sequence[Words]) -> bool:

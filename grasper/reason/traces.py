@@ -22,7 +22,7 @@ import numpy as np
 from grasper.config import PromptConfig
 from grasper.errors import LeakError
 from grasper.files import BatchLog
-from grasper.models.base import Completion, Prompt, TextModel, at_once
+from grasper.models.base import Completion, Prompt, TextModel, at_once, read_once
 from grasper.progress import Progress
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.escape import one_line
@@ -265,7 +265,7 @@ class _Sampler:
             seeds.append(derive_seed(self.seed, purpose, pair.pair_id, numbers[pair.pair_id]))
             numbers[pair.pair_id] += 1
         found = self.model.generate(asked, n=num_samples, temperature=self.temperature, top_p=self.top_p, max_new_tokens=longest, seed=seeds)
-        return [[first, *(replace(other, tokens_in=0) for other in others)] for first, *others in found]
+        return read_once(found)
 
 
 def _read(pair: TrainingPair, source: Source, prefix: str, completion: Completion) -> Trace:

@@ -51,7 +51,7 @@ def test_sides_of_other_lengths_are_no_pair() -> None:
 def test_repetition_and_unreadable_notes_stand_on_the_rejected_side_alone() -> None:
     stuck = "Style: warm warm warm warm warm warm warm warm"
     pairs, counts = choose(notes(stuck, 0.9), notes("Style: short and dry", 0.3), notes("Style: warm and dry", 0.0))
-    assert (pairs, counts["useless"], counts["unsound"]) == (pairs, 0, 1)
+    assert (len(pairs), counts["useless"], counts["unsound"]) == (1, 0, 1)
     assert pairs[0].chosen.notes == "Style: short and dry"
     pairs, _ = choose(notes(stuck, 0.1), notes("Style: short and dry", 0.3), notes("Style: warm and dry", 0.0))
     assert pairs[0].rejected.notes == stuck

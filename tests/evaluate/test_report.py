@@ -17,6 +17,7 @@ from grasper.evaluate import evaluate, report
 from grasper.evaluate.synthetic import read_synthetic
 from grasper.files import write_json
 from grasper.records import Item, Tables
+from grasper.synthesize.select import REASONS
 
 ATTACK = "<script>alert('pwned')</script><img src=x onerror=alert(1)>\" & {{ 7*7 }}"
 
@@ -168,7 +169,7 @@ def test_everything_is_in_it(page: str, world: Any) -> None:
     assert page.count('<article class="example"') == 4
     assert page.count("<svg") == page.count("</svg>") > 10
     assert page.count('role="img" aria-label=') == page.count("<svg")
-    assert "rejected: " in page or "rejected because" in page
+    assert any(f"rejected: {reason}" in page for reason in REASONS)
 
 
 def test_the_best_value_is_marked_once_per_column(page: str) -> None:
@@ -203,6 +204,16 @@ def test_one_method_and_no_extras(world: Any, tmp_path: Path) -> None:
     page = write_report(world, tmp_path, outputs={"copy": world.outputs["copy"]}, synthetic=None, candidates=None, costs=None)
     assert "nothing to compare" in page
     assert 'href="#synthetic"' not in page
+
+
+def test_a_baseline_without_a_readable_answer_hides_no_other_comparison(world: Any, tmp_path: Path, write_outputs: Any) -> None:
+    """It is said, and the others are compared with each other all the same."""
+    broken = [dataclasses.replace(output, is_parsed=False) for output in world.records["pgraphrag"]]
+    outputs = {**world.outputs, "pgraphrag": write_outputs(tmp_path / "broken.jsonl", broken)}
+    page = write_report(world, tmp_path, outputs=outputs).split('<section id="differences">')[1].split("</section>")[0]
+    assert "No answer of <b>pgraphrag</b>" in page
+    assert "grasper − copy" in page or "copy − grasper" in page
+    assert "nothing to compare" not in page
 
 
 def test_a_big_report_is_cut_to_size(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from worlds import system_of
 
 from grasper.config import GenerateConfig, PromptConfig
-from grasper.generate.length import least_tokens
+from grasper.generate.length import first_words, least_tokens
 from grasper.models.base import Completion, Prompt
 from grasper.models.scripted import ScriptedModel
 from grasper.records import Profile, Review, Tables
@@ -44,6 +44,25 @@ def reviews(*lengths: int) -> tuple[Review, ...]:
 def test_the_longer_of_plan_and_evidence_decides_and_own_reviews_before_others(profile: Profile, path: str, expected: int) -> None:
     """Half of it in tokens of the model, and never so many that no room is left to end."""
     assert least_tokens(Counter(), profile, path, 0.5, 1000) == expected
+
+
+def test_scripts_without_spaces_are_counted_in_characters() -> None:
+    """A plan of so many words or characters asks for a text of about that size, not for so many texts like the one shown."""
+    shown = Profile(own=(Review("r", "u", "i", "房间很干净，早餐也不错，员工很热情，我们还会再来的。"),))
+    model = ScriptedModel(["x"])
+    bare = least_tokens(model, shown, "", 1.0, 2000)
+    words, characters = (least_tokens(model, shown, f"Plan: positive, about {length}", 1.0, 2000) for length in ("25 words", "40 characters"))
+    assert bare < words < 4 * bare
+    assert bare < characters < 4 * bare
+
+
+@pytest.mark.parametrize(
+    ("title", "cut"),
+    [("one two three four five six seven eight nine ten eleven", "one two three four five six seven eight nine ten"), ("房" * 72, "房" * 15)],
+)
+def test_titles_have_ten_words_or_as_many_characters(title: str, cut: str) -> None:
+    assert first_words(title).startswith(cut)
+    assert len(first_words(title)) < len(title)
 
 
 class Held(Counter):

@@ -229,8 +229,8 @@ def test_more_targets_keep_what_is_written(tables: Tables, tmp_path: Path) -> No
 
 
 def test_thousands_of_prompts_render_in_seconds(tables: Tables, tmp_path: Path) -> None:
-    """1,300 targets × 3 tasks, without a model's time."""
+    """1,300 targets × 3 tasks, without a model's time, in half a minute of processor time."""
     examples = tables.select("dev") * 434
-    started = time.perf_counter()
+    started = time.process_time()
     stage(tables, tmp_path, ScriptedModel(), "pgraphrag", examples=examples)
-    assert time.perf_counter() - started < 60
+    assert time.process_time() - started < 30

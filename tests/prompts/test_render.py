@@ -155,12 +155,12 @@ def test_item_name_can_be_left_out() -> None:
     assert "Gull Inn" in as_text(render(Request("e", "long", "dora", INN, rating=4.0), Profile(), reasoning=False, config=config, model=MODEL))
 
 
-def test_ten_thousand_prompts_take_seconds() -> None:
-    """A tenth of them in less than a tenth of the time."""
-    started = time.perf_counter()
+def test_a_prompt_takes_milliseconds() -> None:
+    """A thousand in two seconds of processor time."""
+    started = time.process_time()
     for number in range(1000):
         render(Request("e", "long", "u", INN, title=f"title {number}"), PROFILE, reasoning=True, config=CONFIG, model=MODEL)
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0
 
 
 @pytest.mark.parametrize("reasoning", [True, False])

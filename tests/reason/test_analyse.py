@@ -135,13 +135,13 @@ def test_paths_written_with_the_answer_in_view_do_not_give_it_away(target: Revie
             assert path == analyse(asked, profile)
 
 
-def test_ten_thousand_paths_take_seconds() -> None:
-    """Each with texts never read before."""
-    started = time.perf_counter()
+def test_a_path_takes_milliseconds() -> None:
+    """Three hundred, each with texts never read before, in a second and a half of processor time."""
+    started = time.process_time()
     for number in range(300):
         profile = Profile(neighbours=tuple(Review("n", "v", "i", f"{review.text} {number}", None, 4.0) for review in NEIGHBOURS))
         analyse(request(title=f"Nice {number}"), profile)
-    assert time.perf_counter() - started < 1.5
+    assert time.process_time() - started < 1.5
 
 
 def test_negation_turns_a_feeling_round() -> None:

@@ -84,6 +84,30 @@ def test_each_role_sees_its_own_evidence_and_the_others_work_of_the_step_before(
     assert "Draft: draft0" in revise1
 
 
+@pytest.mark.parametrize("settles_at", [1, 99])
+def test_the_last_prompt_is_that_of_the_last_draft_however_often_it_was_written(settles_at: int) -> None:
+    """The same draft in every step: the notes that count are those of the last step that wrote it."""
+    cast = Cast(settles_at=settles_at)
+    dual, model = reasoning(lambda prompt: "Text: the same" if role_of(prompt) == "draft" else cast(prompt), steps=3)
+    [found] = dual.write([REQUEST], [EVIDENCE], [0])
+    assert found.is_settled == (settles_at == 1)
+    asked = [prompt for prompt in model.prompts if role_of(prompt) == "draft"]
+    assert dual.last_prompt(REQUEST, EVIDENCE, found) == asked[-1]
+
+
+@pytest.mark.parametrize(("earlier", "later"), [("Style: 简短热情", "Style: 冗长冷淡"), ("Style: тепло", "Style: сухо!")])
+def test_notes_in_any_script_settle_by_their_words(earlier: str, later: str) -> None:
+    """And not by their labels, which are always the same."""
+    notes = iter([earlier, later, later, later])
+
+    def answers(prompt: Prompt) -> str:
+        return {"style": lambda: next(notes), "draft": lambda: "Text: fine"}[role_of(prompt)]()
+
+    dual, _ = reasoning(answers, steps=2)
+    [found] = dual.write([REQUEST], [replace(EVIDENCE, topic=None)], [0])
+    assert [step.style for step in found.steps] == [earlier, later, later]
+
+
 def test_all_requests_of_a_step_are_asked_together() -> None:
     dual, model = reasoning(Cast(), steps=1)
     calls: list[int] = []

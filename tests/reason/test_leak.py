@@ -33,6 +33,14 @@ def test_five_words_in_a_row_leak_a_text(plan: str, expected: bool) -> None:
     assert is_leak("long", plan) is expected
 
 
+@pytest.mark.parametrize("rating", [1.5, 2.5, 3.5, 4.5])
+def test_a_half_rating_is_named_by_its_number(rating: float) -> None:
+    target = Review("t", "u", "i", "Fine.", "Fine", rating)
+    assert is_leak("rating", f"would give it {rating:g}", target=target)
+    assert is_leak("rating", f"would give it {rating + 0.5:g}", target=target)
+    assert not is_leak("rating", "praise staff", target=target)
+
+
 def test_words_that_the_context_holds_do_not_leak() -> None:
     """What a neighbour or a synthetic review says is no secret."""
     assert is_leak("long", "say that carried our bags up to")

@@ -96,12 +96,12 @@ def test_unknown_names_lengths_and_missing_judges_are_errors() -> None:
 
 
 def test_a_hundred_thousand_candidates_take_minutes() -> None:
-    """200 new candidates of 60 words in less than a second and a half."""
+    """200 new candidates of 60 words in less than a second and a half of processor time."""
     words = WORDS.split()
     chooser = np.random.default_rng(0)
     candidates = [" ".join(chooser.choice(words, 60)) for _ in range(200)]
     references = [" ".join(chooser.choice(words, 60))] * 200
     make_reward().score("long", candidates[:2], references[:2])
-    started = time.perf_counter()
+    started = time.process_time()
     make_reward().score("long", candidates, references)
-    assert time.perf_counter() - started < 1.5
+    assert time.process_time() - started < 1.5

@@ -137,10 +137,10 @@ def test_the_hidden_answer_is_in_no_sampling_prompt(tmp_path: Path, task: str) -
     example = replace(made.example, target=target)
     made = TrainingPair(example, request_for(example, task, Item("inn")), made.profile)  # type: ignore[arg-type]
     sample([made], model, tmp_path / "traces.jsonl", ("sampled", "analysed"), num_samples=1)
-    hidden = {"long": "grey herons nest beside the", "title": "Herons galore", "rating": "4"}[task]
+    hidden = {"long": "grey herons nest beside the", "title": "herons galore", "rating": "4"}[task]
     for prompt in model.prompts:
         shown = prompt.messages[1].content.replace("[4]", "") + prompt.prefix
-        assert hidden not in shown
+        assert hidden not in shown.lower()
 
 
 def test_a_pair_that_shows_its_own_target_is_refused() -> None:

@@ -59,9 +59,9 @@ def test_an_item_with_2000_reviews_takes_milliseconds() -> None:
     ranker, seconds = Bm25Ranker(), []
     ranker.scores("1 2 3", reviews)
     for _ in range(5):
-        started = time.perf_counter()
+        started = time.process_time()
         ranker.scores(" ".join(map(str, range(50))), reviews)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
     assert sorted(seconds)[2] < 0.1
 
 

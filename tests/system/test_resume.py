@@ -23,7 +23,7 @@ STAGES = ("prepare", "predict", "align", "synthesize", "generate", "evaluate")
 
 
 def kill_in(stage: str, folder: Path, delay_seconds: float) -> None:
-    """Start the pipeline and kill it without warning, a moment after the stage has begun."""
+    """Start the pipeline and kill it without warning, a moment after the stage has begun and before it is over."""
     process = start_grasper(*PIPELINE, cwd=folder)
     deadline = time.monotonic() + 600
     while process.is_alive() and time.monotonic() < deadline:
@@ -33,6 +33,7 @@ def kill_in(stage: str, folder: Path, delay_seconds: float) -> None:
         time.sleep(0.02)
     process.kill()
     process.join(30)
+    assert list((folder / "runs").glob(f"*/{stage}/**/started.json")), f"{stage} was over before the kill"
     assert process.exitcode == -signal.SIGKILL, f"it was finished before it could be killed in {stage}"
 
 
