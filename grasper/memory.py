@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-CGROUP_LIMIT, CGROUP_USAGE = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+CGROUP_LIMIT, CGROUP_USAGE, CGROUP_PARTS = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current", "memory.stat"))
 
 
 def give_back() -> None:
@@ -39,6 +39,8 @@ def available_bytes() -> int:
     available = int(psutil.virtual_memory().available)
     try:
         limit, used = CGROUP_LIMIT.read_text().strip(), int(CGROUP_USAGE.read_text())
+        parts = dict(line.split() for line in CGROUP_PARTS.read_text().splitlines()) if CGROUP_PARTS.exists() else {}
+        used -= int(parts.get("inactive_file", 0))  # pages of files that were read are given up when they are needed
+        return available if limit == "max" else min(available, int(limit) - used)
     except (OSError, ValueError):
         return available
-    return available if limit == "max" else min(available, int(limit) - used)

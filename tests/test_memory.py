@@ -27,10 +27,12 @@ def test_freed_blocks_go_back_to_the_system() -> None:
 
 def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a container may still take is less than what the machine has."""
-    for name, value in (("CGROUP_LIMIT", "5000"), ("CGROUP_USAGE", "2000")):
+    for name, value in (("CGROUP_LIMIT", "5000"), ("CGROUP_USAGE", "2000"), ("CGROUP_PARTS", "")):
         path = tmp_path / name
         path.write_text(value)
         monkeypatch.setattr(memory, name, path)
     assert memory.available_bytes() == 3000
+    (tmp_path / "CGROUP_PARTS").write_text("anon 500\ninactive_file 1500\n")
+    assert memory.available_bytes() == 4500  # pages of files that were read are given up when they are needed
     (tmp_path / "CGROUP_LIMIT").write_text("max")
     assert memory.available_bytes() > 3000

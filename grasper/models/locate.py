@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,9 +95,12 @@ def _require_weights(folder: Path, what: str, advice: str) -> None:
 def _find_on_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    if (cached := _find_in_cache(name)) is not None:
+    cached = _find_in_cache(name)
+    if cached is not None and _is_whole(cached):
         return cached
     if not _hub_is_reachable():
+        if cached is not None:
+            return cached  # what it lacks is told by whoever needs it
         raise ModelNotFoundError(f"model '{name}' is not in the local cache and the Hub cannot be reached; use model.name=nano, or download it first")
     try:
         return Path(snapshot_download(name, allow_patterns=FILES, etag_timeout=10))
@@ -131,13 +135,25 @@ def _find_in_cache(name: str) -> Path | None:
         return None
 
 
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder of the cache holds configuration and all weights: other programs leave tokenizers, and single files, there, too."""
+    index = folder / "model.safetensors.index.json"
+    try:
+        needed = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.exists() else set()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    there = {path.name for path in folder.glob("*.safetensors")}
+    return (folder / "config.json").exists() and bool(there) and needed <= there
+
+
 def _hub_is_reachable() -> bool:
     """Whether a connection to the Hub opens within three seconds; False where the environment asks for offline work."""
     from huggingface_hub import constants
 
     if constants.is_offline_mode():
         return False
-    if getproxies().get("https"):
+    proxies = getproxies()
+    if proxies.get("https") or proxies.get("all"):
         return True  # only the proxy knows
     endpoint = urlsplit(constants.ENDPOINT)
     try:

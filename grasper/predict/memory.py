@@ -5,7 +5,7 @@ from __future__ import annotations
 from grasper.config import PredictConfig
 from grasper.errors import MemoryLimitError
 from grasper.memory import available_bytes
-from grasper.predict.hybrid import DENSE_CATALOGUE, NUM_CANDIDATES
+from grasper.predict.hybrid import DENSE_CATALOGUE, MAX_SIGNALS, NUM_CANDIDATES
 from grasper.predict.validation import MAX_SCORES
 from grasper.records import Tables
 
@@ -15,6 +15,8 @@ DENSE_MATRICES = 12
 TEXT_COPIES = 4
 """Copies of all reviews' vectors: the tables', the graph's, and those of a fold's histories."""
 NUM_SIGNALS = 24
+SENTENCE_WIDTH = 1024
+"""Numbers in the vector of a wide sentence-transformers model."""
 
 
 def require_memory(config: PredictConfig, tables: Tables) -> None:
@@ -36,8 +38,10 @@ def estimated_bytes(config: PredictConfig, num_reviews: int, num_items: int) -> 
     """Upper estimate of what fitting and predicting add to the tables, in bytes."""
     is_dense = (config.encoder == "hybrid" and num_items <= DENSE_CATALOGUE) or config.encoder in ("ease", "itemknn")
     item_matrices = DENSE_MATRICES * 4 * num_items**2 if is_dense else 0
-    words = TEXT_COPIES * 4 * num_reviews * config.text_dim
+    width = config.text_dim if config.text_encoder == "tfidf" else max(config.text_dim, SENTENCE_WIDTH)
+    words = TEXT_COPIES * 4 * num_reviews * width
     num_asked = min(num_reviews // 2, MAX_SCORES // max(1, num_items))
     validation = 5 * 4 * num_asked * num_items
-    signals = 2 * 4 * num_asked * min(NUM_CANDIDATES, num_items) * NUM_SIGNALS if config.encoder == "hybrid" else 0
+    most_signals = min(num_asked * min(NUM_CANDIDATES, num_items) * NUM_SIGNALS, MAX_SIGNALS)
+    signals = 2 * 4 * most_signals if config.encoder == "hybrid" else 0
     return item_matrices + words + validation + signals

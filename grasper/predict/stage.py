@@ -59,7 +59,7 @@ def fit(config: PredictConfig, tables: Tables, out_dir: Path, *, seed: int) -> d
     reports = []
     for number, until in enumerate(starts, 1):
         folder = out_dir if np.isinf(until) else _era_folder(out_dir, number)
-        era, report = _fit_era(config, tables, until, folder, starts, seed)
+        era, report = _fit_era(config, tables, until, folder, out_dir, starts, seed)
         reports.append(report)
         for places in _by_split(examples, by_era[until]):
             ids[places], scores[places] = era.predict([examples[place] for place in places], config.top_k)
@@ -84,11 +84,17 @@ def fit(config: PredictConfig, tables: Tables, out_dir: Path, *, seed: int) -> d
     }
 
 
-def _fit_era(config: PredictConfig, tables: Tables, until: float, folder: Path, starts: Sequence[float], seed: int) -> tuple[Era, dict[str, Any]]:
-    """One era, fitted and written, and what is reported of it."""
+def _fit_era(
+    config: PredictConfig, tables: Tables, until: float, folder: Path, vectors_dir: Path, starts: Sequence[float], seed: int
+) -> tuple[Era, dict[str, Any]]:
+    """One era, fitted and written, and what is reported of it.
+
+    Args:
+        vectors_dir: Where a sentence model's vectors are kept; they are the same for all eras.
+    """
     started = time.perf_counter()
     catalogue = Catalogue(tables, until=None if np.isinf(until) else until)
-    space = _encode_text(catalogue, config, folder, seed)
+    space = _encode_text(catalogue, config, vectors_dir, seed)
     model = ENCODERS.get(config.encoder)(config, catalogue)
     graph = catalogue.graph(("train",), with_target_words=False)  # nothing is learned from what an example asks for
     popularity_temperature = _temperature_of_popularity(graph)
@@ -130,9 +136,11 @@ def load(predict_dir: Path, tables: Tables) -> Predictor:
         MissingFileError: The folder holds no fitted predictor.
         RunMismatchError: Its files are damaged, or another version wrote them.
     """
-    today = _open_era(predict_dir, tables, np.inf)
+    today = _open_era(predict_dir, predict_dir, tables, np.inf)
     starts = _settings(predict_dir).get("eras", [])
-    earlier = {float(start): partial(_open_era, _era_folder(predict_dir, number), tables, start) for number, start in enumerate(starts, 1)}
+    earlier = {
+        float(start): partial(_open_era, _era_folder(predict_dir, number), predict_dir, tables, start) for number, start in enumerate(starts, 1)
+    }
     return Predictor(earlier | {np.inf: lambda: today})
 
 
@@ -143,7 +151,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _open_era(folder: Path, tables: Tables, until: float) -> Era:
+def _open_era(folder: Path, vectors_dir: Path, tables: Tables, until: float) -> Era:
     settings, path = _settings(folder), folder / MODEL_FILE
     if not path.exists():
         raise MissingFileError(f"{path} does not exist; run `grasper predict` first")
@@ -158,7 +166,7 @@ def _open_era(folder: Path, tables: Tables, until: float) -> Era:
             parts = (state.pop(f"text.{name}") for name in ("idf", "components", "centre"))
             catalogue.read_text(TfidfSpace(tuple(settings["terms"]), *parts))
         else:
-            catalogue.embed_text(config.text_encoder, folder)
+            catalogue.embed_text(config.text_encoder, vectors_dir)
         model = ENCODERS.get(config.encoder)(config, catalogue).restore(state)
     except (KeyError, SafetensorError, ValidationError) as error:
         reason = str(error).splitlines()[0]

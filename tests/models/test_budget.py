@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from servers import Answer, Body, chat, refusal, serving
+from servers import Answer, Body, Reply, chat, completion, refusal, serving
 
 from grasper.config import ModelConfig
 from grasper.errors import BudgetSpentError, ConfigError
@@ -87,6 +87,18 @@ def test_repetitions_count_as_requests(tmp_path: Path) -> None:
         with pytest.raises(BudgetSpentError):
             model_at(server.url, tmp_path).generate(prompts(1))
         assert (len(server.requests), meter.spent.requests) == (1, 1)
+
+
+def test_an_answer_that_was_lost_on_its_way_counts_as_it_may_have_been_written(tmp_path: Path) -> None:
+    """The server breaks off in its first answer: what it may have cost is booked, and the second one as it did cost."""
+
+    def respond(body: Body, number: int) -> Answer:
+        return Reply(body=completion("fine"), cut_at=5) if number == 0 else chat("fine", usage={"prompt_tokens": 40, "completion_tokens": 60})
+
+    with serving(respond) as server, limit_spending(None) as meter:
+        assert model_at(server.url, tmp_path).generate(prompts(1), max_new_tokens=100)[0][0].text == "fine"
+        assert (len(server.requests), meter.spent.requests) == (2, 2)
+        assert meter.spent.tokens_out == 100 + 60
 
 
 def test_what_is_under_way_is_kept(tmp_path: Path) -> None:

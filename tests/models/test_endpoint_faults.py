@@ -96,6 +96,28 @@ def test_an_empty_answer_is_asked_again(kind: str, tmp_path: Path) -> None:
         assert len(server.requests) == 2
 
 
+def test_good_answers_are_kept_before_an_empty_one_is_asked_for_again(tmp_path: Path) -> None:
+    """Five in one request, the first of them empty, and then the server is gone: the other four are paid for once."""
+
+    def respond(body: Body, number: int) -> Answer:
+        return chat("", *(f"fine {n}" for n in range(4))) if number == 0 else refusal("no more", 402)
+
+    with serving(respond) as server:
+        with pytest.raises(ModelError, match="no more"):
+            model_at(server.url, tmp_path).generate([ASKED], n=5)
+        assert len(list(tmp_path.rglob("*.json"))) == 4
+        server.respond = lambda body, number: chat("new")
+        texts = sorted(one.text for one in model_at(server.url, tmp_path).generate([ASKED], n=5)[0])
+        assert texts == ["fine 0", "fine 1", "fine 2", "fine 3", "new"]
+        assert len(server.requests) == 3
+
+
+def test_an_answer_may_take_as_long_as_the_deadline() -> None:
+    """It comes at once and not word by word, so silence is no sign of death."""
+    assert Patience(deadline_seconds=3600).silence == 3600
+    assert Patience(deadline_seconds=3600, silence_seconds=5).silence == 5
+
+
 @pytest.mark.parametrize("kind", EMPTY)
 def test_answers_that_stay_empty_are_counted_and_never_kept(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Three tries each; above 5 % the terminal tells; a rating without any answer is even, not a digit of a thought."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +39,36 @@ def test_what_the_hub_refuses_is_explained(error: Exception, wrapped: bool, mess
         locate.find_weights("owner/model")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+PARTS = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+
+
+@pytest.mark.parametrize("left", [["config.json"], ["tokenizer.json"], ["config.json", "model.safetensors.index.json", PARTS[0]]])
+def test_what_is_whole_is_taken_from_the_cache_and_what_is_not_is_fetched(left: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other programs leave a tokenizer, or one of several parts; offline, what is there is taken, and what it lacks is said."""
+    files = {"model.safetensors.index.json": json.dumps({"weight_map": dict(zip("ab", PARTS, strict=True))})}
+    for name in left:
+        (tmp_path / name).write_text(files.get(name, "{}"))
+    asked: list[bool] = []
+
+    def download(name: str, *, local_files_only: bool = False, **options: object) -> str:
+        asked.append(local_files_only)
+        if not local_files_only:
+            for part in ("config.json", *PARTS):
+                (tmp_path / part).write_text("{}")
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(locate, "_hub_is_reachable", lambda: True)
+    assert locate._find_on_hub("owner/model") == tmp_path
+    assert asked == [True, False]
+    locate._find_on_hub("owner/model")
+    assert asked == [True, False, True]
+
+
+def test_a_proxy_for_everything_is_one_to_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(locate, "getproxies", lambda: {"all": "socks5://127.0.0.1:9"})
+    assert locate._hub_is_reachable()

@@ -28,3 +28,5 @@ def test_the_estimate_grows_with_what_takes_memory() -> None:
     dense = memory.estimated_bytes(config, 1_000, 5_000) - memory.estimated_bytes(config, 1_000, 2_500)
     assert dense > 12 * 4 * (5_000**2 - 2_500**2) * 0.9
     assert memory.estimated_bytes(PredictConfig(encoder="popularity"), 1_000, 5_000) < memory.estimated_bytes(config, 1_000, 5_000) / 5
+    assert memory.estimated_bytes(config, 100_000, 300) < 1.2 * memory.GIB  # signals are thinned
+    assert memory.estimated_bytes(PredictConfig(text_encoder="some/model"), 100_000, 300) > memory.estimated_bytes(config, 100_000, 300)

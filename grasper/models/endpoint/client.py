@@ -56,8 +56,12 @@ class StoppedError(GrasperError):
 class _FailedError(Exception):
     """An attempt that may go better the next time."""
 
-    def __init__(self, problem: str, kind: type[GrasperError], *, wait: float | None = None, is_paid: bool = False) -> None:
-        self.problem, self.kind, self.wait, self.is_paid = problem, kind, wait, is_paid
+    def __init__(self, problem: str, kind: type[GrasperError], *, wait: float | None = None, is_paid: bool = False, is_odd: bool = False) -> None:
+        self.problem, self.kind, self.wait = problem, kind, wait
+        self.is_paid = is_paid
+        """Whether the server may have written an answer, and count it, though none arrived that could be used."""
+        self.is_odd = is_odd
+        """Whether an answer arrived that was none."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,16 @@ class Patience:
     """How long and how often a request is tried."""
 
     deadline_seconds: float = 600.0
-    silence_seconds: float = 300.0
-    """Longest time without a single byte."""
+    silence_seconds: float | None = None
+    """Longest time without a single byte; None: the deadline, for an answer comes at once and not word by word."""
     max_repeats: int = 5
     pause_seconds: float = 0.5
     """Before the first repetition; it doubles each time."""
+
+    @property
+    def silence(self) -> float:
+        """Longest time without a single byte, in seconds."""
+        return self.deadline_seconds if self.silence_seconds is None else self.silence_seconds
 
 
 class Client:
@@ -117,7 +126,7 @@ class Client:
         failures = odd_answers = 0
         while True:
             await self._reserve(expected)
-            spent = Spending(requests=1)
+            spent = expected  # until it is known better: a request that was sent and lost may have been answered
             try:
                 async with asyncio.timeout(max(end - time.monotonic(), 0.001)):
                     answer = await self._attempt(payload)
@@ -128,11 +137,14 @@ class Client:
                 raise ModelNotFoundError(f"{problem} (model.deadline_seconds)") from None
             except _FailedError as error:
                 failure = error
-                spent = expected if error.is_paid else spent
+                spent = expected if error.is_paid else Spending(requests=1)
+            except GrasperError:
+                spent = Spending(requests=1)  # a refusal
+                raise
             finally:
                 self._meter.settle(expected, spent)
             failures += 1
-            odd_answers += failure.is_paid
+            odd_answers += failure.is_odd
             await self._wait(failure, failures, odd_answers, end)
 
     async def _reserve(self, expected: Spending) -> None:
@@ -177,7 +189,9 @@ class Client:
             problem = f"no server answers at {url} ({cause}); start it, or correct model.base_url"
             raise _FailedError(problem, ModelNotFoundError) from None
         except MalformedAnswerError as error:
-            raise _FailedError(f"{url} answered {error}", ModelError, is_paid=True) from None
+            raise _FailedError(f"{url} answered {error}", ModelError, is_paid=True, is_odd=True) from None
+        except (httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError) as error:
+            raise _FailedError(f"{url} did not answer ({type(error).__name__})", ModelNotFoundError, is_paid=True) from None
         except httpx.HTTPError as error:
             raise _FailedError(f"{url} did not answer ({type(error).__name__})", ModelNotFoundError) from None
         if response.status_code >= 300:
@@ -185,7 +199,7 @@ class Client:
         try:
             return read_answer(self._access.clean(body))
         except MalformedAnswerError as error:
-            raise _FailedError(f"{url} answered {self._access.redact(str(error))}", ModelError, is_paid=True) from None
+            raise _FailedError(f"{url} answered {self._access.redact(str(error))}", ModelError, is_paid=True, is_odd=True) from None
 
     def _refuse(self, response: httpx.Response, body: bytes, has_logprobs: bool) -> None:
         """Raise what a status of 300 or more means."""

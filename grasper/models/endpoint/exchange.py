@@ -43,6 +43,8 @@ class Exchange:
         firsts: list[Answer] = []
         if len(missing) > 1 and "n" not in self.abilities.refused:
             firsts = _apart(await self.ask(client, replace(asked[missing[0]], n=len(missing))), len(missing))
+        for number, first in zip(missing, firsts, strict=False):
+            self._keep(asked[number], first)  # before anything is asked again, which may fail
         for number, first in zip_longest(missing, firsts):
             request = asked[number]
             answer = first or _apart(await self.ask(client, request), 1)[0]

@@ -187,7 +187,7 @@ class EndpointModel:
         """The results of `work` on all prompts. After an error nothing more is sent; what is under way comes to its end and is kept."""
 
         async def run() -> list[T]:
-            async with open_http(self._access, concurrency=self._concurrency, silence_seconds=self._patience.silence_seconds) as http:
+            async with open_http(self._access, concurrency=self._concurrency, silence_seconds=self._patience.silence) as http:
                 client = Client(
                     http,
                     self._access,
