@@ -29,6 +29,7 @@ import pandas as pd
 import torch
 from scipy.stats import pearsonr
 
+from experiments.resumed import require_same
 from grasper.align import align, select_pairs
 from grasper.align.lesson import Lesson
 from grasper.align.pairs import make_pairs
@@ -337,6 +338,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     work = open_work(options)
+    sizes = {name: getattr(options, name) for name in ("selection_pairs", "tuning", "held_out", "seed")}
+    require_same(work.folder, {"config": work.config.model_dump(mode="json"), "model": work.model.name, **sizes})
     results: dict[str, Any] = read_json(options.out) if options.out.exists() else {}
     measure: dict[str, Callable[[], Any]] = {
         "selection": lambda: select(work, options.selection_pairs),

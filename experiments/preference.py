@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.resumed import require_same
 from grasper.align.dual import DualTraining, training_of
 from grasper.align.lesson import Lesson
 from grasper.align.pairs import make_pairs, select_pairs
@@ -29,7 +30,7 @@ from grasper.desk import Desk
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.files import write_json
 from grasper.methods import get_method
-from grasper.models import open_model
+from grasper.models import fingerprint_model, open_model
 from grasper.predict import fit, load
 from grasper.prepare import build_tables
 from grasper.reason.reward import make_reward
@@ -96,6 +97,8 @@ def main() -> None:
     fixed += [f"prepare.data={options.data}"] if options.data else []
     found: dict[str, Any] = {}
     work = options.work / options.config.stem
+    common = load_config(options.config, fixed)
+    require_same(work, {"config": common.model_dump(mode="json"), "model": fingerprint_model(common.model)})
     bases: dict[str, dict[str, Any]] = {}
     for variant in options.variant:
         config = load_config(options.config, [*fixed, "align.dpo.patience=9", *(f"align.dpo.{setting}" for setting in variant.split())])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,14 @@ def provenance(run: Run, command: str, methods: Iterable[str], machine: dict[str
         "split": config.split,
         "limit": config.limit,
         "hardware": machine or hardware(),
-        "versions": manifests[0]["versions"],
-        "stages": {m["stage"]: {"commit": m["commit"], "seconds": m["seconds"], "counts": m["counts"]} for m in manifests},
+        "versions": max(manifests, key=lambda manifest: str(manifest.get("finished")))["versions"],
+        "stages": {m["stage"]: {"commit": m["commit"], "seconds": m["seconds"], "counts": m["counts"]} | _others(m, manifests) for m in manifests},
     }
+
+
+def _others(manifest: dict[str, Any], manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The versions of a stage, where not all stages have the same: it ran on another machine, or at another time."""
+    return {} if all(other["versions"] == manifest["versions"] for other in manifests) else {"versions": manifest["versions"]}
 
 
 def zero_history(run: Run, method: str) -> dict[str, Any]:

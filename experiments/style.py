@@ -9,8 +9,9 @@ character 3- and 4-grams) are what a search for topic finds; chance is what a ra
 *Line-up.* A review of item i by user u: does it resemble u's review of another item more than other people's reviews of i? Topic says no, style
 says yes; 0.5 is chance.
 
-*Harbour.* The bundled data set knows how its people write. For every trait, the correlation between a person's trait and the mean of the five people
-found for them; `same_kind` is the share of found people with the same interests, beside what a random choice would give.
+*Harbour.* The bundled data set knows how its people write. The features are learned from one half of them; among the others, for every trait, the
+correlation between a person's trait and the mean of the five people found for them; `same_kind` is the share of found people with the same interests,
+beside what a random choice would give.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from grasper.config import PrepareConfig
 from grasper.evaluate.compare import Bootstrap, summarize
-from grasper.files import write_json
+from grasper.files import read_json, write_json
 from grasper.prepare import build_tables
 from grasper.prepare.bundled import harbour_folder
 from grasper.prepare.harbour import load_latent
@@ -147,10 +148,10 @@ def harbour(seed: int) -> dict[str, Any]:
     """Traits of the five people found for each, against the truth."""
     tables, _ = build_tables(PrepareConfig(), seed=seed)
     people = load_latent(harbour_folder())["users"]
-    reviews = tables.reviews
-    train = reviews[reviews["split"] == "train"]
+    is_learned = tables.reviews["user_id"].map(lambda user: int(stable_hash(user)[1], 16) % 2 == 0)
+    teachers, reviews = tables.reviews[is_learned], tables.reviews[~is_learned]
     reviews = reviews[reviews.groupby("user_id")["item_id"].transform("size") >= 2].reset_index(drop=True)
-    vectors = spaces(reviews["text"].tolist(), train)
+    vectors = spaces(reviews["text"].tolist(), teachers)
     users = sorted(reviews["user_id"].unique())
     traits = pd.DataFrame({user: people[user]["style"] for user in users}).T
     traits["length"] = np.log(traits["length"].astype(float))
@@ -178,18 +179,22 @@ def _nearest(rows: np.ndarray) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with the review sets, one folder each")
+    parser.add_argument("--sets", nargs="+", choices=[*SETS, "harbour"], default=[*SETS, "harbour"], help="the others stay as they are in --out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "experiments" / "results" / "style.json")
     options = parser.parse_args()
-    found: dict[str, Any] = {}
-    for name in SETS:
+    known = read_json(options.out) if options.out.exists() and len(options.sets) <= len(SETS) else {"sets": {}, "provenance": {"commits": {}}}
+    found: dict[str, Any] = known["sets"]
+    for name in (name for name in SETS if name in options.sets):
         found[name] = measure(options.data / name / "reviews.parquet", options.seed)
         for space in ("style", "tfidf", "characters"):
             print(name, space, {m: e["value"] for m, e in found[name]["halves"][space].items()}, found[name]["line_up"][space]["value"], flush=True)
-    found["harbour"] = harbour(options.seed)
+    if "harbour" in options.sets:
+        found["harbour"] = harbour(options.seed)
+    earlier = known["provenance"]
     facts = {
         "command": "python experiments/style.py --data ../shared/data",
-        "commit": commit(),
+        "commits": {name: commit() if name in options.sets else earlier.get("commits", {}).get(name) or earlier.get("commit") for name in found},
         "seed": options.seed,
         "users": f"{MIN_REVIEWS} or more reviews; features are learned from the other half of the users",
         "interval": "95 % bootstrap over users, 1000 draws",

@@ -15,6 +15,8 @@ import json
 import multiprocessing
 import platform
 import resource
+import shlex
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -38,6 +40,7 @@ from grasper.predict.hybrid import Hybrid
 from grasper.predict.learned import EncoderPredictor
 from grasper.predict.topk import blocks, hide, stable_top_k
 from grasper.predict.validation import validate, validation_ndcg
+from grasper.runs import commit, versions
 
 DATASETS = {
     "amazon14_musical_instruments": "reviews",
@@ -49,6 +52,7 @@ DATASETS = {
     "amazon14_digital_music_part": "reviews",
     "amazon18_all_beauty": "reviews",
 }
+OUT = Path(__file__).parents[1] / "results" / "link_prediction.json"
 DEFAULT = "hybrid"
 SEEDS = (0, 1, 2)
 CAP = 50
@@ -276,7 +280,7 @@ def run_one(dataset: Dataset, model: str, seed: int, cache: Path) -> None:
     result = evaluate(dataset, model, setting, seed)
     report = json.dumps(result.pop("report"))
     with (cache / f"{dataset.name}.{model}.{seed}.npz").open("wb") as handle:
-        np.savez_compressed(handle, report=report, **result)
+        np.savez_compressed(handle, report=report, commit=commit() or "unknown", **result)
     print(f"{dataset.name:30s} {model:14s} seed {seed} {result['seconds']:7.1f} s {result['peak_mib']:7.0f} MiB  {setting}", flush=True)
 
 
@@ -309,12 +313,22 @@ def summarise(cache: Path, names: list[str], models: list[str], seeds: tuple[int
         tuned = {model: json.loads((cache / f"{name}.{model}.json").read_text()) for model in models}
         entry["tuned"] = {model: found["setting"] for model, found in tuned.items()}
         entry["validation_ndcg@10"] = {model: max(found["validation"].values()) for model, found in tuned.items() if model not in OWN}
-        if "report" in runs["pyg-lightgcn"][0]:
+        if "report" in runs.get("pyg-lightgcn", [{}])[0]:
             entry["pyg_lightgcn_curve"] = [json.loads(str(part["report"])).get("curve") for part in runs["pyg-lightgcn"]]
         datasets[name] = entry
+    provenance = {
+        "command": shlex.join(["python", "experiments/bench/link_prediction.py", *sys.argv[1:]]),
+        "commits": sorted({str(np.load(cache / f"{name}.{model}.{seed}.npz")["commit"]) for name, model, seed in parts_of(names, models, seeds)}),
+        "versions": versions(),
+    }
     hardware = f"{platform.processor() or platform.machine()}, one thread, torch {torch.__version__}"
-    result = {"default": DEFAULT, "seeds": list(seeds), "cap": CAP, "hardware": hardware, "datasets": datasets}
+    result = {"provenance": provenance, "default": DEFAULT, "seeds": list(seeds), "cap": CAP, "hardware": hardware, "datasets": datasets}
     return result | {"summary": overall(datasets)}
+
+
+def parts_of(names: list[str], models: list[str], seeds: tuple[int, ...]) -> list[tuple[str, str, int]]:
+    """Set, model and seed of every part: models without chance have one seed."""
+    return [(name, model, seed) for name in names for model in models for seed in (seeds if MODELS[model].is_random else seeds[:1])]
 
 
 def group_values(parts: list[dict[str, np.ndarray]], group: str) -> dict[str, Any]:
@@ -434,7 +448,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
     parser.add_argument("--cache", type=Path, default=root / "runs" / "bench-link", help="Finished parts; delete it to start afresh.")
-    parser.add_argument("--out", type=Path, default=root / "experiments" / "results" / "link_prediction.json")
+    parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--only-fit", action="store_true", help="Fill the cache without writing the results.")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -442,9 +456,12 @@ def main() -> None:
     run_all(arguments.data, arguments.cache, arguments.sets, arguments.models, tuple(arguments.seeds))
     if arguments.only_fit:
         return
+    is_all = set(arguments.models) == set(MODELS) and set(arguments.sets) == set(DATASETS)
+    if not is_all and arguments.out == OUT:
+        parser.error(f"{OUT.name} holds all sets and models; give another --out for some of them")
     result = summarise(arguments.cache, arguments.sets, arguments.models, tuple(arguments.seeds))
     write_json(arguments.out, result)
-    if set(arguments.models) == set(MODELS):
+    if is_all:
         write_docs(markdown(result), root / "docs" / "predict.md", "link_prediction.json")
     print(json.dumps(result["summary"], indent=2))
 

@@ -164,7 +164,10 @@ def sample_traces(
             drafts = [draft for source in dict.fromkeys(sources) for draft in sampler.draw(source, batch)]
             log.append(asdict(trace) for trace in _rewarded(batch, drafts, reward, sampler))
             progress.advance(len(batch))
-    return [Trace(**record) for record in log.records]
+    by_pair: dict[str, list[Trace]] = {}
+    for record in log.records:
+        by_pair.setdefault(record["pair_id"], []).append(Trace(**record))
+    return [trace for pair in pairs for trace in by_pair.get(pair.pair_id, ())]
 
 
 def describe(traces: Sequence[Trace]) -> dict[str, Any]:

@@ -67,6 +67,14 @@ def test_a_resumed_run_equals_an_undisturbed_one(tmp_path: Path) -> None:
     assert again.prompts == []
 
 
+def test_traces_come_in_the_order_of_the_pairs_that_are_asked_for(tmp_path: Path) -> None:
+    """Whatever the log holds before, more pairs or others."""
+    pairs = [pair(number) for number in range(4)]
+    sample(pairs[2:], SeededModel(), tmp_path / "traces.jsonl", num_samples=1)
+    assert [trace.pair_id for trace in sample(pairs, SeededModel(), tmp_path / "traces.jsonl", num_samples=1)] == [one.pair_id for one in pairs]
+    assert [trace.pair_id for trace in sample(pairs[1:2], SeededModel(), tmp_path / "traces.jsonl", num_samples=1)] == [pairs[1].pair_id]
+
+
 def test_equal_samples_are_kept_once_with_their_cost(tmp_path: Path) -> None:
     """Four times the same answer."""
     traces = sample([pair(0)], ScriptedModel([f"{PATH}\nText: Fine."]), tmp_path / "traces.jsonl", num_samples=4)
