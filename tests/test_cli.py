@@ -53,6 +53,12 @@ def assert_refused(result: subprocess.CompletedProcess[str], message: str, folde
     assert not list(folder.glob("runs/**/manifest.json"))
 
 
+def test_a_file_in_the_place_of_a_folder_is_one_line_and_debug_tells_where(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("no folder")
+    assert_refused(run_grasper("prepare", "--run", "x", cwd=tmp_path), "runs", tmp_path)
+    assert "Traceback" in run_grasper("prepare", "--run", "x", "--debug", cwd=tmp_path).stderr
+
+
 def test_ctrl_c_ends_with_130_and_a_resumable_run(tmp_path: Path) -> None:
     """An interrupt in the middle of a stage says how to go on; the same command then finishes."""
     arguments = ["pipeline", "--run", "x", "--methods", "copy", "--set", "limit=null", "--split", "dev"]

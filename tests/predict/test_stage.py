@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -13,8 +15,9 @@ from safetensors.numpy import load_file, save_file
 from grasper.config import PredictConfig
 from grasper.errors import MissingFileError, RunMismatchError
 from grasper.predict import fit, load
+from grasper.predict.catalogue import Catalogue
 from grasper.predict.predictor import asked
-from grasper.records import CANDIDATE_COLUMNS, Review
+from grasper.records import CANDIDATE_COLUMNS, REVIEW_COLUMNS, Review
 from tests.predict.shop import DAY, make_tables, someone
 
 ENCODERS = ["hybrid", "lightgcn", "sage", "popularity", "itemknn", "ease", "similarity"]
@@ -73,6 +76,30 @@ def test_own_training_words_do_not_reach_an_alignment_pair(encoder: str, tmp_pat
         found.append(table[table["example_id"] == "t0-0"].reset_index(drop=True))
     assert len(found[0])
     pd.testing.assert_frame_equal(found[0], found[1], rtol=1e-3)
+
+
+@pytest.mark.parametrize("encoder", ["hybrid", "sage", "similarity", "popularity"])
+def test_dev_and_training_requests_know_nothing_of_the_test_split(encoder: str, tmp_path: Path) -> None:
+    """Reviews of another evaluation pool carry no message, count for no popularity and are no item's words."""
+    tables, found = make_tables(), []
+    rows = [(f"x{n}", f"hidden{n % 7}", f"{'ab'[n % 2]}{n % 12}", 5.0, "Tea", "lovely coffee", 10 * DAY, "test") for n in range(90)]
+    crowded = replace(tables, reviews=pd.concat([tables.reviews, pd.DataFrame(rows, columns=REVIEW_COLUMNS)], ignore_index=True))
+    for name, given in (("bare", tables), ("crowded", crowded)):
+        fit(PredictConfig(encoder=encoder, max_epochs=2), given, tmp_path / name, seed=0)
+        found.append(candidates(tmp_path / name))
+    pd.testing.assert_frame_equal(found[0], found[1], rtol=1e-3)
+
+
+def test_the_space_of_words_is_that_of_training_texts(tmp_path: Path) -> None:
+    """Other words in a dev review that nobody asks for change neither its terms nor their weights."""
+    spaces = []
+    for text in ("fine drink", "lovely heron heron heron"):
+        tables = make_tables()
+        tables.reviews.loc[tables.reviews["review_id"] == "d1-1", "text"] = text
+        spaces.append(Catalogue(tables).fit_text(16, 0))
+    assert spaces[0].terms == spaces[1].terms
+    np.testing.assert_array_equal(spaces[0].idf, spaces[1].idf)
+    np.testing.assert_array_equal(spaces[0].components, spaces[1].components)
 
 
 def test_after_the_cutoff_nothing_is_known(tmp_path: Path) -> None:
