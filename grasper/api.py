@@ -185,7 +185,8 @@ class LoadedRun:
 
 
 def newest_run(runs_dir: Path = Path("runs")) -> Path:
-    """The run that was finished last: its evaluation, or its link predictor where the run is for use (`prepare.split: none`) or none was finished.
+    """The run that was finished last: by its evaluation, or by its link predictor where it is for use (`prepare.split: none`). Where no run is finished,
+    the newest link predictor counts.
 
     Raises:
         MissingFileError: There is none yet.

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from grasper.config import load_config
+from grasper.config import Config, load_config
 from grasper.desk import Desk
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.files import write_json
@@ -77,8 +77,8 @@ def compare_choices(outputs: Sequence[Output], examples: dict[str, Example], tab
     return summarize(bootstrap.estimate(pd.DataFrame(columns)))
 
 
-def measure_run(folder: Path) -> tuple[str, dict[str, Any]]:
-    """The name of a run's data set, and scores by method, task and way of choosing from its saved samples."""
+def measure_run(folder: Path) -> tuple[Config, dict[str, Any]]:
+    """The configuration of a run, and scores by method, task and way of choosing from its saved samples."""
     run = Run(folder)
     config = load_config(run.root / "config.yaml")
     tables = Tables.load(run.folder("prepare"))
@@ -87,16 +87,16 @@ def measure_run(folder: Path) -> tuple[str, dict[str, Any]]:
     for method in config.methods:
         outputs = [output for output in load_outputs(run.folder("generate", method) / "outputs.jsonl") if output.example_id in examples]
         for task in TEXT_TASKS:
-            chosen = [output for output in outputs if output.task == task and output.samples]
+            chosen = [output for output in outputs if output.task == task and len(output.samples) == config.generate.consensus_samples]
             if chosen:
                 found.setdefault(method, {})[task] = compare_choices(chosen, examples, tables, task)
-    return config.prepare.name, found
+    return config, found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with the benchmark sets, one folder each")
-    parser.add_argument("--runs", type=Path, nargs="*", help="finished runs whose samples are compared, in the place of new ones")
+    parser.add_argument("--runs", type=Path, nargs="+", help="finished runs whose samples are compared, in the place of new ones")
     parser.add_argument("--sets", nargs="*", default=["hotel", "stylized"], choices=list(SETS))
     parser.add_argument("--methods", nargs="*", default=["none", "pgraphrag"])
     parser.add_argument("--limit", type=int, default=100, help="targets of dev-b")
@@ -108,10 +108,14 @@ def main() -> None:
     if (arguments.data is None) == (arguments.runs is None):
         parser.error("give either --data, to draw samples, or --runs, to compare saved ones")
     results: dict[str, Any] = {}
+    configs: list[Config] = []
     for folder in arguments.runs or []:
-        name, found = measure_run(folder)
-        results[name] = found
-        print(name, *found, flush=True)
+        config, found = measure_run(folder)
+        if config.prepare.name in results:
+            parser.error(f"{folder} is the second run of {config.prepare.name}; give one run of each data set")
+        configs.append(config)
+        results[config.prepare.name] = found
+        print(config.prepare.name, *found, flush=True)
     if arguments.runs is None:
         model = open_model(load_config().model)
         model_name = model.name
@@ -120,11 +124,11 @@ def main() -> None:
                 results.setdefault(name, {})[method] = measure(name, method, model, arguments)
                 print(name, method, results[name][method], flush=True)
     else:
-        model_name = load_config(arguments.runs[0] / "config.yaml").model.name
+        model_name = ", ".join(sorted({config.model.name for config in configs}))
     facts = {
         "command": shlex.join(["python", "experiments/bench/consensus.py", *sys.argv[1:]]),
         "commit": commit(),
-        "split": "dev-b",
+        "split": ", ".join(sorted({config.split for config in configs})) or "dev-b",
         "model": model_name,
         "interval": "95 % bootstrap, 1000 draws of whole items",
         "versions": versions(),

@@ -287,6 +287,7 @@ def run_one(dataset: Dataset, model: str, seed: int, cache: Path) -> None:
 def summarise(cache: Path, names: list[str], models: list[str], seeds: tuple[int, ...]) -> dict[str, Any]:
     """The results file: means over seeds, intervals over users, paired differences from the default."""
     datasets = {}
+    commits: set[str] = set()
     for name in names:
         runs = {
             model: [
@@ -294,6 +295,7 @@ def summarise(cache: Path, names: list[str], models: list[str], seeds: tuple[int
             ]
             for model in models
         }
+        commits |= {str(part.get("commit", "unknown")) for parts in runs.values() for part in parts}
         entry: dict[str, Any] = {"num_users": {}}
         difference: dict[str, Any] = {}
         for group in ("all", "one", "unseen"):
@@ -318,17 +320,12 @@ def summarise(cache: Path, names: list[str], models: list[str], seeds: tuple[int
         datasets[name] = entry
     provenance = {
         "command": shlex.join(["python", "experiments/bench/link_prediction.py", *sys.argv[1:]]),
-        "commits": sorted({str(np.load(cache / f"{name}.{model}.{seed}.npz")["commit"]) for name, model, seed in parts_of(names, models, seeds)}),
+        "commits": sorted(commits),
         "versions": versions(),
     }
     hardware = f"{platform.processor() or platform.machine()}, one thread, torch {torch.__version__}"
     result = {"provenance": provenance, "default": DEFAULT, "seeds": list(seeds), "cap": CAP, "hardware": hardware, "datasets": datasets}
     return result | {"summary": overall(datasets)}
-
-
-def parts_of(names: list[str], models: list[str], seeds: tuple[int, ...]) -> list[tuple[str, str, int]]:
-    """Set, model and seed of every part: models without chance have one seed."""
-    return [(name, model, seed) for name in names for model in models for seed in (seeds if MODELS[model].is_random else seeds[:1])]
 
 
 def group_values(parts: list[dict[str, np.ndarray]], group: str) -> dict[str, Any]:
@@ -451,14 +448,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--only-fit", action="store_true", help="Fill the cache without writing the results.")
     arguments = parser.parse_args()
+    is_all = set(arguments.models) == set(MODELS) and set(arguments.sets) == set(DATASETS)
+    if not (is_all or arguments.only_fit) and arguments.out == OUT:
+        parser.error(f"{OUT.name} holds all sets and models; give another --out for some of them")
     torch.set_num_threads(1)
     arguments.cache.mkdir(parents=True, exist_ok=True)
     run_all(arguments.data, arguments.cache, arguments.sets, arguments.models, tuple(arguments.seeds))
     if arguments.only_fit:
         return
-    is_all = set(arguments.models) == set(MODELS) and set(arguments.sets) == set(DATASETS)
-    if not is_all and arguments.out == OUT:
-        parser.error(f"{OUT.name} holds all sets and models; give another --out for some of them")
     result = summarise(arguments.cache, arguments.sets, arguments.models, tuple(arguments.seeds))
     write_json(arguments.out, result)
     if is_all:

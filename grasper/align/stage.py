@@ -110,6 +110,10 @@ def _write_exemplars(lesson: Lesson) -> dict[str, Any]:
         question = bare.render(reasoning=desk.method.reasoning, config=desk.prompts, model=desk.model).messages[-1].content
         answer = f"{one.path}\n{one.answer}" if one.path else one.answer
         records.append({"task": one.pair.task, "query": query_of(one.pair.request), "question": question, "answer": answer})
+    if not records:
+        raise ConfigError(
+            "no pair has a gold path to show as an example; lower align.reward_threshold, or raise align.num_pairs or align.num_samples"
+        )
     write_lines(lesson.out_dir / "exemplars.jsonl", records)
     return {**counts, "exemplars": len(records)}
 

@@ -81,8 +81,10 @@ def info(name: Annotated[str, typer.Argument(help="A data set of `grasper data l
         typer.echo(f"get: {found.by_hand}, in {folder}")
     if found.source != "harbour":
         split = " --set prepare.split=last-out" if found.source not in ("pgraphrag", "lamp") else ""
-        called, where = ("hotel", f"{folder / 'data_splits'}   (or gap, b2w)") if found.source == "pgraphrag" else (name, folder)
+        called, where = ("hotel", folder / "data_splits") if found.source == "pgraphrag" else (name, folder)
         typer.echo(f"use: grasper prepare --set prepare.source={found.source} --set prepare.name={called}{split} --data {where}")
+        if found.source == "pgraphrag":
+            typer.echo("  or with prepare.name=gap, prepare.name=b2w")
 
 
 @data_app.command()

@@ -27,10 +27,12 @@ def spending(plan: Pipeline, budget: str | None, say: Callable[[str], None], *, 
         ConfigError: A budget that is no amount, or for a model that costs none.
         BudgetSpentError: The budget is spent.
     """
+    from grasper.models import require_model
     from grasper.pipeline import Pipeline
 
     with within_budget(plan.config.model, budget, say):
         if plan.config.model.kind == "endpoint" and plan.only is None and plan.steps[0].state() != "done":
+            require_model(plan.config.model)  # before anything is given up for it
             Pipeline(plan.config, plan.run, only="prepare").carry_out(overwrite=overwrite, say=say)  # its sizes tell what comes
         for line in foresee(plan):
             say(line)

@@ -18,6 +18,7 @@ from grasper.models.base import TextModel
 from grasper.records import Profile
 
 TITLE_WORDS = 10
+"""Longer titles are cut: the task asks for at most ten words."""
 _PLANNED = re.compile(r"^Plan:.*?\babout (\d{1,4}) (words|characters)\b", re.MULTILINE)
 _TOKENS_PER_WORD = 1.3
 """Where no text is shown that it could be counted in."""

@@ -21,8 +21,6 @@ from grasper.prompts.templates import RATING_CHOICES
 from grasper.reason.format import Answer, parse_answer
 from grasper.records import Example, Output, Profile, Request, SyntheticReview, Task, request_for
 
-"""Longer titles are cut: the task asks for at most ten words."""
-
 
 @dataclass(frozen=True)
 class Writer:

@@ -261,8 +261,9 @@ class LocalModel(Spelling):
 
     def _answer_in(self, tokens: Sequence[int], *, is_open: bool) -> str:
         """The answer without thoughts and special tokens; the marks of thoughts are special tokens in some vocabularies."""
-        spoken = split_thoughts(str(self.tokenizer.decode(list(tokens))), is_open=is_open)
-        if not (spoken.thought or spoken.is_cut):
+        whole = str(self.tokenizer.decode(list(tokens)))
+        spoken = split_thoughts(whole, is_open=is_open)
+        if spoken.text == whole:  # no thought, not even an empty one
             return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
         return self._special_token.sub("", spoken.text) if self._special_token else spoken.text
 

@@ -176,7 +176,8 @@ def describe_weights(name: str) -> dict[str, str]:
         if named_folder(name):
             return {}
         cached = _find_in_cache(name)
-        revision = cached.name if cached else _revision_on_hub(name)
+        is_taken = cached is not None and _is_whole(cached)  # else the Hub's newest is fetched, where it can be reached
+        revision = (None if is_taken else _revision_on_hub(name)) or (cached.name if cached else None)
     except GrasperError:
         return {}
     return {"revision": revision} if revision else {}

@@ -204,9 +204,9 @@ def _numbers(values: pd.Series, config: PrepareConfig) -> pd.Series:
 
 
 def _digits(values: pd.Series) -> pd.Series:
-    """Numbers as they would be written: those of a numeric column without a fraction."""
+    """Numbers as they would be written, without a fraction of zero."""
     if not pd.api.types.is_numeric_dtype(values):
-        return values.astype("str").str.strip()
+        return values.astype("str").str.strip().str.removesuffix(".0")  # as programs write a column of numbers with gaps
     whole = values.astype("float64")
     return whole.where(np.isfinite(whole) & (whole % 1 == 0) & (whole.abs() < 1e15)).astype("Int64").astype("str")
 

@@ -45,12 +45,13 @@ class ReviewPool:
     def review_counts(self, example: Example) -> dict[str, int]:
         """Reviews per item in the example's pools and up to its cut-off, most first, then by id; items without any are left out."""
         key = POOLS[example.split], example.cutoff
-        if key == self._counted[0]:
-            return self._counted[1]
-        last = float("inf") if example.cutoff is None else example.cutoff
-        counts = {item_id: bisect_right(times, last) for item_id, times in self._times(key[0]).items()}
-        self._counted = key, dict(sorted(((item, count) for item, count in counts.items() if count), key=lambda pair: (-pair[1], pair[0])))
-        return self._counted[1]
+        known, counts = self._counted
+        if key != known:
+            last = float("inf") if example.cutoff is None else example.cutoff
+            found = {item_id: bisect_right(times, last) for item_id, times in self._times(key[0]).items()}
+            counts = dict(sorted(((item, count) for item, count in found.items() if count), key=lambda pair: (-pair[1], pair[0])))
+            self._counted = key, counts  # in one step, for threads
+        return counts
 
     def _times(self, splits: tuple[str, ...]) -> dict[str, list[float]]:
         """When the reviews of each item in some splits were written, in order; undated ones before all others."""

@@ -150,6 +150,15 @@ class TestGenerate:
         assert answer("2 is wrong.[/THINK]Rating: 5<|end|>", is_open=True) == "Rating: 5"
         assert answer("Rating: 5<|end|>") == "Rating: 5"
         assert answer("[THINK]2 or 5?") == ""
+        assert answer("[THINK]\n\n[/THINK]\n\nRating: 4<|end|>") == "Rating: 4"
+
+    def test_an_empty_thought_is_taken_off_too(self, model_dir: Path) -> None:
+        """Models that are told not to think write one, between marks that are tokens of their own and not special."""
+        model = open_tiny(model_dir)
+        model.tokenizer.add_tokens(["<think>", "</think>"])
+        model = LocalModel(device="cpu", backbone=model.backbone)
+        for text, is_open in (("<think>\n\n</think>\n\nRating: 4<|end|>", False), ("</think>\n\nRating: 4<|end|>", True)):
+            assert model._answer_in(model.backbone.encode(text), is_open=is_open) == "Rating: 4"
 
 
 class TestChoices:

@@ -158,7 +158,9 @@ def test_declared_units_and_formats() -> None:
     assert clean_timestamps(pd.Series([1717113600123]), place(1), PrepareConfig(timestamp_unit="ms")).tolist() == [1717113600]
 
 
-@pytest.mark.parametrize("values", [["20240531", "2024-05-31", "1717113600"], [20240531, 1717113600], [20240531.0, 1717113600.0]])
+@pytest.mark.parametrize(
+    "values", [["20240531", "2024-05-31", "1717113600"], ["20240531.0", "1717113600.0"], [20240531, 1717113600], [20240531.0, 1717113600.0]]
+)
 def test_digits_are_a_date_where_a_declared_format_reads_them(values: list[object]) -> None:
     """As text, whole numbers and numbers of a column with gaps; seconds and ISO dates beside them stay what they are."""
     config = PrepareConfig(date_formats=("%d.%m.%Y", "%Y%m%d"))

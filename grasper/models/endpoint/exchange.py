@@ -50,7 +50,7 @@ class Exchange:
             answer = first or _apart(await self.ask(client, request), 1)[0]
             is_empty = self.is_empty(answer, request)
             self.abilities.count(is_empty=is_empty)
-            answers[number] = await self._again(client, request, answer) if is_empty else self._keep(request, answer)
+            answers[number] = await self._again(client, request, answer) if is_empty else answer if first else self._keep(request, answer)
         return [answer for answer in answers if answer is not None]
 
     async def _again(self, client: Client, request: Request, empty: Answer) -> Answer:
