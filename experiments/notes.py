@@ -26,11 +26,13 @@ import numpy as np
 import pandas as pd
 
 from experiments.preference import lesson_of
+from experiments.resumed import require_same
 from grasper.align.dual import Case, DualTraining, training_of
 from grasper.align.preference import JudgedNotes, PreferencePair, choose_pairs
 from grasper.config import load_config
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.files import read_jsonl, write_json
+from grasper.models import fingerprint_model
 from grasper.models.base import TextModel
 from grasper.reason.differential import Candidate, judge
 from grasper.reason.dual import REASONERS, DualReasoning, Reasoner, notes_of
@@ -131,6 +133,7 @@ def main() -> None:
     fixed = [*options.set, f"align.num_pairs={options.pairs}", f"align.num_held_out={options.held_out}"]
     config = load_config(options.config, fixed + ([f"prepare.data={options.data}"] if options.data else []))
     work = options.work / options.config.stem
+    require_same(work, {"config": config.model_dump(mode="json"), "model": fingerprint_model(config.model)})
     training = training_of(lesson_of(config, work))
     warm = training.base.with_adapter(work / "warm-start" / "adapter")
     facts = {"command": shlex.join(["python", "-m", "experiments.notes", *sys.argv[1:]]), "commit": commit(), "seed": config.seed}

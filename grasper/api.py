@@ -12,7 +12,7 @@ import pandas as pd
 
 from grasper.asking import Asker, History, as_reviews
 from grasper.config import Config, load_config
-from grasper.errors import ConfigError, GrasperError, MissingFileError
+from grasper.errors import ConfigError, GrasperError, MissingFileError, RunMismatchError
 from grasper.files import read_json
 from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task
 from grasper.runs import Run
@@ -98,7 +98,7 @@ class LoadedRun:
         from grasper.generate import load_outputs
 
         folder = self.run.folder("generate", method)
-        self.run.require(folder)
+        self.run.require_current(folder)
         return load_outputs(folder / "outputs.jsonl")
 
     def synthetic(self, method: str) -> list[SyntheticReview]:
@@ -158,8 +158,9 @@ class LoadedRun:
     def _written(self, system: System, task: Task, example: Example) -> Personalized | None:
         """What the run itself answered to one of its targets; None where it has not."""
         method = system.desk.method.name
-        manifest = self.run.manifest(self.run.folder("generate", method))
-        if manifest is None:
+        try:
+            manifest = self.run.require_current(self.run.folder("generate", method))
+        except (MissingFileError, RunMismatchError):
             return None
         if self._answers.get(method, ("",))[0] != manifest["finished"]:
             outputs = {(output.task, output.example_id): output for output in self.outputs(method)}
@@ -185,8 +186,8 @@ class LoadedRun:
 
 
 def newest_run(runs_dir: Path = Path("runs")) -> Path:
-    """The run that was finished last: by its evaluation, or by its link predictor where it is for use (`prepare.split: none`). Where no run is finished,
-    the newest link predictor counts.
+    """The run that was finished last: by its evaluation, or by its link predictor where it is for use (`prepare.split: none`). Where no run is
+    finished, the newest link predictor counts.
 
     Raises:
         MissingFileError: There is none yet.

@@ -75,6 +75,20 @@ class Run:
             raise RunMismatchError(f"{damage}; run `grasper {stage}` again")
         return manifest
 
+    def require_current(self, folder: Path) -> dict[str, Any]:
+        """The manifest of a stage that must be finished, whole, and made from the folders as they are now.
+
+        Raises:
+            MissingFileError: The stage has not been run to its end.
+            RunMismatchError: One of its files is missing or damaged, or a folder that it was made from has been made anew since.
+        """
+        manifest = self.require(folder)
+        for name, fingerprint_then in manifest["key"].get("inputs", {}).items():
+            now = self.manifest(self.root / name)
+            if now is None or now["fingerprint"] != fingerprint_then:
+                raise RunMismatchError(f"{folder} was made from another {name} than the one that is there now; run `grasper pipeline` again")
+        return manifest
+
     def finish(
         self,
         folder: Path,
@@ -227,8 +241,10 @@ def commit() -> str | None:
     """The commit of the working copy that grasper runs from, with `+changes` where it is not clean; None outside of git."""
     folder = Path(__file__).parent
     try:
+        # Installed into a project of the user's own, the package is no part of that one's repository.
+        known = subprocess.run(["git", "ls-files", "--error-unmatch", Path(__file__).name], cwd=folder, capture_output=True, timeout=10)
         head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=10)
-        if head.returncode != 0:
+        if known.returncode != 0 or head.returncode != 0:
             return None
         status = subprocess.run(["git", "status", "--porcelain", "--", folder], cwd=folder, capture_output=True, text=True, timeout=10)
         return head.stdout.strip() + ("+changes" if status.stdout.strip() else "")

@@ -68,7 +68,8 @@ class System:
 
     def personalize(self, task: Task, examples: Sequence[Example]) -> list[Personalized]:
         """All three steps for each example."""
-        written = by_example(self.synthesize(examples))
+        distinct = list({example.example_id: example for example in examples}.values())  # two requests of one person about one item are one example
+        written = by_example(self.synthesize(distinct))
         outputs = self.write(task, examples, written)
         return [
             Personalized(output, self.items_of(example), tuple(written.get(example.example_id, ())))

@@ -81,6 +81,20 @@ def test_a_column_may_be_called_as_the_log_calls_its_own(tables: Tables, tmp_pat
     assert [(row["key"], row["row"], row["origin"]) for row in read_rows(out)] == 3 * [("mine", 7, "Riga")]
 
 
+def test_requests_of_one_person_about_one_item_do_not_disturb_each_other(tables: Tables) -> None:
+    """They share their synthetic reviews, and each is answered as it would be alone."""
+    rows = [{"user_id": "nobody", "item_id": "inn", "title": title} for title in ("Windy", "Calm", "Late", "Loud")]
+
+    def personalized(asked: Sequence[batch.Asked]) -> list[Any]:
+        return system_of("grasper-popular-items", tables, SeededModel()).personalize("long", [one.example for one in asked])
+
+    asked = ask_all(Asker(tables, "run"), rows, "long")
+    together = personalized(asked)
+    assert [one.output for one in together] == [personalized([one])[0].output for one in asked]
+    items = [review.item.item_id for review in together[0].synthetic]
+    assert len(items) == len(set(items)) > 0
+
+
 def test_all_faulty_rows_are_told_at_once(tables: Tables) -> None:
     rows = [{"item_id": "inn"}, {"user_id": "dora"}, {"item_id": "moon"}, {"item_id": "inn", "rating": "nine"}, {"item_id": "inn", "history": "{"}]
     with pytest.raises(

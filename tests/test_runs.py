@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 import multiprocessing
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from grasper import runs
 from grasper.errors import MissingFileError, RunLockedError, RunMismatchError
 from grasper.files import BatchLog, atomic_path, read_json, read_jsonl, read_records, write_text
 from grasper.runs import Run, derive_seed, describe_files, fingerprint, read_manifest
@@ -168,3 +170,29 @@ def test_a_changed_manifest_is_noticed(tmp_path: Path) -> None:
         read_manifest(folder)
     path.write_text(re.sub(r',\s*"seal": "\w+"', "", whole))
     assert read_manifest(folder) is not None
+
+
+def test_what_was_made_from_another_folder_is_told(tmp_path: Path) -> None:
+    """Prepared anew under the same ids, the old texts would stand for other people's requests."""
+    run = Run(tmp_path)
+    for folder, key in ((run.folder("prepare"), {"data": 1}), (run.folder("generate", "lamp"), {"inputs": {"prepare": fingerprint({"data": 1})}})):
+        folder.mkdir(parents=True)
+        run.finish(folder, key=key, seed=0, counts={}, seconds=1.0)
+    run.require_current(run.folder("generate", "lamp"))
+    run.finish(run.folder("prepare"), key={"data": 2}, seed=0, counts={}, seconds=1.0)
+    with pytest.raises(RunMismatchError, match="made from another prepare than the one that is there now"):
+        run.require_current(run.folder("generate", "lamp"))
+
+
+def test_the_commit_is_grasper_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed into a project of the user's own, it does not take that one's commits for its own."""
+    project = tmp_path / "project"
+    package = project / ".venv" / "grasper"
+    package.mkdir(parents=True)
+    (project / ".gitignore").write_text(".venv\n")
+    (package / "runs.py").write_text("")
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@x"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "Begin"]):
+        subprocess.run([*git, *command], cwd=project, check=True, capture_output=True)
+    monkeypatch.setattr(runs, "__file__", str(package / "runs.py"))
+    assert runs.commit() is None

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from experiments.resumed import require_same
+
 ROOT = Path(__file__).parents[2]
 TOKENS_PER_EXAMPLE = 400
 
@@ -46,6 +48,7 @@ def main() -> None:
     corpus, work = str(options.corpus.resolve()), str(options.work.resolve())
     data = str(options.data.resolve())
     examples = options.examples or max(1_000, options.instruct_tokens // TOKENS_PER_EXAMPLE)
+    require_same(options.work, {"corpus": corpus, "data": data, "seed": options.seed, "share": options.share, "examples": examples})
     common = ("--corpus", corpus, "--work", work, "--seed", options.seed, "--share", options.share)
     run_step("tokenizer", "--corpus", corpus, "--out", f"{work}/tokenizer", "--seed", options.seed)
     for name, tokens, until, more in (

@@ -27,6 +27,7 @@ def judge(run: RunArgument, settings: SetOption = None, methods: MethodsOption =
         examples = Tables.load(folder.folder("prepare")).select(config.split, config.limit)
         model = open_model(config.model)
         for name in config.methods:
+            folder.require_current(folder.folder("generate", name))
             paths = folder.folder("generate", name) / "outputs.jsonl", folder.folder("measure", name) / "judge.jsonl"
             count = judge_outputs(model, *paths, examples, config.tasks)
             print(f"judge/{name}: {count} graded by {model.name}")

@@ -69,7 +69,7 @@ class PrepareConfig(Section):
     encoding: str | None = Field(None, description="Of text files, for example cp1252; null: UTF-8, or what a byte order mark says.")
     delimiter: str | None = Field(None, min_length=1, max_length=1, description="Of CSV files; null: a tab in .tsv, else a comma.")
     decimal: Literal[".", ","] = Field(".", description="Decimal mark of numbers in text.")
-    date_formats: tuple[str, ...] = Field((), description="strptime formats tried in order on dates that are not ISO 8601, for example %d.%m.%Y.")
+    date_formats: tuple[str, ...] = Field((), description="strptime formats tried in order on digits and on dates that are not ISO 8601: %d.%m.%Y.")
     invalid_timestamp: Literal["error", "null"] = Field("error", description="What to do with a date that cannot be read; null keeps the review.")
     invalid_rows: Literal["error", "skip"] = Field("error", description="Lines that are broken, of another number of cells, or not in the encoding.")
     timestamp_unit: Literal["s", "ms", "us"] = Field("s", description="Unit of numeric timestamps since 1970.")

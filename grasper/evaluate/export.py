@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grasper.errors import ConfigError, MissingFileError
+from grasper.errors import ConfigError, MissingFileError, RunMismatchError
 from grasper.evaluate.tables import ResultTable, result_tables
 from grasper.files import atomic_path, read_json, write_text
 from grasper.metrics.metric import Metric
@@ -256,9 +256,13 @@ def _records(folder: Path, selection: Selection, *, references: bool) -> list[di
     targets = dict(zip(prepared.examples["example_id"], prepared.examples["review_id"], strict=True))
     records = []
     for method in selection.methods or finished:
+        if run.manifest(run.folder("generate", method)) is not None:  # what is written so far may be looked at, too
+            run.require_current(run.folder("generate", method))
         for output in read_outputs(run.folder("generate", method) / "outputs.jsonl").values():
             if selection.tasks is not None and output.task not in selection.tasks:
                 continue
+            if output.example_id not in targets:
+                raise RunMismatchError(f"{folder} has outputs for '{output.example_id}', which its data do not hold; run `grasper pipeline` again")
             target = prepared.reviews_by_id[targets[output.example_id]]
             record: dict[str, Any] = {
                 "run": folder.name,

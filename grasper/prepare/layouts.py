@@ -106,8 +106,8 @@ def _pick(record: Record, keys: Mapping[str, tuple[str, ...]]) -> Record:
 
 
 def _plain(value: Any) -> Any:
-    """Lists, such as paths of categories or paragraphs, as one text."""
-    while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
+    """Lists, such as paths of categories or paragraphs, as one text; of several paths the first."""
+    while isinstance(value, list) and value and isinstance(value[0], list):
         value = value[0]
     if isinstance(value, list):
         return " > ".join(str(entry) for entry in value if isinstance(entry, str | int | float)) or None

@@ -12,6 +12,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 from grasper.config import PrepareConfig
@@ -39,8 +40,14 @@ def find_sql(config: PrepareConfig) -> list[Input]:
         raise ConfigError(f"source 'sql' needs prepare.data (a SQLite file) or the database's SQLAlchemy URL in the variable {config.database_env}")
     if config.data is not None and not config.data.is_file():
         raise MissingFileError(f"{config.data} does not exist, expected a SQLite file")
-    content = fingerprint_file(config.data) if config.data else None
-    return [Input(config.name, partial(read_query, config.query), identity=fingerprint([config.query, content]))]
+    content = [fingerprint_file(path) for path in _files_of(config.data)] if config.data else [None]
+    return [Input(config.name, partial(read_query, config.query), identity=fingerprint([config.query, *content]))]
+
+
+def _files_of(database: Path) -> list[Path]:
+    """A SQLite file, and the log beside it that holds what was written last, where there is one."""
+    log = database.with_name(f"{database.name}-wal")
+    return [database, log] if log.is_file() and log.stat().st_size else [database]
 
 
 def read_query(query: str, config: PrepareConfig) -> Iterator[Batch]:
@@ -54,7 +61,9 @@ def read_query(query: str, config: PrepareConfig) -> Iterator[Batch]:
         import sqlalchemy
     except ImportError:
         raise ConfigError("source 'sql' needs the extra `sql` (pip install 'grasper[sql]')") from None
-    url = sqlalchemy.URL.create("sqlite", database=f"file:{config.data}", query={"mode": "ro", "uri": "true"}) if config.data else None
+    # A path is no URI: what follows # or ? in it would be taken off, and the file in its place opened, or made.
+    file = f"file:{quote(str(config.data))}"
+    url = sqlalchemy.URL.create("sqlite", database=file, query={"mode": "ro", "uri": "true"}) if config.data else None
     place = config.data or Path(f"${config.database_env}")
     try:
         engine = sqlalchemy.create_engine(url or os.environ[config.database_env].strip(), hide_parameters=True)

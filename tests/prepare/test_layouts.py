@@ -13,7 +13,7 @@ import pytest
 
 from grasper.config import ColumnMapping, PrepareConfig
 from grasper.errors import ConfigError, DataFormatError, MissingFileError
-from grasper.prepare import build_tables
+from grasper.prepare import build_tables, fingerprint_data
 from grasper.prepare.sources import sources
 from grasper.records import Tables
 
@@ -60,7 +60,11 @@ def test_amazon_2014_and_2018(tmp_path: Path, literal: bool) -> None:
         "unixReviewTime": 1370131200,
     }
     save(tmp_path / "reviews_Toys_5.json.gz", [{**review, "reviewText": "I like it"}, {**review, "asin": "0529"}])
-    save(tmp_path / "meta_Toys.json.gz", [{"asin": "0528", "title": "Ball's", "categories": [["Toys", "Balls"]], "brand": "B"}], literal=literal)
+    save(
+        tmp_path / "meta_Toys.json.gz",
+        [{"asin": "0528", "title": "Ball's", "categories": [["Toys", "Balls"], ["Gifts"]], "brand": "B"}],
+        literal=literal,
+    )
     tables = read("amazon", tmp_path / "reviews_Toys_5.json.gz")
     assert rows_of(tables) == [["A2", "0528", 4.0, "ok", "I like it", 1370131200]]
     assert tables.items.values.tolist()[0] == ["0528", "Ball's", "Toys > Balls", "B"]
@@ -158,6 +162,33 @@ def test_sql(tmp_path: Path) -> None:
         read("sql", path, query="DELETE FROM r", columns=columns)
     with pytest.raises(ConfigError, match=r"prepare\.query is not set"):
         read("sql", path)
+
+
+def test_a_database_is_the_file_of_that_path(tmp_path: Path) -> None:
+    """Also where its name means something in an address; nothing is made beside it."""
+    folder = tmp_path / "C# & 50%41"
+    folder.mkdir()
+    with sqlite3.connect(folder / "shop.db") as database:
+        database.execute("CREATE TABLE r (user_id TEXT, item_id TEXT, text TEXT)")
+        database.execute("INSERT INTO r VALUES ('u', 'i', 'Fine.')")
+    columns = ColumnMapping(title=None, rating=None, timestamp=None)
+    assert [row[4] for row in rows_of(read("sql", folder / "shop.db", query="SELECT * FROM r", columns=columns))] == ["Fine."]
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_rows_in_the_log_of_a_database_count(tmp_path: Path) -> None:
+    """What was written last stands beside the file until the database takes it in."""
+    path = tmp_path / "shop.db"
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("CREATE TABLE r (user_id TEXT, item_id TEXT, text TEXT)")
+    database.commit()
+    config = PrepareConfig(source="sql", data=path, query="SELECT * FROM r", split="users")
+    before = fingerprint_data(config)
+    database.execute("INSERT INTO r VALUES ('u', 'i', 'Fine.')")
+    database.commit()
+    assert fingerprint_data(config) != before
+    database.close()
 
 
 def test_a_database_url_stays_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
