@@ -17,6 +17,8 @@ beside what a random choice would give.
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -183,7 +185,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "experiments" / "results" / "style.json")
     options = parser.parse_args()
-    known = read_json(options.out) if options.out.exists() and len(options.sets) <= len(SETS) else {"sets": {}, "provenance": {"commits": {}}}
+    known = read_json(options.out) if options.out.exists() and len(options.sets) <= len(SETS) else {"sets": {}, "provenance": {}}
     found: dict[str, Any] = known["sets"]
     for name in (name for name in SETS if name in options.sets):
         found[name] = measure(options.data / name / "reviews.parquet", options.seed)
@@ -192,14 +194,15 @@ def main() -> None:
     if "harbour" in options.sets:
         found["harbour"] = harbour(options.seed)
     earlier = known["provenance"]
-    facts = {
-        "command": "python experiments/style.py --data ../shared/data",
-        "commits": {name: commit() if name in options.sets else earlier.get("commits", {}).get(name) or earlier.get("commit") for name in found},
+    now = {
+        "command": shlex.join(["python", "experiments/style.py", *sys.argv[1:]]),
+        "commit": commit(),
         "seed": options.seed,
-        "users": f"{MIN_REVIEWS} or more reviews; features are learned from the other half of the users",
+        "users": f"{MIN_REVIEWS} or more reviews (harbour: 2); features are learned from the other half of the users",
         "interval": "95 % bootstrap over users, 1000 draws",
         "versions": versions(),
     }
+    facts = {name: now if name in options.sets else earlier[name] for name in found}
     write_json(options.out, {"provenance": facts, "sets": found})
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from grasper.asking import Asker, History, as_reviews
 from grasper.config import Config, load_config
-from grasper.errors import ConfigError, GrasperError, MissingFileError, RunMismatchError
+from grasper.errors import ConfigError, GrasperError, MissingFileError
 from grasper.files import read_json
 from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task
 from grasper.runs import Run
@@ -160,7 +160,7 @@ class LoadedRun:
         method = system.desk.method.name
         try:
             manifest = self.run.require_current(self.run.folder("generate", method))
-        except (MissingFileError, RunMismatchError):
+        except MissingFileError:
             return None
         if self._answers.get(method, ("",))[0] != manifest["finished"]:
             outputs = {(output.task, output.example_id): output for output in self.outputs(method)}

@@ -84,8 +84,9 @@ class Run:
         """
         manifest = self.require(folder)
         for name, fingerprint_then in manifest["key"].get("inputs", {}).items():
-            now = self.manifest(self.root / name)
-            if now is None or now["fingerprint"] != fingerprint_then:
+            started = self.root / name / "started.json"
+            now = self.manifest(self.root / name) or (read_json(started) if started.exists() else None)  # more is written to it, perhaps
+            if (now is None and name == "prepare") or (now is not None and now["fingerprint"] != fingerprint_then):
                 raise RunMismatchError(f"{folder} was made from another {name} than the one that is there now; run `grasper pipeline` again")
         return manifest
 

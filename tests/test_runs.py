@@ -179,6 +179,12 @@ def test_what_was_made_from_another_folder_is_told(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         run.finish(folder, key=key, seed=0, counts={}, seconds=1.0)
     run.require_current(run.folder("generate", "lamp"))
+    manifest = run.folder("prepare") / "manifest.json"
+    manifest.rename(run.folder("prepare") / "started.json")  # more is being written to it
+    run.require_current(run.folder("generate", "lamp"))
+    (run.folder("prepare") / "started.json").unlink()
+    with pytest.raises(RunMismatchError, match="made from another prepare"):
+        run.require_current(run.folder("generate", "lamp"))
     run.finish(run.folder("prepare"), key={"data": 2}, seed=0, counts={}, seconds=1.0)
     with pytest.raises(RunMismatchError, match="made from another prepare than the one that is there now"):
         run.require_current(run.folder("generate", "lamp"))

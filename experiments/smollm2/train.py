@@ -32,6 +32,7 @@ from grasper.files import read_json, read_jsonl, write_json
 from grasper.models.fingerprints import cache_dir
 from grasper.models.local import LocalModel
 from grasper.tune.ahead import Drawers, Recipe
+from grasper.tune.reviews import fingerprint_sets
 from grasper.tune.stage import MIXTURE, tune
 
 RATES_FILE, COMMANDS_FILE = "rates.json", "commands.json"
@@ -55,7 +56,7 @@ def note(path: Path, command: str) -> None:
 
 
 def choose_rate(
-    carry_out: Callable[[TuneConfig, Path], Any], config: TuneConfig, rates: list[float], tokens: int, folder: Path
+    carry_out: Callable[[TuneConfig, Path], Any], config: TuneConfig, rates: list[float], tokens: int, folder: Path, settings: dict[str, Any]
 ) -> tuple[float, float]:
     """Train once with each rate for so many tokens, into `folder/rate-…`; the one with the lowest mean held-out loss, all in `rates.json`.
 
@@ -63,7 +64,7 @@ def choose_rate(
     """
     path = folder / RATES_FILE
     known = read_json(path) if path.exists() else {}
-    if known.get("tokens") == tokens and set(known["held_out"]) == {f"{rate:g}" for rate in rates} and "speed" in known:
+    if known.get("settings") == settings and known.get("tokens") == tokens and set(known["held_out"]) == {f"{rate:g}" for rate in rates}:
         return known["chosen"], known["speed"]  # finished runs would be measured as if they took no time
     found, began = {}, time.monotonic()
     for rate in rates:
@@ -75,7 +76,8 @@ def choose_rate(
         print(f"learning rate {rate:g}: mean held-out loss {mean_loss(found[rate]):.4f}", flush=True)
     chosen = min(found, key=lambda rate: mean_loss(found[rate]))
     speed = tokens / (time.monotonic() - began)
-    write_json(path, {"tokens": tokens, "chosen": chosen, "speed": speed, "held_out": {f"{rate:g}": losses for rate, losses in found.items()}})
+    losses = {f"{rate:g}": losses for rate, losses in found.items()}
+    write_json(path, {"settings": settings, "tokens": tokens, "chosen": chosen, "speed": speed, "held_out": losses})
     return chosen, speed
 
 
@@ -114,7 +116,10 @@ def main() -> None:
     def carry_out_all(drawers: Drawers | None) -> dict[str, Any]:
         rate, tokens = options.learning_rate, options.tokens
         if options.rates:
-            rate, speed = choose_rate(partial(carry_out, drawers=drawers), config, options.rates, options.rate_tokens, options.folder)
+            sizes = {"step_tokens": config.step_tokens, "batch_tokens": config.batch_tokens}
+            settings = {"base": options.base, "seed": options.seed, "data": fingerprint_sets(sets), **sizes}
+            tried = partial(carry_out, drawers=drawers)
+            rate, speed = choose_rate(tried, config, options.rates, options.rate_tokens, options.folder, settings)
             if options.minutes is not None:
                 tokens = min(tokens, max(1, round(speed * options.minutes * 60 / 1e6)) * 1_000_000)
             print(f"{speed:,.0f} tokens per second; learning rate {rate:g}, {tokens:,} tokens", flush=True)

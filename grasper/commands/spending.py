@@ -32,7 +32,8 @@ def spending(plan: Pipeline, budget: str | None, say: Callable[[str], None], *, 
 
     with within_budget(plan.config.model, budget, say):
         if plan.config.model.kind == "endpoint" and plan.only is None and plan.steps[0].state() != "done":
-            require_model(plan.config.model)  # before anything is given up for it
+            if any(step.settings.get("model") for step in plan.steps):
+                require_model(plan.config.model)  # before anything is given up for it
             Pipeline(plan.config, plan.run, only="prepare").carry_out(overwrite=overwrite, say=say)  # its sizes tell what comes
         for line in foresee(plan):
             say(line)

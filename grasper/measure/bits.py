@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -81,7 +80,7 @@ class Measurement:
             path: `measure/<method>/bits.jsonl`.
         """
         _ = self.writer
-        if any(not self._holds(record) for record in BatchLog(path).records):
+        if any(record.get("source") != self.source or record.get("paths") != self.num_paths for record in BatchLog(path).records):
             path.unlink()
         log, size = BatchLog(path), self.system.desk.at_once(BATCH_SIZE)
         work = [
@@ -103,7 +102,7 @@ class Measurement:
                 values = self._values(task, swap, chosen, partners[swap])
                 log.append(
                     [
-                        {"example_id": key, "task": task, "metric": swap, "value": round(value, 6), **self._origin(swap)}
+                        {"example_id": key, "task": task, "metric": swap, "value": round(value, 6), "paths": self.num_paths, "source": self.source}
                         for key, value in values.items()
                     ],
                     done=[_key(example, task, swap) for example in chosen],
@@ -111,16 +110,6 @@ class Measurement:
                 progress.advance(len(chosen))
                 count += len(values)
         return count
-
-    def _origin(self, swap: Swap) -> dict[str, Any]:
-        """What a number of this kind depends on."""
-        partners = {} if swap == "bits" else {"partners": len(self.lenders)}
-        return {"paths": self.num_paths, "source": self.source, **partners}
-
-    def _holds(self, record: Mapping[str, Any]) -> bool:
-        """Whether a number was measured as it would be now."""
-        origin = self._origin(record["metric"])
-        return {name: record.get(name) for name in origin} == origin
 
     def _values(self, task: Task, swap: Swap, examples: Sequence[Example], partners: Mapping[str, Example]) -> dict[str, float]:
         """Bits per byte by example id; those without the evidence that is swapped, and those without an answer to score, are left out."""
