@@ -30,7 +30,7 @@ from grasper.models.prefix import can_share_prefix
 from grasper.models.room import within_memory
 from grasper.models.sampling import Sampling
 from grasper.models.spelling import Spelling
-from grasper.models.thoughts import ends_in_thought, split_thoughts
+from grasper.models.thoughts import ends_in_thought
 from grasper.runs import derive_seed
 
 logger = logging.getLogger(__name__)
@@ -252,20 +252,12 @@ class LocalModel(Spelling):
 
     def _complete(self, ids: Sequence[int], continuation: Continuation) -> Completion:
         return Completion(
-            text=self._answer_in(continuation.tokens, is_open=ends_in_thought(str(self.tokenizer.decode(list(ids[-8:]))))),
+            text=self.answer_in(continuation.tokens, is_open=ends_in_thought(str(self.tokenizer.decode(list(ids[-8:]))))),
             tokens_in=len(ids),
             tokens_out=continuation.num_generated,
             finish_reason="stop" if continuation.is_ended else "length",
             mean_logprob=continuation.logprob / max(continuation.num_generated, 1),
         )
-
-    def _answer_in(self, tokens: Sequence[int], *, is_open: bool) -> str:
-        """The answer without thoughts and special tokens; the marks of thoughts are special tokens in some vocabularies."""
-        whole = str(self.tokenizer.decode(list(tokens)))
-        spoken = split_thoughts(whole, is_open=is_open)
-        if spoken.text == whole:  # no thought, not even an empty one
-            return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
-        return self._special_token.sub("", spoken.text) if self._special_token else spoken.text
 
     @within_memory
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> np.ndarray:

@@ -12,6 +12,7 @@ from transformers import AddedToken, PreTrainedTokenizerBase
 from grasper.errors import ModelError
 from grasper.models.base import Message, Prompt
 from grasper.models.locate import find_weights
+from grasper.models.thoughts import split_thoughts
 from grasper.models.tokens import Tokens
 from grasper.models.weights import load_tokenizer
 
@@ -88,6 +89,14 @@ class Spelling:
     def encode_text(self, text: str) -> list[int]:
         """Token ids of plain text (an answer, a prefix), no special token among them."""
         return self.tokens.encode(self._defuse(text))
+
+    def answer_in(self, tokens: Sequence[int], *, is_open: bool) -> str:
+        """The answer without thoughts and special tokens; the marks of thoughts are special tokens in some vocabularies."""
+        whole = str(self.tokenizer.decode(list(tokens)))
+        spoken = split_thoughts(whole, is_open=is_open)
+        if spoken.text == whole:  # no thought, not even an empty one
+            return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
+        return self._special_token.sub("", spoken.text) if self._special_token else spoken.text
 
     def conversation(self, messages: Sequence[Message]) -> str:
         """The messages as the chat template writes them, up to where the answer begins."""

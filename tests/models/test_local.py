@@ -144,7 +144,7 @@ class TestGenerate:
         model = LocalModel(device="cpu", backbone=model.backbone)
 
         def answer(text: str, is_open: bool = False) -> str:
-            return model._answer_in(model.backbone.encode(text), is_open=is_open)
+            return model.answer_in(model.backbone.encode(text), is_open=is_open)
 
         assert answer("[THINK]Rating 2 is wrong.[/THINK]Rating: 5<|end|>") == "Rating: 5"
         assert answer("2 is wrong.[/THINK]Rating: 5<|end|>", is_open=True) == "Rating: 5"
@@ -158,7 +158,7 @@ class TestGenerate:
         model.tokenizer.add_tokens(["<think>", "</think>"])
         model = LocalModel(device="cpu", backbone=model.backbone)
         for text, is_open in (("<think>\n\n</think>\n\nRating: 4<|end|>", False), ("</think>\n\nRating: 4<|end|>", True)):
-            assert model._answer_in(model.backbone.encode(text), is_open=is_open) == "Rating: 4"
+            assert model.answer_in(model.backbone.encode(text), is_open=is_open) == "Rating: 4"
 
 
 class TestChoices:
