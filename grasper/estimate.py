@@ -172,8 +172,7 @@ class _Prompts:
         return min(self.config.synthesize.num_items, self.config.prompts.predicted_entries)
 
     def _has_exemplars(self) -> bool:
-        has_weights = self.config.model.has_weights
-        return self.is_aligned and self.method.is_aligned(has_weights=has_weights) and not has_weights
+        return self.is_aligned and self.config.aligns(self.method) and not self.config.model.has_weights
 
 
 def _owner(method: Method) -> Method:
@@ -228,7 +227,7 @@ def _align(prompts: _Prompts) -> StepEstimate:
     """Alignment at the endpoint itself, where exemplars are chosen among sampled answers; nothing where a local model is trained."""
     config, method, name = prompts.config, prompts.method, f"align/{prompts.method.name}"
     align = config.align
-    if config.model.has_weights or not method.is_aligned(has_weights=False):
+    if config.model.has_weights or not config.aligns(method):
         return StepEstimate(name)
     samples, pairs = align.num_samples, prompts.sizes.pairs
     written = align.gold_text == "real" and method.training != "em" and not method.reasoning

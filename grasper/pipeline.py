@@ -81,7 +81,7 @@ class Pipeline:
         aligned: dict[str, Step] = {}
         for method in self.methods:
             owner = owners[method.aligned_as]
-            if self._is_aligned(owner) and owner.name not in aligned:
+            if self.config.aligns(owner) and owner.name not in aligned:
                 aligned[owner.name] = self._align_step(owner, _present(prepare, predict if owner.uses_predictor else None))
                 steps.append(aligned[owner.name])
             if self.is_for_use:
@@ -93,9 +93,6 @@ class Pipeline:
             steps.append(self._generate_step(method, upstream))
             written.append(steps[-1])
         return steps if self.is_for_use else [*steps, self._evaluate_step((prepare, *written))]
-
-    def _is_aligned(self, method: Method) -> bool:
-        return method.is_aligned(has_weights=self.config.model.has_weights)
 
     def _prepare_step(self) -> Step:
         from grasper.prepare import fingerprint_data
@@ -211,8 +208,12 @@ class Pipeline:
         """Say which methods stay without the training that they declare."""
         if self.only in (None, "align"):
             for method in self.methods:
-                if method.training != "none" and not self._is_aligned(method):
-                    say(f"{method.name}: not trained, {self.config.model.name} gives no weights; its roles go by their prompts alone")
+                if method.training == "none" or self.config.aligns(method):
+                    continue
+                reason = "align.num_pairs is 0"
+                if self.config.align.num_pairs != 0:
+                    reason = f"{self.config.model.name} gives no weights; its roles go by their prompts alone"
+                say(f"{method.name}: not trained, {reason}")
 
     def require_inputs(self, chosen: Sequence[Step]) -> None:
         """Raise where a step that is read, and not itself to be done, is unfinished, damaged or of another configuration."""

@@ -104,7 +104,7 @@ class Workshop:
 
     def _make(self, method: Method, is_aligned: bool) -> System:
         config = self.config
-        trained = is_aligned and self._is_aligned(method)
+        trained = is_aligned and self.config.aligns(method)
         desk = Desk(
             method,
             self.store,
@@ -115,12 +115,9 @@ class Workshop:
         )
         return System(desk, config.synthesize, config.generate, self.forecast if method.uses_predictor else None)
 
-    def _is_aligned(self, method: Method) -> bool:
-        return method.is_aligned(has_weights=self.config.model.has_weights)
-
     def _alignment(self, method: Method) -> tuple[str, ...]:
         """What identifies the finished alignment that a method writes with; empty where there is none."""
-        if not self._is_aligned(method):
+        if not self.config.aligns(method):
             return ()
         manifest = self.run.require(self.run.folder("align", method.aligned_as))
         return manifest["fingerprint"], manifest["finished"]
@@ -132,7 +129,7 @@ class Workshop:
             model = self.config.model
             if not is_aligned:
                 return open_model(model.for_training())
-            if method.training == "none" or not model.has_weights:
+            if not (self.config.aligns(method) and model.has_weights):
                 return open_model(model)
             return open_model(model.for_adapter(method.aligned_as), self.run.folder("align", method.aligned_as) / "adapter")
 

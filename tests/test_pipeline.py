@@ -8,6 +8,7 @@ import pytest
 from grasper.config import Config, load_config
 from grasper.errors import ConfigError, DataFormatError, MissingFileError, ModelNotFoundError, RunMismatchError, UnknownMethodError
 from grasper.generate import load_outputs
+from grasper.methods import get_method
 from grasper.pipeline import Pipeline
 from grasper.runs import Run
 
@@ -62,6 +63,19 @@ def test_methods_that_share_an_adapter_share_its_alignment(tmp_path: Path) -> No
     assert [step.name for step in both].count("align/grasper") == 1
     before = {step.name: step.fingerprint for step in plan(tmp_path, methods=("grasper-random-items", "grasper")).steps}
     assert {step.name for step in both if step.fingerprint == before[step.name]} == {"prepare", "predict"}
+
+
+def test_without_training_pairs_every_method_writes_with_the_same_weights(tmp_path: Path) -> None:
+    """Zero pairs leave the alignment out, which is said; everything after it goes on, on the model as it is."""
+    unaligned = plan(tmp_path, "align.num_pairs=0", "tasks=[title]", "synthesize.num_items=1", methods=("grasper", "pgraphrag"), limit=1)
+    assert not [step for step in unaligned.steps if step.stage == "align"]
+    said = carry_out(unaligned)
+    assert "grasper: not trained, align.num_pairs is 0" in said
+    assert not (tmp_path / "run/align").exists()
+    systems = [unaligned.work.workshop.system(get_method(method)) for method in ("grasper", "pgraphrag")]
+    assert systems[0].desk.model.name == systems[1].desk.model.name
+    assert "+" not in systems[0].desk.model.name  # what an adapter would add
+    assert all(len(load_outputs(tmp_path / "run/generate" / method / "outputs.jsonl")) == 1 for method in ("grasper", "pgraphrag"))
 
 
 @pytest.mark.usefixtures("finished")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import Field, ValidationError
 
@@ -18,6 +18,9 @@ from grasper.records import TASKS, Split, Task
 from grasper.registry import nearest_first
 from grasper.settings import apply_override, read_yaml
 from grasper.shipped import find_settings, lay_over
+
+if TYPE_CHECKING:
+    from grasper.methods.base import Method
 
 __all__ = [
     "AlignConfig",
@@ -59,6 +62,10 @@ class Config(Section):
     synthesize: SynthesizeConfig = Field(default_factory=SynthesizeConfig)
     generate: GenerateConfig = Field(default_factory=GenerateConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+
+    def aligns(self, method: Method) -> bool:
+        """Whether a method writes with an alignment of its own; with `align.num_pairs=0` none does."""
+        return self.align.num_pairs != 0 and method.is_aligned(has_weights=self.model.has_weights)
 
     @property
     def num_alignment_pairs(self) -> int | None:

@@ -41,7 +41,7 @@ class DpoConfig(Section):
 class AlignConfig(Section):
     """Reasoning alignment: sampled paths → gold paths → LoRA adapter (GraSPer, Sec. 3.2; REST-PG, Sec. 3)."""
 
-    num_pairs: int | None = Field(64, ge=1, description="Training pairs; null takes all reserved users.")
+    num_pairs: int | None = Field(64, ge=0, description="Training pairs; null takes all reserved users, 0 aligns no method.")
     num_held_out: int = Field(32, ge=0, description="Held-out pairs for the evaluation loss and the rewards of the rounds.")
     num_samples: int = Field(4, ge=1, description="Paths and texts sampled per pair and source (m).")
     temperature: float | None = Field(0.7, ge=0, description="Sampling temperature; null: the model's own, for servers that take no other.")
