@@ -15,12 +15,13 @@ MAX_REPEATED_SHARE = 0.3
 """Most of a text's trigrams that may be repetitions of earlier ones; stuck models repeat nearly all."""
 
 
-def fault_of(answer: Answer, sources: Sequence[str], earlier: Sequence[str], config: SynthesizeConfig) -> str | None:
+def fault_of(answer: Answer, sources: Sequence[str], company: Sequence[str], earlier: Sequence[str], config: SynthesizeConfig) -> str | None:
     """The first reason (of REASONS) against a synthetic review, or None.
 
     Args:
-        sources: Real texts that stood in its prompt; a text mostly made of their 8-grams is a copy, and one in the form of a list (`Pros: … Cons: …`)
-            is only taken where at least half of them have it.
+        sources: Real texts that stood in its prompt; a text mostly made of their 8-grams is a copy.
+        company: Real texts that it would stand beside, where it is shown; one in the form of a list (`Pros: … Cons: …`) is only taken where at least
+            half of them have that form, whatever is usual for its own item.
         earlier: Texts already accepted for the same example; a text that equals one of them says nothing new.
     """
     if not answer.is_parsed:
@@ -38,7 +39,7 @@ def fault_of(answer: Answer, sources: Sequence[str], earlier: Sequence[str], con
         return "repeated"
     if copied_share([answer.text], [sources])[0] > config.max_copied_share:
         return "copied"
-    if is_list(text) and 2 * sum(map(is_list, sources)) < len(sources):
+    if is_list(text) and 2 * sum(map(is_list, company)) < len(company):
         return "list"
     return None
 

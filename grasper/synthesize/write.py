@@ -54,6 +54,12 @@ class SyntheticWriter:
         request = Request(example.example_id, "long", example.user_id, item)
         return _Job(example, candidate, item, profile, self.desk.review_prompt(request, item, profile))
 
+    def _company(self, example: Example) -> list[str]:
+        """The real texts that a synthetic review stands beside: the user's own, and others' about the wanted item, where the method shows them."""
+        pool, method = self.desk.store.pool, self.desk.method
+        shown = (*(pool.own(example) if method.own else ()), *(pool.neighbours(example) if method.others else ()))
+        return [review.text for review in shown if review.text]
+
     def _complete(self, jobs: Sequence[_Job], attempt: str) -> list[Completion]:
         completions = self.desk.complete(
             [job.prompt for job in jobs],
@@ -67,11 +73,12 @@ class SyntheticWriter:
     def _judge(self, jobs: Sequence[_Job], completions: Sequence[Completion], accepted: dict[str, list[str]]) -> list[SyntheticReview]:
         """Parse and gate. `accepted` holds the texts that each example has already, and takes the new ones."""
         reviews = []
+        company = {example.example_id: self._company(example) for example in {job.example.example_id: job.example for job in jobs}.values()}
         for job, completion in zip(jobs, completions, strict=True):
             answer = parse_answer(completion.text, "review", expects_path=self.desk.method.reasoning)
             earlier = accepted.setdefault(job.example.example_id, [])
             sources = [review.text for review in (*job.profile.own, *job.profile.neighbours)]
-            fault = fault_of(answer, sources, earlier, self.config)
+            fault = fault_of(answer, sources, company[job.example.example_id], earlier, self.config)
             if fault is None:
                 earlier.append(answer.text or "")
             reviews.append(

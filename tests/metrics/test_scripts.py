@@ -84,10 +84,10 @@ def test_choices_and_gates_in_every_script(script: str) -> None:
     assert copied_share([text], [[text]], length=4)[0] == 1.0
     assert copied_share([different], [[text]], length=4)[0] == 0.0
     accept = SynthesizeConfig(min_words=2)
-    assert fault_of(Answer(None, None, text, None, True), [], [], accept) is None
-    assert fault_of(Answer(None, None, f"{text} {text} {text}", None, True), [], [], accept) == "repeated"
-    assert fault_of(Answer(None, None, text, None, True), [], [text], accept) == "repeated"
-    assert fault_of(Answer(None, None, f"{text} {different}", None, True), [f"{text} {different}"], [], accept) == "copied"
+    assert fault_of(Answer(None, None, text, None, True), [], [], [], accept) is None
+    assert fault_of(Answer(None, None, f"{text} {text} {text}", None, True), [], [], [], accept) == "repeated"
+    assert fault_of(Answer(None, None, text, None, True), [], [], [text], accept) == "repeated"
+    assert fault_of(Answer(None, None, f"{text} {different}", None, True), [f"{text} {different}"], [], [], accept) == "copied"
     quoting, silent = ReasoningPath("short", "unknown", f"say: {text}"), ReasoningPath("short", "unknown", f"say: {different}")
     assert leaks_answer(quoting, SOMEBODY, Profile(), text)
     assert not leaks_answer(silent, SOMEBODY, Profile(), text)

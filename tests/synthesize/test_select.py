@@ -13,7 +13,7 @@ CONFIG = SynthesizeConfig(max_words=30)
 
 
 def fault(text: str | None, *, earlier: tuple[str, ...] = (), is_parsed: bool = True) -> str | None:
-    return fault_of(Answer(None, None, text, None, is_parsed), [SOURCE], earlier, CONFIG)
+    return fault_of(Answer(None, None, text, None, is_parsed), [SOURCE], [], earlier, CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_the_same_text_twice_says_nothing_new() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "sources", "expected"),
+    ("text", "company", "expected"),
     [
         ("Bad: the room was cold. Good: the people.", (SOURCE,), "list"),
         ("* Pros : near the pier", (SOURCE, "Pros: quiet. Cons: none.", "We liked it."), "list"),
@@ -54,9 +54,9 @@ def test_the_same_text_twice_says_nothing_new() -> None:
         ("Bad: the room was cold.", (), None),
     ],
 )
-def test_a_list_is_only_taken_where_people_write_lists(text: str, sources: tuple[str, ...], expected: str | None) -> None:
-    """Of hotel's synthetic reviews a third were lists, of its real ones far fewer; texts behind them became lists, too."""
-    assert fault_of(Answer(None, None, text, None, is_parsed=True), sources, (), CONFIG) == expected
+def test_a_list_is_only_taken_where_people_write_lists(text: str, company: tuple[str, ...], expected: str | None) -> None:
+    """Of hotel's synthetic reviews a third were lists, of the real ones beside them far fewer; texts behind them became lists, too."""
+    assert fault_of(Answer(None, None, text, None, is_parsed=True), (), company, (), CONFIG) == expected
 
 
 @pytest.mark.parametrize(("text", "expected"), [("a b c d", 0), ("a a a a a", 2 / 3), ("a b", 0), ("a b c a b c", 1 / 4)])

@@ -79,6 +79,16 @@ def test_a_rejected_review_gets_one_more_try_and_both_are_paid(tables: Tables, t
     assert reviews[1].tokens_out == 2
 
 
+def test_the_form_of_the_wanted_items_reviews_decides_about_lists(tables: Tables, tmp_path: Path) -> None:
+    """All others' reviews of the boat tour are lists. Reviews of other items may be some where the boat tour is asked for; where another item is,
+    reviews of the boat tour may not."""
+    tables.reviews.loc[tables.reviews["item_id"] == "boat", "text"] = [f"Good: seal {n}. Bad: wind {n}." for n in range(4)]
+    fresh = Tables(tables.reviews, tables.items, tables.examples)
+    reviews = written(fresh, tmp_path, ScriptedModel([PATH + f"Text: Good: view {n}. Bad: price {n}." for n in range(12)]), num_items=1)
+    wanted = {example.example_id: example.item_id for example in fresh.select("dev")}
+    assert {wanted[review.example_id]: review.rejected for review in reviews} == {"boat": None, "inn": "list", "cafe": "list"}
+
+
 def test_two_items_do_not_get_the_same_text(tables: Tables, tmp_path: Path) -> None:
     """The second one is rejected, and so is its second try."""
     reviews = written(tables, tmp_path, ScriptedModel([PATH + "Text: A fine day out for everybody."]))
