@@ -26,8 +26,8 @@ help:  ## list the targets
 
 setup: .venv/.package  ## create .venv from the pinned constraints
 
-pipeline: setup  ## run all six stages on the bundled data set into runs/harbour, with MODEL=nano or another one
-	$(BIN)/grasper pipeline -c experiments/harbour.yaml --set model.name=$(MODEL) --run harbour$(if $(filter-out nano,$(MODEL)),-$(subst /,-,$(MODEL)))
+pipeline: setup  ## run all six stages on the bundled data set into runs/harbour, with MODEL=nano, a file of experiments/models or any other model
+	$(BIN)/grasper pipeline -c experiments/harbour.yaml $(or $(addprefix -c ,$(wildcard experiments/models/$(MODEL).yaml)),--set model.name=$(MODEL)) --run harbour$(if $(filter-out nano,$(MODEL)),-$(subst /,-,$(MODEL)))
 
 test: .venv/.tools  ## lint, type-check and run the test suite
 	$(BIN)/ruff check .
