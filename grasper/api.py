@@ -15,11 +15,12 @@ from grasper.config import Config, load_config
 from grasper.errors import ConfigError, GrasperError, MissingFileError
 from grasper.files import read_json
 from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task
-from grasper.runs import Run
+from grasper.runs import Run, fingerprint, read_manifest
 from grasper.system import Personalized, System, by_example
 from grasper.workshop import Workshop
 
 if TYPE_CHECKING:
+    from grasper.methods import Method
     from grasper.predict import Predictor
 
 __all__ = ["History", "LoadedRun", "PersonalizedText", "as_reviews", "load_run", "newest_run", "personalize", "predict_items"]
@@ -60,11 +61,20 @@ class LoadedRun:
         self.workshop = Workshop(self.config, self.run)
         self._answers: dict[str, tuple[str, dict[tuple[Task, str], Output], dict[str, list[SyntheticReview]]]] = {}
 
-    @property
-    def stamp(self) -> list[str]:
-        """What identifies the state of the run: its folder, and the finished steps in it."""
-        manifests = sorted(self.run.root.glob("**/manifest.json"))
-        return [str(self.run.root.resolve()), *(str(read_json(path).get("fingerprint")) for path in manifests)]
+    def origin(self, method: Method) -> list[str]:
+        """What decides the answers of a method: the run's folder, the finished steps that it rests on, the model that writes, and the settings."""
+        from grasper.models import fingerprint_model
+
+        aligned = [f"align/{method.aligned_as}"] if self.config.aligns(method) else []
+        steps = ["prepare", *(["predict"] if method.uses_predictor else []), *aligned]
+        manifests = [read_manifest(self.run.root / step) or {} for step in steps]
+        settings = {name: getattr(self.config, name).model_dump(mode="json") for name in ("prompts", "synthesize", "generate")}
+        model = fingerprint_model(self.config.model) if method.uses_model else None
+        return [
+            str(self.run.root.resolve()),
+            *(str(manifest.get("fingerprint")) for manifest in manifests),
+            fingerprint([self.config.seed, model, settings]),
+        ]
 
     @property
     def tables(self) -> Tables:

@@ -1,4 +1,5 @@
-"""What a person should hear about a finished step: shares of its answers that could not be used, from the counts of its manifest."""
+"""What a person should hear about a finished step, from the counts of its manifest: shares of its answers that could not be used, and training that
+came to nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ _UNUSABLE = ("unparsable", "empty")
 
 
 def concerns(counts: Mapping[str, Any]) -> list[str]:
-    """One sentence for each share above 5 %, from the counts of `align`, `synthesize` or `generate`; none for other stages."""
+    """One sentence for each share above 5 % and for preference rounds without pairs, from the counts of `align`, `synthesize` or `generate`; none for
+    other stages."""
     return list(_concerns(counts, ""))
 
 
@@ -26,6 +28,8 @@ def _concerns(counts: Mapping[str, Any], where: str) -> Iterator[str]:
         yield from _concerns(traces, f" of sampled paths{where}")
     if isinstance(context := counts.get("context"), Mapping):
         yield from _concerns(context, " of training pairs")
+    if counts.get("preference_rounds") == 0:
+        yield f"nothing was learned from preferences, the warm start writes: {counts.get('stopped', 'there were no rounds')}"
     for number, entry in enumerate(counts.get("rounds", ())):
         yield from _concerns(entry, f" in round {number}")
 

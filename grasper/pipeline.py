@@ -230,9 +230,11 @@ class Pipeline:
         path, now, steps = self.run.root / "config.yaml", self.config, list(steps)
         if not path.exists():
             write_text(path, dump_config(now))
-        elif steps:
+        elif steps or (self.is_for_use and self.only is None):
             kept = load_config(path)
             names = ["seed", *(section for step in steps for section in step.sections)]
+            if self.is_for_use and self.only is None:
+                names += ["model", "prompts", "synthesize", "generate"]  # no step reads them: `write` and `rate` do
             if any(step.scope for step in steps):
                 names += ["split", "limit", "tasks"]
             changes = {name: getattr(now, name) for name in names}

@@ -227,14 +227,15 @@ class Tables:
     def reviews_by_id(self) -> dict[str, Review]:
         """All reviews as records, keyed by id, in table order; made once."""
         if not self._reviews_by_id:
-            self._reviews_by_id.update((review.review_id, review) for review in iterate_reviews(self.reviews))
+            self._reviews_by_id.update({review.review_id: review for review in iterate_reviews(self.reviews)})  # in one step, for threads
         return self._reviews_by_id
 
     def item(self, item_id: str) -> Item:
         """The item's metadata; an item without a row has only its id."""
         if not self._items_by_id:
-            for row in iterate_rows(self.items):
-                self._items_by_id[row.item_id] = Item(row.item_id, *(none_if_missing(value) for value in (row.name, row.category, row.brand)))
+            rows = iterate_rows(self.items)
+            items = {row.item_id: Item(row.item_id, *map(none_if_missing, (row.name, row.category, row.brand))) for row in rows}
+            self._items_by_id.update(items)  # in one step, for threads
         return self._items_by_id.get(item_id, Item(item_id))
 
     def select(self, split: Split, limit: int | None = None) -> list[Example]:

@@ -23,6 +23,12 @@ def test_looks_into_every_part_of_a_step() -> None:
     ]
 
 
+def test_preferences_that_came_to_nothing_are_told() -> None:
+    [line] = concerns({"preference_rounds": 0, "stopped": "in round 1 none of 4 groups of notes gave a preference pair"})
+    assert line.startswith("nothing was learned from preferences, the warm start writes: in round 1 none of 4 groups")
+    assert concerns({"preference_rounds": 2, "stopped": "all rounds done"}) == []
+
+
 def test_other_stages_have_none() -> None:
     assert concerns({"reviews": 12, "users": 4}) == []
     assert concerns({"requests": 0, "unparsed": 0, "written": 0, "rejected": {}}) == []

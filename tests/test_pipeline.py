@@ -272,6 +272,17 @@ def test_a_run_for_use_ends_before_targets_are_asked_for(tmp_path: Path, methods
         assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.is_dir()) == ["predict", "prepare"]
 
 
+def test_a_run_for_use_remembers_how_it_shall_write(tmp_path: Path) -> None:
+    """No step of its own reads the settings of writing; `grasper write` does, from the run's configuration. A single stage leaves them alone."""
+    settings = ("prepare.split=none", "predict.encoder=popularity")
+    for overrides, temperature in (((), 0.4), (("generate.temperature=0.9", "prompts.own_entries=2"), 0.9)):
+        carry_out(plan(tmp_path, *settings, *overrides, methods=("pgraphrag",)))
+        assert load_config(tmp_path / "run/config.yaml").generate.temperature == pytest.approx(temperature)
+    carry_out(plan(tmp_path, *settings, methods=("pgraphrag",), only="predict"))
+    kept = load_config(tmp_path / "run/config.yaml")
+    assert (kept.generate.temperature, kept.prompts.own_entries) == (0.9, 2)
+
+
 def test_the_predictor_is_fitted_where_it_is_asked_for(tmp_path: Path) -> None:
     """Also where no method needs it: recommendations do."""
     assert [step.name for step in plan(tmp_path).steps] == ["prepare", "generate/copy", "evaluate"]

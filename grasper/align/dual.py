@@ -86,7 +86,7 @@ def train_by_preference(lesson: Lesson) -> dict[str, Any]:
     """Warm start into `out_dir/warm-start/`, then preference rounds into `out_dir/round-N/`; the best adapter in `out_dir/adapter`.
 
     Raises:
-        ConfigError: trl is not installed, there is no held-out pair, or no preference pair was found.
+        ConfigError: trl is not installed, or there is no held-out pair.
     """
     require_trl()  # before hours are spent on what leads to it
     training, folder = training_of(lesson), lesson.out_dir / "warm-start"
@@ -94,7 +94,7 @@ def train_by_preference(lesson: Lesson) -> dict[str, Any]:
     write_json(folder / "counts.json", counts)
     found = training.improve(folder / "adapter", lesson.out_dir)
     selections = [record["selection"] for record in found["rounds"] if "selection" in record]
-    spent = [counts, *selections, *(record["held_out"] for record in found["rounds"])]
+    spent = [counts, *selections, *found["fruitless"], *(record["held_out"] for record in found["rounds"])]
     return {
         "warm_start": counts,
         "preference_rounds": len(selections),
@@ -160,23 +160,22 @@ class DualTraining:
     def improve(self, adapter: Path | None, out_dir: Path) -> dict[str, Any]:
         """Run the rounds from `adapter` (None: the base model), write `round-N/` and `rounds.json`, and leave the best adapter in `out_dir/adapter`.
 
-        A finished round is not done again. Gives counts: `rounds` (one record each), `best_round` (0: what it started from), `stopped`.
+        A finished round is not done again. Where a round finds no preference pair, the rounds before it stand. Gives counts: `rounds` (one record
+        each), `best_round` (0: what it started from), `stopped`, `fruitless` (the counts of a round that found no pair).
 
         Raises:
-            ConfigError: No held-out pair; or the first round found no preference pair at all.
+            ConfigError: No held-out pair.
         """
         if not self.held_out:
             raise ConfigError("preference rounds stop by the reward on held-out pairs, but there are none; raise align.num_held_out")
         rounds = [self._record(0, out_dir, lambda folder: {"held_out": self.evaluate(self._adapted(adapter))})]
         adapters = {0: adapter}
-        stopped = "all rounds done"
+        stopped, fruitless = "all rounds done", []
         for number in range(1, self.config.rounds + 1):
             start = adapters[number - 1]
             record = self._record(number, out_dir, lambda folder, number=number, start=start: self._round(number, start, folder))
             if not record["selection"]["pairs"]:
-                if number == 1:
-                    raise ConfigError(_no_pairs(record["selection"]))
-                stopped = f"round {number} found no preference pair"
+                stopped, fruitless = _no_pairs(number, record["selection"]), [record["selection"]]
                 break
             rounds.append(record)
             adapters[number] = out_dir / f"round-{number}" / "adapter"
@@ -184,13 +183,14 @@ class DualTraining:
                 stopped = f"the held-out reward did not rise by round {number}"
                 break
         best = _best(rounds)
-        write_json(out_dir / ROUNDS_FILE, {"rounds": rounds, "best_round": best, "stopped": stopped})
+        found = {"rounds": rounds, "best_round": best, "stopped": stopped, "fruitless": fruitless}
+        write_json(out_dir / ROUNDS_FILE, found)
         if (chosen := adapters[best]) is not None and chosen != out_dir / "adapter":
             part = out_dir / "adapter.part"
             shutil.rmtree(part, ignore_errors=True)
             shutil.copytree(chosen, part)
             replace_folder(part, out_dir / "adapter")
-        return {"rounds": rounds, "best_round": best, "stopped": stopped}
+        return found
 
     def _record(self, number: int, out_dir: Path, carry_out: Any) -> dict[str, Any]:
         """The record of a round, carried out where it is not there yet."""
@@ -325,8 +325,8 @@ def _best(rounds: Sequence[dict[str, Any]]) -> int:
     return max(range(len(rounds)), key=lambda number: (rounds[number]["held_out"]["reward"], -number))
 
 
-def _no_pairs(selection: dict[str, Any]) -> str:
+def _no_pairs(number: int, selection: dict[str, Any]) -> str:
     return (
-        f"none of {selection['groups']} groups of notes gave a preference pair ({selection['ties']} ties, {selection['useless']} without notes that "
-        f"help, {selection['unmatched']} of unequal length); {MORE_PAIRS}"
+        f"in round {number} none of {selection['groups']} groups of notes gave a preference pair ({selection['ties']} ties, "
+        f"{selection['useless']} without notes that help, {selection['unmatched']} of unequal length); {MORE_PAIRS}"
     )

@@ -69,9 +69,9 @@ class PreferencePair:
 def choose_pairs(judged: Sequence[JudgedNotes], *, margin: float, max_length_ratio: float) -> tuple[list[PreferencePair], dict[str, Any]]:
     """At most one pair per training pair and reasoner, with counts of what became of all.
 
-    The chosen notes are the best sound ones, if their differential reward is positive. The rejected ones are worse by at least `margin`; of those,
-    notes that are unsound come first, then the ones nearest in length, then the worst. Sides whose lengths in words differ by more than
-    `max_length_ratio` are no pair, unless the rejected side is unsound.
+    The chosen notes are the best sound ones, if their differential reward is positive. The rejected ones are unsound, whatever their drafts were
+    worth, or worse by at least `margin`; of those, unsound ones come first, then the ones nearest in length, then the worst. Sides whose lengths in
+    words differ by more than `max_length_ratio` are no pair, unless the rejected side is unsound.
 
     Returns:
         The pairs, and `groups`, `pairs`, `ties` (nothing was worse by the margin), `useless` (nothing sound helped), `unmatched` (only notes of
@@ -88,7 +88,7 @@ def choose_pairs(judged: Sequence[JudgedNotes], *, margin: float, max_length_rat
         if best is None or best.difference <= 0:
             counts["useless"] += 1
             continue
-        worse = [notes for notes in group if notes.difference <= best.difference - max(margin, _TIE)]
+        worse = [notes for notes in group if not notes.is_sound or notes.difference <= best.difference - max(margin, _TIE)]
         matched = [notes for notes in worse if not notes.is_sound or _length_ratio(best, notes) <= max_length_ratio]
         if not matched:
             counts["unmatched" if worse else "ties"] += 1

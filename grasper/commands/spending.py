@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -64,7 +64,7 @@ def foresee(plan: Pipeline) -> list[str]:
     """Lines that say what the unfinished steps of a plan will ask of its endpoint; none for other models or where nothing is left."""
     from grasper.estimate import estimate, measure
     from grasper.models.budget import amount
-    from grasper.records import Tables
+    from grasper.records import Tables, tasks_of
 
     config = plan.config
     if config.model.kind != "endpoint":
@@ -74,8 +74,15 @@ def foresee(plan: Pipeline) -> list[str]:
         return []
     if plan.steps[0].state() != "done":
         return ["what will be asked of the server is known once `grasper prepare` has run (--dry-run tells it then)"]
-    sizes = measure(Tables.load(plan.run.folder("prepare")), config)
-    left = {step.name: 0.0 for step in plan.steps} | {step.name: _share_left(step, sizes) for step in asking}
+    tables = Tables.load(plan.run.folder("prepare"))
+    sizes = measure(tables, config)
+    targets = [
+        (example.example_id, task)
+        for example in tables.select(config.split, config.limit)
+        for task in (None, *tasks_of(example))
+        if task is None or task in config.tasks
+    ]
+    left = {step.name: 0.0 for step in plan.steps} | {step.name: _share_left(step, sizes, set(targets)) for step in asking}
     foreseen = estimate(config, sizes, plan.methods, left=left)
     lines = [
         f"{step.name:32} about {step.requests:,} requests, {step.tokens_in:,} tokens of prompts, at most {step.tokens_out:,} of answers"
@@ -89,8 +96,8 @@ def foresee(plan: Pipeline) -> list[str]:
     return [*lines, f"in all about {total}; up to {most:,} requests where the server takes no n or gives no log-probabilities"]
 
 
-def _share_left(step: Step, sizes: WorkSizes) -> float:
-    """How much of a step is to be done, 0–1, by what its log holds."""
+def _share_left(step: Step, sizes: WorkSizes, targets: Set[tuple[str, str | None]]) -> float:
+    """How much of a step is to be done, 0–1, by what its log holds of the targets, an example and a task or, where reviews are written, no task."""
     state = step.state()
     if state not in ("cut off", "more to do", "damaged"):
         return 0.0 if state == "done" else 1.0
@@ -99,5 +106,5 @@ def _share_left(step: Step, sizes: WorkSizes) -> float:
     )
     with suppress(GrasperError):
         done = {(record["example_id"], record.get("task")) for record in read_records(step.folder / log)} if log else set()
-        return max(1.0 - len(done) / max(whole, 1), 0.0)
+        return max(1.0 - len(done & targets) / max(whole, 1), 0.0)
     return 1.0

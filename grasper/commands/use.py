@@ -141,7 +141,7 @@ def _answer(
             for one, answer in zip(asked, system.personalize(task, [one.example for one in asked]), strict=True):
                 typer.echo(_row(one, answer)["answer"])
             return
-        origin = origin_of(file, request=request, task=task, method=method, seed=seed, run=loaded.stamp)
+        origin = origin_of(file, request=request, task=task, method=method, seed=seed, run=loaded.origin(chosen))
         count = answer_all(system.personalize, asked, task, out, origin=origin, describe=_row, overwrite=overwrite)
         typer.echo(f"{count} rows: {out}")
 

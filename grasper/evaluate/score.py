@@ -51,7 +51,7 @@ class Scores:
 
     def per_example(self) -> pd.DataFrame:
         """One row per method × example × task, with all metrics as columns."""
-        long = self.values.stack(["method", "task"]).reset_index()
+        long = self.values.stack(["method", "task"]).dropna(how="all").reset_index()  # a target without a title was asked for none
         metrics = [column for column in long.columns if column not in ("example_id", "method", "task")]
         table = long.merge(self.examples, left_on="example_id", right_index=True)
         order = pd.DataFrame({"method": table["method"], "task": pd.Categorical(table["task"], TASKS, ordered=True)})

@@ -261,13 +261,13 @@ class _Sampler:
         """The completions of each prompt; the first one bears the tokens of the prompt, which is read and paid once."""
         if not asked:
             return []
-        longest = max(max_new_tokens(pair.task, self.prompts, reasoning=reasoning) for pair in pairs)
+        most = [max_new_tokens(pair.task, self.prompts, reasoning=reasoning) for pair in pairs]
         numbers: Counter[str] = Counter()
         seeds = []
         for pair in pairs:  # a pair may be asked several times, behind different paths
             seeds.append(derive_seed(self.seed, purpose, pair.pair_id, numbers[pair.pair_id]))
             numbers[pair.pair_id] += 1
-        found = self.model.generate(asked, n=num_samples, temperature=self.temperature, top_p=self.top_p, max_new_tokens=longest, seed=seeds)
+        found = self.model.generate(asked, n=num_samples, temperature=self.temperature, top_p=self.top_p, max_new_tokens=most, seed=seeds)
         return read_once(found)
 
 

@@ -63,7 +63,7 @@ class SimilarUsers:
     def explain(self) -> str:
         """One line for records and reports."""
         if self.fallback:
-            return self.fallback
+            return f"{self.fallback}; the item's audience is shown instead"
         whose = {
             "history": "their own reviews",
             "given text": "the given text alone",

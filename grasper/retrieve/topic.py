@@ -62,19 +62,21 @@ class SimilarTaste:
 
     def retrieve(self, request: Request, example: Example, k: int) -> list[Review]:
         """One review of each of at most `k` people, about the wanted item or the item most like it; where there is none, the item's audience."""
-        space = self._space(example)
-        found: list[tuple[float, Review]] = []
-        if space is not None:
-            for user in space.nearest(example, NUM_PEOPLE, self._floor):
-                reviews = [review for review in self._pool.of_user(user.user_id, example) if review.text.strip()]
-                if reviews:
-                    likeness = space.likeness(example.item_id, [review.item_id for review in reviews])
-                    found.append((user.similarity * float(likeness.max()), reviews[int(likeness.argmax())]))
-        found = sorted((pair for pair in found if pair[0] > 0), key=lambda pair: -pair[0])
-        if found:
-            return [review for _, review in found[:k]]
+        if found := self._telling(example)[:k]:
+            return [review for _, review in found]
         audience = [review for review in self._pool.neighbours(example) if review.text.strip()]
         return best(audience, self._ranker.scores(query_of(request), audience), k)
+
+    def _telling(self, example: Example) -> list[tuple[AlignedUser, Review]]:
+        """People with similar taste and of each the review that says most about the wanted item, best first; none that says nothing of it."""
+        space = self._space(example)
+        found: list[tuple[float, AlignedUser, Review]] = []
+        for user in space.nearest(example, NUM_PEOPLE, self._floor) if space is not None else ():
+            reviews = [review for review in self._pool.of_user(user.user_id, example) if review.text.strip()]
+            if reviews:
+                likeness = space.likeness(example.item_id, [review.item_id for review in reviews])
+                found.append((user.similarity * float(likeness.max()), user, reviews[int(likeness.argmax())]))
+        return [(user, review) for worth, user, review in sorted(found, key=lambda one: -one[0]) if worth > 0]
 
     def find(self, example: Example, k: int) -> tuple[AlignedUser, ...]:
         """The `k` people whose taste is nearest to the user's, none of them the user; nobody below the floor."""
@@ -82,11 +84,16 @@ class SimilarTaste:
         return () if space is None else space.nearest(example, k, self._floor)
 
     def explain(self, request: Request, example: Example, k: int) -> str:
-        """One line for records and reports."""
-        users = self.find(example, k)
-        if not users:
-            return f"no other person's taste is nearer than {self._floor:g}"
-        return f"{len(users)} people with similar taste, cosine {users[0].similarity:.2f} to {users[-1].similarity:.2f}"
+        """One line for records and reports: whose reviews `retrieve` shows."""
+        if found := self._telling(example)[:k]:
+            similarities = [user.similarity for user, _ in found]
+            return f"{len(found)} people with similar taste, cosine {max(similarities):.2f} to {min(similarities):.2f}"
+        why = (
+            "nobody with similar taste wrote about anything like it"
+            if self.find(example, 1)
+            else f"no other person's taste is nearer than {self._floor:g}"
+        )
+        return f"{why}; the item's audience is shown instead"
 
     def _space(self, example: Example) -> TasteSpace | None:
         """The vectors of everybody whom the request may see; None before anything is known."""

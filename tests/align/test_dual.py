@@ -165,11 +165,17 @@ def test_finished_rounds_and_judged_notes_are_not_done_again(training, tuned, sa
     assert (len(tuned), len(sampled)) == (trained + 1, asked)  # the judged notes were read back
 
 
-def test_notes_that_are_all_alike_end_in_one_clear_line(training: DualTraining, tmp_path: Path, monkeypatch) -> None:
+def test_where_all_notes_are_alike_the_warm_start_stands(training: DualTraining, tuned, tmp_path: Path, monkeypatch) -> None:
+    """Hours of other methods' work do not end because nothing is to be preferred; what was spent on finding that out is counted."""
     monkeypatch.setattr(LengthReward, "score", lambda self, task, candidates, references: np.full(len(candidates), 0.5))
-    with pytest.raises(ConfigError, match=r"none of 4 groups of notes gave a preference pair \(0 ties, 4 without notes that help"):
-        training.improve(None, tmp_path)
-    assert not (tmp_path / "adapter").exists()
+    start = tmp_path / "warm-start" / "adapter"
+    start.mkdir(parents=True)
+    (start / "adapter_model.safetensors").write_text("warm")
+    found = training.improve(start, tmp_path / "out")
+    assert (tuned, found["best_round"], len(found["rounds"])) == ([], 0, 1)
+    assert found["stopped"].startswith("in round 1 none of 4 groups of notes gave a preference pair (0 ties, 4 without notes that help")
+    assert found["fruitless"][0]["tokens_in"] > 0
+    assert (tmp_path / "out" / "adapter" / "adapter_model.safetensors").read_text() == "warm"
 
 
 def test_without_held_out_pairs_nothing_tells_when_to_stop(training: DualTraining, tmp_path: Path) -> None:

@@ -56,6 +56,14 @@ def test_per_example_table_has_one_row_per_method_example_and_task(world: Any) -
     assert row["rougeL"] == scores.values.loc[row["example_id"], ("copy", "title", "rougeL")]
 
 
+def test_what_was_not_asked_has_no_row(world: Any) -> None:
+    """A target without a title has no title to be compared with: no row of blanks stands for it."""
+    examples = [dataclasses.replace(one, target=dataclasses.replace(one.target, title=None)) for one in world.examples[:2]]
+    table = score([*examples, *world.examples[2:]], world.tables, answers_of(world), TASKS, seed=0).per_example()
+    assert len(table) == len(world.outputs) * (len(world.examples) * len(TASKS) - 2)
+    assert not set(table.loc[table["task"] == "title", "example_id"]) & {one.example_id for one in examples}
+
+
 @pytest.mark.parametrize(("missing", "task"), [(["e3"], "long"), (["e3", "e7"], "rating")])
 def test_a_missing_answer_is_an_error_that_names_it(world: Any, missing: Sequence[str], task: Task) -> None:
     """Nothing is scored as if it had never been asked."""

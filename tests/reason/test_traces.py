@@ -51,6 +51,21 @@ def test_every_pair_gets_its_samples_with_their_rewards(tmp_path: Path) -> None:
     assert {trace.answer for trace in choose_gold(traces).traces} == {"The rooms were clean."}
 
 
+def test_an_answers_room_is_its_tasks_whoever_stands_beside_it(tmp_path: Path) -> None:
+    """A title asked for in one batch with a text may be no longer than a title asked for alone."""
+
+    class Measuring(SeededModel):
+        def generate(self, prompts: Sequence[Prompt], *, max_new_tokens: Sequence[int], **options: object) -> list[list[Completion]]:  # type: ignore[override]
+            rooms.append(list(max_new_tokens))
+            return super().generate(prompts, **options)  # type: ignore[arg-type]
+
+    rooms: list[list[int]] = []
+    sample([pair(0), pair(1, "title")], Measuring(), tmp_path / "both.jsonl")
+    sample([pair(1, "title")], Measuring(), tmp_path / "alone.jsonl")
+    (text, title), alone = rooms[0], rooms[-1][0]
+    assert title == alone < text
+
+
 def test_a_resumed_run_equals_an_undisturbed_one(tmp_path: Path) -> None:
     """Killed in the middle of the second batch."""
     pairs = [pair(number) for number in range(5)]

@@ -105,6 +105,15 @@ def test_a_plan_with_its_price_and_a_budget_that_stops_and_resumes(server: Serve
     assert len(server.requests) == len(prompts)
 
 
+def test_other_targets_than_the_finished_ones_are_foreseen(server: Server, tmp_path: Path, grasper: Call) -> None:
+    """What one split's targets were asked for says nothing of another's."""
+    asked = ("pipeline", "--run", "x", "--methods", "pgraphrag", "--limit", "2")
+    assert grasper(*asked, "--split", "dev-a", url=server.url).code == 0
+    spent = len(server.requests)
+    foreseen = grasper(*asked, "--split", "dev-b", "--dry-run", url=server.url).out
+    assert f"in all about {spent} requests" in foreseen
+
+
 def test_data_are_prepared_anew_before_their_cost_is_foreseen(server: Server, tmp_path: Path, grasper: Call) -> None:
     """Another configuration is refused without `--overwrite` and taken with it; a lost table, and what a kill left, are mended."""
     asked = ("pipeline", "--run", "x", "--methods", "none", "--limit", "2")
