@@ -155,7 +155,7 @@ class Pipeline:
         model = self.config.model
         if stage == "align":
             return model.for_training()
-        return model if method.training == "none" else model.for_adapter(method.aligned_as)
+        return model.for_adapter(method.aligned_as) if self.config.aligns(method) else model
 
     def _targets(self) -> dict[str, Any]:
         return {"split": self.config.split, "limit": self.config.limit}

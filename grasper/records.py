@@ -161,6 +161,10 @@ class Profile:
     neighbours: tuple[Review, ...] = ()
     predicted: tuple[SyntheticReview, ...] = ()
 
+    def texts(self) -> tuple[str, ...]:
+        """The text of every entry."""
+        return (*(review.text for review in (*self.own, *self.neighbours)), *(review.text for review in self.predicted))
+
     def review_ids(self) -> tuple[str, ...]:
         """Ids of all real reviews that the prompt shows."""
         return tuple(review.review_id for review in (*self.own, *self.neighbours))

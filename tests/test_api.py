@@ -268,6 +268,20 @@ def test_neighbourhood_is_drawn_escaped(run_dir: Path) -> None:
     assert "<script" not in picture
 
 
+def test_what_answers_rest_on_is_what_their_method_reads(run_dir: Path) -> None:
+    """A file of requests goes on after a kill unless something changed that decides its answers; other methods' steps do not."""
+    copy = run_dir.parent / "origin"
+    shutil.copytree(run_dir, copy)
+    first = LoadedRun(copy).origin(get_method("pgraphrag"))
+    (copy / "generate" / "none").mkdir(parents=True)
+    shutil.copy(copy / "predict" / "manifest.json", copy / "generate" / "none" / "manifest.json")
+    assert LoadedRun(copy).origin(get_method("pgraphrag")) == first
+    for setting in ("generate.temperature=0.9", "prompts.own_entries=1", "model.kind=scripted", "seed=7"):
+        changed = grasper.load_config(run_dir / "config.yaml", [setting])
+        (copy / "config.yaml").write_text(dump_config(changed), encoding="utf-8")
+        assert LoadedRun(copy).origin(get_method("pgraphrag")) != first, setting
+
+
 def test_a_run_for_use_is_finished_without_an_evaluation(run_dir: Path, tmp_path: Path) -> None:
     """Of an evaluated run and a later one that is trained on all data, to write and recommend with, the later one is taken."""
     for name, split, stages in (("measured", "given", ("predict", "evaluate")), ("shop", "none", ("predict",)), ("begun", "given", ("predict",))):

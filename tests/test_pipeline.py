@@ -243,6 +243,16 @@ def test_likelihoods_that_the_model_cannot_tell_are_refused_before_anything_is_d
     plan(tmp_path, *endpoint, "model.trained=nano", methods=("pat",))
 
 
+def test_without_alignment_the_key_names_the_model_that_writes(tmp_path: Path) -> None:
+    """At a server that would serve a trained adapter under a name of its own, the base writes where there is none."""
+    server = ("model.kind=endpoint", "model.base_url=http://127.0.0.1:9", "model.trained=nano", "align.num_pairs=0")
+    keys = [
+        {step.name: step.fingerprint for step in plan(tmp_path, *server, f"model.name={name}", methods=("grasper",)).steps}
+        for name in ("model-a", "model-b")
+    ]
+    assert {name for name in keys[0] if keys[0][name] != keys[1][name]} == {"synthesize/grasper", "generate/grasper", "evaluate"}
+
+
 def test_unknown_methods_and_empty_splits_are_named(tmp_path: Path) -> None:
     """The known names are listed; a split without targets lists those that have some, before anything is fitted."""
     with pytest.raises(UnknownMethodError, match="pgraphrag"):

@@ -27,6 +27,7 @@ from grasper.align.sft import finetune, make_sequence, replace_folder
 from grasper.config import AlignConfig, DpoConfig, PromptConfig
 from grasper.errors import ConfigError
 from grasper.files import read_json, read_jsonl, write_json, write_lines
+from grasper.models.adapters import find_adapter, is_this_adapter
 from grasper.models.base import Completion, Prompt, TextModel
 from grasper.prompts.render import Notes
 from grasper.reason.differential import Candidate, Worth, copied_from, judge, judge_by_likelihood
@@ -90,8 +91,10 @@ def train_by_preference(lesson: Lesson) -> dict[str, Any]:
     """
     require_trl()  # before hours are spent on what leads to it
     training, folder = training_of(lesson), lesson.out_dir / "warm-start"
-    counts = read_json(folder / "counts.json") if (folder / "counts.json").exists() else training.warm_start(folder)
-    write_json(folder / "counts.json", counts)
+    counts = read_json(folder / "counts.json") if (folder / "counts.json").exists() else {}
+    if not is_this_adapter(folder / "adapter", counts.get("adapter")):
+        counts = training.warm_start(folder)
+        write_json(folder / "counts.json", counts | {"adapter": find_adapter(folder / "adapter").fingerprint})
     found = training.improve(folder / "adapter", lesson.out_dir)
     selections = [record["selection"] for record in found["rounds"] if "selection" in record]
     spent = [counts, *selections, *found["fruitless"], *(record["held_out"] for record in found["rounds"])]
@@ -196,10 +199,13 @@ class DualTraining:
         """The record of a round, carried out where it is not there yet."""
         folder = out_dir / f"round-{number}"
         path = folder / "round.json"
-        if not path.exists():
+        record: dict[str, Any] = read_json(path) if path.exists() else {}
+        if not record or ("training" in record and not is_this_adapter(folder / "adapter", record.get("adapter"))):
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(path, {"round": number, **carry_out(folder)})
-        record: dict[str, Any] = read_json(path)
+            record = {"round": number, **carry_out(folder)}
+            if "training" in record:
+                record["adapter"] = find_adapter(folder / "adapter").fingerprint
+            write_json(path, record)
         return record
 
     def _round(self, number: int, adapter: Path | None, folder: Path) -> dict[str, Any]:

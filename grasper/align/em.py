@@ -26,6 +26,7 @@ from grasper.align.lesson import Lesson
 from grasper.align.sft import METRICS_FILE, finetune, replace_folder
 from grasper.errors import ConfigError
 from grasper.files import read_json, write_json
+from grasper.models.adapters import find_adapter, is_this_adapter
 from grasper.models.base import TextModel
 from grasper.prompts.templates import AnswerTask
 from grasper.reason.gold import choose_gold
@@ -40,7 +41,7 @@ _LEAST_REWARD = 1e-3
 def self_train(lesson: Lesson) -> dict[str, Any]:
     """Run the SFT start (round 0) and `align.rounds` EM rounds; `out_dir/adapter` is the last round's.
 
-    A round whose folder holds `counts.json` is finished and not done again; sampling inside a round resumes per batch.
+    A round whose folder holds `counts.json` and the adapter that it names is finished and not done again; sampling inside a round resumes per batch.
 
     Returns:
         `rounds`: one mapping per round with its counts and its mean rewards on the held-out pairs (`held_out`, by task), round 0 first.
@@ -49,12 +50,13 @@ def self_train(lesson: Lesson) -> dict[str, Any]:
     rounds = []
     for number in range(lesson.config.rounds + 1):
         folder = out_dir / f"round-{number}"
-        if not all((folder / part).exists() for part in ("counts.json", "adapter/adapter_model.safetensors")):
+        counts = read_json(folder / "counts.json") if (folder / "counts.json").exists() else {}
+        if not is_this_adapter(folder / "adapter", counts.get("adapter")):
             adapted = base if number == 0 else base.with_adapter(out_dir / f"round-{number - 1}" / "adapter")
             counts = _round(number, lesson, adapted, folder, seed=derive_seed(seed, "round", number))
             aligned = base.with_adapter(folder / "adapter")
             counts["held_out"], counts["held_out_tokens"] = held_out_rewards(lesson, aligned, folder / "held-out.jsonl", seed=seed)
-            write_json(folder / "counts.json", counts)
+            write_json(folder / "counts.json", counts | {"adapter": find_adapter(folder / "adapter").fingerprint})
         rounds.append({"round": number, **read_json(folder / "counts.json")})
     last = out_dir / f"round-{lesson.config.rounds}"
     shutil.copytree(last / "adapter", out_dir / "adapter.part", dirs_exist_ok=True)

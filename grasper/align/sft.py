@@ -55,7 +55,8 @@ def make_sequence(
 ) -> TrainingSequence:
     """Tokenise prompt, path and answer as at inference, and weight each token.
 
-    A sequence that is longer than the model's context is cut at its end; the end token is then not trained on.
+    A sequence that is longer than the model's context is cut at its end; the end token is then not trained on. One that keeps nothing of its answer
+    has no weight at all, so that no path is learned without what it leads to.
 
     Args:
         model: Gives tokenizer and chat template.
@@ -72,6 +73,8 @@ def make_sequence(
     token_weights = [path_weight * weight if end <= len(head) else weight for _, end in spans]
     ids = [*prompt_ids, *answer_ids, *model.turn_end]
     weights = [*([0.0] * len(prompt_ids)), *token_weights, *(weight for _ in model.turn_end)]
+    if len(prompt_ids) + sum(end <= len(head) for _, end in spans) >= model.context_tokens:
+        weights = [0.0] * len(ids)
     return TrainingSequence(ids[: model.context_tokens], weights[: model.context_tokens], task)
 
 
@@ -107,14 +110,17 @@ def finetune(
 ) -> dict[str, Any]:
     """Train a LoRA adapter into `out_dir/adapter` and log losses to `out_dir/metrics.jsonl`; resumes from `out_dir/checkpoints`.
 
-    The base model is left as it was, and other threads wait for it. Returns counts: sequences, tokens, steps, losses.
+    The base model is left as it was, and other threads wait for it. Sequences without weight are left out. Returns counts: sequences, those left out,
+    tokens, steps, losses.
 
     Raises:
         ConfigError: No training sequence, or target modules that the model lacks.
         ModelError: The loss is not a finite number, or a GPU has no room for a step.
         CheckpointError: A checkpoint cannot be written.
     """
-    if not any(any(sequence.weights) for sequence in train):
+    asked = len(train)
+    train, evaluation = ([sequence for sequence in sequences if any(sequence.weights)] for sequences in (train, evaluation))
+    if not train:
         raise ConfigError("no training pair is left to align on; lower align.reward_threshold, or raise align.num_pairs or align.num_samples")
 
     checkpoint_dir = out_dir / "checkpoints"
@@ -171,6 +177,7 @@ def finetune(
     evaluations = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
     return {
         "sequences": len(train),
+        "without_answer": asked - len(train),
         "tokens": sum(len(sequence.ids) for sequence in train),
         "steps": trainer.state.global_step,
         "first_loss": losses[0] if losses else None,

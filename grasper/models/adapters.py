@@ -44,6 +44,14 @@ def find_adapter(folder: Path) -> Adapter:
     return Adapter(folder, stable_hash(f"{fingerprint_weights(settings)} {fingerprint_weights(weights)}")[:16])
 
 
+def is_this_adapter(folder: Path, fingerprint: str | None) -> bool:
+    """Whether the folder holds a whole adapter, and this one."""
+    try:
+        return find_adapter(folder).fingerprint == fingerprint
+    except AdapterError:
+        return False
+
+
 def base_of(folder: Path) -> str:
     """Identity of the model that the adapter in a folder was made for.
 

@@ -22,6 +22,7 @@ MESSAGE_TOKENS = 8
 TITLE_TOKENS, RATING_TOKENS, ITEM_TOKENS = 32, 8, 32
 _CACHE_SIZE = 200_000
 _CHARACTERS_PER_TOKEN = 16
+_LONGEST_WORD = 30
 
 Kind = Literal["own", "neighbours", "predicted", "exemplar"]
 _LEAVES: dict[Kind, int] = {"neighbours": 0, "predicted": 0, "exemplar": 1, "own": 2}
@@ -55,7 +56,10 @@ class TokenCounter:
         return tokens
 
     def fit(self, text: str, max_tokens: int) -> str:
-        """`text`, or its beginning up to a whole word and the mark, at most `max_tokens` tokens (the line break included)."""
+        """`text`, or its beginning up to a whole word and the mark, at most `max_tokens` tokens (the line break included).
+
+        A run of characters that is longer than any word, as in scripts without spaces, is cut in the middle.
+        """
         key = (text, max_tokens)
         fitted = self._fitted.get(key)
         if fitted is None:
@@ -73,7 +77,9 @@ class TokenCounter:
         if cut == text:
             return text
         if len(cut) < len(text) and not text[len(cut)].isspace() and " " in cut:
-            cut = cut[: cut.rindex(" ")]
+            space = cut.rindex(" ")
+            if " " in text[space + 1 : space + 2 + _LONGEST_WORD] or len(text) - space <= _LONGEST_WORD:
+                cut = cut[:space]
         return cut.rstrip() + MARK
 
     @property

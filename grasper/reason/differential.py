@@ -116,7 +116,7 @@ def judge_by_likelihood(reasoning: DualReasoning, model: LocalModel, candidates:
 def copied_from(evidence: Evidence, drafts: Sequence[str]) -> np.ndarray:
     """Share of each draft's 8-grams that stand in the reviews that the writer or a reasoner was shown, `[drafts]`, 0–1; 0 for shorter drafts."""
     profiles = [profile for profile in (evidence.writer, evidence.style, evidence.topic) if profile is not None]
-    sources = [entry.text for profile in profiles for entry in (*profile.own, *profile.neighbours, *profile.predicted)]
+    sources = [text for profile in profiles for text in profile.texts()]
     return np.nan_to_num(np.asarray(copied_share(drafts, [sources] * len(drafts)), dtype=float))
 
 

@@ -6,17 +6,20 @@ A path leaks where it holds
   visible context lacks;
 - of a title: half or more of its content words that the context lacks;
 - of a rating: its number, in digits or as a word, or anything about stars.
+
+Of a whole review text and title are guarded. Its rating is not: the feeling that a plan names is told by it, and the review is to follow the plan.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from grasper.lexicon import FUNCTION_WORDS
 from grasper.metrics.text import ngram_length, ngrams, whole_words
 from grasper.reason.format import ReasoningPath
-from grasper.records import Profile, Request, Review, SyntheticReview
+from grasper.records import Profile, Request, Review, SyntheticReview, Task
 
 Words = tuple[str, ...]
 
@@ -29,6 +32,12 @@ def leaks(path: ReasoningPath, request: Request, profile: Profile, target: Revie
     """Whether the path holds what the task hides of the target."""
     hidden = {"long": target.text, "title": target.title, "rating": None if target.rating is None else f"{target.rating:g}"}[request.task]
     return hidden is not None and leaks_answer(path, request, profile, hidden)
+
+
+def leaks_review(path: ReasoningPath, request: Request, profile: Profile, target: Review) -> bool:
+    """The same for a whole review, of which nothing is given: the path must hold neither its text nor its title."""
+    tasks: tuple[Task, ...] = ("long", "title")
+    return any(leaks(path, replace(request, task=task, title=None, text=None, rating=None), profile, target) for task in tasks)
 
 
 def leaks_answer(path: ReasoningPath, request: Request, profile: Profile, hidden: str) -> bool:

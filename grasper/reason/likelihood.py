@@ -10,6 +10,7 @@ The same measure judges the notes of dual reasoning: see `differential.judge_by_
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,12 +42,23 @@ def answer_bits(model: LocalModel, asked: Sequence[Prompt], task_answers: Sequen
     Answers are scored and never become part of a prompt.
 
     Args:
-        asked: Prompts that end with the label of the answer's first line; see `render.after_path`.
+        asked: Prompts that end with the label of their task's first line; see `render.after_path`. A whole review that lacks this line is scored
+            behind the label of the first line that it has.
         task_answers: The task of each, and the real answer in the lines of that task.
     """
-    rests = [lines.removeprefix(f"{ANSWER_LABELS[task][0]}:").strip() for task, lines in task_answers]
+    labels, rests = zip(*(_first_label(lines, task) for task, lines in task_answers), strict=True) if task_answers else ((), ())
+    usual = [f"{ANSWER_LABELS[task][0]}:" for task, _ in task_answers]
+    asked = [
+        replace(prompt, prefix=prompt.prefix.removesuffix(expected) + label) for prompt, expected, label in zip(asked, usual, labels, strict=True)
+    ]
     sizes = np.array([max(1, len(rest.encode("utf-8"))) for rest in rests])
     return np.asarray(-model.score_texts(asked, rests) / np.log(2) / sizes)
+
+
+def _first_label(lines: str, task: AnswerTask) -> tuple[str, str]:
+    """The label that an answer begins with, and what comes behind it."""
+    label = next((f"{name}:" for name in ANSWER_LABELS[task] if lines.startswith(f"{name}:")), f"{ANSWER_LABELS[task][0]}:")
+    return label, lines.removeprefix(label).strip()
 
 
 class LikelihoodReward:

@@ -30,7 +30,7 @@ from grasper.prompts.render import Exemplar, after_path, render, render_review
 from grasper.prompts.templates import ANSWER_LABELS, AnswerTask
 from grasper.reason.analyse import analyse, analyse_review
 from grasper.reason.format import Answer, ReasoningPath, parse_answer, parse_path, render_answer
-from grasper.reason.leak import leaks
+from grasper.reason.leak import leaks, leaks_review
 from grasper.reason.reward import PathReward, Reward
 from grasper.records import Example, Profile, Request
 from grasper.runs import derive_seed
@@ -90,8 +90,11 @@ class TrainingPair:
         """The path by counting alone; its plan may look at the real answer, but where that would leak it does not."""
         answer = self.answer if sees_answer else None
         path = analyse_review(self.profile, answer) if self.is_review else analyse(self.request, self.profile, answer)
-        is_safe = answer is None or not leaks(path, self.request, self.profile, self.example.target)
-        return path if is_safe else self.analysed_path(sees_answer=False)
+        return path if answer is None or not self.is_leaked_by(path) else self.analysed_path(sees_answer=False)
+
+    def is_leaked_by(self, path: ReasoningPath) -> bool:
+        """Whether the path holds what the pair hides of its target."""
+        return (leaks_review if self.is_review else leaks)(path, self.request, self.profile, self.example.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +236,7 @@ class _Sampler:
             paths.append([])
             for completion in group:
                 path = parse_path(completion.text)
-                if path is not None and not leaks(path, pair.request, pair.profile, pair.example.target):
+                if path is not None and not pair.is_leaked_by(path):
                     paths[-1].append(path)
                 else:
                     drafts.append(_refused(pair, path, completion))

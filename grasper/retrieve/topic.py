@@ -70,8 +70,10 @@ class SimilarTaste:
     def _telling(self, example: Example) -> list[tuple[AlignedUser, Review]]:
         """People with similar taste and of each the review that says most about the wanted item, best first; none that says nothing of it."""
         space = self._space(example)
+        if space is None:
+            return []
         found: list[tuple[float, AlignedUser, Review]] = []
-        for user in space.nearest(example, NUM_PEOPLE, self._floor) if space is not None else ():
+        for user in space.nearest(example, NUM_PEOPLE, self._floor):
             reviews = [review for review in self._pool.of_user(user.user_id, example) if review.text.strip()]
             if reviews:
                 likeness = space.likeness(example.item_id, [review.item_id for review in reviews])

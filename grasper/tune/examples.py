@@ -14,7 +14,7 @@ from grasper.config import PromptConfig
 from grasper.errors import PromptTooLongError
 from grasper.models.base import Prompt, TextModel
 from grasper.prompts.render import render, render_review
-from grasper.reason.analyse import analyse, analyse_review
+from grasper.reason.analyse import analyse
 from grasper.reason.dual import DualReasoning, Evidence
 from grasper.reason.format import Answer, ReasoningPath, render_answer
 from grasper.reason.roles import Role, role_examples
@@ -143,7 +143,9 @@ class ExampleMaker:
     def _whole_review(self, review_set: ReviewSet, target: Review, profile: Profile, config: PromptConfig, reasoning: bool) -> Solved | None:
         if not target.title or target.rating is None:
             return None
-        path = analyse_review(profile, Answer(None, target.title, target.text, target.rating, is_parsed=True)) if reasoning else None
+        example = Example(f"tune-{target.review_id}", target, "align")
+        pair = TrainingPair(example, request_for(example, "long", review_set.item(target.item_id)), profile, is_review=True)
+        path = pair.analysed_path(sees_answer=True) if reasoning else None
         prompt = render_review(review_set.item(target.item_id), profile, reasoning=reasoning, config=config, model=self.model)
         answer = render_answer("review", title=target.title, text=target.text, rating=target.rating, path=path)
         return Solved(prompt, answer, "review")
@@ -191,7 +193,7 @@ class ExampleMaker:
             predicted = [
                 review
                 for review in chooser.sample(source, min(len(source), chooser.randint(1, 3)))
-                if review.item_id != example.item_id and review.text != example.target.text
+                if review.item_id != example.item_id and is_visible(review, example)
             ]
             shown = {review.review_id for review in predicted}
             own = [review for review in own if review.review_id not in shown]
@@ -214,7 +216,7 @@ class ExampleMaker:
         """What the request shows of the target: the only thing that evidence may be ranked by."""
         item = review_set.item(example.item_id)
         task: Task = "title" if kind == "title" else "rating" if kind == "rating" else "long"
-        return (item.name or "") if kind == "review" else query_of(request_for(example, task, item))
+        return (item.name or "") if kind in ("review", "pat") else query_of(request_for(example, task, item))  # PAT's task is drawn later
 
     @staticmethod
     def _as_predicted(review: Review, review_set: ReviewSet, rank: int) -> SyntheticReview:

@@ -7,6 +7,7 @@ with a text of either.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
 
 from grasper.errors import ConfigError
 from grasper.records import Item, Tables, iterate_rows, none_if_missing
@@ -53,6 +54,10 @@ def allowed_reviews(tables: Tables, name: str) -> tuple[ReviewSet, ReviewSet, di
 
 
 def fingerprint_sets(sets: Sequence[ReviewSet]) -> str:
-    """A short hash of all texts and shares: equal data give equal fingerprints."""
-    texts = (f"{group.name} {group.share} {stable_hash(''.join(review.text for review in group.reviews))}" for group in sets)
-    return stable_hash("\n".join(texts))[:16]
+    """A short hash of all that examples are made of: reviews with every field, items, shares. Equal data give equal fingerprints."""
+    hashes = []
+    for group in sets:
+        reviews = (astuple(review) for review in (*group.reviews, *group.shown))
+        items = (astuple(group.items[name]) for name in sorted(group.items))
+        hashes.append(stable_hash("\n".join(map(repr, [(group.name, group.share, len(group.reviews)), *reviews, *items]))))
+    return stable_hash("\n".join(hashes))[:16]

@@ -69,6 +69,7 @@ class Tuned(list[Any]):
         self.append((model, list(train), list(evaluation), seed))
         (out_dir / "adapter").mkdir(parents=True, exist_ok=True)
         (out_dir / "adapter" / "adapter_model.safetensors").write_text(f"{out_dir.name} {seed}")
+        (out_dir / "adapter" / "adapter_config.json").write_text('{"base_model_name_or_path": "tiny"}')
         (out_dir / "metrics.jsonl").write_text("")
         return {"sequences": len(train)}
 

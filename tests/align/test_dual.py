@@ -51,6 +51,7 @@ def training(make_model, tuned, monkeypatch: pytest.MonkeyPatch) -> DualTraining
         tuned.append((model, adapter, list(pairs), seed))
         (out_dir / "adapter").mkdir(parents=True, exist_ok=True)
         (out_dir / "adapter" / "adapter_model.safetensors").write_text(f"{out_dir.name}")
+        (out_dir / "adapter" / "adapter_config.json").write_text('{"base_model_name_or_path": "tiny"}')
         return {"pairs": len(pairs)}
 
     monkeypatch.setattr(dual, "train_on_preferences", preferences)

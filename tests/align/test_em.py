@@ -104,6 +104,23 @@ def test_every_round_is_kept_and_evaluated(tables: Tables, make_model: Callable[
     assert (tmp_path / "adapter" / "adapter_model.safetensors").read_bytes() == last.read_bytes()
 
 
+@pytest.mark.parametrize("harm", ["changed", "gone"])
+def test_a_round_whose_adapter_is_no_longer_what_it_was_is_done_again(
+    tables: Tables, make_model: Callable[..., Any], fast: Any, tmp_path: Path, harm: str
+) -> None:
+    """Weights that a disk spoiled are never taken over into the finished adapter."""
+    train(tables, make_model(), tmp_path)
+    whole, weights = len(fast), tmp_path / "round-2" / "adapter" / "adapter_model.safetensors"
+    kept = weights.read_bytes()
+    if harm == "changed":
+        weights.write_bytes(b"spoiled")
+    else:
+        weights.unlink()
+    train(tables, make_model(), tmp_path)
+    assert len(fast) == whole + 1
+    assert weights.read_bytes() == kept == (tmp_path / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
 def test_at_most_so_many_samples_per_input_and_only_good_ones(tables: Tables, make_model: Callable[..., Any], fast: Any, tmp_path: Path) -> None:
     train(tables, make_model(), tmp_path / "two", CONFIG.model_copy(update={"max_per_input": 2, "rounds": 1}))
     assert len(fast.completions(1)) == 2 * len(tables.select("align"))

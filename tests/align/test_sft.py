@@ -46,6 +46,17 @@ def test_summed_nll_by_hand() -> None:
     assert loss.item() == pytest.approx((torch.log(torch.tensor(2.0)) + 3 * torch.log(torch.tensor(4.0))).item())
 
 
+def test_a_path_without_room_for_its_answer_is_not_learned(model: LocalModel) -> None:
+    """It would teach to plan and say nothing; where all are like that, the settings are to blame."""
+    endless = make_sequence(model, PROMPT, "Plan: praise " + "rooms " * 1200, "Text: lovely", "long", path_weight=1.0)
+    assert len(endless.ids) == model.context_tokens
+    assert not any(endless.weights)
+    cut = make_sequence(model, PROMPT, PATH, "Text: " + "lovely " * 1200, "long", path_weight=1.0)
+    assert any(cut.weights)
+    with pytest.raises(ConfigError, match="no training pair is left"):
+        finetune(model, [endless], [], CONFIG, Path("unused"), seed=0)
+
+
 def test_prompt_is_masked_and_path_weighted(model: LocalModel) -> None:
     """Weight 0 over the prompt, its own over the path, 1 over answer and end token; the ids are those of inference plus the completion."""
     sequence = make_sequence(model, PROMPT, PATH, "Text: lovely", "long", path_weight=0.25)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gc
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grasper.config import PromptConfig
+from grasper.config import ModelConfig, PromptConfig
+from grasper.models import open_model
 from grasper.models.scripted import ScriptedModel
 from grasper.prompts import budget
-from grasper.prompts.budget import MARK, Entry, keep_best, max_new_tokens, token_counter
+from grasper.prompts.budget import MARK, Entry, TokenCounter, keep_best, max_new_tokens, token_counter
 
 entries = st.lists(
     st.builds(Entry, st.sampled_from(["own", "neighbours", "predicted", "exemplar"]), st.integers(0, 5), st.just("x"), st.integers(1, 100)),
@@ -52,6 +54,16 @@ def test_a_cut_falls_between_words() -> None:
     """`half-word` is one word of two tokens and a mark; no half of it is left."""
     fitted = token_counter(MODEL).fit("one two three half-word more words that follow", 7)
     assert fitted == "one two three" + MARK
+
+
+@pytest.mark.parametrize("line", ["Given text: " + "这家酒店的早餐很好房间也很干净" * 40, "- [4] " + "部屋は静かで朝食もおいしかった。" * 40])
+def test_a_script_without_spaces_is_cut_within_its_run(line: str) -> None:
+    """The last space is the label's: to cut there would leave nothing of the text."""
+    model = open_model(ModelConfig())
+    fitted = TokenCounter(model).fit(line, 64)
+    assert fitted.endswith(MARK)
+    assert line.startswith(fitted.removesuffix(MARK))
+    assert 50 <= TokenCounter(model).count(fitted) <= 64
 
 
 def test_every_line_is_tokenized_once() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from grasper.reason.format import ReasoningPath
-from grasper.reason.leak import leaks
+from grasper.reason.leak import leaks, leaks_review
+from grasper.reason.traces import TrainingPair
 from grasper.records import Example, Item, Profile, Review, SyntheticReview, request_for
 
 TARGET = Review("t", "u", "i", "The staff carried our bags up to the third floor.", "Helpful staff and quiet nights", 4.0)
@@ -54,6 +55,19 @@ def test_a_short_text_leaks_as_a_whole() -> None:
     target = Review("t", "u", "i", "Simply wonderful soap", "Soap", 5.0)
     assert is_leak("long", "say simply wonderful soap", target=target)
     assert not is_leak("long", "praise soap", target=target)
+
+
+def test_a_whole_review_hides_its_title_too() -> None:
+    """Nothing of it is given, so what its own request for a text would show is a secret here."""
+    target = Review("t", "u", "i", "It cleans what it should and smells of lemon.", "Clorox wipes", 5.0)
+    request = request_for(Example("e", target, "align"), "long", Item("i"))
+    path = ReasoningPath("short", "cleaning", "praise clorox wipes")
+    assert not leaks(path, request, Profile(), target), "the title is given where the text is asked for"
+    assert leaks_review(path, request, Profile(), target)
+    assert not leaks_review(ReasoningPath("short", "cleaning", "very positive; praise the smell"), request, Profile(), target)
+    assert leaks_review(ReasoningPath("short", "cleaning", "say it cleans what it should"), request, Profile(), target)
+    pair = TrainingPair(Example("e", target, "align"), request, Profile(), is_review=True)
+    assert pair.is_leaked_by(path)
 
 
 @pytest.mark.parametrize(

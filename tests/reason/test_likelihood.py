@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from grasper.errors import ConfigError
 from grasper.models.local import LocalModel
 from grasper.models.scripted import ScriptedModel
 from grasper.prompts.render import after_path
-from grasper.reason.likelihood import LikelihoodReward
+from grasper.reason.likelihood import LikelihoodReward, answer_bits
 from grasper.reason.reward import PathReward, make_reward
 from grasper.reason.traces import TrainingPair, sample_traces
 from grasper.records import Example, Item, Profile, Review, request_for
@@ -43,6 +44,18 @@ def test_is_the_bits_per_byte_that_a_path_saves(task: str, is_review: bool) -> N
     behind, plain = nano().score_texts([after_path(prompts[0], PATH, asked.task), after_path(prompts[1], "", asked.task)], [rest] * 2)
     assert saved[0] == pytest.approx((behind - plain) / np.log(2) / len(rest), abs=0.02)
     assert saved[1] == 0.0
+
+
+def test_a_whole_review_without_a_rating_begins_with_its_title() -> None:
+    """It is scored behind the label that it has, and not as a rating that reads `Title: …`."""
+    asked, config = pair(is_review=True), PromptConfig()
+    target = replace(asked.example.target, rating=None)
+    unrated = replace(asked, example=replace(asked.example, target=target))
+    prompt = unrated.render(reasoning=False, config=config, model=nano())
+    found = answer_bits(nano(), [after_path(prompt, "", "review")], [("review", unrated.answer_lines)])
+    rest = unrated.answer_lines.removeprefix("Title:").strip()
+    expected = -nano().score_texts([replace(prompt, prefix="Title:")], [rest])[0] / np.log(2) / len(rest)
+    assert found[0] == pytest.approx(expected)
 
 
 def test_a_plan_that_fits_saves_more_than_one_that_does_not() -> None:

@@ -80,6 +80,22 @@ def test_where_nobody_is_near_the_audience_is_shown(shop: tuple[Predictor, Table
     strict = SimilarTaste(ReviewPool(tables.reviews_by_id.values()), make_ranker("bm25"), lambda: predictor, floor=1.0)
     example = someone("new", "b4", history=[Review("h", "new", "a1", "tea"), Review("i", "new", "b9", "coffee")])
     assert {review.item_id for review in strict.retrieve(request_of(example), example, 3)} == {"b4"}
+    assert strict.explain(request_of(example), example, 3) == "no other person's taste is nearer than 1; the item's audience is shown instead"
+
+
+def test_what_is_said_is_what_is_shown(shop: tuple[Predictor, Tables]) -> None:
+    """People near in taste who wrote no word are not counted as people whose reviews are shown."""
+    predictor, tables = shop
+    texts = tables.reviews["text"].where(tables.reviews["item_id"] == "b4", "")
+    silent = Tables(tables.reviews.assign(text=texts), tables.items, tables.examples)
+    taste = SimilarTaste(ReviewPool(silent.reviews_by_id.values()), make_ranker("bm25"), lambda: predictor)
+    for example in asked(tables.examples)[:20]:
+        shown = taste.retrieve(request_of(example), example, 4)
+        said = taste.explain(request_of(example), example, 4)
+        assert said.startswith(f"{len(shown)} people") or "the item's audience is shown instead" in said
+        if "nobody with similar taste wrote" in said:
+            assert taste.find(example, 1)
+            assert {review.item_id for review in shown} <= {example.item_id}
 
 
 def test_identical_people_are_equally_near_and_come_in_the_order_of_the_table(tmp_path: Path) -> None:

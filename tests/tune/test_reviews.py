@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -48,7 +49,12 @@ def test_a_data_set_without_free_reviews_is_refused() -> None:
         allowed_reviews(tables([Review("r", user_of("align"), "i", "a text")]), "small")
 
 
-def test_one_changed_letter_changes_the_fingerprint() -> None:
-    one, other = (allowed_reviews(tables([Review("r", user_of(None), "i", text)]), "set")[0] for text in ("a text", "a test"))
-    assert fingerprint_sets([one]) == fingerprint_sets([one])
+@pytest.mark.parametrize("changed", [{"text": "a test"}, {"title": "Other"}, {"rating": 4.0}, {"item_id": "j"}])
+def test_whatever_is_learned_changes_the_fingerprint(changed: dict[str, Any]) -> None:
+    """One letter of the text, and every other field: they are asked for, shown, or decide what is shown."""
+    review = Review("r", user_of(None), "i", "a text", "Title", 5.0)
+    one, same, other = (allowed_reviews(tables([each]), "set")[0] for each in (review, review, replace(review, **changed)))
+    assert fingerprint_sets([one]) == fingerprint_sets([same])
     assert fingerprint_sets([one]) != fingerprint_sets([other])
+    renamed = replace(one, items={name: replace(item, name="Another inn") for name, item in one.items.items()})
+    assert fingerprint_sets([one]) != fingerprint_sets([renamed])

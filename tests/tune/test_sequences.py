@@ -10,7 +10,7 @@ import pytest
 from grasper.errors import ConfigError
 from grasper.models.base import Message, Prompt
 from grasper.models.local import LocalModel
-from grasper.records import Review
+from grasper.records import Example, Item, Review
 from grasper.tune.ahead import Drawers, Recipe
 from grasper.tune.examples import ExampleMaker, Mixture, ReviewSet, Solved
 from grasper.tune.sequences import EMPHASIS, Position, Stream, TrainingRow, collate, cut, encode
@@ -123,3 +123,11 @@ def test_no_prompt_holds_the_text_that_is_asked_for(tiny: LocalModel, review_set
             assert review.text in solved.answer
             assert all(review.text not in message.content for message in solved.prompt.messages)
     assert seen == len(review_set.reviews)
+
+
+def test_evidence_for_pats_titles_is_not_ranked_by_the_title() -> None:
+    """The task is drawn after the evidence, so nothing of the target may rank it."""
+    target = Review("t", "u", "inn", "A calm stay.", "Extended stay", 4.0)
+    inn = ReviewSet("inns", 1.0, [target], {"inn": Item("inn", "Gull Inn")})
+    queries = {kind: ExampleMaker._query(inn, Example("e", target, "align"), kind) for kind in ("pat", "title", "long")}
+    assert queries == {"pat": "Gull Inn", "title": "A calm stay.", "long": "Extended stay"}
