@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from grasper.errors import ConfigError
-from grasper.evaluate.swap import Swap
+from grasper.evaluate.swap import SWAPS, Swap
 from grasper.files import BatchLog
 from grasper.generate.writers import LeadingWriter
 from grasper.metrics.rating import RATINGS
@@ -31,6 +32,7 @@ from grasper.prompts.templates import ANSWER_LABELS, RATING_CHOICES
 from grasper.reason.format import render_answer
 from grasper.records import Example, Profile, Request, Review, SyntheticReview, Task, request_for, tasks_of
 from grasper.retrieve.pool import is_same_text, is_visible
+from grasper.runs import stable_hash
 from grasper.synthesize import load_synthetic
 from grasper.system import System, by_example
 
@@ -80,7 +82,10 @@ class Measurement:
             path: `measure/<method>/bits.jsonl`.
         """
         _ = self.writer
-        if any(record.get("source") != self.source or record.get("paths") != self.num_paths for record in BatchLog(path).records):
+        lent = stable_hash(" ".join(example.example_id for example in self.lenders or examples))[:16]  # other lenders, other partners
+        facts: dict[str, dict[str, Any]] = {swap: {"paths": self.num_paths, "source": self.source, "lenders": lent} for swap in SWAPS}
+        del facts["bits"]["lenders"]
+        if any(not facts[record["metric"]].items() <= record.items() for record in BatchLog(path).records):
             path.unlink()
         log, size = BatchLog(path), self.system.desk.at_once(BATCH_SIZE)
         work = [
@@ -101,10 +106,7 @@ class Measurement:
             for task, swap, chosen in work:
                 values = self._values(task, swap, chosen, partners[swap])
                 log.append(
-                    [
-                        {"example_id": key, "task": task, "metric": swap, "value": round(value, 6), "paths": self.num_paths, "source": self.source}
-                        for key, value in values.items()
-                    ],
+                    [{"example_id": key, "task": task, "metric": swap, "value": round(value, 6), **facts[swap]} for key, value in values.items()],
                     done=[_key(example, task, swap) for example in chosen],
                 )
                 progress.advance(len(chosen))
@@ -181,7 +183,10 @@ def measure_plan(plan: Pipeline, *, num_paths: int, swaps: Sequence[Swap], say: 
             name, path = method.name, run.folder("measure", method.name) / "bits.jsonl"
             written = load_synthetic(run.folder("synthesize", name) / "synthetic.jsonl") if method.predicted != "none" else []
             system = work.workshop.system(method)
-            measurement = Measurement(system, by_example(written), num_paths, swaps, steps[name].fingerprint, lenders)
+            if method.trajectories and len(swaps) > 1:
+                say(f"bits/{name}: without the swap test; its reasoners look for evidence of their own, which no swap of the prompt's reaches")
+            asked = swaps[:1] if method.trajectories else swaps
+            measurement = Measurement(system, by_example(written), num_paths, asked, steps[name].fingerprint, lenders)
             try:
                 count = measurement.measure(work.targets, plan.config.tasks, path)
             except ConfigError as error:

@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import csv
 import re
+import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError
+from grasper.prepare.arrays import elements
 from grasper.prepare.fields import clean_text
-from grasper.prepare.formats import delimiter_of, excel_header, format_of, json_lines, parse_json, read_batches
+from grasper.prepare.formats import delimiter_of, excel_header, format_of, is_list, json_lines, read_batches
 from grasper.prepare.guess import guess_columns
-from grasper.prepare.lines import head, numbered_lines, open_bytes
+from grasper.prepare.lines import MIB, numbered_lines, open_bytes
 from grasper.prepare.values import Survey, look_at_dates, look_at_people, look_at_ratings, look_at_texts
 
 MAX_ROWS = 200_000
+MAX_BYTES = 64 * MIB
+"""Of a JSON list, which may be a single line."""
+_NOT_ASCII = bytes(range(0x80, 0x100))
+"""Where the bytes end in the middle of a letter, it is left out."""
 _TEXT_FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 
 
@@ -106,8 +113,11 @@ def _config(survey: Survey) -> PrepareConfig:
 
 def _look_at_bytes(path: Path, survey: Survey) -> None:
     """Is it UTF-8, all of it?"""
-    with open_bytes(path) as stream:
-        lines = list(islice(stream, MAX_ROWS))
+    try:
+        with open_bytes(path) as stream:
+            lines = stream.read(MAX_BYTES).rstrip(_NOT_ASCII).splitlines(keepends=True) if is_list(path) else list(islice(stream, MAX_ROWS))
+    except (EOFError, OSError, zlib.error, pa.ArrowException):
+        return  # told when the rows are read
     if not lines or b"\x00" in lines[0]:
         return  # a wide encoding is told by its mark, or refused as binary
     wrong, accented = [], 0
@@ -170,8 +180,8 @@ def _column_names(path: Path, config: PrepareConfig) -> list[str]:
 
 
 def _plain_keys(path: Path, config: PrepareConfig) -> dict[str, None]:
-    if head(path, 64).lstrip().startswith(b"["):
-        records: Iterator[Any] = iter(parse_json("".join(numbered_lines(path, config)), path))
+    if is_list(path):
+        records: Iterator[Any] = (value for _, value in elements(path, config))
     else:
         records = (value for _, _, value in json_lines(numbered_lines(path, config), path))
     keys: dict[str, None] = {}

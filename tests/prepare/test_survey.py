@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -225,3 +226,28 @@ def test_a_column_of_dates_is_known_by_what_is_in_it_and_what_is_not_read_is_tol
     assert survey.settings["columns"]["timestamp"] == "wann war das"
     assert "not read: Fassung, Preis" in survey.findings
     assert survey.settings["date_formats"] == ["%d.%m.%Y %H:%M"]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_json_list_in_one_line_is_looked_at_element_by_element(tmp_path: Path, mark: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With or without a byte order mark, and where the line is longer than any line may be: as `prepare` reads it. The end of what is looked at may
+    fall into a letter."""
+    rows = [{"user_id": f"u{n}", "item_id": "inn", "text": f"schön war es am {n}. Tag", "rating": n % 5 + 1} for n in range(30)]
+    path = tmp_path / "reviews.json"
+    path.write_bytes(mark + json.dumps(rows, ensure_ascii=False).encode())
+    places = [place for place, byte in enumerate(path.read_bytes()) if byte == 0xC3]
+    monkeypatch.setattr("grasper.prepare.survey.MAX_BYTES", places[20] + 1)
+    survey = survey_table(path)
+    assert survey.settings["columns"]["text"] == "text"
+    assert not survey.missing
+    assert "encoding" not in survey.settings
+    assert any(finding.startswith("30 rows, 4 columns") for finding in survey.findings)
+
+
+@pytest.mark.parametrize("name", ["reviews.csv.gz", "reviews.jsonl.gz"])
+def test_a_file_that_was_cut_off_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    lines = "".join(f"u{n},inn,a fine place number {n},{n % 5 + 1}\n" for n in range(4000))
+    packed = gzip.compress(f"user_id,item_id,text,rating\n{lines}".encode() if ".csv" in name else b'{"user_id": "u", "text": "fine"}\n' * 4000)
+    (tmp_path / name).write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(DataFormatError, match="truncated gzip file"):
+        survey_table(tmp_path / name)
