@@ -164,7 +164,7 @@ def spending_table(name: str) -> str:
     results = _results(name)
     lines = ["| method | read per answer | written per answer | alignment: read | written |", f"|---|{'--:|' * 4}"]
     for method, cost in results["cost"].items():
-        answers = sum(counts["n"] for counts in results["unparsed"][method].values())
+        answers = results["provenance"]["stages"][f"generate/{method}"]["counts"]["requests"]
         each = [cost[entry] / answers for entry in ("tokens_in", "tokens_out")]
         aligned = [f"{cost[entry]:,.0f}" if cost.get(entry) else "–" for entry in ("align_tokens_in", "align_tokens_out")]
         lines.append(f"| `{method}` | {each[0]:,.0f} | {each[1]:,.0f} | {' | '.join(aligned)} |")

@@ -36,6 +36,15 @@ def test_bad_settings_are_named(override: str, message: str) -> None:
         load_config(None, [override])
 
 
+def test_gold_by_likelihood_is_chosen_among_sampled_paths() -> None:
+    """One setting is enough; paths that saw the answer are refused, and a threshold of one's own stands."""
+    align = load_config(None, ["align.reward=likelihood"]).align
+    assert (align.sources, align.reward_threshold) == (("sampled",), 0.0)
+    assert load_config(None, ["align.reward=likelihood", "align.reward_threshold=0.01"]).align.reward_threshold == 0.01
+    with pytest.raises(ConfigError, match=r"reward=likelihood goes with sources=\[sampled\], got \[analysed, sampled\]"):
+        load_config(None, ["align.reward=likelihood", "align.sources=[analysed,sampled]"])
+
+
 def test_missing_or_broken_files(tmp_path: Path) -> None:
     """A missing file, broken YAML, and YAML that is no mapping."""
     with pytest.raises(MissingFileError, match=r"experiments/: amazon\.yaml, harbour\.yaml, .*models/qwen3-8b\.yaml"):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from grasper.config.section import Section
 
@@ -68,6 +68,21 @@ class AlignConfig(Section):
     log_to_trackio: bool = Field(False, description="Also log the training to trackio (extra `logging`).")
     dpo: DpoConfig = Field(default_factory=DpoConfig, description="Preference rounds (PAT).")
     exemplars: int = Field(2, ge=0, description="Gold paths shown as examples to a backbone that cannot be fine-tuned.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suit_likelihood(cls, values: Any) -> Any:
+        """Rewarded by likelihood, gold are sampled paths that save something, unless it is said otherwise."""
+        if isinstance(values, dict) and values.get("reward") == "likelihood":
+            return {"sources": ("sampled",), "reward_threshold": 0.0, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _likelihood_looks_at_sampled_paths(self) -> AlignConfig:
+        if self.reward == "likelihood" and self.sources != ("sampled",):
+            found = ", ".join(self.sources)
+            raise ValueError(f"reward=likelihood goes with sources=[sampled], got [{found}]: a path that saw the answer nearly always wins")
+        return self
 
 
 class TuneConfig(Section):
