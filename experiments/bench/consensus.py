@@ -4,8 +4,9 @@
     NLTK_DATA=../shared/nltk_data python experiments/bench/consensus.py --runs runs/hotel-eight --out experiments/results/smollm2/consensus.json
 
 For each method n samples per request; compared are the mean over the samples (what one sample is worth) and the chosen one, on the same requests.
-`agreement only` lets only the other samples vote, `with evidence` also the retrieved texts, as `generate.consensus_samples` does. With `--runs` the
-samples are those that runs with `generate.consensus_samples` have saved, of all their methods, and no model is needed.
+`agreement only` lets only the other samples vote, `with evidence` also the retrieved texts, as `generate.consensus_samples` does, `with synthetic` the
+synthetic reviews beside them, where a method has any. With `--runs` the samples are those that runs with `generate.consensus_samples` have saved, of
+all their methods, and no model is needed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,11 @@ from grasper.metrics.meteor import meteor, meteor_name
 from grasper.metrics.text import copied_share, rouge1, rougeL
 from grasper.models import TextModel, open_model
 from grasper.prepare import build_tables
-from grasper.records import Example, Output, Tables, Task, tasks_of
+from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task, tasks_of
 from grasper.retrieve.store import ReviewStore
 from grasper.runs import Run, commit, versions
-from grasper.system import System
+from grasper.synthesize import load_synthetic
+from grasper.system import System, by_example
 
 ROOT = Path(__file__).parents[2]
 SETS = {"amazon": "amazon", "hotel": "hotel", "stylized": "gap", "multilingual": "b2w"}
@@ -54,14 +56,23 @@ def measure(name: str, method: str, model: TextModel, arguments: argparse.Namesp
     return {task: compare_choices([output for output in outputs if output.task == task], by_id, tables, task) for task in TEXT_TASKS}
 
 
-def compare_choices(outputs: Sequence[Output], examples: dict[str, Example], tables: Tables, task: Task) -> dict[str, Any]:
+def compare_choices(
+    outputs: Sequence[Output],
+    examples: dict[str, Example],
+    tables: Tables,
+    task: Task,
+    synthetic: Mapping[str, Sequence[SyntheticReview]] | None = None,
+) -> dict[str, Any]:
+    """Scores of every way of choosing among the same samples, unreadable ones included."""
     asked = [examples[output.example_id] for output in outputs]
     references = [example.target.text if task == "long" else example.target.title for example in asked]
     evidence = [[tables.reviews_by_id[review_id] for review_id in output.evidence] for output in outputs]
-    ways: dict[str, list[str | None]] = {
-        "agreement only": [output.samples[choose(output.samples, [])] for output in outputs],
-        "with evidence": [output.text for output in outputs],
-    }
+    votes = [_fields(reviews, task) for reviews in evidence]
+    voters: dict[str, list[list[str]]] = {"agreement only": [[] for _ in outputs], "with evidence": votes}
+    if synthetic:
+        made = [[review for review in synthetic.get(output.example_id, ()) if review.rejected is None] for output in outputs]
+        voters["with synthetic"] = [[*real, *_fields(reviews, task)] for real, reviews in zip(votes, made, strict=True)]
+    ways = {way: [output.samples[choose(output.samples, texts)] for output, texts in zip(outputs, each, strict=True)] for way, each in voters.items()}
     columns: dict[tuple[str, str], np.ndarray] = {}
     for metric, score in (("rouge1", rouge1), ("rougeL", rougeL), (meteor_name(), meteor)):
         each = [score([output.samples[number] for output in outputs], references) for number in range(len(outputs[0].samples))]
@@ -70,11 +81,18 @@ def compare_choices(outputs: Sequence[Output], examples: dict[str, Example], tab
             columns[way, metric] = score(texts, references)
             columns[f"gain {way}", metric] = columns[way, metric] - columns["one sample", metric]
         columns["gain of evidence", metric] = columns["with evidence", metric] - columns["agreement only", metric]
+        if synthetic:
+            columns["gain of synthetic", metric] = columns["with synthetic", metric] - columns["with evidence", metric]
     sources = [[review.text for review in reviews] for reviews in evidence]
     columns["with evidence", "copied"] = copied_share(ways["with evidence"], sources)
     columns["one sample", "copied"] = copied_share([output.samples[0] for output in outputs], sources)
     bootstrap = Bootstrap([example.item_id for example in asked])
     return summarize(bootstrap.estimate(pd.DataFrame(columns)))
+
+
+def _fields(reviews: Sequence[Review | SyntheticReview], task: Task) -> list[str]:
+    """What of each review is compared with an answer of the task; nothing of those that lack it."""
+    return [field for review in reviews if (field := review.text if task == "long" else review.title)]
 
 
 def measure_run(folder: Path) -> tuple[Config, dict[str, Any]]:
@@ -85,11 +103,13 @@ def measure_run(folder: Path) -> tuple[Config, dict[str, Any]]:
     examples = {example.example_id: example for example in tables.select(config.split, config.limit)}
     found: dict[str, Any] = {}
     for method in config.methods:
+        path = run.folder("synthesize", method) / "synthetic.jsonl"
+        synthetic = by_example(load_synthetic(path)) if path.exists() else None
         outputs = [output for output in load_outputs(run.folder("generate", method) / "outputs.jsonl") if output.example_id in examples]
         for task in TEXT_TASKS:
             chosen = [output for output in outputs if output.task == task and len(output.samples) == config.generate.consensus_samples]
             if chosen:
-                found.setdefault(method, {})[task] = compare_choices(chosen, examples, tables, task)
+                found.setdefault(method, {})[task] = compare_choices(chosen, examples, tables, task, synthetic)
     return config, found
 
 
