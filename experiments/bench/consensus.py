@@ -4,9 +4,9 @@
     NLTK_DATA=../shared/nltk_data python experiments/bench/consensus.py --runs runs/hotel-eight --out experiments/results/smollm2/consensus.json
 
 For each method n samples per request; compared are the mean over the samples (what one sample is worth) and the chosen one, on the same requests.
-`agreement only` lets only the other samples vote, `with evidence` also the retrieved texts, as `generate.consensus_samples` does, `with synthetic` the
-synthetic reviews beside them, where a method has any. With `--runs` the samples are those that runs with `generate.consensus_samples` have saved, of
-all their methods, and no model is needed.
+`agreement only` lets only the other samples vote, `with evidence` also the retrieved texts, as `generate.consensus_samples` does, `with synthetic`
+the synthetic reviews beside them, where a method has any. With `--runs` the samples are those that runs with `generate.consensus_samples` have saved,
+of all their methods, and no model is needed.
 """
 
 from __future__ import annotations

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from grasper.config import GenerateConfig
 from grasper.desk import Desk
 from grasper.generate.consensus import choose, evidence_for
 from grasper.generate.length import first_words, least_of_all
+from grasper.metrics.rating import rating_from_probabilities
 from grasper.models.base import Pool, even_pool
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.render import after_path
@@ -17,6 +20,7 @@ from grasper.reason.dual import Deliberation, DualReasoning, Evidence
 from grasper.reason.evidence import evidence_of
 from grasper.reason.format import parse_answer
 from grasper.records import Example, Output, Profile, Request, SyntheticReview, Task, request_for
+from grasper.runs import derive_seed
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,14 @@ class DualWriter:
         seeds = [desk.seed_of("generate", task, request.example_id) for request in requests]
         found = self._reasoning.write(requests, evidence, seeds)
         outputs = [self._output(*parts) for parts in zip(requests, evidence, found, strict=True)]
-        if task == "rating" or self.config.consensus_samples == 1:
+        if self.config.consensus_samples == 1:
             return outputs
+        if task == "rating":
+            others = [
+                self._reasoning.write(requests, evidence, [derive_seed(seed, draw) for seed in seeds])
+                for draw in range(1, self.config.consensus_samples)
+            ]
+            return [self._averaged(output, again) for output, *again in zip(outputs, *others, strict=True)]
         return self._vote(requests, evidence, found, outputs)
 
     def lead(self, requests: Sequence[Request], examples: Sequence[Example], profiles: Sequence[Profile], count: int) -> list[Pool]:
@@ -91,6 +101,22 @@ class DualWriter:
             notes=found.to_json(evidence.remarks),
             tokens_in=found.tokens_in,
             tokens_out=found.tokens_out,
+        )
+
+    def _averaged(self, output: Output, again: Sequence[Deliberation]) -> Output:
+        """The rating by the mean probabilities of several deliberations, the first of them included, as other methods average over their paths."""
+        rated = [one.probabilities for one in again if one.probabilities]
+        if not output.probabilities or not rated:
+            return output
+        mean = np.mean([output.probabilities, *rated], axis=0)
+        each = rating_from_probabilities(np.array([output.probabilities, *rated]), self.config.rating)
+        return replace(
+            output,
+            rating=float(rating_from_probabilities(mean[None], self.config.rating)[0]),
+            probabilities=tuple(round(float(value), 6) for value in mean),
+            samples=tuple(f"{rating:g}" for rating in each),
+            tokens_in=output.tokens_in + sum(one.tokens_in for one in again),
+            tokens_out=output.tokens_out + sum(one.tokens_out for one in again),
         )
 
     def _vote(

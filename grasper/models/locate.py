@@ -101,7 +101,10 @@ def _find_on_hub(name: str) -> Path:
     if not _hub_is_reachable():
         if cached is not None:
             return cached  # what it lacks is told by whoever needs it
-        raise ModelNotFoundError(f"model '{name}' is not in the local cache and the Hub cannot be reached; use model.name=nano, or download it first")
+        raise ModelNotFoundError(
+            f"model '{name}' is not in the local cache and the Hub cannot be reached; use model.name=nano, or run `hf download {name}` where there "
+            "is a network and bring its folder of the cache here, or name a folder that holds the model"
+        )
     try:
         return Path(snapshot_download(name, allow_patterns=FILES, etag_timeout=10))
     except Exception as error:  # the Hub's client raises errors of several libraries

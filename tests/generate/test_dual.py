@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from servers import serving, write_reviews
 from worlds import system_of, tables_of
@@ -77,6 +78,32 @@ def test_several_drafts_vote_from_the_same_notes(tables: Tables) -> None:
     assert all(more.tokens_out > one.tokens_out for more, one in zip(outputs, single, strict=True))
 
 
+def test_ratings_are_averaged_over_deliberations(tables: Tables) -> None:
+    """As other methods average over their paths: the mean of the probabilities decides, each deliberation's rating is kept, and all are paid."""
+
+    class Wavering(ScriptedModel):
+        """Every other rating is a 2, the others are a 5."""
+
+        def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> np.ndarray:
+            rows = []
+            for _ in prompts:
+                self.asked += 1
+                rows.append([0.0, 0.9, 0.1, 0.0, 0.0] if self.asked % 2 else [0.0, 0.0, 0.0, 0.1, 0.9])
+            return np.array(rows)
+
+        asked = 0
+
+    outputs, _ = write(tables, "rating", model=Wavering(answer), consensus_samples=3)
+    single, _ = write(tables, "rating", model=Wavering(answer))
+    for output, one in zip(outputs, single, strict=True):
+        assert len(output.samples) == 3
+        assert set(output.samples) <= {"2", "5"}
+        assert sum(output.probabilities) == pytest.approx(1, abs=1e-5)
+        assert output.probabilities != one.probabilities
+        assert output.rating == float(np.searchsorted(np.cumsum(output.probabilities), 0.5) + 1)
+        assert output.tokens_out == 3 * one.tokens_out
+
+
 def test_random_people_take_the_place_of_both_trajectories(tables: Tables) -> None:
     outputs, _ = write(tables, "long", "pat-random-users")
     assert all("style_evidence" not in output.notes[0] and output.evidence for output in outputs)
@@ -88,7 +115,7 @@ def test_nobody_above_the_floor_is_told_in_the_record(tables: Tables, monkeypatc
     monkeypatch.setattr(style.SimilarWriters.__init__, "__kwdefaults__", {"floor": 1.0})
     for output in write(tables, "long")[0]:
         assert output.notes[0]["style_evidence"].startswith("no other person's style is nearer than 1")
-        assert output.notes[0]["topic_evidence"] == "no other person's taste is nearer than 0.3"
+        assert output.notes[0]["topic_evidence"] == "no other person's taste is nearer than 0.3; the item's audience is shown instead"
         assert output.text == "A good stay."
 
 
@@ -100,7 +127,7 @@ def test_a_data_set_of_one_person_is_written_for_without_others() -> None:
         [output], model = write(tables_of(reviews, [example]), task, model=ScriptedModel(answer, choice=lambda prompt: " 4"))
         assert output.text or output.rating == 4
         assert set(output.evidence) <= {review.review_id for review in reviews[1:]}
-        assert output.notes[0]["style_evidence"] == "nothing shows how the user writes"
+        assert output.notes[0]["style_evidence"] == "nothing shows how the user writes; the item's audience is shown instead"
         assert output.notes[0]["topic_evidence"].startswith("no other person's taste")
         assert not any("People who write alike" in prompt.messages[-1].content for prompt in model.prompts)
 
