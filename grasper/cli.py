@@ -210,10 +210,13 @@ def show(
 def doctor(config: ConfigOption = None, data: DataOption = None, settings: SetOption = None) -> None:
     """Check installation, model and data, and say what to do about each problem."""
     from grasper.config import load_config
+    from grasper.predict import ENCODERS
     from grasper.terminal import print_checks
 
     overrides = [*(settings or []), *([f"prepare.data={data}"] if data else [])]
-    if not print_checks(load_config(config, overrides)):
+    resolved = load_config(config, overrides)
+    ENCODERS.get(resolved.predict.encoder)
+    if not print_checks(resolved):
         raise MissingFileError("some checks failed; each line above says what to do")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from grasper.config import Config, load_config
-from grasper.errors import ConfigError, DataFormatError, MissingFileError, ModelNotFoundError, RunMismatchError, UnknownMethodError
+from grasper.errors import ConfigError, DataFormatError, MissingFileError, ModelNotFoundError, RunMismatchError, UnknownMethodError, UnknownNameError
 from grasper.generate import load_outputs
 from grasper.methods import get_method
 from grasper.pipeline import Pipeline
@@ -241,6 +241,13 @@ def test_likelihoods_that_the_model_cannot_tell_are_refused_before_anything_is_d
     assert not (tmp_path / "run").exists()
     plan(tmp_path, *endpoint, methods=("pat-no-rl", "grasper"))
     plan(tmp_path, *endpoint, "model.trained=nano", methods=("pat",))
+
+
+def test_an_unknown_encoder_is_named_before_anything_is_done(tmp_path: Path) -> None:
+    """Also where no method needs a predictor: a mistyped setting is never passed over."""
+    with pytest.raises(UnknownNameError, match=r"unknown encoder 'magic'; known: .*hybrid"):
+        plan(tmp_path, "predict.encoder=magic")
+    assert not (tmp_path / "run").exists()
 
 
 def test_unknown_methods_and_empty_splits_are_named(tmp_path: Path) -> None:
