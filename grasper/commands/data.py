@@ -55,7 +55,7 @@ def init(
 def list_data() -> None:
     """Known data sets, and the layouts that `prepare.source` may name."""
     from grasper.prepare.collections import COLLECTIONS
-    from grasper.prepare.sources import sources
+    from grasper.prepare.inputs import sources
 
     typer.echo("data sets (grasper data info NAME):")
     for name, collection in COLLECTIONS.items():

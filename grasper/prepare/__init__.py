@@ -1,6 +1,6 @@
 """prepare: raw files → reviews, items and examples.
 
-`sources.py` finds the inputs, `formats.py` reads them in batches, `rows.py` cleans a batch, `staging.py` keeps texts on disk meanwhile, `reduce.py`
+`inputs.py` finds the inputs, `formats.py` reads them in batches, `rows.py` cleans a batch, `staging.py` keeps texts on disk meanwhile, `reduce.py`
 drops what does not stay, `split.py` decides pools and targets, `statistics.py` describes the result.
 """
 
@@ -18,9 +18,10 @@ from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError
 from grasper.files import write_json
 from grasper.prepare.fields import Problems
+from grasper.prepare.inputs import find_inputs, fingerprint_data
 from grasper.prepare.reduce import drop_duplicates, drop_unusable, limit_histories, limit_pooled_users
 from grasper.prepare.rows import clean_items, clean_rows
-from grasper.prepare.sources import Input, find_inputs, fingerprint_data
+from grasper.prepare.sources import Input
 from grasper.prepare.split import assign_splits, make_examples
 from grasper.prepare.staging import Staging
 from grasper.prepare.statistics import describe

@@ -11,7 +11,7 @@ import grasper
 from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, MissingFileError
 from grasper.prepare import bundled, read_inputs
-from grasper.prepare.sources import find_inputs, fingerprint_data
+from grasper.prepare.inputs import find_inputs, fingerprint_data
 from grasper.prepare.staging import Staging, review_ids
 
 
