@@ -22,7 +22,7 @@ from grasper.evaluate.swap import swap_test
 from grasper.evaluate.synthetic import analyse_synthetic, read_synthetic, recall_of_hidden_items
 from grasper.files import atomic_path, read_json, write_json, write_text
 from grasper.methods import get_method
-from grasper.metrics.metric import choose_metrics
+from grasper.metrics.choose import choose_metrics
 from grasper.metrics.text import tokenization_of
 from grasper.records import TASKS, Example, SyntheticReview, Tables, Task, tasks_of
 from grasper.retrieve.pool import ReviewPool
