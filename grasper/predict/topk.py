@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from grasper.errors import ShapeError
 from grasper.predict.graph import FloatArray, IndexArray, Interactions
+from grasper.topk import stable_top_k
 
 BLOCK_SCORES = 1_000_000
 """Scores held at once: 4 MB, so that a block stays near the processor."""
@@ -67,22 +67,3 @@ def hide(scores: FloatArray, histories: Interactions, allowed: np.ndarray | None
     scores[histories.user_index, histories.item_index] = -np.inf
     if allowed is not None:
         scores[:, ~allowed] = -np.inf
-
-
-def stable_top_k(scores: FloatArray, k: int) -> tuple[FloatArray, IndexArray]:
-    """The k largest per row, largest first; among equal scores the earlier item wins, so results do not depend on the machine."""
-    values, items = torch.topk(torch.from_numpy(scores), k, dim=1)
-    best_score, best_item = values.numpy(), items.numpy()
-    _settle_ties(scores, best_score, best_item)
-    return best_score, best_item
-
-
-def _settle_ties(scores: FloatArray, best_score: FloatArray, best_item: IndexArray) -> None:
-    """Rewrite the rows in which equal scores made the choice arbitrary, in place."""
-    k = best_score.shape[1]
-    tied = (best_score[:, 1:] == best_score[:, :-1]).any(1)
-    if k < scores.shape[1]:
-        tied |= (scores == best_score[:, -1:]).sum(1) > (best_score == best_score[:, -1:]).sum(1)
-    for row in np.flatnonzero(tied):
-        order = np.argsort(-scores[row], kind="stable")[:k]
-        best_item[row], best_score[row] = order, scores[row, order]

@@ -25,6 +25,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from grasper.errors import ConfigError, GrasperError
+from grasper.login import login_of
 from grasper.models.base import Completion, Prompt, most_tokens, prompt_seeds
 from grasper.models.budget import current_meter
 from grasper.models.endpoint.abilities import REPEATS_OF_EMPTY, Abilities
@@ -34,7 +35,6 @@ from grasper.models.endpoint.cache import CACHE_VARIABLE, AnswerCache
 from grasper.models.endpoint.client import Client, Patience, StoppedError
 from grasper.models.endpoint.exchange import Exchange, text_of
 from grasper.models.endpoint.request import Request
-from grasper.models.login import login_of
 from grasper.runs import derive_seed
 
 if TYPE_CHECKING:
