@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from grasper.errors import ConfigError, MissingFileError, ModelNotFoundError, RunLockedError
-from grasper.files import write_json
+from grasper.files import cache_dir, write_json
 from grasper.models.catalogue import KNOWN, missing_part, models_dir
-from grasper.models.fingerprints import cache_dir
 
 Say = Callable[[str], None]
 
