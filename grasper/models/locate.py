@@ -14,7 +14,6 @@ from grasper.models.adapters import base_of, find_adapter, is_adapter
 from grasper.models.catalogue import KNOWN, require_known
 from grasper.models.fingerprints import fingerprint_weights
 
-NANO_DIR = KNOWN["nano"].folder
 FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
 """What is fetched from the Hub: weights as safetensors only, never pickles or code."""
 

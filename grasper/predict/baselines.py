@@ -1,6 +1,6 @@
 """Simple predictors behind the same interface: popularity, ItemKNN, EASE and text similarity.
 
-Each `fit` takes the graph it learns from; `bind` lets it see another graph over the same catalogue. `validation.tuned` searches a grid of them.
+Each `fit` takes the graph it learns from; `bind` lets it see another graph over the same catalogue.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ def top_k(
     histories: Interactions,
     k: int,
     *,
-    allowed: np.ndarray | None = None,
     block_scores: int = BLOCK_SCORES,
 ) -> tuple[IndexArray, FloatArray]:
     """The k best unseen items of each history and their scores, best first, equal scores in catalogue order.
@@ -28,7 +27,6 @@ def top_k(
         score: Histories → scores, `[num_users, num_items]`; higher is better. The array may be overwritten.
         histories: Whose items to predict; the items in them are never among the predicted.
         k: Items per user.
-        allowed: Items that may be predicted at all, `[num_items]` bool; None allows every item.
         block_scores: Upper bound of scores held at once.
 
     Returns:
@@ -45,7 +43,7 @@ def top_k(
         block_score = score(block)
         if block_score.shape != (block.num_users, num_items):
             raise ShapeError(f"scores have shape {block_score.shape}, expected {(block.num_users, num_items)}")
-        hide(block_score, block, allowed)
+        hide(block_score, block)
         best_score, best_item = stable_top_k(block_score, width)
         best_item[np.isneginf(best_score)] = -1
         stop = start + block.num_users

@@ -48,7 +48,7 @@ def prepare(config: PrepareConfig, out_dir: Path, *, seed: int) -> dict[str, Any
         counts = read_inputs(inputs, config, staging)
         reviews, cleaned = _choose(staging.narrow(), config, seed, staging.names["user_id"])
         examples = make_examples(reviews, has_time=config.split == "last-out", names=staging.names)
-        statistics = {"name": config.name, "language": config.language, "source": config.source, **describe(reviews, examples, 0)}
+        statistics = {"name": config.name, "language": config.language, "source": config.source, **describe(reviews, examples)}
         out_dir.mkdir(parents=True, exist_ok=True)
         examples.to_parquet(out_dir / "examples.parquet", index=False, compression="zstd")
         reviews = reviews[["row", "label", "number", "split"]]  # the rest is no longer needed in memory
