@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from grasper.config import Config
 from grasper.methods import get_method
 from grasper.runs import Run, read_manifest
+from grasper.settings import flatten
 
 _TOKENS = ("tokens_in", "tokens_out")
 _ELSEWHERE = ("seed", "split", "limit", "tasks", "methods", "model.name", "prepare.name")
@@ -57,12 +58,5 @@ def provenance_of(run: Run, config: Config, methods: Iterable[str]) -> dict[str,
 
 def changed_settings(config: Config) -> dict[str, Any]:
     """The settings that differ from their defaults and are told nowhere else, `section.key` → value."""
-    now, usual = _flat(config.model_dump(mode="json")), _flat(Config().model_dump(mode="json"))
+    now, usual = flatten(config.model_dump(mode="json")), flatten(Config().model_dump(mode="json"))
     return {name: value for name, value in now.items() if value != usual.get(name) and name not in _ELSEWHERE}
-
-
-def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in section.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat

@@ -160,6 +160,11 @@ def as_interactions(graph: Interactions | ArrayLike | sp.spmatrix) -> Interactio
     return graph if isinstance(graph, Interactions) else Interactions.from_matrix(graph)
 
 
+def log_popularity(graph: Interactions) -> FloatArray:
+    """Log of the number of visible users of each item, `[num_items]`; half a user more, so that an item without any has one, too."""
+    return np.log(graph.item_degree + 0.5).astype(np.float32)
+
+
 def adjacency(rows: IndexArray, columns: IndexArray, values: NDArray[np.floating], shape: tuple[int, int]) -> Tensor:
     """A sparse CSR tensor that torch-geometric's convolutions multiply with; `rows` × `columns` = targets × sources."""
     matrix = sp.csr_matrix((values.astype(np.float32), (rows, columns)), shape)

@@ -21,7 +21,7 @@ from grasper.errors import ShapeError
 from grasper.predict.baselines import FittedPredictor
 from grasper.predict.encoders import Encoder, LightGCNEncoder, TextEncoder
 from grasper.predict.features import words_of
-from grasper.predict.graph import FloatArray, IndexArray, Interactions, as_interactions
+from grasper.predict.graph import FloatArray, IndexArray, Interactions, as_interactions, log_popularity
 from grasper.predict.mixture import Mixture, fit_mixture
 from grasper.predict.recency import SIDES, RecentPopularity, Side, usable_bandwidths
 from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, order_weights, walk_weights
@@ -62,7 +62,7 @@ class Signals:
 
     def __post_init__(self) -> None:
         graph = self.graph
-        self.popularity: FloatArray = np.log(graph.item_degree + 0.5).astype(np.float32)
+        self.popularity = log_popularity(graph)
         share = (graph.item_degree + 0.1) / (graph.item_degree + 0.1).sum()
         self.floor: FloatArray = (WALK_FLOOR * share).astype(np.float32)
         self.linear: dict[str, tuple[Reading, FloatArray]] = {}
