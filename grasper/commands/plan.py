@@ -26,19 +26,34 @@ def _listed_methods(methods: str | None) -> tuple[str, ...] | None:
     return names
 
 
+def read_config(path: Sequence[Path] | Path | None, settings: Sequence[str], methods: Sequence[str] | None = None) -> Config:
+    """The configuration of a command that makes no plan, with what a plan would refuse of it.
+
+    Raises:
+        ConfigError: A setting that cannot be.
+        UnknownNameError: No encoder has this name.
+    """
+    from grasper.config import load_config
+    from grasper.predict import ENCODERS
+
+    config = load_config(path, settings, methods=methods)
+    ENCODERS.get(config.predict.encoder)
+    return config
+
+
 def finished_run(name: str, settings: Sequence[str] | None, methods: str | None) -> tuple[Run, Config]:
     """A run whose data are prepared, and its configuration with these settings and methods over it.
 
     Raises:
         MissingFileError: The run is not prepared.
         ConfigError: A setting that cannot be, or no method.
+        UnknownNameError: No encoder has this name.
     """
-    from grasper.config import load_config
     from grasper.runs import Run, run_folder
 
     run = Run(run_folder(name))
     run.require(run.folder("prepare"))
-    return run, load_config(run.root / "config.yaml", settings or (), methods=_listed_methods(methods))
+    return run, read_config(run.root / "config.yaml", settings or (), _listed_methods(methods))
 
 
 def plan_of_options(

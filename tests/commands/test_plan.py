@@ -6,7 +6,7 @@ import pytest
 
 from grasper.commands.plan import finished_run, listed, plan_of_options
 from grasper.config import Config
-from grasper.errors import ConfigError, MissingFileError
+from grasper.errors import ConfigError, MissingFileError, UnknownNameError
 from grasper.pipeline import dump_config
 from grasper.runs import Run
 
@@ -32,6 +32,8 @@ def test_a_finished_run_comes_with_its_configuration(prepared: str, tmp_path: Pa
     run, config = finished_run(prepared, ["limit=3"], "copy,")
     assert (run.root, config.seed, config.limit, config.methods) == (Path(prepared), 7, 3, ("copy",))
     assert finished_run(prepared, None, None)[1] == Config(seed=7)
+    with pytest.raises(UnknownNameError, match="unknown encoder 'magic'"):
+        finished_run(prepared, ["predict.encoder=magic"], None)
     with pytest.raises(MissingFileError, match="prepare"):
         finished_run(str(tmp_path / "absent"), None, None)
 
