@@ -21,7 +21,7 @@ from grasper.config import load_config
 from grasper.evaluate.compare import Bootstrap, compare
 from grasper.files import read_json, write_json
 from grasper.methods import get_method
-from grasper.metrics.metric import metric_of
+from grasper.metrics.choose import metric_of
 from grasper.runs import Run
 
 RESULTS_DIR = Path(__file__).parent / "results"

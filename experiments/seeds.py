@@ -20,7 +20,7 @@ from grasper.config import load_config
 from grasper.errors import GrasperError, RunMismatchError
 from grasper.evaluate.compare import Bootstrap, compare, summarize
 from grasper.files import write_json
-from grasper.metrics.metric import metric_of
+from grasper.metrics.choose import metric_of
 from grasper.pipeline import dump_config
 from grasper.runs import Run
 

@@ -15,6 +15,7 @@ from grasper.errors import ConfigError, DataFormatError, UnknownIdError
 from grasper.prepare.fields import Place, clean_text, clean_timestamps
 from grasper.records import TASKS, Example, Review, Tables, Task, iterate_rows, none_if_missing, request_for
 from grasper.registry import nearest_first
+from grasper.rows import without_halves
 from grasper.runs import fingerprint
 
 History: TypeAlias = "Sequence[Review] | Sequence[Mapping[str, Any]] | Review | Mapping[str, Any] | pd.DataFrame"
@@ -192,7 +193,7 @@ def as_reviews(history: Any) -> list[Review]:
         return []
     table = pd.DataFrame(rows, dtype=object)
     place = Place(Path("history"), "entry", np.arange(len(rows)))
-    texts = {name: clean_text(table[name].map(lambda value: None if value is None else _without_halves(str(value)))) for name in ("text", "title")}
+    texts = {name: clean_text(table[name].map(lambda value: None if value is None else without_halves(str(value)))) for name in ("text", "title")}
     times = clean_timestamps(table["timestamp"], place)
     reviews = []
     for position, row in enumerate(rows):
@@ -221,7 +222,7 @@ def _checked(task: Task, takes: tuple[str, ...], fields: Mapping[str, Any]) -> d
         raise ConfigError("task 'title' needs the text that the title is for; pass text=…")
     if task == "rating" and not given:
         raise ConfigError("task 'rating' needs the text or the title that the rating is for; pass text=… or title=…")
-    cleaned = {name: clean_text(pd.Series([_without_halves(given[name])], dtype="str")).iloc[0] for name in ("title", "text") if name in given}
+    cleaned = {name: clean_text(pd.Series([without_halves(given[name])], dtype="str")).iloc[0] for name in ("title", "text") if name in given}
     checked = {name: none_if_missing(value) for name, value in cleaned.items()}
     try:
         rating = _rating(given.get("rating"), "the request")
@@ -240,11 +241,6 @@ def _rating(value: Any, where: str) -> float | None:
     if not 1 <= rating <= 5:
         raise DataFormatError(f"{where}: 'rating' is {_short(value)}, expected a number from 1 to 5")
     return rating
-
-
-def _without_halves(text: str) -> str:
-    """Text without halves of surrogate pairs, which no file can hold."""
-    return text.encode("utf-8", "ignore").decode("utf-8")
 
 
 def _short(value: Any) -> str:

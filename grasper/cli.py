@@ -14,7 +14,7 @@ from grasper.commands.data import data_app, init
 from grasper.commands.export import export
 from grasper.commands.judge import judge
 from grasper.commands.models import app as models_app
-from grasper.commands.plan import plan_of_options
+from grasper.commands.plan import plan_of_options, read_config
 from grasper.commands.runs import runs
 from grasper.commands.tune import tune
 from grasper.commands.use import rate, recommend, write
@@ -209,11 +209,10 @@ def show(
 @app.command()
 def doctor(config: ConfigOption = None, data: DataOption = None, settings: SetOption = None) -> None:
     """Check installation, model and data, and say what to do about each problem."""
-    from grasper.config import load_config
     from grasper.terminal import print_checks
 
     overrides = [*(settings or []), *([f"prepare.data={data}"] if data else [])]
-    if not print_checks(load_config(config, overrides)):
+    if not print_checks(read_config(config, overrides)):
         raise MissingFileError("some checks failed; each line above says what to do")
 
 

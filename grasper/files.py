@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, JSON, and JSONL that resumes after a kill."""
+"""Files that are whole or not there: atomic writes, JSON, JSONL that resumes after a kill, and the folder of what is kept between runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from grasper.errors import MissingFileError, RunMismatchError
+
+
+def cache_dir() -> Path:
+    """Where grasper keeps what it would else have to do again: `$GRASPER_CACHE`, else `grasper` in `$XDG_CACHE_HOME` or ~/.cache."""
+    return Path(os.environ.get("GRASPER_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grasper")
 
 
 def sha256_of(path: Path) -> str:

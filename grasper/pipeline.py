@@ -48,7 +48,7 @@ class Pipeline:
     def _require_parts(self) -> None:
         """Raise where the configuration or a method names a part that nobody registered, or that the model lacks, before anything is touched."""
         from grasper.generate.writers import WRITERS
-        from grasper.metrics.metric import choose_metrics
+        from grasper.metrics.choose import choose_metrics
         from grasper.predict import ENCODERS
         from grasper.reason.reward import REWARDS
         from grasper.retrieve.store import RETRIEVERS

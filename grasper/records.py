@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from grasper.runs import stable_hash
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -247,8 +249,6 @@ class Tables:
         splits = ("dev-a", "dev-b") if split == "dev" else (split,)
         rows = self.examples[self.examples["split"].isin(splits)]
         if limit is not None and len(rows) > limit:
-            from grasper.runs import stable_hash
-
             keep = set(sorted(rows["example_id"], key=stable_hash)[:limit])
             rows = rows[rows["example_id"].isin(keep)]
         reviews = self.reviews_by_id

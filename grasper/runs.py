@@ -56,10 +56,6 @@ class Run:
         """The folder of a stage, for per-method stages of one method."""
         return self.root / stage / method if method else self.root / stage
 
-    def manifest(self, folder: Path) -> dict[str, Any] | None:
-        """The manifest of a finished stage folder, or None while it is unfinished."""
-        return read_manifest(folder)
-
     def require(self, folder: Path) -> dict[str, Any]:
         """The manifest of a stage that must be finished and whole.
 
@@ -67,7 +63,7 @@ class Run:
             MissingFileError: The stage has not been run to its end.
             RunMismatchError: One of its files is missing or is not the one that was written.
         """
-        manifest = self.manifest(folder)
+        manifest = read_manifest(folder)
         stage = folder.relative_to(self.root).parts[0]
         if manifest is None:
             raise MissingFileError(f"{folder} is not complete; run `grasper {stage}` or `grasper pipeline` first")
@@ -85,7 +81,7 @@ class Run:
         manifest = self.require(folder)
         for name, fingerprint_then in manifest["key"].get("inputs", {}).items():
             started = self.root / name / "started.json"
-            now = self.manifest(self.root / name) or (read_json(started) if started.exists() else None)  # more is written to it, perhaps
+            now = read_manifest(self.root / name) or (read_json(started) if started.exists() else None)  # more is written to it, perhaps
             if (now is None and name == "prepare") or (now is not None and now["fingerprint"] != fingerprint_then):
                 raise RunMismatchError(f"{folder} was made from another {name} than the one that is there now; run `grasper pipeline` again")
         return manifest

@@ -7,7 +7,7 @@ for ever (aliases of aliases, thousands of brackets, numbers of thousands of dig
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -64,6 +64,14 @@ def apply_override(settings: dict[str, Any], override: str, model: type[BaseMode
             raise ConfigError(f"{where}: {parent!r} is a value, not a section")
     place[leaf] = _value(value, _type_below(annotation, leaf), where)
     return key.strip()
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values by their whole keys, `section.key`."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
 
 
 def expand_home(path: Path) -> Path:

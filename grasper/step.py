@@ -16,6 +16,7 @@ from typing import Any, Literal
 from grasper.errors import GrasperError
 from grasper.files import is_leftover, read_json
 from grasper.runs import find_damage, fingerprint, read_manifest
+from grasper.settings import flatten
 
 State = Literal["done", "more to do", "damaged", "cut off", "changed", "to do"]
 
@@ -76,7 +77,7 @@ class Step:
             return [str(error)]
         if origin is None:
             return ["it has files but no manifest, so nothing tells what they were made with"]
-        then, now = _flat(origin["key"]), _flat(self.key)
+        then, now = flatten(origin["key"]), flatten(self.key)
         return [f"{name}: {then.get(name)} → {now.get(name)}" for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
 
     def explain_stale(self, remedy: str = "--overwrite") -> str:
@@ -96,10 +97,3 @@ def _covers(have: Mapping[str, Any], want: Mapping[str, Any]) -> bool:
         return True
     enough = have.get("limit") is None or (want["limit"] is not None and want["limit"] <= have["limit"])
     return have.get("split") == want["split"] and enough and set(want.get("tasks", ())) <= set(have.get("tasks", ()))
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, entry in value.items():
-        flat |= _flat(entry, f"{prefix}{name}.") if isinstance(entry, Mapping) else {f"{prefix}{name}": entry}
-    return flat

@@ -15,6 +15,7 @@ from rich.text import Text
 from grasper.config import Config
 from grasper.errors import GrasperError
 from grasper.files import read_json
+from grasper.runs import read_manifest, versions
 
 if TYPE_CHECKING:
     from grasper.api import LoadedRun
@@ -174,7 +175,7 @@ def print_user(loaded: LoadedRun, user_id: str) -> None:
     for review in own:
         if review.review_id not in hidden:
             say("real", review_line(review, review.item_id))
-    if loaded.run.manifest(loaded.run.folder("predict")):
+    if read_manifest(loaded.run.folder("predict")):
         candidates = loaded.candidates()
         candidates = candidates[candidates["example_id"].isin(wanted)]
         for item_id, rank, score in zip(candidates["item_id"], candidates["rank"], candidates["score"], strict=True):
@@ -218,8 +219,6 @@ def print_checks(config: Config) -> bool:
 
 
 def _check_packages() -> str:
-    from grasper.runs import versions
-
     for module in ("torch", "torch_geometric", "transformers", "peft", "accelerate", "networkx", "pandas", "sklearn", "rouge_score"):
         importlib.import_module(module)
     return ", ".join(f"{name} {version}" for name, version in versions().items())

@@ -94,8 +94,10 @@ class Work:
 
     def evaluate(self, folder: Path) -> dict[str, Any]:
         from grasper.evaluate.stage import evaluate_run
+        from grasper.prepare.bundled import harbour_folder
 
-        return evaluate_run(self.config, self.run, [method.name for method in self.methods], folder)
+        latent_dir = harbour_folder() if self.config.prepare.is_bundled else None
+        return evaluate_run(self.config, self.run, [method.name for method in self.methods], folder, latent_dir=latent_dir)
 
     def _seed(self, *names: str) -> int:
         return derive_seed(self.config.seed, *names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from grasper.config import Config
 from grasper.desk import Desk
 from grasper.methods import Method
+from grasper.prompts.templates import PROMPT_VERSION
 from grasper.records import CANDIDATE_COLUMNS, Example, Tables
 from grasper.retrieve.store import ReviewStore
 from grasper.runs import Run, derive_seed
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from grasper.models.base import TextModel
     from grasper.predict import Predictor
     from grasper.prompts.exemplars import ExemplarSource
+
+logger = logging.getLogger(__name__)
 
 
 class _Shared(cached_property[Any]):
@@ -128,10 +132,13 @@ class Workshop:
         with self._lock:
             model = self.config.model
             if not is_aligned:
-                return open_model(model.for_training())
-            if not (self.config.aligns(method) and model.has_weights):
-                return open_model(model)
-            return open_model(model.for_adapter(method.aligned_as), self.run.folder("align", method.aligned_as) / "adapter")
+                opened = open_model(model.for_training())
+            elif not (self.config.aligns(method) and model.has_weights):
+                opened = open_model(model)
+            else:
+                opened = open_model(model.for_adapter(method.aligned_as), self.run.folder("align", method.aligned_as) / "adapter")
+        _tell_other_prompts(opened)
+        return opened
 
     def _exemplars(self, method: Method) -> ExemplarSource | None:
         """Gold paths shown in the prompt, for a backbone that cannot be fine-tuned."""
@@ -140,3 +147,15 @@ class Workshop:
         from grasper.align.exemplars import ExemplarIndex
 
         return ExemplarIndex.load(self.run.folder("align", method.aligned_as), self.config.align.exemplars)
+
+
+def _tell_other_prompts(model: TextModel) -> None:
+    """Warn of a model that was tuned on other prompts than those that it will get."""
+    version = getattr(model, "prompt_version", None)
+    if version not in (None, PROMPT_VERSION):
+        logger.warning(
+            "model %s was tuned on prompts of version %s, grasper renders version %s: expect worse texts; `make nano` trains it anew",
+            model.name,
+            version,
+            PROMPT_VERSION,
+        )

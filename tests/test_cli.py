@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[1]
 BAD_INPUT = {
     "unknown key": (["pipeline", "--set", "predict.topk=3"], "unknown key 'predict.topk'"),
     "unknown method": (["pipeline", "--methods", "grasper,magic"], "magic"),
+    "unknown encoder": (["predict", "--set", "predict.encoder=magic"], "unknown encoder 'magic'; known: hybrid"),
+    "unknown encoder of no run": (["doctor", "--set", "predict.encoder=magic"], "unknown encoder 'magic'; known: hybrid"),
     "missing configuration": (["pipeline", "-c", "absent.yaml"], "absent.yaml does not exist"),
     "missing data": (["pipeline", "--set", "prepare.source=pgraphrag", "--data", "absent"], "absent"),
     "missing column": (["prepare", "--set", "prepare.source=table", "--data", "table.csv", "--set", "prepare.split=users"], "text"),

@@ -25,7 +25,6 @@ def test_order_of_precedence(tmp_path: Path) -> None:
         ("prepare.items.encodng=utf-8", "unknown key .prepare.items.encodng.*encoding"),
         ("predict.top_k=many", "'predict.top_k' is 'many'"),
         ("predict.top_k=0", "greater than or equal to 1"),
-        ("predict.encoder=magic", "hybrid"),
         ("predict.top_k", "section.key=value"),
         ("limit.deep=1", "extra|valid|section"),
     ],

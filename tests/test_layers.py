@@ -1,10 +1,10 @@
-"""Who may import whom (docs/architecture.md): what is imported when a module is, not inside of functions and not for type checkers alone."""
+"""Who may import whom (docs/architecture.md), when a module is imported or a function called; what type checkers alone read does not count."""
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import networkx as nx
@@ -31,11 +31,18 @@ def imported(statements: Sequence[ast.stmt]) -> Iterator[str]:
             yield from imported(statement.body)
 
 
-def imports() -> list[tuple[str, str]]:
+def imported_later(statements: Sequence[ast.stmt]) -> Iterator[str]:
+    """Modules of grasper that functions in these statements import when they are called."""
+    for node in ast.walk(ast.Module([*statements], [])):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from imported([inner for inner in ast.walk(node) if isinstance(inner, ast.Import | ast.ImportFrom)])
+
+
+def imports(of: Callable[[Sequence[ast.stmt]], Iterator[str]] = imported) -> list[tuple[str, str]]:
     pairs = []
     for path in PACKAGE.rglob("*.py"):
         module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
-        pairs += [(module, other) for other in imported(ast.parse(path.read_text(encoding="utf-8")).body)]
+        pairs += [(module, other) for other in of(ast.parse(path.read_text(encoding="utf-8")).body)]
     return pairs
 
 
@@ -52,6 +59,15 @@ def test_stages_do_not_import_one_another() -> None:
 def test_the_floor_knows_nothing_above_it() -> None:
     assert {"records", "desk"} <= FLOOR
     assert not [(one, other) for one, other in imports() if part(one) in FLOOR and part(other) in STAGES | ABOVE]
+
+
+def test_nor_do_they_when_a_function_is_called() -> None:
+    """No import waits inside of a function for want of a better place: neither between two stages, nor from the floor into one or above."""
+    later = imports(imported_later)
+    assert ("grasper.work", "grasper.predict") in later
+    crossed = {(one, other) for one, other in later if part(one) in STAGES and part(other) in STAGES - {part(one)}}
+    raised = {(one, other) for one, other in later if part(one) in FLOOR and part(other) in STAGES | ABOVE}
+    assert not crossed | raised
 
 
 def test_stages_know_nothing_above_them() -> None:

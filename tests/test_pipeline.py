@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from grasper.config import Config, load_config
-from grasper.errors import ConfigError, DataFormatError, MissingFileError, ModelNotFoundError, RunMismatchError, UnknownMethodError
+from grasper.errors import ConfigError, DataFormatError, MissingFileError, ModelNotFoundError, RunMismatchError, UnknownMethodError, UnknownNameError
 from grasper.generate import load_outputs
 from grasper.methods import get_method
 from grasper.pipeline import Pipeline
@@ -251,6 +251,13 @@ def test_without_alignment_the_key_names_the_model_that_writes(tmp_path: Path) -
         for name in ("model-a", "model-b")
     ]
     assert {name for name in keys[0] if keys[0][name] != keys[1][name]} == {"synthesize/grasper", "generate/grasper", "evaluate"}
+
+
+def test_an_unknown_encoder_is_named_before_anything_is_done(tmp_path: Path) -> None:
+    """Also where no method needs a predictor: a mistyped setting is never passed over."""
+    with pytest.raises(UnknownNameError, match=r"unknown encoder 'magic'; known: .*hybrid"):
+        plan(tmp_path, "predict.encoder=magic")
+    assert not (tmp_path / "run").exists()
 
 
 def test_unknown_methods_and_empty_splits_are_named(tmp_path: Path) -> None:

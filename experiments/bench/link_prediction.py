@@ -38,9 +38,10 @@ from grasper.predict.features import TfidfSpace, metadata_vectors
 from grasper.predict.graph import SECONDS_PER_DAY, Interactions, Vocabulary
 from grasper.predict.hybrid import Hybrid
 from grasper.predict.learned import EncoderPredictor
-from grasper.predict.topk import blocks, hide, stable_top_k
+from grasper.predict.topk import blocks, hide
 from grasper.predict.validation import validate, validation_ndcg
 from grasper.runs import commit, versions
+from grasper.topk import stable_top_k
 
 DATASETS = {
     "amazon14_musical_instruments": "reviews",

@@ -27,13 +27,12 @@ import torch
 from link_prediction import write_docs
 
 import grasper
-from grasper.config import load_config
+from grasper.config import PredictConfig, load_config
 from grasper.files import read_json, write_json
 from grasper.pipeline import Pipeline
 from grasper.predict.graph import Interactions
 from grasper.predict.hybrid import Hybrid
 from grasper.predict.topk import top_k
-from grasper.predict.train import TrainSettings
 from grasper.runs import Run, commit, versions
 
 EDGES_PER_USER, USERS_PER_ITEM = 5, 20
@@ -63,9 +62,9 @@ def measure_fit(num_edges: int, epochs: int, path: Path) -> None:
     """Generate, fit the default encoder, predict for 1,000 users; write what it took."""
     graph = generate(num_edges)
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    settings = TrainSettings(max_epochs=epochs, batch_size=max(2048, num_edges // 8))
+    config = PredictConfig(max_epochs=epochs, batch_size=max(2048, num_edges // 8))
     wall, cpu = time.perf_counter(), time.process_time()
-    predictor = Hybrid(train=settings).fit(graph)
+    predictor = Hybrid(config=config).fit(graph)
     result: dict[str, Any] = {
         "edges": graph.num_edges,
         "users": graph.num_users,

@@ -26,8 +26,8 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from grasper.align.sft import TrainingSequence, finetune
 from grasper.config import AlignConfig
 from grasper.files import write_json
+from grasper.models.catalogue import KNOWN
 from grasper.models.local import LocalModel
-from grasper.models.locate import NANO_DIR
 from grasper.runs import commit, versions
 
 OUT = Path(__file__).parents[1] / "results" / "bench" / "sft_load.json"
@@ -37,7 +37,7 @@ SHAPES = {1: (128, 4, 2), 7: (256, 6, 4), 30: (512, 8, 8), 100: (768, 12, 12), 3
 
 def save_random_model(folder: Path, millions: int, context_tokens: int, seed: int) -> None:
     """A Llama of that size with nano's tokenizer and random weights."""
-    tokenizer = AutoTokenizer.from_pretrained(NANO_DIR)
+    tokenizer = AutoTokenizer.from_pretrained(KNOWN["nano"].folder)
     hidden_size, num_layers, num_heads = SHAPES[millions]
     config = LlamaConfig(
         vocab_size=len(tokenizer),

@@ -14,9 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from experiments.nano.command import run
 from experiments.smollm2.train import COMMANDS_FILE, RATES_FILE
 from grasper.errors import MissingFileError
-from grasper.files import read_json, read_jsonl, write_json, write_text
+from grasper.files import cache_dir, read_json, read_jsonl, write_json, write_text
 from grasper.models.catalogue import KNOWN
-from grasper.models.fingerprints import cache_dir
 from grasper.runs import commit
 from grasper.tune.checkpoint import latest, read_progress
 from grasper.tune.export import export_adapter

@@ -28,8 +28,7 @@ from experiments.nano.command import run
 from experiments.publish import hardware
 from experiments.smollm2.data import load_held_out, load_sets
 from grasper.config import ModelConfig, TuneConfig
-from grasper.files import read_json, read_jsonl, write_json
-from grasper.models.fingerprints import cache_dir
+from grasper.files import cache_dir, read_json, read_jsonl, write_json
 from grasper.models.local import LocalModel
 from grasper.tune.ahead import Drawers, Recipe
 from grasper.tune.reviews import fingerprint_sets

@@ -14,18 +14,15 @@ SwapOption = Annotated[bool, typer.Option("--swap", help="Also with another user
 
 def bits(run: RunArgument, methods: MethodsOption = None, paths: PathsOption = 4, swap: SwapOption = False) -> None:
     """Measure the real answers' bits per byte behind each method's prompts (local models); needs all stages before `generate`."""
-    from grasper.config import load_config
+    from grasper.commands.plan import finished_run
     from grasper.evaluate.bits import summarize_bits
     from grasper.evaluate.swap import SWAPS
     from grasper.measure.bits import measure_plan
     from grasper.pipeline import Pipeline
-    from grasper.runs import Run, derive_seed, run_folder
+    from grasper.runs import derive_seed
     from grasper.terminal import print_bits
 
-    folder = Run(run_folder(run))
-    folder.require(folder.folder("prepare"))
-    names = None if methods is None else [name.strip() for name in methods.split(",")]
-    config = load_config(folder.root / "config.yaml", methods=names)
+    folder, config = finished_run(run, None, methods)
     plan = Pipeline(config, folder, only="generate")
     measured = measure_plan(plan, num_paths=paths, swaps=SWAPS if swap else SWAPS[:1], say=print)
     if measured:

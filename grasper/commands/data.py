@@ -55,7 +55,7 @@ def init(
 def list_data() -> None:
     """Known data sets, and the layouts that `prepare.source` may name."""
     from grasper.prepare.collections import COLLECTIONS
-    from grasper.prepare.sources import sources
+    from grasper.prepare.inputs import sources
 
     typer.echo("data sets (grasper data info NAME):")
     for name, collection in COLLECTIONS.items():
@@ -90,7 +90,7 @@ def info(name: Annotated[str, typer.Argument(help="A data set of `grasper data l
 @data_app.command()
 def get(
     name: Annotated[str, typer.Argument(help="A data set of `grasper data list`.")],
-    folder: Annotated[Path | None, typer.Option("--to", help="Folder. Default: GRASPER_DATA or the user's cache.")] = None,
+    folder: Annotated[Path | None, typer.Option("--to", help="Folder. Default: $GRASPER_DATA, else data in the cache ($GRASPER_CACHE).")] = None,
 ) -> None:
     """Fetch a data set; what was fetched before is kept, what broke off goes on."""
     from grasper.prepare.collections import COLLECTIONS, data_folder, fetch_collection

@@ -28,6 +28,7 @@ def export(
     metrics: MetricsOption = None,
 ) -> None:
     """Results of finished runs as CSV, Markdown or LaTeX, with intervals; or their outputs as CSV, JSON lines or parquet."""
+    from grasper.commands.plan import listed
     from grasper.errors import ConfigError
     from grasper.evaluate.export import Selection, export_outputs, export_results
     from grasper.runs import run_folder
@@ -35,10 +36,6 @@ def export(
     if references and not outputs:
         raise ConfigError("--references belongs to --outputs")
     folders = [run_folder(name) for name in runs]
-    chosen = Selection(_listed(methods), _listed(tasks), _listed(metrics))
+    chosen = Selection(listed(methods), listed(tasks), listed(metrics))
     text = export_outputs(folders, out, format, chosen, references=references) if outputs else export_results(folders, out, format, chosen)
     print(text if out is None else f"written: {out}", end="" if out is None else "\n")
-
-
-def _listed(names: str | None) -> tuple[str, ...] | None:
-    return None if names is None else tuple(name.strip() for name in names.split(",") if name.strip())

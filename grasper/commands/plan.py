@@ -1,14 +1,59 @@
-"""From the options that the stages' commands share to the plan of a run."""
+"""From the options that commands share to names, to a finished run, and to the plan of one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grasper.errors import ConfigError
 
 if TYPE_CHECKING:
+    from grasper.config import Config
     from grasper.pipeline import Pipeline
+    from grasper.runs import Run
+
+
+def listed(names: str | None) -> tuple[str, ...] | None:
+    """The names of a comma-separated option; None where it was not given."""
+    return None if names is None else tuple(name.strip() for name in names.split(",") if name.strip())
+
+
+def _listed_methods(methods: str | None) -> tuple[str, ...] | None:
+    names = listed(methods)
+    if names == ():
+        raise ConfigError("--methods is empty; name at least one, for example --methods pgraphrag,grasper")
+    return names
+
+
+def read_config(path: Sequence[Path] | Path | None, settings: Sequence[str], methods: Sequence[str] | None = None) -> Config:
+    """The configuration of a command that makes no plan, with what a plan would refuse of it.
+
+    Raises:
+        ConfigError: A setting that cannot be.
+        UnknownNameError: No encoder has this name.
+    """
+    from grasper.config import load_config
+    from grasper.predict import ENCODERS
+
+    config = load_config(path, settings, methods=methods)
+    ENCODERS.get(config.predict.encoder)
+    return config
+
+
+def finished_run(name: str, settings: Sequence[str] | None, methods: str | None) -> tuple[Run, Config]:
+    """A run whose data are prepared, and its configuration with these settings and methods over it.
+
+    Raises:
+        MissingFileError: The run is not prepared.
+        ConfigError: A setting that cannot be, or no method.
+        UnknownNameError: No encoder has this name.
+    """
+    from grasper.runs import Run, run_folder
+
+    run = Run(run_folder(name))
+    run.require(run.folder("prepare"))
+    return run, read_config(run.root / "config.yaml", settings or (), _listed_methods(methods))
 
 
 def plan_of_options(
@@ -32,10 +77,7 @@ def plan_of_options(
     overrides = list(settings or [])
     if data is not None:
         overrides.append(f"prepare.data={data}")
-    names = [name.strip() for name in methods.split(",") if name.strip()] if methods is not None else None
-    if names == []:
-        raise ConfigError("--methods is empty; name at least one, for example --methods pgraphrag,grasper")
-    resolved = load_config(config, overrides, methods=names, limit=limit, split=split)
+    resolved = load_config(config, overrides, methods=_listed_methods(methods), limit=limit, split=split)
     from grasper.pipeline import Pipeline
 
     return Pipeline(resolved, Run(root or run_folder(resolved.prepare.name)), only=only)

@@ -139,11 +139,3 @@ class PredictConfig(Section):
     batch_size: int = Field(2048, ge=1, description="Edges in a batch.")
     top_k: int = Field(10, ge=1, description="Predicted items kept per example.")
     eras: int = Field(8, ge=1, description="Splits by time: stretches of time for which it is fitted anew, each on what was known when it began.")
-
-    @field_validator("encoder")
-    @classmethod
-    def _require_known_encoder(cls, value: str) -> str:
-        from grasper.predict.doors import ENCODERS
-
-        ENCODERS.get(value)
-        return value

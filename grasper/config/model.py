@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from grasper.config.section import Section
+from grasper.login import without_login
 
 
 class ModelConfig(Section):
@@ -41,8 +42,6 @@ class ModelConfig(Section):
     @field_validator("base_url")
     @classmethod
     def _take_login_out(cls, value: str | None) -> str | None:
-        from grasper.models.login import without_login
-
         return None if value is None else without_login(value)  # kept in memory; see there
 
     @property

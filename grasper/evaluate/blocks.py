@@ -8,7 +8,8 @@ from typing import Any
 from grasper.evaluate.plots import Point, bar_plot, cost_plot, dot_plot, level_plot
 from grasper.evaluate.sparsity import LEVELS
 from grasper.evaluate.tables import failed_methods
-from grasper.metrics.metric import Metric, metric_of
+from grasper.metrics.choose import metric_of
+from grasper.metrics.metric import Metric
 from grasper.records import Task
 
 TASK_TITLES: dict[Task, tuple[str, str]] = {

@@ -8,7 +8,7 @@ from typing import Any
 from grasper.evaluate.evidence import Evidence
 from grasper.evaluate.score import answer_rating, answer_text, reference_text
 from grasper.evaluate.sparsity import level_of
-from grasper.metrics.metric import metric_of
+from grasper.metrics.choose import metric_of
 from grasper.records import Example, Item, Output, Review, SyntheticReview, Task, tasks_of
 from grasper.runs import stable_hash
 

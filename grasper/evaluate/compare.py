@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from grasper.errors import ShapeError
-from grasper.metrics.metric import Metric, metric_of
+from grasper.metrics.choose import metric_of
+from grasper.metrics.metric import Metric
 
 _DRAWS_AT_ONCE = 100
 

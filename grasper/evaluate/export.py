@@ -244,7 +244,7 @@ def export_outputs(folders: Sequence[Path], out: Path | None, form: str | None, 
 def _records(folder: Path, selection: Selection, *, references: bool) -> list[dict[str, Any]]:
     from grasper.evaluate.score import read_outputs
     from grasper.records import Tables as Prepared
-    from grasper.runs import Run
+    from grasper.runs import Run, read_manifest
 
     run = Run(folder)
     run.require(run.folder("prepare"))
@@ -256,7 +256,7 @@ def _records(folder: Path, selection: Selection, *, references: bool) -> list[di
     targets = dict(zip(prepared.examples["example_id"], prepared.examples["review_id"], strict=True))
     records = []
     for method in selection.methods or finished:
-        if run.manifest(run.folder("generate", method)) is not None:  # what is written so far may be looked at, too
+        if read_manifest(run.folder("generate", method)) is not None:  # what is written so far may be looked at, too
             run.require_current(run.folder("generate", method))
         for output in read_outputs(run.folder("generate", method) / "outputs.jsonl").values():
             if selection.tasks is not None and output.task not in selection.tasks:

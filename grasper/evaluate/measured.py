@@ -13,7 +13,8 @@ from pathlib import Path
 
 from grasper.errors import GrasperError, RunMismatchError
 from grasper.files import read_jsonl
-from grasper.metrics.metric import METRICS, metric_of
+from grasper.metrics.choose import metric_of
+from grasper.metrics.metric import METRICS
 from grasper.records import Task
 
 Measured = Mapping[tuple[str, Task, str], float]

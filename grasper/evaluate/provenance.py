@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from grasper.config import Config
 from grasper.methods import get_method
-from grasper.runs import Run
+from grasper.runs import Run, read_manifest
+from grasper.settings import flatten
 
 _TOKENS = ("tokens_in", "tokens_out")
 _ELSEWHERE = ("seed", "split", "limit", "tasks", "methods", "model.name", "prepare.name")
@@ -22,9 +23,9 @@ def cost_of(run: Run, method: str) -> dict[str, float]:
     """
     cost: dict[str, float] = {"align_seconds": 0.0, "align_tokens_in": 0, "align_tokens_out": 0}
     for stage in ("synthesize", "generate"):
-        manifest = run.manifest(run.folder(stage, method))
+        manifest = read_manifest(run.folder(stage, method))
         cost[f"{stage}_seconds"] = manifest["seconds"] if manifest else 0.0
-    if manifest := run.manifest(run.folder("align", get_method(method).aligned_as)):
+    if manifest := read_manifest(run.folder("align", get_method(method).aligned_as)):
         counts = manifest["counts"]
         cost["align_seconds"] = manifest["seconds"]
         for name in _TOKENS:
@@ -39,8 +40,8 @@ def provenance_of(run: Run, config: Config, methods: Iterable[str]) -> dict[str,
         `model`, `seed`, `split`, `limit`; `settings`: those that differ from their defaults, `section.key` → value; `commits`, `versions` and
         `finished` (first and last moment, UTC) of the finished stages.
     """
-    manifests = [run.manifest(run.folder(stage)) for stage in ("prepare", "predict")]
-    manifests += [run.manifest(run.folder(stage, method)) for method in methods for stage in ("align", "synthesize", "generate")]
+    manifests = [read_manifest(run.folder(stage)) for stage in ("prepare", "predict")]
+    manifests += [read_manifest(run.folder(stage, method)) for method in methods for stage in ("align", "synthesize", "generate")]
     known = [manifest for manifest in manifests if manifest]
     finished = sorted(manifest["finished"] for manifest in known if manifest.get("finished"))
     return {
@@ -57,12 +58,5 @@ def provenance_of(run: Run, config: Config, methods: Iterable[str]) -> dict[str,
 
 def changed_settings(config: Config) -> dict[str, Any]:
     """The settings that differ from their defaults and are told nowhere else, `section.key` → value."""
-    now, usual = _flat(config.model_dump(mode="json")), _flat(Config().model_dump(mode="json"))
+    now, usual = flatten(config.model_dump(mode="json")), flatten(Config().model_dump(mode="json"))
     return {name: value for name, value in now.items() if value != usual.get(name) and name not in _ELSEWHERE}
-
-
-def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in section.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat

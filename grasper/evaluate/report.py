@@ -36,7 +36,7 @@ from grasper.evaluate.browser import browse_examples
 from grasper.evaluate.evidence import Evidence
 from grasper.evaluate.sparsity import LEVELS
 from grasper.evaluate.tables import unparsed_warnings
-from grasper.metrics.metric import metric_of
+from grasper.metrics.choose import metric_of
 
 MAX_BYTES = 1_400_000
 """Size that the page stays below; texts of the browser are cut shorter until it does."""

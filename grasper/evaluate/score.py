@@ -23,7 +23,8 @@ from grasper.errors import MissingFileError, RunMismatchError, ShapeError
 from grasper.evaluate.measured import Measured
 from grasper.evaluate.sparsity import level_of
 from grasper.files import read_jsonl
-from grasper.metrics.metric import Batch, Metric, Targets, choose_metrics
+from grasper.metrics.choose import choose_metrics
+from grasper.metrics.metric import Batch, Metric, Targets
 from grasper.records import TASKS, Example, Output, Review, Tables, Task, tasks_of
 from grasper.retrieve.pool import ReviewPool
 from grasper.runs import derive_seed

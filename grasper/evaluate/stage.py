@@ -22,18 +22,19 @@ from grasper.evaluate.swap import swap_test
 from grasper.evaluate.synthetic import analyse_synthetic, read_synthetic, recall_of_hidden_items
 from grasper.files import atomic_path, read_json, write_json, write_text
 from grasper.methods import get_method
-from grasper.metrics.metric import choose_metrics
+from grasper.metrics.choose import choose_metrics
 from grasper.metrics.text import tokenization_of
 from grasper.records import TASKS, Example, SyntheticReview, Tables, Task, tasks_of
 from grasper.retrieve.pool import ReviewPool
 from grasper.runs import Run, derive_seed, read_manifest, stable_hash
 
 
-def evaluate_run(config: Config, run: Run, methods: Sequence[str], out_dir: Path) -> dict[str, Any]:
+def evaluate_run(config: Config, run: Run, methods: Sequence[str], out_dir: Path, *, latent_dir: Path | None = None) -> dict[str, Any]:
     """Score the methods of a run from its folder alone; gives the counts of the manifest. Scoring is cheap, so it is always done anew.
 
     Args:
         methods: Those whose outputs are compared, in the order of the tables.
+        latent_dir: Folder of the latent truth of a generated data set, if it has one.
 
     Raises:
         MissingFileError: The run is not prepared, or a method's outputs do not exist.
@@ -46,11 +47,6 @@ def evaluate_run(config: Config, run: Run, methods: Sequence[str], out_dir: Path
     folders = {name: run.folder("generate", name) for name in methods}
     candidates = run.folder("predict") / "candidates.parquet"
     is_predicted = any(method.uses_predictor for method in declared.values()) and candidates.exists()
-    latent_dir = None
-    if config.prepare.is_bundled:
-        from grasper.prepare.bundled import harbour_folder
-
-        latent_dir = harbour_folder()
     synthetic = {name: run.folder("synthesize", name) / "synthetic.jsonl" for name, method in declared.items() if method.predicted != "none"}
     return evaluate(
         config.evaluate,

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from grasper.metrics.metric import METRICS, Metric, metric_of
+from grasper.metrics.choose import metric_of
+from grasper.metrics.metric import METRICS, Metric
 from grasper.records import TASKS, Task
 
 Entry = Mapping[str, Any]

@@ -23,7 +23,6 @@ def generate(
     out_dir: Path,
     *,
     name: str,
-    needs_reference: bool = True,
     batch_size: int | None = None,
 ) -> dict[str, Any]:
     """Write `outputs.jsonl`: one `Output` per example and task. What the file holds already is kept.
@@ -31,15 +30,14 @@ def generate(
     Args:
         write: Gives the outputs of a batch of examples of one task, see `System.write`.
         name: Method, for the progress.
-        needs_reference: Leave out tasks whose answer the data do not hold, since they cannot be evaluated.
         batch_size: Requests in one batch; None: `BATCH_SIZE`.
 
     Returns:
         Counts for the manifest: requests by task, unparsed answers, tokens.
     """
     log = BatchLog(out_dir / "outputs.jsonl")
-    requests = sum(len(batch) for _, batch in plan(examples, tasks, needs_reference=needs_reference))
-    batches = plan(examples, tasks, needs_reference=needs_reference, done=log.done, batch_size=batch_size)
+    requests = sum(len(batch) for _, batch in plan(examples, tasks))
+    batches = plan(examples, tasks, done=log.done, batch_size=batch_size)
     with Progress(f"generate/{name}", requests, done=requests - sum(len(batch) for _, batch in batches)) as progress:
         for task, batch in batches:
             log.append((output.to_json() for output in write(task, batch)), done=[key_of(task, example) for example in batch])
@@ -51,15 +49,14 @@ def plan(
     examples: Sequence[Example],
     tasks: Sequence[Task],
     *,
-    needs_reference: bool = True,
     done: Container[str] = (),
     batch_size: int | None = None,
 ) -> list[Batch]:
-    """The batches of requests that are not done: by task, then by example id."""
+    """The batches of requests that are not done: by task, then by example id. Tasks whose answer the data do not hold are left out."""
     batches: list[Batch] = []
     size = batch_size or BATCH_SIZE
     for task in (task for task in TASKS if task in tasks):
-        asked = [example for example in examples if not needs_reference or task in tasks_of(example)]
+        asked = [example for example in examples if task in tasks_of(example)]
         asked = sorted((example for example in asked if key_of(task, example) not in done), key=lambda example: example.example_id)
         batches += [(task, asked[start : start + size]) for start in range(0, len(asked), size)]
     return batches

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from grasper.errors import ConfigError
 from grasper.metrics.style import LineUp, Space
 from grasper.records import TASKS, Example, Output, Review, Task
 from grasper.registry import Registry
@@ -143,28 +142,3 @@ def register(metric: Metric) -> Metric:
         PluginError: There is another one of that name.
     """
     return METRICS.register(metric.name, metric)
-
-
-def metric_of(name: str) -> Metric:
-    """The metric of a name, or of a column of per-example numbers; for one that nobody registered (any more) a plain record."""
-    import grasper.metrics.standard  # noqa: F401 — registers the metrics of this package
-
-    if name in METRICS:
-        return METRICS.get(name)
-    known = next((metric for metric in METRICS.values() if metric.column == name), None)
-    return known or Metric(name, name, higher_is_better=None)
-
-
-def choose_metrics(extra: Sequence[str] = ()) -> list[Metric]:
-    """All metrics that are computed by default, as far as what they need is installed, and those of these names.
-
-    Raises:
-        UnknownNameError: There is no metric of a name; the message lists the known ones, the nearest first.
-        ConfigError: What an extra metric needs is not installed.
-    """
-    import grasper.metrics.standard  # noqa: F401 — registers the metrics of this package
-
-    wanted = {METRICS.get(name).name for name in extra}
-    if missing := [name for name in wanted if not METRICS.get(name).is_available()]:
-        raise ConfigError(f"metric {missing[0]!r} needs something that is not installed: {METRICS.get(missing[0]).meaning}")
-    return [metric for metric in METRICS.values() if metric.name in wanted or (metric.by_default and metric.is_available())]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grasper.errors import ModelNotFoundError
-from grasper.models.fingerprints import cache_dir
+from grasper.files import cache_dir
 
 WEIGHTS = "*.safetensors"
 

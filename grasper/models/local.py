@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
@@ -32,8 +31,6 @@ from grasper.models.sampling import Sampling
 from grasper.models.spelling import Spelling
 from grasper.models.thoughts import ends_in_thought
 from grasper.runs import derive_seed
-
-logger = logging.getLogger(__name__)
 
 FALLBACK_CONTEXT_TOKENS = 2048
 """Context length of a model whose configuration names none."""
@@ -87,7 +84,6 @@ class LocalModel(Spelling):
         self.name = self.backbone.name + (f"+{self._adapter.fingerprint}" if self._adapter else "")
         limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or FALLBACK_CONTEXT_TOKENS
         self.context_tokens = min(context_tokens or limit, limit)
-        self._check_prompt_version()
 
     @property
     def model(self) -> PreTrainedModel:
@@ -97,6 +93,11 @@ class LocalModel(Spelling):
     def network(self) -> AbstractContextManager[PreTrainedModel]:
         """The network with this model's adapter, for the calling thread alone while the block runs."""
         return self.backbone.wearing(self._adapter)
+
+    @property
+    def prompt_version(self) -> int | None:
+        """Version of grasper's prompts that the network was tuned on, as its configuration names it; None for models of others."""
+        return getattr(self.model.config, "prompt_version", None)
 
     @property
     def device(self) -> torch.device:
@@ -332,15 +333,3 @@ class LocalModel(Spelling):
             shared += 1
         conversation = self.backbone.encode(self.conversation(prompt.messages))
         return conversation + answers[0][:shared], [answer[shared:] for answer in answers]
-
-    def _check_prompt_version(self) -> None:
-        from grasper.prompts.render import PROMPT_VERSION
-
-        trained_on = getattr(self.model.config, "prompt_version", None)
-        if trained_on is not None and trained_on != PROMPT_VERSION:
-            logger.warning(
-                "model %s was tuned on prompts of version %s, grasper renders version %s: expect worse texts; `make nano` trains it anew",
-                self.name,
-                trained_on,
-                PROMPT_VERSION,
-            )

@@ -14,7 +14,6 @@ from grasper.models.adapters import base_of, find_adapter, is_adapter
 from grasper.models.catalogue import KNOWN, require_known
 from grasper.models.fingerprints import fingerprint_weights
 
-NANO_DIR = KNOWN["nano"].folder
 FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
 """What is fetched from the Hub: weights as safetensors only, never pickles or code."""
 
@@ -68,7 +67,7 @@ def find_weights(name: str) -> FoundModel:
         return _found(path, str(path))
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise ModelNotFoundError(f"model folder {path} does not exist; give 'nano', a folder, or a Hub id such as Qwen/Qwen2.5-0.5B-Instruct")
-    folder = _find_on_hub(name)
+    folder = find_on_hub(name)
     _require_weights(folder, f"model {name}", "it needs config.json and weights as *.safetensors")
     return _found(folder, f"{name}@{folder.name[:12]}")
 
@@ -92,7 +91,12 @@ def _require_weights(folder: Path, what: str, advice: str) -> None:
         raise ModelNotFoundError(f"{what} has no {' and no '.join(missing)}; {advice}")
 
 
-def _find_on_hub(name: str) -> Path:
+def find_on_hub(name: str) -> Path:
+    """The folder of a Hub id in the local cache, fetched where it is not there.
+
+    Raises:
+        ModelNotFoundError: The Hub cannot be reached, does not know the id, or does not give it.
+    """
     from huggingface_hub import snapshot_download
 
     cached = _find_in_cache(name)

@@ -85,7 +85,7 @@ def load_model(folder: Path, identity: str, *, device: torch.device, dtype: torc
         ModelNotFoundError: The weights or the configuration cannot be read.
     """
     try:
-        with _LOADING, _quiet():
+        with _LOADING, quiet():
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # damaged files raise errors of several libraries
         raise ModelNotFoundError(f"the weights of model {identity} cannot be read: {first_line(error)}") from None
@@ -95,7 +95,7 @@ def load_model(folder: Path, identity: str, *, device: torch.device, dtype: torc
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bar while weights are loaded."""
     was_enabled = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()

@@ -1,6 +1,6 @@
 """Simple predictors behind the same interface: popularity, ItemKNN, EASE and text similarity.
 
-Each `fit` takes the graph it learns from; `bind` lets it see another graph over the same catalogue. `validation.tuned` searches a grid of them.
+Each `fit` takes the graph it learns from; `bind` lets it see another graph over the same catalogue.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from grasper.predict.features import words_of
-from grasper.predict.graph import FloatArray, IndexArray, Interactions, as_interactions
+from grasper.predict.graph import FloatArray, IndexArray, Interactions, as_interactions, log_popularity
 from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, keep_strongest
 from grasper.predict.topk import top_k
 
@@ -82,11 +82,6 @@ class Popularity(FittedPredictor):
 
     def score(self, histories: Interactions) -> FloatArray:
         return np.tile(log_popularity(self.graph), (histories.num_users, 1))
-
-
-def log_popularity(graph: Interactions) -> FloatArray:
-    """Log of the number of visible users of each item, `[num_items]`."""
-    return np.log(graph.item_degree + 0.5).astype(np.float32)
 
 
 class ItemMatrix(FittedPredictor):

@@ -22,19 +22,16 @@ ENCODERS: Registry[MakeEncoder] = Registry("encoder")
 def _hybrid(config: PredictConfig, catalogue: Catalogue) -> ItemPredictor:
     from grasper.predict.hybrid import Hybrid
     from grasper.predict.recency import SIDES
-    from grasper.predict.train import TrainSettings
 
     sides = SIDES if catalogue.until is None else SIDES[:1]  # at the end of what is known, nothing is ahead
-    train = TrainSettings.of(config)
-    return Hybrid(catalogue.metadata, embedding_dim=config.embedding_dim, num_layers=config.num_layers, train=train, sides=sides)
+    return Hybrid(catalogue.metadata, config, sides=sides)
 
 
 def _graph_encoder(name: str) -> MakeEncoder:
     def make(config: PredictConfig, catalogue: Catalogue) -> ItemPredictor:
         from grasper.predict.learned import EncoderPredictor
-        from grasper.predict.train import TrainSettings
 
-        return EncoderPredictor(name, embedding_dim=config.embedding_dim, num_layers=config.num_layers, train=TrainSettings.of(config))
+        return EncoderPredictor(name, config)
 
     return make
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_geometric.nn import LGConv, SAGEConv
 
-from grasper.predict.graph import Interactions, adjacency
+from grasper.predict.graph import Interactions, adjacency, log_popularity
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def messages_of(graph: Interactions, item_text: Tensor | None = None) -> Message
     weight = _symmetric_weight(graph, graph.item_degree)
     to_users = adjacency(graph.user_index, graph.item_index, weight, (graph.num_users, graph.num_items))
     to_items = adjacency(graph.item_index, graph.user_index, weight, (graph.num_items, graph.num_users))
-    log_degree = torch.from_numpy(np.log(graph.item_degree + 0.5).astype(np.float32))
+    log_degree = torch.from_numpy(log_popularity(graph))
     return Messages(to_users, to_items, log_degree, item_text)
 
 

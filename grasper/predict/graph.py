@@ -18,7 +18,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from grasper.errors import ShapeError, UnknownIdError
+from grasper.errors import UnknownIdError
 
 SECONDS_PER_DAY = 86_400.0
 FloatArray = NDArray[np.float32]
@@ -64,11 +64,10 @@ class Interactions:
         num_items: int,
         day: NDArray[np.float64] | None = None,
         text: FloatArray | sp.csr_matrix | None = None,
-        limit: int | None = None,
         is_target: NDArray[np.bool_] | None = None,
         graph_text: FloatArray | None = None,
     ) -> Interactions:
-        """Sort edges by user and time (rows without time first, ties in row order), merge repeated pairs, keep each user's last `limit` edges.
+        """Sort edges by user and time (rows without time first, ties in row order), merge repeated pairs.
 
         A repeated pair keeps the time of its first row and the summed text of all its rows, and is a target where one of them is.
         """
@@ -85,7 +84,7 @@ class Interactions:
             merge = sp.csr_matrix((np.ones(len(pairs), np.float32), (place[inverse], order)), (len(first), len(pairs)))
             text, graph_text = merge @ text, None if graph_text is None else merge @ graph_text
         kept = order[first[by_position]]
-        graph = cls(
+        return cls(
             user_index[kept],
             item_index[kept],
             num_users,
@@ -95,7 +94,6 @@ class Interactions:
             None if is_target is None else is_target[by_position],
             graph_text,
         )
-        return graph if limit is None else graph.keep(graph.edges_after < limit)
 
     @cached_property
     def matrix(self) -> sp.csr_matrix:
@@ -162,6 +160,11 @@ def as_interactions(graph: Interactions | ArrayLike | sp.spmatrix) -> Interactio
     return graph if isinstance(graph, Interactions) else Interactions.from_matrix(graph)
 
 
+def log_popularity(graph: Interactions) -> FloatArray:
+    """Log of the number of visible users of each item, `[num_items]`; half a user more, so that an item without any has one, too."""
+    return np.log(graph.item_degree + 0.5).astype(np.float32)
+
+
 def adjacency(rows: IndexArray, columns: IndexArray, values: NDArray[np.floating], shape: tuple[int, int]) -> Tensor:
     """A sparse CSR tensor that torch-geometric's convolutions multiply with; `rows` × `columns` = targets × sources."""
     matrix = sp.csr_matrix((values.astype(np.float32), (rows, columns)), shape)
@@ -196,13 +199,3 @@ class Vocabulary:
     def find(self, ids: Sequence[str] | pd.Series) -> IndexArray:
         """Indices of ids, −1 for unknown ones."""
         return self.ids.get_indexer(pd.Index(ids, dtype=object)).astype(np.int64)
-
-
-def require_same_items(left: Interactions, right: Interactions) -> None:
-    """Stop when two graphs do not share one catalogue.
-
-    Raises:
-        ShapeError: The numbers of items differ.
-    """
-    if left.num_items != right.num_items:
-        raise ShapeError(f"the graphs hold {left.num_items} and {right.num_items} items; both must share one catalogue")

@@ -16,15 +16,16 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import ArrayLike
 
+from grasper.config import PredictConfig
 from grasper.errors import ShapeError
 from grasper.predict.baselines import FittedPredictor
 from grasper.predict.encoders import Encoder, LightGCNEncoder, TextEncoder
 from grasper.predict.features import words_of
-from grasper.predict.graph import FloatArray, IndexArray, Interactions, as_interactions
+from grasper.predict.graph import FloatArray, IndexArray, Interactions, as_interactions, log_popularity
 from grasper.predict.mixture import Mixture, fit_mixture
 from grasper.predict.recency import SIDES, RecentPopularity, Side, usable_bandwidths
 from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, order_weights, walk_weights
-from grasper.predict.train import TrainSettings, bind_encoder, encode_users, linking_edges, score_histories, train_encoder
+from grasper.predict.train import bind_encoder, encode_users, linking_edges, score_histories, train_encoder
 from grasper.predict.validation import Validation, Withheld, withhold
 
 DENSE_CATALOGUE = 5_000
@@ -61,7 +62,7 @@ class Signals:
 
     def __post_init__(self) -> None:
         graph = self.graph
-        self.popularity: FloatArray = np.log(graph.item_degree + 0.5).astype(np.float32)
+        self.popularity = log_popularity(graph)
         share = (graph.item_degree + 0.1) / (graph.item_degree + 0.1).sum()
         self.floor: FloatArray = (WALK_FLOOR * share).astype(np.float32)
         self.linear: dict[str, tuple[Reading, FloatArray]] = {}
@@ -184,16 +185,13 @@ class Hybrid(FittedPredictor):
     def __init__(
         self,
         metadata: Mapping[str, sp.csr_matrix] | None = None,
+        config: PredictConfig | None = None,
         *,
-        embedding_dim: int = 64,
-        num_layers: int = 2,
-        train: TrainSettings | None = None,
         sides: tuple[Side, ...] = SIDES,
     ) -> None:
         """`sides`: where others' activity is looked at from the user's last day, behind it or also ahead of it."""
         self.metadata, self.sides = metadata or {}, sides
-        self.embedding_dim, self.num_layers = embedding_dim, num_layers
-        self.train = train or TrainSettings()
+        self.config = config or PredictConfig()
         self.networks: dict[str, Encoder] = {}
         self.bandwidths: tuple[float, ...] = ()
         self.mixture: Mixture | None = None
@@ -213,19 +211,19 @@ class Hybrid(FittedPredictor):
         text_dim = graph.text.shape[1] if graph.text is not None else None
         networks = self._new_networks(graph.num_items, text_dim, seed)
         epochs = {
-            name: train_encoder(network, edges_for(name, withheld.rest), self.train, seed=seed, withheld=withheld)
+            name: train_encoder(network, edges_for(name, withheld.rest), self.config, seed=seed, withheld=withheld)
             for name, network in networks.items()
         }
         self._learn_weights(Signals(withheld.rest, self.metadata, self.bandwidths, networks, self.sides), withheld, seed)
         self.networks = self._new_networks(graph.num_items, text_dim, seed)
         for name, network in self.networks.items():
-            train_encoder(network, edges_for(name, graph), self.train, seed=seed, num_epochs=epochs[name])
+            train_encoder(network, edges_for(name, graph), self.config, seed=seed, num_epochs=epochs[name])
         self.report["epochs"] = epochs
         return self
 
     def _new_networks(self, num_items: int, text_dim: int | None, seed: int) -> dict[str, Encoder]:
         generator = torch.Generator().manual_seed(seed)
-        networks: dict[str, Encoder] = {"embeddings": LightGCNEncoder(num_items, self.embedding_dim, self.num_layers, generator)}
+        networks: dict[str, Encoder] = {"embeddings": LightGCNEncoder(num_items, self.config.embedding_dim, self.config.num_layers, generator)}
         if text_dim is not None:
             networks["projected-text"] = TextEncoder(num_items, text_dim)
         return networks

@@ -10,37 +10,37 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from grasper.config import PredictConfig
 from grasper.predict.baselines import FittedPredictor
 from grasper.predict.encoders import Encoder, LightGCNEncoder, SageEncoder
 from grasper.predict.graph import FloatArray, Interactions, as_interactions
-from grasper.predict.train import TrainSettings, bind_encoder, encode_users, linking_edges, score_histories, train_encoder
+from grasper.predict.train import bind_encoder, encode_users, linking_edges, score_histories, train_encoder
 from grasper.predict.validation import withhold
 
 
 class EncoderPredictor(FittedPredictor):
     """Trains with early stopping on every user's withheld last edge, then as many epochs on the whole graph."""
 
-    def __init__(self, name: str, *, embedding_dim: int = 64, num_layers: int = 2, train: TrainSettings | None = None) -> None:
+    def __init__(self, name: str, config: PredictConfig | None = None) -> None:
         self.name = name
         self.propagates_words = name == "sage"
-        self.embedding_dim, self.num_layers = embedding_dim, num_layers
-        self.train = train or TrainSettings()
+        self.config = config or PredictConfig()
         self.report: dict[str, Any] = {}
 
     def _new_encoder(self, num_items: int, text_dim: int, seed: int) -> Encoder:
-        generator = torch.Generator().manual_seed(seed)
+        config, generator = self.config, torch.Generator().manual_seed(seed)
         if self.name == "sage":
-            return SageEncoder(num_items, text_dim, self.embedding_dim, self.num_layers, generator)
-        return LightGCNEncoder(num_items, self.embedding_dim, self.num_layers, generator)
+            return SageEncoder(num_items, text_dim, config.embedding_dim, config.num_layers, generator)
+        return LightGCNEncoder(num_items, config.embedding_dim, config.num_layers, generator)
 
     def fit(self, graph: Interactions | ArrayLike, *, seed: int = 0) -> Self:
         graph = self._needed(as_interactions(graph))
         self.text_dim = graph.text.shape[1] if graph.text is not None else 1
         withheld = withhold(graph)
         encoder = self._new_encoder(graph.num_items, self.text_dim, seed)
-        num_epochs = train_encoder(encoder, withheld.rest, self.train, seed=seed, withheld=withheld)
+        num_epochs = train_encoder(encoder, withheld.rest, self.config, seed=seed, withheld=withheld)
         self.encoder = self._new_encoder(graph.num_items, self.text_dim, seed)
-        train_encoder(self.encoder, graph, self.train, seed=seed, num_epochs=num_epochs)
+        train_encoder(self.encoder, graph, self.config, seed=seed, num_epochs=num_epochs)
         self.report = {"epochs": num_epochs}
         return self.bind(graph)
 

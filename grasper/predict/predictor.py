@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from grasper.predict.baselines import ItemPredictor, log_popularity
+from grasper.predict.baselines import ItemPredictor
 from grasper.predict.calibrate import log_softmax
 from grasper.predict.catalogue import Catalogue, Pool
-from grasper.predict.graph import FloatArray, IndexArray, Interactions
+from grasper.predict.graph import FloatArray, IndexArray, Interactions, log_popularity
 from grasper.predict.topk import hide, top_k
 from grasper.records import CANDIDATE_COLUMNS, Example, Review, iterate_rows, none_if_missing
 from grasper.retrieve.pool import POOLS

@@ -48,7 +48,6 @@ def fit(config: PredictConfig, tables: Tables, out_dir: Path, *, seed: int) -> d
         UnknownNameError: No encoder has this name.
         MemoryLimitError: The fit would need more memory than there is.
     """
-    ENCODERS.get(config.encoder)
     require_memory(config, tables)
     examples = asked(tables.examples)
     starts = [*era_starts(tables.examples["cutoff"], config.eras), np.inf]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from grasper.errors import ShapeError
 from grasper.predict.graph import FloatArray, IndexArray, Interactions
+from grasper.topk import stable_top_k
 
 BLOCK_SCORES = 1_000_000
 """Scores held at once: 4 MB, so that a block stays near the processor."""
@@ -19,7 +19,6 @@ def top_k(
     histories: Interactions,
     k: int,
     *,
-    allowed: np.ndarray | None = None,
     block_scores: int = BLOCK_SCORES,
 ) -> tuple[IndexArray, FloatArray]:
     """The k best unseen items of each history and their scores, best first, equal scores in catalogue order.
@@ -28,7 +27,6 @@ def top_k(
         score: Histories → scores, `[num_users, num_items]`; higher is better. The array may be overwritten.
         histories: Whose items to predict; the items in them are never among the predicted.
         k: Items per user.
-        allowed: Items that may be predicted at all, `[num_items]` bool; None allows every item.
         block_scores: Upper bound of scores held at once.
 
     Returns:
@@ -45,7 +43,7 @@ def top_k(
         block_score = score(block)
         if block_score.shape != (block.num_users, num_items):
             raise ShapeError(f"scores have shape {block_score.shape}, expected {(block.num_users, num_items)}")
-        hide(block_score, block, allowed)
+        hide(block_score, block)
         best_score, best_item = stable_top_k(block_score, width)
         best_item[np.isneginf(best_score)] = -1
         stop = start + block.num_users
@@ -67,22 +65,3 @@ def hide(scores: FloatArray, histories: Interactions, allowed: np.ndarray | None
     scores[histories.user_index, histories.item_index] = -np.inf
     if allowed is not None:
         scores[:, ~allowed] = -np.inf
-
-
-def stable_top_k(scores: FloatArray, k: int) -> tuple[FloatArray, IndexArray]:
-    """The k largest per row, largest first; among equal scores the earlier item wins, so results do not depend on the machine."""
-    values, items = torch.topk(torch.from_numpy(scores), k, dim=1)
-    best_score, best_item = values.numpy(), items.numpy()
-    _settle_ties(scores, best_score, best_item)
-    return best_score, best_item
-
-
-def _settle_ties(scores: FloatArray, best_score: FloatArray, best_item: IndexArray) -> None:
-    """Rewrite the rows in which equal scores made the choice arbitrary, in place."""
-    k = best_score.shape[1]
-    tied = (best_score[:, 1:] == best_score[:, :-1]).any(1)
-    if k < scores.shape[1]:
-        tied |= (scores == best_score[:, -1:]).sum(1) > (best_score == best_score[:, -1:]).sum(1)
-    for row in np.flatnonzero(tied):
-        order = np.argsort(-scores[row], kind="stable")[:k]
-        best_item[row], best_score[row] = order, scores[row, order]

@@ -7,21 +7,18 @@ Every epoch deals the edges into folds; the edges of a fold are labels while all
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from grasper.config import PredictConfig
 from grasper.predict.encoders import Encoder, history_messages, messages_of
 from grasper.predict.features import ItemText, own_words, words_of
 from grasper.predict.graph import FloatArray, IndexArray, Interactions
 from grasper.predict.sampling import NegativeSampler
 from grasper.predict.validation import Validation, Withheld, validation_ndcg
-
-if TYPE_CHECKING:
-    from grasper.config import PredictConfig
 
 MIN_FOLDS, MAX_FOLDS = 8, 64
 """Folds per epoch: few enough that one propagation serves many labels, enough that a user with h edges keeps at least 7/8 of the others."""
@@ -34,26 +31,10 @@ Ends = tuple[Tensor, Tensor, Tensor]
 """Item vectors, popularity and user vectors, where propagation ends and scoring begins."""
 
 
-@dataclass(frozen=True)
-class TrainSettings:
-    """How an encoder is trained."""
-
-    learning_rate: float = 0.03
-    weight_decay: float = 1e-6
-    max_epochs: int = 30
-    patience: int = 3
-    batch_size: int = 2048
-
-    @classmethod
-    def of(cls, config: PredictConfig) -> TrainSettings:
-        """Those of the configuration."""
-        return cls(config.learning_rate, config.weight_decay, config.max_epochs, config.patience, config.batch_size)
-
-
 def train_encoder(
     encoder: Encoder,
     graph: Interactions,
-    settings: TrainSettings,
+    config: PredictConfig,
     *,
     seed: int,
     withheld: Withheld | None = None,
@@ -67,10 +48,10 @@ def train_encoder(
     """
     rng = np.random.default_rng(seed)
     words = words_of(graph)
-    optimizer = torch.optim.Adam(encoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.Adam(encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     best, best_epoch, best_state = -1.0, 0, _copy_state(encoder)
-    for epoch in range(1, (num_epochs or settings.max_epochs) + 1):
-        for fold in deal_folds(graph.num_edges, settings.batch_size, rng):
+    for epoch in range(1, (num_epochs or config.max_epochs) + 1):
+        for fold in deal_folds(graph.num_edges, config.batch_size, rng):
             optimizer.zero_grad()
             fold_backward(encoder, graph, fold, rng, words)
             optimizer.step()
@@ -79,11 +60,11 @@ def train_encoder(
         value = _validation_ndcg(encoder, graph, words, withheld)
         if value > best:
             best, best_epoch, best_state = value, epoch, _copy_state(encoder)
-        elif epoch - best_epoch >= settings.patience:
+        elif epoch - best_epoch >= config.patience:
             break
     if best_epoch:
         encoder.load_state_dict(best_state)
-    return best_epoch or (num_epochs or settings.max_epochs)
+    return best_epoch or (num_epochs or config.max_epochs)
 
 
 def deal_folds(num_edges: int, batch_size: int, rng: np.random.Generator) -> list[IndexArray]:

@@ -1,10 +1,9 @@
-"""Validation edges: the last training edge of every user, withheld for early stopping, weights, calibration and the choice of settings."""
+"""Validation edges: the last training edge of every user, withheld for early stopping, weights and calibration."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -71,11 +70,3 @@ def validate(predictor: ItemPredictor, graph: Interactions, *, seed: int = 0) ->
 def validation_ndcg(validation: Validation) -> float:
     """Mean NDCG@10 over the withheld edges; 0 where there are none."""
     return float(reciprocal_gain(ranks_of(validation.scores, validation.targets), 10).mean()) if len(validation.targets) else 0.0
-
-
-def tuned(variants: Iterable[ItemPredictor], graph: Interactions, *, seed: int = 0) -> tuple[ItemPredictor, dict[str, Any]]:
-    """The variant with the best validation NDCG@10, fitted on the whole graph; and every variant's value."""
-    variants = list(variants)
-    values = [validation_ndcg(validate(variant, graph, seed=seed)) for variant in variants]
-    chosen = int(np.argmax(values))
-    return variants[chosen].fit(graph, seed=seed), {"validation": values, "chosen": chosen}

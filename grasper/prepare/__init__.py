@@ -1,6 +1,6 @@
 """prepare: raw files → reviews, items and examples.
 
-`sources.py` finds the inputs, `formats.py` reads them in batches, `rows.py` cleans a batch, `staging.py` keeps texts on disk meanwhile, `reduce.py`
+`inputs.py` finds the inputs, `formats.py` reads them in batches, `rows.py` cleans a batch, `staging.py` keeps texts on disk meanwhile, `reduce.py`
 drops what does not stay, `split.py` decides pools and targets, `statistics.py` describes the result.
 """
 
@@ -18,9 +18,10 @@ from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError
 from grasper.files import write_json
 from grasper.prepare.fields import Problems
+from grasper.prepare.inputs import find_inputs, fingerprint_data
 from grasper.prepare.reduce import drop_duplicates, drop_unusable, limit_histories, limit_pooled_users
 from grasper.prepare.rows import clean_items, clean_rows
-from grasper.prepare.sources import Input, find_inputs, fingerprint_data
+from grasper.prepare.sources import Input
 from grasper.prepare.split import assign_splits, make_examples
 from grasper.prepare.staging import Staging
 from grasper.prepare.statistics import describe
@@ -47,7 +48,7 @@ def prepare(config: PrepareConfig, out_dir: Path, *, seed: int) -> dict[str, Any
         counts = read_inputs(inputs, config, staging)
         reviews, cleaned = _choose(staging.narrow(), config, seed, staging.names["user_id"])
         examples = make_examples(reviews, has_time=config.split == "last-out", names=staging.names)
-        statistics = {"name": config.name, "language": config.language, "source": config.source, **describe(reviews, examples, 0)}
+        statistics = {"name": config.name, "language": config.language, "source": config.source, **describe(reviews, examples)}
         out_dir.mkdir(parents=True, exist_ok=True)
         examples.to_parquet(out_dir / "examples.parquet", index=False, compression="zstd")
         reviews = reviews[["row", "label", "number", "split"]]  # the rest is no longer needed in memory

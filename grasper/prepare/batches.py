@@ -143,3 +143,9 @@ def require_columns(path: Path, columns: Columns, found: list[str], only: Sequen
             keys = ", ".join(f"{columns.section}.{name}" for name in missing)
             remedy = f"set {keys}{'' if is_required else ', or to null if there is none'}; `grasper init {path}` proposes them"
         raise DataFormatError(f"{path} has no column {told}; it has: {existing} ({remedy})")
+
+
+def with_targets(batches: Iterator[Batch], are_asked: bool) -> Iterator[Batch]:
+    """The batches with `is_target` as truth values; none where nothing is asked."""
+    for batch in batches:
+        yield batch._replace(rows=batch.rows.assign(is_target=(batch.rows["is_target"] == "1") & are_asked))

@@ -12,6 +12,7 @@ import pandas as pd
 
 from grasper import __version__
 from grasper.config import PrepareConfig
+from grasper.files import cache_dir
 from grasper.prepare.pgraphrag import find_benchmark
 from grasper.prepare.sources import SOURCES, Input, Source
 
@@ -23,7 +24,7 @@ def harbour_folder() -> Path:
     checkout = Path(__file__).parents[2] / "data" / "harbour"
     if is_complete(checkout):
         return checkout
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grasper" / f"harbour-{__version__}"
+    cache = cache_dir() / f"harbour-{__version__}"
     if not is_complete(cache):
         _generate(cache)
     return cache

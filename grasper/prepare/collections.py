@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grasper.errors import ConfigError, MissingFileError
+from grasper.files import cache_dir
 from grasper.prepare.download import download
 from grasper.registry import Registry
 
@@ -129,10 +130,9 @@ for _collection in (
 
 
 def data_folder() -> Path:
-    """Where fetched data sets are kept: `GRASPER_DATA`, else the user's cache."""
-    if named := os.environ.get("GRASPER_DATA"):
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grasper" / "data"
+    """Where fetched data sets are kept: `$GRASPER_DATA`, else `data` in grasper's cache."""
+    named = os.environ.get("GRASPER_DATA")
+    return Path(named).expanduser() if named else cache_dir() / "data"
 
 
 def fetch_collection(collection: Collection, folder: Path, say: Callable[[str], None]) -> None:

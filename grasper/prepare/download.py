@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -10,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from grasper.errors import DataFormatError, MissingFileError
+from grasper.files import sha256_of
 
-_CHUNK = 2**20
 _PATIENCE_SECONDS = 30.0
 _BUSY = (408, 429, 500, 502, 503, 504)
 WAITS = (2.0, 10.0, 30.0)
@@ -128,11 +127,8 @@ def _receive(answer: Any, part: Path, *, append: bool, limit: int | None) -> Non
 
 
 def _checked(path: Path, sha256: str | None, url: str) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        while chunk := handle.read(_CHUNK):
-            digest.update(chunk)
-    if sha256 is not None and digest.hexdigest() != sha256:
+    found = sha256_of(path)
+    if sha256 is not None and found != sha256:
         path.unlink()
-        raise DataFormatError(f"{url}: the content has another checksum than expected ({digest.hexdigest()[:12]}…); removed, fetch it again")
-    return digest.hexdigest()
+        raise DataFormatError(f"{url}: the content has another checksum than expected ({found[:12]}…); removed, fetch it again")
+    return found

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
 from grasper.prepare.arrays import elements
-from grasper.prepare.batches import Batch, gather
+from grasper.prepare.batches import Batch, gather, with_targets
 from grasper.prepare.formats import format_of, is_list, json_lines, parse_json
 from grasper.prepare.lines import numbered_lines
 from grasper.prepare.sources import SOURCES, Input, Pool, Source, require_data
@@ -83,8 +83,6 @@ def read_questions(path: Path, pool: Pool | None, config: PrepareConfig) -> Iter
         MissingFileError: The outputs of the questions are missing.
         DataFormatError: A task that is none of ours, or an entry of another layout.
     """
-    from grasper.prepare.pgraphrag import with_targets
-
     outputs = _outputs(path, config)
     reviews = _reviews(path, outputs, config)
     yield from with_targets(gather(path, "entry", reviews, {name: name for name in (*_FIELDS, "is_target")}), pool in ("dev", "test"))

@@ -17,7 +17,7 @@ import numpy as np
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
 from grasper.prepare.arrays import elements
-from grasper.prepare.batches import Batch, gather
+from grasper.prepare.batches import Batch, gather, with_targets
 from grasper.prepare.formats import is_list, read_batches
 from grasper.prepare.sources import SOURCES, Input, Source, items_of, require_data
 from grasper.prepare.table import mapped_columns
@@ -101,12 +101,6 @@ def _read_profiles(path: Path, split: SplitName, config: PrepareConfig) -> Itera
     yield from with_targets(
         gather(path, "entry", _reviews_of(elements(path, config), path), {name: name for name in (*FIELDS, "is_target")}), split != "train"
     )
-
-
-def with_targets(batches: Iterator[Batch], are_asked: bool) -> Iterator[Batch]:
-    """The batches with `is_target` as truth values; none where nothing is asked."""
-    for batch in batches:
-        yield batch._replace(rows=batch.rows.assign(is_target=(batch.rows["is_target"] == "1") & are_asked))
 
 
 def _reviews_of(entries: Iterator[tuple[int, Any]], path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:

@@ -1,11 +1,7 @@
-"""The door for data: what a source is, which sources there are, and which files a configuration reads.
-
-A data set is a list of inputs: its own splits (or table), then the sets of `prepare.train`, whose rows all join the training pool.
-"""
+"""The door for data: what a source is, and what one needs to be written. `inputs.py` says which there are, and which files a configuration reads."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from grasper.config import PrepareConfig
-from grasper.errors import ConfigError, MissingFileError
+from grasper.errors import ConfigError
 from grasper.files import fingerprint_file
 from grasper.prepare.batches import Batch
+from grasper.prepare.formats import read_batches
+from grasper.records import ITEM_COLUMNS
 from grasper.registry import Registry
-from grasper.runs import fingerprint
 
 Pool = Literal["train", "dev", "test"]
 
@@ -67,43 +64,6 @@ class Source:
 SOURCES: Registry[Source] = Registry("source (prepare.source)", ConfigError)
 
 
-def sources() -> Registry[Source]:
-    """All sources: the shipped ones, those of installed packages and of plugins."""
-    for name in ("bundled", "pgraphrag", "table", "amazon", "yelp", "goodreads", "lamp", "hub", "sql"):
-        importlib.import_module(f"grasper.prepare.{name}")
-    return SOURCES
-
-
-def find_inputs(config: PrepareConfig) -> list[Input]:
-    """All that the configuration reads.
-
-    Raises:
-        ConfigError: An unknown source, `prepare.data` is not set, or two inputs have one name.
-        MissingFileError: A file or folder does not exist.
-    """
-    source = sources().get(config.source)
-    if config.split == "given" and not source.splits:
-        bringing = ", ".join(name for name, other in sources().items() if other.splits)
-        raise ConfigError(f"prepare.split is 'given', but a {source.name} brings no splits (only {bringing}); use last-out, users or none")
-    inputs = source.find(config)
-    folder = _folder(config)
-    for entry in config.train:
-        inputs += _training_inputs(folder / entry, config)
-    labelled: dict[str, list[str]] = {}
-    for given in inputs:
-        if given.holds == "reviews":
-            labelled.setdefault(given.label, []).append(str(given.path))
-    for label, paths in labelled.items():
-        if len(paths) > 1:
-            raise ConfigError(f"several inputs are called '{label}': {', '.join(paths)}; keep one of them, or rename the others")
-    return inputs
-
-
-def fingerprint_data(config: PrepareConfig) -> str:
-    """A short hash of the content of all inputs."""
-    return fingerprint([(given.label, given.holds, given.fingerprint()) for given in find_inputs(config)])
-
-
 def require_data(config: PrepareConfig) -> Path:
     """Where the data are.
 
@@ -116,14 +76,6 @@ def require_data(config: PrepareConfig) -> Path:
     return config.data
 
 
-def _folder(config: PrepareConfig) -> Path:
-    if config.data is None:
-        from grasper.prepare.bundled import harbour_folder
-
-        return harbour_folder() if config.is_bundled else Path()
-    return config.data.parent if config.data.is_file() else config.data
-
-
 def items_of(folder: Path) -> list[Input]:
     """The `items.parquet` of a folder, if there is one."""
     path = folder / "items.parquet"
@@ -132,24 +84,4 @@ def items_of(folder: Path) -> list[Input]:
 
 def read_items(path: Path, config: PrepareConfig) -> Iterator[Batch]:
     """The rows of an items table in our own columns."""
-    from grasper.prepare.formats import read_batches
-    from grasper.records import ITEM_COLUMNS
-
     return read_batches(path, {name: name for name in ITEM_COLUMNS}, config)
-
-
-def _training_inputs(path: Path, config: PrepareConfig) -> list[Input]:
-    """The files of one entry of `prepare.train`: a folder in the parquet layout, or a single file."""
-    from grasper.prepare.pgraphrag import read_split
-    from grasper.prepare.table import read_table
-
-    if path.is_dir():
-        for stem in ("train", "reviews"):
-            if (file := path / f"{stem}.parquet").is_file():
-                return [Input(f"{path.resolve().name}-{stem}", partial(read_split, file, "train"), file, pool="train"), *items_of(path)]
-        raise MissingFileError(f"prepare.train: {path} holds neither train.parquet nor reviews.parquet")
-    if not path.is_file():
-        raise MissingFileError(f"prepare.train: {path} does not exist (paths are relative to prepare.data)")
-    label = f"{path.resolve().parent.name}-{path.name.split('.')[0]}"
-    read = partial(read_table, path) if config.source == "table" else partial(read_split, path, "train")
-    return [Input(label, read, path, pool="train")]

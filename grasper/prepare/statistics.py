@@ -14,7 +14,7 @@ from grasper.retrieve.pool import POOLS
 HISTORY_BINS = ("0", "1", "2", "3-5", ">5")
 
 
-def describe(reviews: pd.DataFrame, examples: pd.DataFrame, items_known: int) -> dict[str, Any]:
+def describe(reviews: pd.DataFrame, examples: pd.DataFrame) -> dict[str, Any]:
     """Sizes and sparsity per pool and of all together, and the examples per split.
 
     `histories` are shares of users by the number of reviews that a request sees of them: for dev and test besides the target, for training
@@ -27,7 +27,6 @@ def describe(reviews: pd.DataFrame, examples: pd.DataFrame, items_known: int) ->
             described[pool] = _describe_pool(rows, _histories(pool, reviews))
     return {
         "pools": described | {"all": _describe_pool(reviews, None)},
-        "items_known": items_known,
         "examples": {split: int(count) for split, count in examples["split"].value_counts(sort=False).items()},
         "repeated_targets": {split: int(count) for split, count in examples.groupby("split", sort=False)["is_repeated"].sum().items()},
         "reviews_without_rating": int(reviews["rating"].isna().sum()),

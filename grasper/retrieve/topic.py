@@ -18,6 +18,7 @@ from grasper.errors import ConfigError
 from grasper.records import Example, Request, Review
 from grasper.retrieve.pool import POOLS, ReviewPool
 from grasper.retrieve.rank import Ranker, best, query_of
+from grasper.topk import stable_top_k
 
 if TYPE_CHECKING:
     from grasper.predict import Predictor
@@ -162,8 +163,6 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 def nearest_rows(queries: np.ndarray, rows: np.ndarray, k: int, block_rows: int = BLOCK_ROWS) -> tuple[np.ndarray, np.ndarray]:
     """The `k` rows of highest dot product with each query, best first, equal ones in order: places and products, `[num_queries, k]`."""
-    from grasper.predict.topk import stable_top_k
-
     places, values = np.zeros((len(queries), 0), np.int64), np.zeros((len(queries), 0), np.float32)
     for start in range(0, len(rows), block_rows):
         products = queries @ rows[start : start + block_rows].T

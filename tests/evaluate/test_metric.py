@@ -19,7 +19,8 @@ from grasper.evaluate.measured import read_measured
 from grasper.evaluate.stage import evaluate
 from grasper.files import read_json
 from grasper.metrics import standard
-from grasper.metrics.metric import METRICS, Batch, Metric, Targets, choose_metrics, metric_of, register
+from grasper.metrics.choose import choose_metrics, metric_of
+from grasper.metrics.metric import METRICS, Batch, Metric, Targets, register
 from grasper.metrics.standard import bleu, chrf, distinct
 from grasper.metrics.text import ngrams
 from grasper.terminal import print_metrics

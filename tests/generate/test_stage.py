@@ -28,11 +28,10 @@ def written(tables: Tables, out_dir: Path, model, method: str = "pgraphrag", tas
 
 
 def stage(tables: Tables, out_dir: Path, model, method: str, tasks: Sequence[Task] = TASKS, examples=None, **settings):  # type: ignore[no-untyped-def]
-    """The stage's counts; a method's settings of generation and `needs_reference` are keyword arguments."""
-    options = {name: settings.pop(name) for name in ("needs_reference",) if name in settings}
+    """The stage's counts; a method's settings of generation are keyword arguments."""
     system = system_of(method, tables, model, seed=3, exemplars=settings.pop("exemplars", None), generation=GenerateConfig(**settings))
     chosen = tables.select("dev") if examples is None else examples
-    return generate(partial(system.write, synthetic={}), chosen, tasks, out_dir, name=method, **options)
+    return generate(partial(system.write, synthetic={}), chosen, tasks, out_dir, name=method)
 
 
 def test_one_output_per_target_and_task(tables: Tables, tmp_path: Path) -> None:
@@ -46,12 +45,11 @@ def test_one_output_per_target_and_task(tables: Tables, tmp_path: Path) -> None:
     assert all(output.method == "pgraphrag" and output.evidence for output in outputs)
 
 
-def test_tasks_without_reference_are_left_out_unless_asked_for(tables: Tables, tmp_path: Path) -> None:
+def test_tasks_without_reference_are_left_out(tables: Tables, tmp_path: Path) -> None:
     """carl's boat review has no title: there is nothing to compare a written one with."""
     carl = next(review for review in tables.reviews_by_id.values() if review.user_id == "carl")
     example = Example("carl", carl, "held-out")
-    assert stage(tables, tmp_path / "a", ScriptedModel(), "none", examples=[example])["requests"] == 2
-    assert stage(tables, tmp_path / "b", ScriptedModel(), "none", examples=[example], needs_reference=False)["requests"] == 3
+    assert stage(tables, tmp_path, ScriptedModel(), "none", examples=[example])["requests"] == 2
 
 
 def test_titles_are_cut_to_ten_words(tables: Tables, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from nltk.tokenize import word_tokenize
 from nltk.translate.meteor_score import single_meteor_score
 
 import grasper.metrics.meteor as module
+from grasper.metrics.choose import choose_metrics
 from grasper.metrics.meteor import meteor, meteor_name, treebank_tokens
-from grasper.metrics.metric import choose_metrics
 
 PAIRS = [
     ("The rooms were clean and the staff was great.", "Clean rooms, great staff. The breakfast was poor."),

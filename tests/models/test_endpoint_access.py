@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from servers import chat, serving
 
+from grasper import login
 from grasper.config import Config, ModelConfig, load_config
 from grasper.errors import ConfigError
-from grasper.models import login, open_model
+from grasper.models import open_model
 from grasper.models.base import Message, Prompt
 from grasper.models.endpoint import EndpointModel
 from grasper.models.endpoint.access import make_access

@@ -184,7 +184,7 @@ def test_the_hub_gives_full_precision(wheel: Path, tmp_path: Path, monkeypatch: 
         asked.append(name)
         return snapshot
 
-    monkeypatch.setattr("grasper.models.locate._find_on_hub", find)
+    monkeypatch.setattr("grasper.models.locate.find_on_hub", find)
     folder = get_model("smollm2", "hub")
     assert asked == ["HuggingFaceTB/SmolLM2-135M-Instruct"]
     assert (folder / "model.safetensors").read_bytes() == b"full"

@@ -307,19 +307,6 @@ class TestLoading:
         assert model.chat_text(ask("Nice rooms")) == "### System:\nWrite a review.\n\n### User:\nNice rooms\n\n### Assistant:\n"
         assert model.generate([ask("Nice rooms")], max_new_tokens=3)[0][0].tokens_out > 0
 
-    def test_other_prompt_version_is_told(self, model_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        """A model tuned on prompts of another version warns; the current version and models that name none do not."""
-        from grasper.prompts.render import PROMPT_VERSION
-
-        for version, num_warnings in ((PROMPT_VERSION + 1, 1), (PROMPT_VERSION, 0)):
-            folder = shutil.copytree(model_dir, tmp_path / f"model-{version}")
-            settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            (folder / "config.json").write_text(json.dumps(settings | {"prompt_version": version}), encoding="utf-8")
-            caplog.clear()
-            with caplog.at_level(logging.WARNING, logger="grasper"):
-                open_tiny(folder)
-            assert len(caplog.records) == num_warnings
-
 
 class TestAdapters:
     """LoRA adapters through peft."""

@@ -61,9 +61,9 @@ def test_what_is_whole_is_taken_from_the_cache_and_what_is_not_is_fetched(left: 
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     monkeypatch.setattr(locate, "_hub_is_reachable", lambda: True)
-    assert locate._find_on_hub("owner/model") == tmp_path
+    assert locate.find_on_hub("owner/model") == tmp_path
     assert asked == [True, False]
-    locate._find_on_hub("owner/model")
+    locate.find_on_hub("owner/model")
     assert asked == [True, False, True]
 
 

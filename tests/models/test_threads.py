@@ -11,11 +11,11 @@ import pytest
 from tiny_model import save_adapter
 
 from grasper.models.base import Message, Prompt
+from grasper.models.catalogue import KNOWN
 from grasper.models.continuation import Continuation
 from grasper.models.decoding import decode
 from grasper.models.gather import Call, Gathering, Request
 from grasper.models.local import LocalModel
-from grasper.models.locate import NANO_DIR
 
 PROMPTS = [Prompt((Message("user", f"Others about this item:\n{'The room was clean. ' * number}\nTask: write the text."),)) for number in range(8)]
 
@@ -27,7 +27,7 @@ def nano() -> LocalModel:
 
 @pytest.fixture(scope="module")
 def adapted(nano: LocalModel, tmp_path_factory: pytest.TempPathFactory) -> LocalModel:
-    return nano.with_adapter(save_adapter(NANO_DIR, tmp_path_factory.mktemp("adapter"), nano.name))
+    return nano.with_adapter(save_adapter(KNOWN["nano"].folder, tmp_path_factory.mktemp("adapter"), nano.name))
 
 
 def write(model: LocalModel, number: int) -> str:

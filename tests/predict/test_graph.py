@@ -33,12 +33,6 @@ def test_a_repeated_pair_is_a_target_where_one_of_its_rows_is(row: int) -> None:
     assert graph.of_users([1]).is_target.tolist() == [False, True, False]  # type: ignore[union-attr]
 
 
-def test_limit_keeps_the_last_edges_of_each_user() -> None:
-    """With a limit of 2, user 1 loses the oldest edge."""
-    graph = Interactions.build(USERS, ITEMS, 2, 4, DAYS, limit=2)
-    assert graph.item_index.tolist() == [3, 0, 2, 1]
-
-
 def test_leave_last_out_takes_each_users_latest_edge() -> None:
     """The withheld edges are absent from the rest; users with one edge keep it."""
     graph = Interactions.build(np.array([0, 0, 1]), np.array([1, 0, 1]), 2, 3, np.array([2.0, 1.0, 3.0]))

@@ -10,7 +10,7 @@ import pytest
 from grasper.errors import ShapeError
 from grasper.predict.calibrate import expected_calibration_error, fit_temperature, log_softmax, reliability
 from grasper.predict.graph import Interactions
-from grasper.predict.topk import top_k
+from grasper.predict.topk import hide, top_k
 
 RNG = np.random.default_rng(0)
 SCORES = np.round(RNG.normal(size=(37, 19)), 1).astype(np.float32)
@@ -47,7 +47,14 @@ def test_forbidden_items_and_empty_places() -> None:
     """Only allowed items appear; places that nothing is left for are −1."""
     allowed = np.zeros(19, bool)
     allowed[:3] = True
-    items, scores = top_k(scorer(), GRAPH, 5, allowed=allowed)
+    score = scorer()
+
+    def score_allowed(block: Interactions) -> np.ndarray:
+        scores = score(block)
+        hide(scores, block, allowed)
+        return scores
+
+    items, scores = top_k(score_allowed, GRAPH, 5)
     assert set(items.ravel()) <= {-1, 0, 1, 2}
     assert np.isneginf(scores[items == -1]).all()
 

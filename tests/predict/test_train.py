@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from grasper.config import PredictConfig
 from grasper.predict import train
 from grasper.predict.encoders import HistoryMessages, LightGCNEncoder, Messages, TextEncoder, history_messages, messages_of
 from grasper.predict.features import ItemText
 from grasper.predict.graph import Interactions
-from grasper.predict.train import TrainSettings, deal_folds, fold_backward, linking_edges, train_encoder
+from grasper.predict.train import deal_folds, fold_backward, linking_edges, train_encoder
 
 GRAPH = Interactions.from_matrix(np.random.default_rng(0).random((25, 12)) < 0.3)
 
@@ -97,7 +98,7 @@ def test_sampled_softmax_learns_the_same_structure(monkeypatch: pytest.MonkeyPat
     users, items = np.indices((40, 20))
     graph = Interactions.from_matrix((users % 2 == items % 2) & (users % 20 != items))
     encoder = LightGCNEncoder(20, 16, 2, torch.Generator().manual_seed(0))
-    train_encoder(encoder, graph, TrainSettings(), seed=0, num_epochs=6)
+    train_encoder(encoder, graph, PredictConfig(), seed=0, num_epochs=6)
     scores = train.score_histories(encoder, train.bind_encoder(encoder, graph), graph)
     scores[graph.user_index, graph.item_index] = -np.inf
     assert (scores.argmax(1) == np.arange(40) % 20).mean() > 0.9

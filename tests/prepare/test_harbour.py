@@ -220,11 +220,13 @@ def test_text_agrees_with_category_and_rating(reviews: pd.DataFrame) -> None:
 def test_every_phrase_can_be_told() -> None:
     """Each phrase of the bank expands without brackets left over, and every aspect of every category has its sayings in all sentiments."""
     rng = random.Random(0)
-    for name, header, phrase in phrases.all_phrases((*CATEGORIES, "town")):
-        assert not re.search(r"[()|]", phrases.expand(phrase, rng).replace(" | ", "")), (name, header, phrase)
+    for name in (*CATEGORIES, "town"):
+        for header, found in phrases.load_bank(name).items():
+            for phrase in found:
+                assert not re.search(r"[()|]", phrases.expand(phrase, rng).replace(" | ", "")), (name, header, phrase)
     for category in CATEGORIES:
         for aspect in phrases.aspects_of(category):
-            for sentiment in phrases.SENTIMENTS:
+            for sentiment in ("good", "mixed", "bad"):
                 sayings = phrases.section(category, f"{aspect} {sentiment}") + phrases.section("town", f"{aspect} {sentiment}")
                 assert sayings, (category, aspect, sentiment)
                 assert phrases.short_phrases(category, sentiment).get(aspect), (category, aspect, sentiment)

@@ -14,7 +14,7 @@ import pytest
 from grasper.config import ColumnMapping, PrepareConfig
 from grasper.errors import ConfigError, DataFormatError, MissingFileError
 from grasper.prepare import build_tables, fingerprint_data
-from grasper.prepare.sources import sources
+from grasper.prepare.inputs import sources
 from grasper.records import Tables
 
 

@@ -15,7 +15,7 @@ from postgres_server import PASSWORD, binaries, running_server
 from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, DataFormatError, GrasperError
 from grasper.prepare import build_tables
-from grasper.prepare.sources import find_inputs
+from grasper.prepare.inputs import find_inputs
 from grasper.prepare.sql import read_query
 
 sqlalchemy = pytest.importorskip("sqlalchemy", reason="needs the extra `sql`")

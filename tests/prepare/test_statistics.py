@@ -19,7 +19,7 @@ def with_targets(tables: Tables) -> pd.DataFrame:
 
 
 def test_the_tiny_set_by_hand(tables: Tables) -> None:
-    statistics = describe(with_targets(tables), tables.examples, len(tables.items))
+    statistics = describe(with_targets(tables), tables.examples)
     train, dev = statistics["pools"]["train"], statistics["pools"]["dev"]
     assert (train["reviews"], train["users"], train["items"]) == (7, 4, 3)
     assert train["density"] == pytest.approx(7 / 12)
@@ -35,10 +35,6 @@ def test_the_tiny_set_by_hand(tables: Tables) -> None:
 def test_the_table_shows_every_pool(tables: Tables) -> None:
     console = Console(width=140)
     with console.capture() as capture:
-        console.print(
-            render(
-                {"name": "tiny", "language": "en", **describe(with_targets(tables), tables.examples, len(tables.items)), "cleaned": {"duplicates": 3}}
-            )
-        )
+        console.print(render({"name": "tiny", "language": "en", **describe(with_targets(tables), tables.examples), "cleaned": {"duplicates": 3}}))
     shown = capture.get()
     assert all(word in shown for word in ("tiny (en)", "train", "dev", "58.333%", "33.3%", "duplicates 3", "align 2 (1 repeated)"))

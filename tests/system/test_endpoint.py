@@ -15,8 +15,8 @@ import pytest
 from servers import Reply, Server, completion, dead_port, refusal, serving, write_reviews
 from tiny_model import save_model
 
+from grasper import login
 from grasper.cli import main
-from grasper.models import login
 from grasper.models.endpoint.model import _open
 
 Call = Callable[..., "Said"]

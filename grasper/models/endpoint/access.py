@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from grasper.errors import ConfigError
-from grasper.models.login import login_of, without_login
+from grasper.login import login_of, without_login
 
 CONNECT_SECONDS = 4.0
 HIDDEN = "***"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -11,12 +10,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from grasper.files import write_text
+from grasper.files import cache_dir, write_text
 from grasper.runs import fingerprint
 
 logger = logging.getLogger(__name__)
 
-CACHE_VARIABLE = "GRASPER_CACHE"
 Entry = TypeVar("Entry", bound=BaseModel)
 
 
@@ -24,8 +22,8 @@ class AnswerCache:
     """Entries by what was asked. A damaged one is dropped; a folder that cannot be written is told once."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """`folder` None takes `$GRASPER_CACHE`, else ~/.cache/grasper."""
-        self.folder = (folder or Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "grasper")) / "endpoint"
+        """`folder` None takes `files.cache_dir`."""
+        self.folder = (folder or cache_dir()) / "endpoint"
         self._lock = threading.Lock()
         self._is_told = False
 

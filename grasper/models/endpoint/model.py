@@ -25,16 +25,17 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from grasper.errors import ConfigError, GrasperError
+from grasper.files import cache_dir
+from grasper.login import login_of
 from grasper.models.base import Completion, Prompt, most_tokens, prompt_seeds
 from grasper.models.budget import current_meter
 from grasper.models.endpoint.abilities import REPEATS_OF_EMPTY, Abilities
 from grasper.models.endpoint.access import make_access, open_http
 from grasper.models.endpoint.answers import Answer, choice_in, weights_from_logprobs, whole_characters
-from grasper.models.endpoint.cache import CACHE_VARIABLE, AnswerCache
+from grasper.models.endpoint.cache import AnswerCache
 from grasper.models.endpoint.client import Client, Patience, StoppedError
 from grasper.models.endpoint.exchange import Exchange, text_of
 from grasper.models.endpoint.request import Request
-from grasper.models.login import login_of
 from grasper.runs import derive_seed
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class EndpointModel:
         key_name: Where the key came from, for messages.
         concurrency: Requests under way at once.
         context_tokens: Longest prompt plus answer; None assumes 4,096.
-        cache_dir: Folder of the answers; None takes `$GRASPER_CACHE` or ~/.cache/grasper.
+        cache_dir: Folder of the answers; None takes `files.cache_dir`.
         patience: How long and how often a request is tried.
         thinking_tokens: Further tokens of an answer where the model is found to think before it answers.
         rating_samples: Answers that are sampled to score choices where the server gives no log-probabilities.
@@ -135,9 +136,7 @@ class EndpointModel:
         """
         if config.base_url is None:
             raise ConfigError("model.kind=endpoint needs an address: --set model.base_url=http://localhost:8000/v1")
-        return _open(
-            config.model_dump_json(), os.environ.get(config.api_key_env) or None, login_of(config.base_url), os.environ.get(CACHE_VARIABLE), adapter
-        )
+        return _open(config.model_dump_json(), os.environ.get(config.api_key_env) or None, login_of(config.base_url), cache_dir(), adapter)
 
     def count_tokens(self, text: str) -> int:
         """An estimate: one token for every 3.5 bytes."""
@@ -260,7 +259,7 @@ class EndpointModel:
 
 
 @lru_cache(maxsize=64)
-def _open(settings: str, api_key: str | None, login: tuple[str, str] | None, cache: str | None, adapter: str | None) -> EndpointModel:
+def _open(settings: str, api_key: str | None, login: tuple[str, str] | None, cache: Path, adapter: str | None) -> EndpointModel:
     """One model for equal settings, so that what a server refuses is found out once for all methods."""
     from grasper.config import ModelConfig
 
@@ -273,6 +272,7 @@ def _open(settings: str, api_key: str | None, login: tuple[str, str] | None, cac
         key_name=config.api_key_env,
         concurrency=config.concurrency,
         context_tokens=config.context_tokens,
+        cache_dir=cache,
         patience=Patience(deadline_seconds=config.deadline_seconds),
         thinking_tokens=config.thinking_tokens,
         rating_samples=config.rating_samples,

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
 from grasper.errors import DataFormatError
 
-SENTIMENTS = ("good", "mixed", "bad")
 Section = tuple[str, ...]
 
 _CHOICE = re.compile(r"\(([^()]*)\)")
@@ -84,11 +83,3 @@ def pick(phrases: Sequence[str], rng: random.Random, *, without: frozenset[str] 
     """A random phrase that fills none of the slots in `without` and is not among the `used` ones; None where nothing is left."""
     free = [phrase for phrase in phrases if not slots_of(phrase) & without and (used is None or phrase not in used)]
     return rng.choice(free) if free else None
-
-
-def all_phrases(names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Every phrase of the named files as `(file, header, phrase)`."""
-    for name in names:
-        for header, phrases in load_bank(name).items():
-            for phrase in phrases:
-                yield name, header, phrase

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from grasper.prepare.harbour.phrases import aspects_of, section
 from grasper.prepare.harbour.voice import Style, draw_style
@@ -80,12 +80,6 @@ class World:
 
     places: tuple[Place, ...]
     visitors: tuple[Visitor, ...]
-    _by_id: dict[str, Place] = field(default_factory=dict, repr=False)
-
-    def place(self, item_id: str) -> Place:
-        if not self._by_id:
-            self._by_id.update((place.item_id, place) for place in self.places)
-        return self._by_id[item_id]
 
 
 def suits(categories: dict[str, float], interests: dict[str, float], category: str, strength: dict[str, float]) -> float:

@@ -11,7 +11,7 @@ import grasper
 from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, MissingFileError
 from grasper.prepare import bundled, read_inputs
-from grasper.prepare.sources import find_inputs, fingerprint_data
+from grasper.prepare.inputs import find_inputs, fingerprint_data
 from grasper.prepare.staging import Staging, review_ids
 
 
@@ -115,9 +115,9 @@ def test_harbour_is_generated_where_it_is_not_bundled(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(bundled, "__file__", str(tmp_path / "site" / "grasper" / "prepare" / "bundled.py"))
     monkeypatch.setattr(bundled, "_generate", write)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("GRASPER_CACHE", str(tmp_path / "cache"))
     first, second = bundled.harbour_folder(), bundled.harbour_folder()
-    assert first == second == tmp_path / "cache" / "grasper" / f"harbour-{grasper.__version__}"
+    assert first == second == tmp_path / "cache" / f"harbour-{grasper.__version__}"
     assert calls == [first]
 
 

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grasper.commands.plan import finished_run, listed, plan_of_options
+from grasper.config import Config
+from grasper.errors import ConfigError, MissingFileError, UnknownNameError
+from grasper.pipeline import dump_config
+from grasper.runs import Run
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> str:
+    """A run of which nothing but its data is there."""
+    run = Run(tmp_path / "run")
+    run.folder("prepare").mkdir(parents=True)
+    (run.root / "config.yaml").write_text(dump_config(Config(seed=7)), encoding="utf-8")
+    run.finish(run.folder("prepare"), key={}, seed=7, counts={}, seconds=0.0)
+    return str(run.root)
+
+
+def test_names_are_listed_with_or_without_a_last_comma() -> None:
+    assert listed("copy, none,") == listed("copy,none") == ("copy", "none")
+    assert listed(None) is None
+    assert listed(" , ") == ()
+
+
+def test_a_finished_run_comes_with_its_configuration(prepared: str, tmp_path: Path) -> None:
+    """Its own, under the settings and methods of the command."""
+    run, config = finished_run(prepared, ["limit=3"], "copy,")
+    assert (run.root, config.seed, config.limit, config.methods) == (Path(prepared), 7, 3, ("copy",))
+    assert finished_run(prepared, None, None)[1] == Config(seed=7)
+    with pytest.raises(UnknownNameError, match="unknown encoder 'magic'"):
+        finished_run(prepared, ["predict.encoder=magic"], None)
+    with pytest.raises(MissingFileError, match="prepare"):
+        finished_run(str(tmp_path / "absent"), None, None)
+
+
+def test_no_method_is_never_all_methods(prepared: str) -> None:
+    for refuse in (lambda: finished_run(prepared, None, ","), lambda: plan_of_options(None, None, None, prepared, "", None, None)):
+        with pytest.raises(ConfigError, match="--methods is empty"):
+            refuse()
