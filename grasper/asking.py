@@ -119,13 +119,20 @@ class Asker:
 
     def _targets(self, user_id: str, item_id: str) -> list[Example]:
         """The run's own targets of a user and an item."""
-        table = self._tables.examples
-        rows = table[(table["user_id"] == user_id) & (table["item_id"] == item_id) & ~table["split"].isin(["align", "held-out"])]
         reviews = self._tables.reviews_by_id
         return [
             Example(row.example_id, reviews[row.review_id], row.split, none_if_missing(row.cutoff), bool(row.is_repeated))
-            for row in iterate_rows(rows)
+            for row in self._rows_of.get((user_id, item_id), ())
         ]
+
+    @cached_property
+    def _rows_of(self) -> dict[tuple[str, str], list[Any]]:
+        """The rows of the run's own targets, by user and item."""
+        table = self._tables.examples
+        rows: dict[tuple[str, str], list[Any]] = {}
+        for row in iterate_rows(table[~table["split"].isin(["align", "held-out"])]):
+            rows.setdefault((row.user_id, row.item_id), []).append(row)
+        return rows
 
     def _newcomers(self, reviews: Sequence[Review]) -> list[Person]:
         for review in reviews:

@@ -54,9 +54,7 @@ class System:
 
     def synthesize(self, examples: Sequence[Example]) -> list[SyntheticReview]:
         """The reviews that the users would write about their predicted items, rejected ones included (GraSPer, Sec. 3.1)."""
-        if self.desk.method.predicted == "none":
-            return []
-        return SyntheticWriter(self.desk, self.synthesis).write(examples, self.predict(examples))
+        return self._synthesize(examples, self.predict(examples)) if self.desk.method.predicted != "none" else []
 
     def write(self, task: Task, examples: Sequence[Example], synthetic: Mapping[str, Sequence[SyntheticReview]]) -> list[Output]:
         """The wanted texts, titles or ratings, in the order of the examples.
@@ -69,12 +67,16 @@ class System:
     def personalize(self, task: Task, examples: Sequence[Example]) -> list[Personalized]:
         """All three steps for each example."""
         distinct = list({example.example_id: example for example in examples}.values())  # two requests of one person about one item are one example
-        written = by_example(self.synthesize(distinct))
+        items = self.predict(distinct) if self.desk.method.predicted != "none" else {}
+        written = by_example(self._synthesize(distinct, items)) if items else {}
         outputs = self.write(task, examples, written)
         return [
-            Personalized(output, self.items_of(example), tuple(written.get(example.example_id, ())))
+            Personalized(output, tuple(items.get(example.example_id, ())), tuple(written.get(example.example_id, ())))
             for example, output in zip(examples, outputs, strict=True)
         ]
+
+    def _synthesize(self, examples: Sequence[Example], items: Mapping[str, Sequence[Candidate]]) -> list[SyntheticReview]:
+        return SyntheticWriter(self.desk, self.synthesis).write(examples, items)
 
     def items_of(self, example: Example) -> tuple[Candidate, ...]:
         """The predicted items of one example; none for methods that predict none."""

@@ -246,7 +246,9 @@ class StyleSpace:
         suspects = {*self._repeats.get(normalized(example.target.text), ())}
         if example.target.review_id in self._row:
             suspects.add(self._row[example.target.review_id])
-        suspects.update(np.flatnonzero(self.user_ids[self._codes] == example.user_id).tolist())
+        place = int(np.searchsorted(self.user_ids, example.user_id))
+        if place < len(self.user_ids) and self.user_ids[place] == example.user_id:
+            suspects.update(np.flatnonzero(self._codes == place).tolist())
         if example.cutoff is not None:
             suspects.update(np.flatnonzero(self._times > example.cutoff).tolist())
         hidden = [row for row in suspects if self._reviews[row].split in pools and not is_visible(self._reviews[row], example)]

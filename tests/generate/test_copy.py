@@ -7,7 +7,7 @@ import pytest
 from worlds import tables_of
 
 from grasper.config import load_config
-from grasper.generate.copy import Copier, weighted_median
+from grasper.generate.copy import Copier, _falling, weighted_median
 from grasper.metrics.text import rouge1, rougeL
 from grasper.prepare import build_tables
 from grasper.records import Example, Review, Tables
@@ -103,3 +103,10 @@ def test_hotel_values_are_reproduced(shared_dir, request: pytest.FixtureRequest)
     assert len(examples) == 1274
     assert np.mean(rouge1(texts, references)) == pytest.approx(0.301, abs=0.001)
     assert np.mean(rougeL(texts, references)) == pytest.approx(0.174, abs=0.001)
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 999, 1000, 1001, 4000])
+def test_places_come_as_a_full_sort_would_give_them(size: int) -> None:
+    """Equal values in order, also across the part that is sorted first."""
+    values = np.random.default_rng(0).integers(0, 50, size) / 50
+    assert list(_falling(values)) == np.argsort(-values, kind="stable").tolist()
