@@ -81,6 +81,11 @@ class WeightedTrainer(Trainer):
         self._order = LengthGroups([len(row["input_ids"]) for row in train_dataset], arguments["args"].train_batch_size, order_seed)
         super().__init__(train_dataset=train_dataset, **arguments)
 
+    def training_step(self, model: nn.Module, *arguments: Any, **options: Any) -> Tensor:
+        """Forward and backward pass: activations that the latter computes again must come out in the format that they had in the former."""
+        with disable_input_dtype_casting(model):
+            return super().training_step(model, *arguments, **options)
+
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         weights = inputs.pop("weights")
         first = int((weights > 0).any(0).nonzero()[0, 0])

@@ -321,13 +321,17 @@ def test_activations_are_recomputed_for_large_networks_on_a_gpu_and_where_there_
     assert not recomputes_activations(model, tokens)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_recomputed_activations_change_nothing_and_leave_nothing_behind(
-    model: LocalModel, sequences: list[TrainingSequence], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model_dir: Path, sequences: list[TrainingSequence], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
 ) -> None:
-    plain = finetune(model, sequences, [], CONFIG, tmp_path / "plain", seed=0)
+    """In either format of the network; adapters are in float32 always, and multiply in the network's."""
+    model = LocalModel(str(model_dir), device="cpu", dtype=dtype)
+    config = CONFIG.model_copy(update={"lora_dropout": 0.1})
+    plain = finetune(model, sequences, [], config, tmp_path / "plain", seed=0)
     hooks = len(model.model.get_input_embeddings()._forward_hooks)
     monkeypatch.setattr("grasper.align.trainer.recomputes_activations", lambda model, tokens: True)
-    again = finetune(model, sequences, [], CONFIG, tmp_path / "recomputed", seed=0)
+    again = finetune(model, sequences, [], config, tmp_path / "recomputed", seed=0)
     assert again["last_loss"] == pytest.approx(plain["last_loss"], rel=1e-3)
     assert again["last_loss"] < again["first_loss"]
     assert not any(getattr(module, "gradient_checkpointing", False) for module in model.model.modules())
