@@ -10,6 +10,7 @@ import os
 if "OMP_WAIT_POLICY" not in os.environ:  # before torch is loaded
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that spin while they wait take a busy machine from others …
     os.environ.setdefault("GOMP_SPINCOUNT", "4000")  # … but some microseconds of it spare a quiet one a quarter of its time
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "12")  # products of ever new shapes would else keep a thousand kernels, and their memory
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version

@@ -21,6 +21,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as grasper does, for torch is loaded here first
 os.environ.setdefault("GOMP_SPINCOUNT", "4000")
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "12")
 
 import torch
 

@@ -107,6 +107,15 @@ def test_first_use_from_many_threads_loads_once() -> None:
     assert result.stdout.split() == ["1", "1"], result.stderr[-2000:]
 
 
+def test_few_kernels_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before torch is there, unless the user has said something else."""
+    script = "import os, sys, grasper; print(os.environ['ONEDNN_PRIMITIVE_CACHE_CAPACITY'], 'torch' in sys.modules)"
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.split() == ["12", "False"]
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "1024")
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.split() == ["1024", "False"]
+
+
 def test_spinning_threads_are_asked_to_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     """Importing grasper says so to OpenMP before torch is there, unless the user has said something else."""
     script = "import os, sys, grasper; print(os.environ['OMP_WAIT_POLICY'], os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
