@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -98,6 +100,32 @@ def test_dry_run_shows_the_plan_and_does_nothing(tmp_path: Path) -> None:
     names = [line.split()[0] for line in result.stdout.splitlines()]
     assert names == ["prepare", "predict", "generate/copy", "align/grasper", "synthesize/grasper", "generate/grasper", "evaluate"], result.stderr
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("command", [("pipeline", "--dry-run"), ("doctor",)])
+def test_a_model_that_must_be_fetched_is_named_before_work_starts(command: tuple[str, ...], tmp_path: Path) -> None:
+    result = run_grasper(*command, "--set", "model.name=smollm2-reviews", cwd=tmp_path, GRASPER_CACHE=str(tmp_path / "cache"))
+    told = result.stdout + result.stderr
+    assert "smollm2, the base of smollm2-reviews, is not on this machine yet; run `grasper models get smollm2`" in " ".join(told.split())
+    assert "Traceback" not in told
+    assert command == ("doctor",) or result.returncode == 2
+
+
+def test_models_are_listed_with_what_is_to_be_done_and_how_fast_they_were(tmp_path: Path) -> None:
+    """Speeds are those that were measured here; a damaged memory of them is as good as none."""
+    cache = tmp_path / "cache"
+    listed = run_grasper("models", cwd=tmp_path, GRASPER_CACHE=str(cache), COLUMNS="200")
+    assert listed.returncode == 0, listed.stderr
+    assert "writes/s" not in listed.stdout
+    lines = {line.split()[1]: line for line in listed.stdout.splitlines() if line.startswith("│") and len(line.split()) > 1}
+    assert "ready" in lines["nano"]
+    assert "grasper models get smollm2" in lines["smollm2"]
+    cache.mkdir()
+    speeds = {"nano": {"reading": 12345.0, "writing": 678.0}}
+    (cache / "speeds.json").write_text(json.dumps({"cores": os.cpu_count(), "speeds": speeds}))
+    assert "12345" in run_grasper("models", cwd=tmp_path, GRASPER_CACHE=str(cache), COLUMNS="200").stdout
+    (cache / "speeds.json").write_text('{"cores": ')
+    assert run_grasper("models", cwd=tmp_path, GRASPER_CACHE=str(cache)).returncode == 0
 
 
 def test_a_step_under_way_is_running_and_not_cut_off(tmp_path: Path) -> None:

@@ -12,16 +12,16 @@ app = typer.Typer(help="List the language models that can be had, or fetch one."
 @app.callback()
 def models(
     context: typer.Context,
-    measure: Annotated[bool, typer.Option("--measure", help="Also measure how fast each ready model reads and writes here (a minute each).")] = False,
+    measure: Annotated[bool, typer.Option("--measure", help="Measure how fast each ready model reads and writes here (a minute each).")] = False,
 ) -> None:
-    """List the language models that can be had: size, licence, memory, and what is to be done first."""
+    """List the language models that can be had: size, licence, memory, what is to be done first, and how fast they are, once that was measured."""
     if context.invoked_subcommand is None:
         from grasper.models.catalogue import list_models
-        from grasper.models.measure import bytes_per_parameter, measure_speed
+        from grasper.models.measure import bytes_per_parameter, known_speeds, measure_speeds
         from grasper.terminal import print_models
 
         entries = list_models(bytes_per_parameter())
-        speeds = {entry.name: measure_speed(entry.name) for entry in entries if entry.state == "ready"} if measure else {}
+        speeds = measure_speeds(entry.name for entry in entries if entry.state == "ready") if measure else known_speeds()
         print_models(entries, speeds)
 
 

@@ -114,16 +114,17 @@ def _task(task: Task, example: Example, evidence: Evidence, series: Mapping[str,
 
 
 def _reasoning(output: Output, clip: int) -> str:
-    """The path; or, where roles took turns, the notes and the draft of every step."""
+    """The path; or, where roles took turns, whose reviews they read, and the notes and the draft of every step."""
     if not output.notes:
         return cut(output.path or "", clip)
+    read = [f"{part.capitalize()} from {remark}" for part in ("style", "topic") if (remark := output.notes[0].get(f"{part}_evidence"))]
     steps = (
         "\n".join(
             [f"Step {step['step']}", *(cut(step[part], clip) for part in ("style", "topic") if step[part]), f"Draft: {cut(step['draft'], clip)}"]
         )
         for step in output.notes
     )
-    return "\n\n".join(steps)
+    return "\n\n".join(["\n".join(read), *steps] if read else steps)
 
 
 def _answer(output: Output, clip: int) -> str:

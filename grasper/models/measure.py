@@ -1,9 +1,15 @@
-"""How fast a model reads and writes on this machine."""
+"""How fast a model reads and writes on this machine; what was measured once is remembered in the cache folder."""
 
 from __future__ import annotations
 
+import os
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from grasper.errors import GrasperError
+from grasper.files import cache_dir, read_json, write_json
 
 PROMPTS, WORDS, ANSWER_TOKENS = 8, 220, 48
 """A batch like those of a run: eight prompts of about 300 tokens."""
@@ -22,6 +28,26 @@ def bytes_per_parameter() -> int:
     from grasper.models.weights import choose_device, choose_dtype
 
     return choose_dtype(choose_device("auto")).itemsize
+
+
+def measure_speeds(names: Iterable[str]) -> dict[str, Speed]:
+    """The speed of each model, measured now and remembered."""
+    speeds = known_speeds() | {name: measure_speed(name) for name in names}
+    write_json(_memory(), {"cores": os.cpu_count(), "speeds": {name: asdict(speed) for name, speed in speeds.items()}})
+    return speeds
+
+
+def known_speeds() -> dict[str, Speed]:
+    """What was measured here before, by model; nothing where the machine has other cores now."""
+    try:
+        found = read_json(_memory()) if _memory().exists() else {}
+        return {name: Speed(**speed) for name, speed in found["speeds"].items()} if found.get("cores") == os.cpu_count() else {}
+    except (GrasperError, AttributeError, KeyError, TypeError):
+        return {}  # it is measured again where it is asked for
+
+
+def _memory() -> Path:
+    return cache_dir() / "speeds.json"
 
 
 def measure_speed(name: str) -> Speed:

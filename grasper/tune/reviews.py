@@ -46,7 +46,8 @@ def allowed_reviews(tables: Tables, name: str) -> tuple[ReviewSet, ReviewSet, di
     if not allowed:
         raise ConfigError(
             f"{name} leaves no review to tune on: of {len(train)} training reviews {len(reserved)} are of reserved users, "
-            f"{counts['evaluated_user']} of evaluated ones, {counts['shared']} repeat their texts; tune on a larger data set"
+            f"{counts['evaluated_user']} of evaluated ones, {counts['shared']} repeat their texts; tune on a larger data set, or "
+            "on one that is split by users (prepare.split=last-out evaluates everybody with two reviews)"
         )
     items = {row.item_id: Item(row.item_id, *map(none_if_missing, (row.name, row.category, row.brand))) for row in iterate_rows(tables.items)}
     held_out = [review for review in train if reserved_split(review.user_id) == "held-out" and review.user_id.lower() not in evaluated]

@@ -134,10 +134,11 @@ def test_untrusted_text_is_escaped_everywhere(world: Any, build_world: Any, writ
 def test_every_step_of_roles_that_took_turns_is_shown_and_escaped(build_world: Any, write_outputs: Any, tmp_path: Path) -> None:
     world = build_world(tmp_path / "world", num_users=6, methods=("copy",))
     steps = tuple({"step": str(n), "style": f"Style: style{n}", "topic": "", "draft": f"draft{n} {ATTACK}"} for n in range(2))
+    steps[0]["style_evidence"] = "3 people who write alike"
     records = [dataclasses.replace(record, method="pat", path="Style: last", notes=steps) for record in world.records["copy"]]
     outputs = {"pat": write_outputs(tmp_path / "pat.jsonl", records)}
     page = write_report(world, tmp_path, outputs=outputs, synthetic={}, costs={}, report_examples=6)
-    assert "Step 0\nStyle: style0\nDraft: draft0" in page
+    assert "Style from 3 people who write alike\n\nStep 0\nStyle: style0\nDraft: draft0" in page
     assert "Step 1\nStyle: style1\nDraft: draft1" in page
     assert "<script>alert" not in page
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
+from processes import run_grasper
 from safetensors.torch import load_file, save_file
 from tiny_model import save_model
 from tune_reviews import make_reviews
@@ -18,6 +20,7 @@ from tune_reviews import make_reviews
 from grasper.config import ModelConfig, TuneConfig
 from grasper.errors import AdapterError, ConfigError, RunLockedError, RunMismatchError
 from grasper.files import read_jsonl
+from grasper.models import fingerprint_model
 from grasper.models.local import LocalModel
 from grasper.tune import checkpoint, training
 from grasper.tune.examples import ReviewSet
@@ -159,3 +162,21 @@ def test_two_trainers_on_one_folder_are_one_too_many(tmp_path: Path, model_dir: 
 def test_a_server_cannot_be_tuned(tmp_path: Path, review_set: ReviewSet) -> None:
     with pytest.raises(ConfigError, match="only local models"):
         tune(CONFIG, ModelConfig(kind="endpoint", base_url="http://localhost:1/v1"), [review_set], [], tmp_path, seed=0)
+
+
+def test_the_command_tunes_and_its_adapter_is_a_model_like_any_other(tmp_path: Path) -> None:
+    """On the bundled data: reviews are counted, the same command finds its work done, and a run writes with the adapter and says whose it is."""
+    settings = ("tune.tokens=3000", "tune.warmup_tokens=500", "tune.rank=2", "tune.evaluation_tokens=100000", "tune.workers=1")
+    command = ("tune", "--run", "x", *(part for setting in settings for part in ("--set", setting)))
+    tuned = run_grasper(*command, cwd=tmp_path)
+    assert tuned.returncode == 0, tuned.stderr
+    assert re.search(r"reviews: reviews [\d,]+, reserved [\d,]+, evaluated_user [\d,]+, shared \d+, kept [\d,]+", tuned.stdout)
+    adapter = tmp_path / "runs/x/tune/adapter"
+    assert (adapter / "adapter_model.safetensors").is_file()
+    assert run_grasper(*command, cwd=tmp_path).returncode == 0
+    assert json.loads((tmp_path / "runs/x/tune/adapter/adapter_config.json").read_text())["r"] == 2
+    written = run_grasper("pipeline", "--run", "y", "--methods", "none", "--limit", "1", "--set", f"model.name={adapter}", cwd=tmp_path)
+    assert written.returncode == 0, written.stderr
+    written_by = json.loads((tmp_path / "runs/y/generate/none/manifest.json").read_text())["key"]["model"]
+    assert written_by["weights"] != fingerprint_model(ModelConfig())["weights"]
+    assert written_by["weights"] == fingerprint_model(ModelConfig(name=str(adapter)))["weights"], "known by its content"
