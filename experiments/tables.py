@@ -407,7 +407,7 @@ def bits_table(*names: str) -> str:
     """Bits per byte by data set, model and method, one column a task; behind the first method's the paired difference from it."""
     lines = ["| set | model | method | text | title | rating |", "|---|---|---|--:|--:|--:|"]
     for name in names:
-        for model, found in _results(f"bits/{name}")["models"].items():
+        for model, found in _results(name if "/" in name else f"bits/{name}")["models"].items():
             differences = {(pair["method"], pair["task"]): pair for pair in found["pairs"] if pair["metric"] == "bits"}
             for method, tasks in found["methods"].items():
                 cells = []
