@@ -31,7 +31,7 @@ import torch
 from peers import ImplicitModel, PygLightGCN
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
-from grasper.files import write_json
+from grasper.files import atomic_path, write_json
 from grasper.metrics.ranking import coverage, ranks_of, recall, reciprocal_gain, reciprocal_rank
 from grasper.predict.baselines import Ease, ItemKNN, ItemPredictor, Popularity, Similarity
 from grasper.predict.features import TfidfSpace, metadata_vectors
@@ -280,7 +280,7 @@ def run_one(dataset: Dataset, model: str, seed: int, cache: Path) -> None:
     setting = json.loads((cache / f"{dataset.name}.{model}.json").read_text())["setting"]
     result = evaluate(dataset, model, setting, seed)
     report = json.dumps(result.pop("report"))
-    with (cache / f"{dataset.name}.{model}.{seed}.npz").open("wb") as handle:
+    with atomic_path(cache / f"{dataset.name}.{model}.{seed}.npz") as path, path.open("wb") as handle:
         np.savez_compressed(handle, report=report, commit=commit() or "unknown", **result)
     print(f"{dataset.name:30s} {model:14s} seed {seed} {result['seconds']:7.1f} s {result['peak_mib']:7.0f} MiB  {setting}", flush=True)
 

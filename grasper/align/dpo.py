@@ -162,7 +162,9 @@ def train_on_preferences(
 
 @contextmanager
 def _policy(model: LocalModel, adapter: Path | None, lora: AlignConfig) -> Iterator[PeftModel]:
-    """The adapter in training on the network; afterwards trl's frozen copy, and the forward that it hangs on the network, are gone."""
+    """The adapter in training on the network; afterwards trl's frozen copy, and the forward that it hangs on the network, are gone, and the dropout of
+    the network's own, which trl takes out, is back."""
+    dropouts = {module: module.p for module in model.model.modules() if isinstance(module, torch.nn.Dropout)}
     if adapter is None:
         shape = LoraConfig(
             r=lora.lora_rank,
@@ -182,6 +184,8 @@ def _policy(model: LocalModel, adapter: Path | None, lora: AlignConfig) -> Itera
             yield policy
         finally:
             model.model.__dict__.pop("forward", None)
+            for module, share in dropouts.items():
+                module.p = share
             if REFERENCE in policy.peft_config:
                 policy.delete_adapter(REFERENCE)
 

@@ -111,6 +111,23 @@ def test_the_base_model_is_left_as_it_was(model: LocalModel, tmp_path: Path) -> 
     assert all(parameter.dtype == torch.float32 for parameter in model.model.parameters())
 
 
+def test_the_networks_own_dropout_comes_back(model: LocalModel, tmp_path: Path) -> None:
+    """trl takes it out for good; what is trained next in this process would train without it."""
+    dropout = torch.nn.Dropout(0.25)
+    model.model.add_module("dropout_of_its_own", dropout)
+    train(model, tmp_path)
+    assert dropout.p == 0.25
+
+
+def test_what_one_side_has_beyond_the_others_length_weighs_less(model: LocalModel, tmp_path: Path) -> None:
+    """`ld_alpha` reaches the loss."""
+    pairs = [pair(rejected="Style: long; cold; it goes on and on", question=f"note how they write, {number}.") for number in range(4)]
+    whole, less = (
+        train(model, tmp_path / str(alpha), config=CONFIG.model_copy(update={"ld_alpha": alpha}), pairs=pairs)["last_loss"] for alpha in (None, 0.2)
+    )
+    assert less > 1.5 * whole, "the rejected side's surplus, which is easily made unlikely, counts for less"
+
+
 def test_nothing_is_cut_and_a_pair_that_does_not_fit_is_refused(model: LocalModel, tmp_path: Path) -> None:
     tokens = dpo.tokenise(model, PAIRS[0])
     assert tokens.prompt_ids == model.encode(PAIRS[0].prompt)
