@@ -162,7 +162,7 @@ def train_on_preferences(
 
 @contextmanager
 def _policy(model: LocalModel, adapter: Path | None, lora: AlignConfig) -> Iterator[PeftModel]:
-    """The adapter in training on the network; afterwards trl's frozen copy, and the forward that it hangs on the network, are gone, and the dropout of
+    """The adapter in training on the network; afterwards trl's frozen copy and the forward that it hangs on the network are gone, and the dropout of
     the network's own, which trl takes out, is back."""
     dropouts = {module: module.p for module in model.model.modules() if isinstance(module, torch.nn.Dropout)}
     if adapter is None:

@@ -226,10 +226,11 @@ class DualTraining:
         return {"selection": selection, "training": training, "held_out": self.evaluate(self._adapted(folder / "adapter"))}
 
     def sample(self, model: TextModel, seed: int) -> list[JudgedNotes]:
-        """Notes of both reasoners for all training pairs, `num_notes` each, with their differential rewards; equal ones once."""
+        """Notes of both reasoners for all training pairs, `num_notes` each, with their differential rewards; equal ones once. Those of a later step are
+        judged by what the writer makes of the draft that they were written in view of."""
         reasoning, config = self._reasoning(model), self.config
         first = self.deliberate(model, self.cases, f"held {seed}")
-        asked: list[tuple[Case, Reasoner, Notes, Any]] = []
+        asked: list[tuple[Case, Reasoner, Notes, str, Any]] = []
         numbers: Counter[str] = Counter()
         for case, deliberation in zip(self.cases, first, strict=True):
             numbers[case.pair.task] += 1
@@ -238,7 +239,7 @@ class DualTraining:
                 if (profile := case.evidence.of(reasoner)) is not None:
                     seen = deliberation.steps[0].notes if is_later else Notes()
                     prompt = reasoning.notes_prompt(reasoner, case.pair.request, profile, seen)
-                    asked.append((case, reasoner, deliberation.steps[0].notes, prompt))
+                    asked.append((case, reasoner, deliberation.steps[0].notes, deliberation.draft if is_later else "", prompt))
         drawn = model.generate(
             [prompt for *_, prompt in asked],
             n=config.num_notes,
@@ -249,10 +250,10 @@ class DualTraining:
         )
         candidates: list[Candidate] = []
         judged: list[JudgedNotes] = []
-        for (case, reasoner, held, prompt), completions in zip(asked, drawn, strict=True):
+        for (case, reasoner, held, draft, prompt), completions in zip(asked, drawn, strict=True):
             texts = dict.fromkeys(completion.text.strip() for completion in completions if completion.text.strip())
             for text, read in {(read_notes(reasoner, text) or text): read_notes(reasoner, text) for text in texts}.items():
-                candidates.append(Candidate(case.pair, case.evidence, reasoner, text, getattr(held, _OF[reasoner])))
+                candidates.append(Candidate(case.pair, case.evidence, reasoner, text, getattr(held, _OF[reasoner]), draft))
                 judged.append(JudgedNotes(case.pair.pair_id, reasoner, prompt, text, 0.0, is_read=read is not None))
         worth = self._judge(reasoning, candidates, seed)
         return [replace(notes, difference=value.difference, draft_words=value.draft_words) for notes, value in zip(judged, worth, strict=True)]

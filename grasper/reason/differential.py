@@ -34,13 +34,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Notes of one reasoner to be judged. `held` are the other reasoner's notes, which stay as they are."""
+    """Notes of one reasoner to be judged. `held` are the other reasoner's notes, which stay as they are; `draft` is what the writer revises by them,
+    where they were written in a later step."""
 
     pair: TrainingPair
     evidence: Evidence
     reasoner: Reasoner
     notes: str
     held: str
+    draft: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,8 @@ def _with_and_without(candidate: Candidate) -> tuple[Notes, Notes]:
 
 
 def _notes(candidate: Candidate, notes: str) -> Notes:
-    return Notes(style=notes, topic=candidate.held) if candidate.reasoner == "style" else Notes(style=candidate.held, topic=notes)
+    style, topic = (notes, candidate.held) if candidate.reasoner == "style" else (candidate.held, notes)
+    return Notes(style=style, topic=topic, draft=candidate.draft)
 
 
 def _draft(
