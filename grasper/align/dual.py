@@ -226,8 +226,8 @@ class DualTraining:
         return {"selection": selection, "training": training, "held_out": self.evaluate(self._adapted(folder / "adapter"))}
 
     def sample(self, model: TextModel, seed: int) -> list[JudgedNotes]:
-        """Notes of both reasoners for all training pairs, `num_notes` each, with their differential rewards; equal ones once. Those of a later step are
-        judged by what the writer makes of the draft that they were written in view of."""
+        """Notes of both reasoners for all training pairs, `num_notes` each, with their differential rewards; equal ones once. Those of a later step
+        are judged by what the writer makes of the draft that they were written in view of."""
         reasoning, config = self._reasoning(model), self.config
         first = self.deliberate(model, self.cases, f"held {seed}")
         asked: list[tuple[Case, Reasoner, Notes, str, Any]] = []
