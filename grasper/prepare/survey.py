@@ -46,11 +46,7 @@ def survey_table(path: Path) -> Survey:
         "name": re.sub(r"[^\w-]+", "-", path.name.split(".")[0]).strip("-") or "table",
         "data": str(path.resolve()),
     }
-    if format_of(path) in _TEXT_FORMATS:
-        _look_at_bytes(path, survey)
-    if format_of(path) in (".csv", ".tsv"):
-        _look_at_delimiter(path, survey)
-    rows = _read(path, _config(survey))
+    rows = _open(path, survey)
     if rows.empty:
         raise DataFormatError(f"{path} holds no reviews")
     told = f"the first {MAX_ROWS:,} rows" if len(rows) == MAX_ROWS else f"{len(rows):,} rows"
@@ -78,11 +74,7 @@ def survey_further(path: Path, survey: Survey) -> None:
         MissingFileError, DataFormatError: The file cannot be read, or is neither; the message says what it has.
     """
     own = Survey(path)
-    if format_of(path) in _TEXT_FORMATS:
-        _look_at_bytes(path, own)
-    if format_of(path) in (".csv", ".tsv"):
-        _look_at_delimiter(path, own)
-    rows = _read(path, _config(own))
+    rows = _open(path, own)
     columns = survey.settings["columns"]
     if all(column in rows.columns for column in columns.values() if column is not None):
         survey.settings.setdefault("train", []).append(str(path.resolve()))
@@ -105,6 +97,15 @@ def survey_further(path: Path, survey: Survey) -> None:
     guessed = guess_columns(rows.drop(columns=[key]), only=("name", "category", "brand"))
     settings = {name: value for name, value in own.settings.items() if name in ("encoding", "delimiter")}
     survey.settings["items"] = {"data": str(path.resolve()), **settings, "columns": {"item_id": key, **guessed}}
+
+
+def _open(path: Path, survey: Survey) -> pd.DataFrame:
+    """The rows, read as the survey finds that they are written."""
+    if format_of(path) in _TEXT_FORMATS:
+        _look_at_bytes(path, survey)
+    if format_of(path) in (".csv", ".tsv"):
+        _look_at_delimiter(path, survey)
+    return _read(path, _config(survey))
 
 
 def _config(survey: Survey) -> PrepareConfig:
