@@ -44,6 +44,15 @@ def test_gold_by_likelihood_is_chosen_among_sampled_paths() -> None:
         load_config(None, ["align.reward=likelihood", "align.sources=[analysed,sampled]"])
 
 
+def test_an_empty_setting_is_told_and_not_taken_for_none(tmp_path: Path) -> None:
+    """`split:` without a value would train on everything and ask for nothing; `null` and `none` are values where they are written."""
+    (tmp_path / "empty.yaml").write_text("prepare:\n  split:\n")
+    with pytest.raises(ConfigError, match=r"prepare\.split"):
+        load_config(tmp_path / "empty.yaml")
+    (tmp_path / "named.yaml").write_text("prepare:\n  split: none\n  invalid_rating: null\n")
+    assert (load_config(tmp_path / "named.yaml").prepare.split, load_config(tmp_path / "named.yaml").prepare.invalid_rating) == ("none", "null")
+
+
 def test_missing_or_broken_files(tmp_path: Path) -> None:
     """A missing file, broken YAML, and YAML that is no mapping."""
     with pytest.raises(MissingFileError, match=r"experiments/: amazon\.yaml, harbour\.yaml, .*models/qwen3-8b\.yaml"):

@@ -92,16 +92,6 @@ class PrepareConfig(Section):
         """Whether the data set is the bundled one itself, and no file in its layout."""
         return self.source == "harbour" and self.data is None
 
-    @field_validator("invalid_rating", "invalid_timestamp", mode="before")
-    @classmethod
-    def _take_null_by_its_name(cls, value: object) -> object:
-        return "null" if value is None else value  # YAML reads a bare null as nothing
-
-    @field_validator("split", mode="before")
-    @classmethod
-    def _take_none_by_its_name(cls, value: object) -> object:
-        return "none" if value is None else value
-
     @field_validator("name")
     @classmethod
     def _must_name_a_folder(cls, value: str) -> str:
