@@ -52,7 +52,7 @@ class DualWriter:
                 self._reasoning.write(requests, evidence, [derive_seed(seed, draw) for seed in seeds])
                 for draw in range(1, self.config.consensus_samples)
             ]
-            return [self._averaged(output, again) for output, *again in zip(outputs, *others, strict=True)]
+            return [self._averaged(output, all_of_it) for output, *all_of_it in zip(outputs, found, *others, strict=True)]
         return self._vote(requests, evidence, found, outputs)
 
     def lead(self, requests: Sequence[Request], examples: Sequence[Example], profiles: Sequence[Profile], count: int) -> list[Pool]:
@@ -103,20 +103,17 @@ class DualWriter:
             tokens_out=found.tokens_out,
         )
 
-    def _averaged(self, output: Output, again: Sequence[Deliberation]) -> Output:
-        """The rating by the mean probabilities of several deliberations, the first of them included, as other methods average over their paths."""
-        rated = [one.probabilities for one in again if one.probabilities]
-        if not output.probabilities or not rated:
-            return output
-        mean = np.mean([output.probabilities, *rated], axis=0)
-        each = rating_from_probabilities(np.array([output.probabilities, *rated]), self.config.rating)
+    def _averaged(self, output: Output, found: Sequence[Deliberation]) -> Output:
+        """The rating by the mean probabilities of several deliberations, as other methods average over their paths."""
+        shares = np.array([one.probabilities for one in found])
+        mean = shares.mean(axis=0)
         return replace(
             output,
             rating=float(rating_from_probabilities(mean[None], self.config.rating)[0]),
-            probabilities=tuple(round(float(value), 6) for value in mean),
-            samples=tuple(f"{rating:g}" for rating in each),
-            tokens_in=output.tokens_in + sum(one.tokens_in for one in again),
-            tokens_out=output.tokens_out + sum(one.tokens_out for one in again),
+            probabilities=tuple(round(float(value), 6) for value in mean) if output.probabilities else (),
+            samples=tuple(f"{rating:g}" for rating in rating_from_probabilities(shares, self.config.rating)),
+            tokens_in=sum(one.tokens_in for one in found),
+            tokens_out=sum(one.tokens_out for one in found),
         )
 
     def _vote(
