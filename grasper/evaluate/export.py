@@ -78,7 +78,7 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 def select_tables(results: dict[str, Any], selection: Selection) -> list[ResultTable]:
-    """The chosen rows and columns of a run's tables.
+    """The chosen rows and columns of a run's tables. `meteor` is the METEOR that the run has, with WordNet or without, as its label says.
 
     Raises:
         ConfigError: The run has no such method, task or metric; the message lists what it has, the nearest first.
@@ -86,6 +86,8 @@ def select_tables(results: dict[str, Any], selection: Selection) -> list[ResultT
     tables = result_tables(results, detail=selection.metrics is not None)
     known = list(dict.fromkeys(metric.name for table in tables for metric in table.metrics))
     wanted = None if selection.metrics in (None, ("all",)) else selection.metrics
+    if wanted and "meteor" not in known:
+        wanted = tuple("meteor_no_wordnet" if name == "meteor" else name for name in wanted)
     for kind, names, there in (("method", selection.methods, list(results["methods"])), ("task", selection.tasks, TASKS), ("metric", wanted, known)):
         _require(kind, names, list(there))
     chosen = []

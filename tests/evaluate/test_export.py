@@ -55,6 +55,15 @@ def test_tidy_csv_holds_every_number_with_its_interval(run: Path) -> None:
     assert best["long", "rougeL"] == "grasper"
 
 
+def test_meteor_is_the_one_that_the_run_has(run: Path) -> None:
+    """A machine without WordNet measures it under another name; the label says which it is."""
+    path = run / "evaluate" / "metrics.json"
+    for old, new in (("meteor_no_wordnet", "meteor"), ("meteor", "meteor_no_wordnet")):
+        path.write_text(path.read_text(encoding="utf-8").replace(f'"{old}"', f'"{new}"'), encoding="utf-8")
+        rows = list(csv.DictReader(io.StringIO(export_results([run], None, "csv", Selection(metrics=("meteor",))))))
+        assert {row["metric"] for row in rows} == {new}
+
+
 def test_bold_needs_paired_intervals_and_not_only_the_largest_number(run: Path) -> None:
     """Two methods that resampling cannot tell apart are both plain."""
     results = read_json(run / "evaluate" / "metrics.json")
