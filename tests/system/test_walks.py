@@ -12,6 +12,8 @@ from processes import run_python
 from servers import serving, write_reviews
 from shop_export import write_shop
 
+from grasper.metrics.meteor import meteor_name
+
 
 def test_the_owner_of_a_shop(tmp_path: Path) -> None:
     """From the messy export to texts for a file of requests, for a table of results, and no line of the configuration written by hand."""
@@ -54,7 +56,7 @@ def test_a_researcher(tmp_path: Path) -> None:
     folder = tmp_path / "runs/paper"
     metrics = json.loads((folder / "evaluate/metrics.json").read_text())
     for method in ("pgraphrag", "ours"):
-        for name in ("rouge1", "meteor", "grounded"):
+        for name in ("rouge1", meteor_name(), "grounded"):
             entry = metrics["methods"][method]["long"][name]
             assert entry["n"] == 8
             assert 0 <= entry["low"] <= entry["value"] <= entry["high"] <= 1
