@@ -68,6 +68,11 @@ def write_reviews(body: Body, number: int) -> Answer:
     return 200, completion(*[text] * body.get("n", 1), usage={"prompt_tokens": int(length / 3.5), "completion_tokens": 40}, **extra)
 
 
+class _Listener(ThreadingHTTPServer):
+    request_queue_size = 128
+    """Connections that wait to be taken up. The library's five are fewer than a test's threads may open at once, and the system resets the others."""
+
+
 class Server:
     """Speaks the protocol; `respond` decides, given the request's body and its number from 0."""
 
@@ -88,7 +93,7 @@ class Server:
             def log_message(self, *arguments: object) -> None:
                 pass
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http = _Listener(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
         self.port = self._http.server_port
         self.url = f"http://127.0.0.1:{self.port}/v1"
