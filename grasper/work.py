@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ from typing import Any
 from grasper.config import Config
 from grasper.errors import ConfigError
 from grasper.methods import Method
-from grasper.records import Example, tasks_of
+from grasper.records import Example, Output, tasks_of
 from grasper.runs import Run, derive_seed
-from grasper.system import by_example
+from grasper.system import System, by_example
 from grasper.workshop import Workshop
 
 
@@ -57,6 +58,7 @@ class Work:
     def align(self, method: Method, folder: Path) -> dict[str, Any]:
         from grasper.align import align, select_pairs
         from grasper.align.stage import is_trainable
+        from grasper.generate import generate, load_outputs
         from grasper.synthesize import load_synthetic, synthesize
         from grasper.synthesize.stage import BATCH_SIZE
 
@@ -72,7 +74,20 @@ class Work:
             size = system.desk.at_once(BATCH_SIZE)
             counts["context"] = synthesize(system.synthesize, [*pairs, *held_out], folder / "context", name=method.name, batch_size=size)
             context = load_synthetic(folder / "context" / "synthetic.jsonl")
-        return counts | align(config, system.desk, pairs, held_out, context, folder, seed=self._seed("align", method.name))
+        consensus: list[Output] = []
+        if config.consensus_samples and method.training == "gold" and is_trainable(system.desk.model):
+            write = partial(self._teacher(system).write, synthetic=by_example(context))
+            size = system.desk.at_once(BATCH_SIZE)
+            counts["consensus"] = generate(write, pairs, ("long",), folder / "consensus", name=method.name, batch_size=size)
+            consensus = load_outputs(folder / "consensus" / "outputs.jsonl")
+        return counts | align(config, system.desk, pairs, held_out, context, folder, seed=self._seed("align", method.name), consensus=consensus)
+
+    def _teacher(self, system: System) -> System:
+        """A method before its alignment, writing without a path and choosing among several samples, as it is to write in one afterwards."""
+        desk = system.desk
+        plain = replace(desk, method=replace(desk.method, reasoning=False), open_model=lambda: desk.model)
+        settings = system.generation.model_copy(update={"consensus_samples": self.config.align.consensus_samples})
+        return replace(system, desk=plain, generation=settings)
 
     def synthesize(self, method: Method, folder: Path) -> dict[str, Any]:
         from grasper.synthesize import synthesize

@@ -55,6 +55,29 @@ def test_a_change_reaches_exactly_the_steps_that_depend_on_it(tmp_path: Path) ->
     assert changed("model.batch_tokens=512") == set()
 
 
+def test_alignment_on_a_consensus_depends_on_how_it_is_written(tmp_path: Path) -> None:
+    def key(*overrides: str, method: str = "grasper") -> str:
+        chosen = ("align.consensus_samples=2", *overrides)
+        return next(step.fingerprint for step in plan(tmp_path, *chosen, methods=(method,)).steps if step.stage == "align")
+
+    assert key("generate.temperature=0.9") != key() != key("generate.least_length=1")
+    assert key("generate.consensus_samples=8") == key() == key("generate.rating=argmax")
+    assert key("generate.temperature=0.9", method="rest_pg") == key(method="rest_pg")  # which learns none
+
+
+def test_alignment_writes_its_consensus_before_it_trains(tmp_path: Path) -> None:
+    """Without paths, each chosen among as many samples as asked, for every pair that has a text; once."""
+    settings = ("align.consensus_samples=2", "align.num_pairs=3", "align.num_held_out=0", "align.num_samples=1", "align.epochs=1")
+    for stage in ("prepare", "align"):
+        run = plan(tmp_path, *settings, "align.reward_threshold=0", methods=("grasper-no-synthetic",), only=stage)
+        carry_out(run)
+    outputs = load_outputs(tmp_path / "run/align/grasper-no-synthetic/consensus/outputs.jsonl")
+    assert len(outputs) == 3
+    assert all(len(output.samples) == 2 and output.text in output.samples and output.path is None for output in outputs)
+    pairs = {example.example_id: example for example in run.work.workshop.tables.select("align")}
+    assert all(pairs[output.example_id].target.review_id not in output.evidence for output in outputs)
+
+
 def test_methods_that_share_an_adapter_share_its_alignment(tmp_path: Path) -> None:
     """Other items than the predicted ones are written about with GraSPer's weights, which need the link predictor."""
     alone = [step.name for step in plan(tmp_path, methods=("grasper-random-items",)).steps]

@@ -13,6 +13,7 @@ from grasper.align.lesson import Lesson
 from grasper.align.sft import finetune
 from grasper.errors import ConfigError
 from grasper.files import write_lines
+from grasper.reason.format import render_answer
 from grasper.reason.gold import choose_gold
 from grasper.reason.traces import Source, Trace, TrainingPair, describe
 from grasper.runs import derive_seed
@@ -39,7 +40,8 @@ def train_on_gold(lesson: Lesson) -> dict[str, Any]:
 def solve(lesson: Lesson) -> tuple[list[Solved], dict[str, Any]]:
     """What a method learns, with counts: [Z*; real text] of every pair with a gold path, or by `align.gold_text` [Z*; sampled text].
 
-    Without reasoning it is the text alone; nothing is sampled for real ones. REST-PG's samples are for a backbone that cannot be fine-tuned.
+    Without reasoning it is the text alone; nothing is sampled for real ones. With a consensus, no real text is learned without a path, but the
+    consensus of every pair, whatever its own task. REST-PG's samples are for a backbone that cannot be fine-tuned.
 
     Raises:
         ConfigError: No pair is left.
@@ -48,23 +50,29 @@ def solve(lesson: Lesson) -> tuple[list[Solved], dict[str, Any]]:
     is_real = config.gold_text == "real" and method.training != "em"
     counts: dict[str, Any] = {}
     if is_real and not method.reasoning:
-        solved = [Solved(pair, "", pair.answer_lines) for pair in lesson.pairs]
+        solved = _plain(lesson, lesson.pairs)
     else:
         gold, counts = _sample_gold(lesson, config.sources if method.reasoning else ("direct",))
         by_id = {pair.pair_id: pair for pair in lesson.pairs}
         chosen = [(by_id[trace.pair_id], trace) for trace in gold]
         solved = [Solved(pair, trace.path, pair.answer_lines if is_real else trace.answer_lines(pair.task)) for pair, trace in chosen]
-        solved += _plain(lesson, {trace.pair_id for trace in gold})
+        with_gold = {trace.pair_id for trace in gold}
+        solved += _plain(lesson, [pair for pair in lesson.pairs if _is_plain(lesson, pair, with_gold)])
     if not solved:
         raise ConfigError("no training pair is left to align on; lower align.reward_threshold, or raise align.num_pairs or align.num_samples")
     return solved, counts
 
 
-def _plain(lesson: Lesson, with_gold: Collection[str]) -> list[Solved]:
-    """The real texts that are also learned without a path, so that thinking costs nothing where it does not help (`align.plain`)."""
-    if lesson.config.plain == "none" or not lesson.desk.method.reasoning:
-        return []
-    return [Solved(pair, "", pair.answer_lines) for pair in lesson.pairs if lesson.config.plain == "all" or pair.pair_id not in with_gold]
+def _is_plain(lesson: Lesson, pair: TrainingPair, with_gold: Collection[str]) -> bool:
+    """Whether the answer of a pair is also learned without a path, so that thinking costs nothing where it does not help (`align.plain`)."""
+    how = lesson.config.plain if lesson.desk.method.reasoning else "none"
+    return how == "all" or (how == "hopeless" and pair.pair_id not in with_gold)
+
+
+def _plain(lesson: Lesson, pairs: Sequence[TrainingPair]) -> list[Solved]:
+    """The real answers of these pairs without a path; of texts the consensus, where there is one, of all pairs."""
+    real = [Solved(pair, "", pair.answer_lines) for pair in pairs if not (lesson.consensus and pair.task == "long")]
+    return real + [Solved(pair, "", render_answer("long", text=text)) for pair, text in lesson.consensus]
 
 
 def _sample_gold(lesson: Lesson, sources: Sequence[Source]) -> tuple[tuple[Trace, ...], dict[str, Any]]:

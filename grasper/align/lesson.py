@@ -31,6 +31,8 @@ class Lesson:
     reward: Reward
     out_dir: Path
     seed: int
+    consensus: Sequence[tuple[TrainingPair, str]] = ()
+    """Texts of the model's own to learn without a path, with what they are asked by (`align.consensus_samples`)."""
 
     @property
     def base(self) -> LocalModel:

@@ -20,7 +20,7 @@ from grasper.methods.base import Method
 from grasper.models.base import TextModel
 from grasper.reason.likelihood import require_likelihoods
 from grasper.reason.reward import PathReward, Reward, make_reward
-from grasper.records import Example, Profile, SyntheticReview
+from grasper.records import Example, Output, Profile, SyntheticReview
 from grasper.registry import Registry
 from grasper.retrieve.rank import query_of
 
@@ -47,6 +47,7 @@ def align(
     out_dir: Path,
     *,
     seed: int,
+    consensus: Sequence[Output] = (),
 ) -> dict[str, Any]:
     """Align the model for one method and write `adapter/`, `metrics.jsonl` and `README.md`, and what its trainer leaves (`traces.jsonl` …).
 
@@ -57,6 +58,7 @@ def align(
         examples: The align examples; see `select_pairs`.
         held_out: Examples for the evaluation loss and the rewards of the rounds.
         synthetic: The synthetic reviews of both, for methods that show predicted items.
+        consensus: The model's own texts of align examples that are to be learned without a path, in the place of the real ones.
 
     Raises:
         UnknownNameError: The method declares a training that no trainer is registered for.
@@ -73,7 +75,9 @@ def align(
     reward = make_reward(config.reward, judge=model)
     if method.training == "dpo":
         _check_reward_of_notes(method, config, model, reward)
-    lesson = Lesson(config, desk, pairs, unseen, reward, out_dir, seed)
+    written = {output.example_id: output.text for output in consensus if output.is_parsed and output.text}
+    asked = make_pairs(desk, [example for example in examples if example.example_id in written], synthetic, tasks=("long",))
+    lesson = Lesson(config, desk, pairs, unseen, reward, out_dir, seed, [(pair, written[pair.example.example_id]) for pair in asked])
     counts: dict[str, Any] = {"pairs": len(pairs), "zero_history_pairs": sum(not pair.profile.own for pair in pairs)}
     if not is_trainable(model):
         return counts | _write_exemplars(lesson)

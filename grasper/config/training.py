@@ -50,6 +50,9 @@ class AlignConfig(Section):
     reward_threshold: float = Field(0.05, ge=-1, le=1, description="Pairs whose best reward is lower are hopeless: counted and left out.")
     top_n: int = Field(1, ge=1, description="Gold paths kept per pair.")
     plain: Literal["none", "hopeless", "all"] = Field("none", description="Pairs whose real text is also learned without a path.")
+    consensus_samples: int = Field(
+        0, ge=0, description="Local models: what is learned without a path is the choice among so many of the model's own texts; 0: the real ones."
+    )
     gold_text: Literal["real", "sampled"] = Field("real", description="What is learned behind a gold path: the real text, or the sampled one.")
     review_pairs: bool = Field(True, description="Also align on whole reviews, as synthesis asks for them, where a method predicts items.")
     path_weight: float = Field(1.0, ge=0, description="Weight of the path in the loss: 1 joint, 0 as printed in Eq. (9).")

@@ -26,7 +26,7 @@ from grasper.models.scripted import ScriptedModel
 from grasper.prompts.render import after_path
 from grasper.prompts.templates import RATING_CHOICES
 from grasper.reason.traces import Trace
-from grasper.records import Tables, request_for, tasks_of
+from grasper.records import Output, Tables, request_for, tasks_of
 
 PROMPTS = PromptConfig()
 CONFIG = AlignConfig(num_samples=3, reward_threshold=0.0, epochs=1, batch_size=2, rounds=1)
@@ -72,6 +72,26 @@ def test_real_texts_may_also_be_learned_without_a_path(
     assert len(without) == expected
     assert set(without) <= real_answers(tables)
     assert count is not None or expected > 0
+
+
+@pytest.mark.parametrize("method", ["grasper", "grasper-no-reasoning"])
+def test_the_consensus_is_learned_in_the_place_of_real_texts(
+    tables: Tables, make_model: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Without a path every text is the model's own, also where the pair's turn is another task; behind gold paths the real ones stay."""
+    learned: list[tuple[str, str, str]] = []
+    monkeypatch.setattr(gold_module, "finetune", lambda *args, **options: {})
+    monkeypatch.setattr(Lesson, "sequence", lambda self, pair, path, answer: learned.append((pair.pair_id, path, answer)))
+    config = CONFIG.model_copy(update={"plain": "all", "consensus_samples": 2, "sources": ("sampled",)})
+    examples = select_pairs(tables, "align", None, seed=0)
+    written = [Output(example.example_id, "long", method, f"Own words {number}.", is_parsed=True) for number, example in enumerate(examples[:-1])]
+    cut = Output(examples[-1].example_id, "long", method, "Style: sh", is_parsed=False)
+    align(config, desk_of(method, tables, make_model()), examples, [], [], tmp_path, seed=7, consensus=[*written, cut])
+    plain = {(pair, answer) for pair, path, answer in learned if not path and pair.endswith("/long")}
+    assert plain == {(f"{output.example_id}/long", f"Text: {output.text}") for output in written}
+    others = [answer for pair, path, answer in learned if path or not pair.endswith("/long")]
+    assert others
+    assert set(others) <= real_answers(tables)
 
 
 def test_gold_paths_stand_before_real_texts(tables: Tables, make_model: Callable[..., Any], fast: Any, tmp_path: Path) -> None:
