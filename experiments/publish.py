@@ -19,6 +19,7 @@ import pandas as pd
 
 from grasper.config import load_config
 from grasper.evaluate.compare import Bootstrap, compare
+from grasper.evaluate.score import SIZE
 from grasper.files import read_json, write_json
 from grasper.methods import get_method
 from grasper.metrics.choose import metric_of
@@ -72,11 +73,12 @@ def zero_history(run: Run, method: str) -> dict[str, Any]:
     """What `method` gains over every other method of the run for people without other reviews: `n_examples`, and rows as in `comparison.pairs`."""
     scores = pd.read_parquet(run.folder("evaluate") / "per_example.parquet")
     scores = scores[scores["own_reviews"] == 0]
-    known = {"method", "example_id", "task", "user_id", "item_id", "own_reviews", "level", "is_repeated"}
+    known = {"method", "example_id", "task", "user_id", "item_id", "own_reviews", "level", "is_repeated", SIZE}
     metrics = [name for name in scores if name not in known and metric_of(str(name)).is_compared]
     values = scores.pivot(index="example_id", columns=["method", "task"], values=metrics).reorder_levels([1, 2, 0], axis=1)
     items = scores.drop_duplicates("example_id").set_index("example_id")["item_id"].reindex(values.index)
-    pairs = compare(values, Bootstrap(items.tolist()), method)
+    sizes = scores.drop_duplicates(["example_id", "task"]).pivot(index="example_id", columns="task", values=SIZE).reindex(values.index)
+    pairs = compare(values, Bootstrap(items.tolist(), sizes={str(task): sizes[task].fillna(0).to_numpy() for task in sizes}), method)
     turned = [
         pair
         | {"method": method, "other": pair["method"], "difference": -pair["difference"], "low": _minus(pair["high"]), "high": _minus(pair["low"])}

@@ -12,6 +12,7 @@ import pandas as pd
 from grasper.config import EvaluateConfig
 from grasper.evaluate.compare import Bootstrap, compare, summarize
 from grasper.evaluate.measured import read_measured
+from grasper.evaluate.score import sizes_of
 from grasper.evaluate.swap import SWAPS, swap_test
 from grasper.records import Example, Task
 
@@ -36,7 +37,8 @@ def summarize_bits(
                 if values.notna().any():
                     columns[method, task, swap] = values
     frame = pd.DataFrame(columns, index=rows)
-    bootstrap = Bootstrap([example.item_id for example in examples], samples=config.bootstrap_samples, confidence=config.confidence, seed=seed)
+    items, sizes = [example.item_id for example in examples], sizes_of(examples, tasks)
+    bootstrap = Bootstrap(items, sizes=sizes, samples=config.bootstrap_samples, confidence=config.confidence, seed=seed)
     estimate = bootstrap.estimate(frame)
     baseline = config.baseline if config.baseline in measured else next(iter(measured))
     pairs = [pair for pair in compare(frame, bootstrap, baseline, estimate) if pair["other"] == baseline]

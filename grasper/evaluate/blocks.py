@@ -7,6 +7,7 @@ from typing import Any
 
 from grasper.evaluate.plots import Point, bar_plot, cost_plot, dot_plot, level_plot
 from grasper.evaluate.sparsity import LEVELS
+from grasper.evaluate.swap import EVIDENCE
 from grasper.evaluate.tables import failed_methods
 from grasper.metrics.choose import metric_of
 from grasper.metrics.metric import Metric
@@ -275,7 +276,7 @@ def _percent(value: float) -> str:
 def behaviour_table(metrics: Mapping[str, Any], series: Mapping[str, int]) -> dict[str, Any]:
     """Form of the answers: unreadable ones of all tasks, and what describes the review texts without judging them."""
     long = {method: tasks.get("long", {}) for method, tasks in metrics["methods"].items()}
-    described = [metric for metric in metrics_of(long) if not metric.is_compared and metric.name != "parsed"]
+    described = [metric for metric in metrics_of(long) if not metric.is_compared and metric.name not in ("parsed", *EVIDENCE)]
     rows = []
     for method, row in long.items():
         cells = [_plain(_unparsed_share(metrics["unparsed"].get(method, {})))]

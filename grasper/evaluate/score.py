@@ -25,6 +25,7 @@ from grasper.evaluate.sparsity import level_of
 from grasper.files import read_jsonl
 from grasper.metrics.choose import choose_metrics
 from grasper.metrics.metric import Batch, Metric, Targets
+from grasper.prompts.escape import one_line
 from grasper.records import TASKS, Example, Output, Review, Tables, Task, tasks_of
 from grasper.retrieve.pool import ReviewPool
 from grasper.runs import derive_seed
@@ -35,7 +36,9 @@ SCALE_MIDDLE = 3.0
 MAX_OTHERS = 8
 """Other reviewers in one line-up."""
 
-TOKENS = ("tokens_in", "tokens_out")
+SIZE = "bytes"
+"""The column with the bytes of the real answer; 1 for a rating."""
+UNAVERAGED = ("tokens_in", "tokens_out", SIZE)
 """Columns of per-example numbers that no table averages."""
 
 Answers = dict[tuple[str, Task], Output]
@@ -122,8 +125,9 @@ def score(
             for metric in metrics:
                 if task in metric.tasks and (numbers := _values(metric, batch, known)) is not None:
                     columns[method, task, metric.column] = pd.Series(numbers, index=index)
-            for name in TOKENS:
+            for name in ("tokens_in", "tokens_out"):
                 columns[method, task, name] = pd.Series([float(getattr(output, name)) for output in batch.outputs], index=index)
+            columns[method, task, SIZE] = pd.Series([float(size_of(example, task)) for example in asked], index=index)
     values = pd.DataFrame(columns, index=frame.index, dtype=float)
     values.columns = pd.MultiIndex.from_tuples(list(columns), names=["method", "task", "metric"])
     return Scores(values, frame)
@@ -179,6 +183,16 @@ def answer_rating(output: Output) -> float:
 def reference_text(target: Review, task: Task) -> str:
     """What the user really wrote."""
     return (target.title if task == "title" else target.text) or ""
+
+
+def size_of(example: Example, task: Task) -> int:
+    """Bytes of the real answer on one line; 1 for a rating, and for an answer that is not there."""
+    return max(1, len(one_line(reference_text(example.target, task) if task != "rating" else "").encode()))
+
+
+def sizes_of(examples: Sequence[Example], tasks: Sequence[Task]) -> dict[str, np.ndarray]:
+    """The same of several examples, `[n]` for each task."""
+    return {task: np.array([size_of(example, task) for example in examples], dtype=float) for task in tasks}
 
 
 def _describe_examples(examples: Sequence[Example], pool: ReviewPool) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from grasper.config import Config, EvaluateConfig
@@ -16,7 +17,7 @@ from grasper.evaluate.measured import measured_files, read_measured
 from grasper.evaluate.planted import suitability_of_predicted
 from grasper.evaluate.provenance import cost_of, provenance_of
 from grasper.evaluate.report import render_report
-from grasper.evaluate.score import TOKENS, Answers, Scores, answer_text, read_outputs, reference_text, score
+from grasper.evaluate.score import UNAVERAGED, Answers, Scores, answer_text, read_outputs, reference_text, score, sizes_of
 from grasper.evaluate.sparsity import LEVELS, describe_sparsity, score_by_level
 from grasper.evaluate.swap import swap_test
 from grasper.evaluate.synthetic import analyse_synthetic, read_synthetic, recall_of_hidden_items
@@ -118,11 +119,11 @@ def evaluate(
     scores = score(examples, tables, answers, tasks, seed=seed, metrics=chosen, measured=numbers)
     pool = ReviewPool(tables.reviews_by_id.values())
 
-    values = scores.values.drop(columns=[name for name in scores.values.columns if name[-1] in TOKENS])
-    bootstrap = Bootstrap(scores.examples["item_id"].tolist(), samples=config.bootstrap_samples, confidence=config.confidence, seed=seed)
+    values = scores.values.drop(columns=[name for name in scores.values.columns if name[-1] in UNAVERAGED])
+    items, sizes = scores.examples["item_id"].tolist(), sizes_of(examples, tasks)
+    bootstrap = Bootstrap(items, sizes=sizes, samples=config.bootstrap_samples, confidence=config.confidence, seed=seed)
     estimate = bootstrap.estimate(values)
     is_repeated = scores.examples["is_repeated"].to_numpy(dtype=bool)
-    unrepeated = bootstrap.estimate(values, where=~is_repeated)
     levels = scores.examples["level"]
     baseline = config.baseline if config.baseline in answers else next(iter(answers))
     metrics: dict[str, Any] = {
@@ -138,7 +139,7 @@ def evaluate(
         },
         "synthetic": {method: analyse_synthetic(entries, examples, pool, seed=seed) for method, entries in reviews.items()},
         "comparison": {"baseline": baseline, "pairs": compare(values, bootstrap, baseline, estimate)},
-        "without_repeated": {"n_examples": int((~is_repeated).sum()), "methods": summarize(unrepeated)},
+        "without_repeated": _without_repeated(values, is_repeated, bootstrap, baseline),
         "metrics": {metric.name: metric.describe() for metric in chosen if metric.column in set(values.columns.get_level_values("metric"))},
         "unparsed": count_unparsed(scores),
         "tokenization": {task: tokenization_of(_references(examples, task)) for task in tasks if task != "rating"},
@@ -160,6 +161,19 @@ def evaluate(
     write_text(out_dir / "report.html", render_report(metrics, evidence, max_examples=config.report_examples))
     unparsed = {method: sum(entry["unparsed"] for entry in entries.values()) for method, entries in metrics["unparsed"].items()}
     return {"examples": len(examples), "methods": len(answers), "repeated": int(is_repeated.sum()), "unparsed": unparsed}
+
+
+def _without_repeated(values: pd.DataFrame, is_repeated: np.ndarray, bootstrap: Bootstrap, baseline: str) -> dict[str, Any]:
+    """What remains without the targets whose text stands verbatim elsewhere, so that evidence may hold it word for word; where there are none, the
+    means alone."""
+    values = values[~is_repeated].reindex(values.index)
+    estimate = bootstrap.estimate(values)
+    found: dict[str, Any] = {"n_examples": int((~is_repeated).sum()), "methods": summarize(estimate)}
+    if is_repeated.any():
+        found["pairs"] = compare(values, bootstrap, baseline, estimate)
+        if swaps := swap_test(values, bootstrap):
+            found["swap"] = swaps
+    return found
 
 
 def _cost(

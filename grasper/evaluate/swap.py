@@ -34,7 +34,7 @@ def swap_test(values: pd.DataFrame, bootstrap: Bootstrap) -> dict[str, dict[str,
             pair[pair.isna().any(axis=1)] = np.nan
             estimate = bootstrap.estimate(pair)
             if estimate.count[0]:
-                low, high = estimate.interval(1 - estimate.draws[:, 0] / estimate.draws[:, 1])
+                low, high = estimate.interval(1 - estimate.draws[:, 0] / estimate.draws[:, 1], 0)
                 value = round(float(1 - estimate.value[0] / estimate.value[1]), 6)
                 entry = {"value": value, "low": low, "high": high, "n": int(estimate.count[0])}
                 found.setdefault(method, {}).setdefault(task, {})[EVIDENCE[metric]] = entry

@@ -30,7 +30,7 @@ class ResultTable:
     failed: Mapping[str, str]
     """Method → why it has no results."""
     clearly_best: frozenset[tuple[str, str]]
-    """(method, metric): better than every other method, and no paired interval holds zero."""
+    """(method, metric): better than every other method that has the metric, and no paired interval holds zero."""
 
     @property
     def count(self) -> int:
@@ -84,8 +84,8 @@ def clearly_best(results: Mapping[str, Any], task: Task, methods: Sequence[str],
             wins.setdefault((pair["method"], pair["metric"]), set()).add(pair["other"])
         elif max(sign * pair["low"], sign * pair["high"]) < 0:
             wins.setdefault((pair["other"], pair["metric"]), set()).add(pair["method"])
-    names = {metric.name for metric in metrics}
-    return frozenset(key for key, beaten in wins.items() if key[1] in names and len(methods) > 1 and beaten >= set(methods) - {key[0]})
+    measured = {metric.name: {method for method in methods if metric.name in results["methods"][method][task]} for metric in metrics}
+    return frozenset(key for key, beaten in wins.items() if len(measured.get(key[1], ())) > 1 and beaten >= measured[key[1]] - {key[0]})
 
 
 def failed_methods(results: Mapping[str, Any], task: Task) -> dict[str, str]:

@@ -98,6 +98,8 @@ class Metric:
     """What the number of one example is called, where that differs from the name."""
     is_rooted: bool = False
     """Whether the root of the mean is reported (RMSE)."""
+    is_by_bytes: bool = False
+    """Whether every target counts by the bytes of its real text or title, so that the mean is the sum over all targets by the sum of their bytes."""
     by_default: bool = True
     """Whether it is computed without being asked for (`evaluate.extra_metrics`)."""
     is_available: Callable[[], bool] = lambda: True

@@ -108,15 +108,18 @@ register(
         None,
         higher_is_better=False,
         shown="plot",
-        meaning="What the model needs to spell out the real answer given exactly what a method shows the writer: −log₂ of its probability, by byte "
-        "of the text, or for the one digit of a rating. Methods that think are averaged over sampled paths.",
+        is_by_bytes=True,
+        meaning="What the model needs to spell out the real answers given exactly what a method shows the writer: −log₂ of their probability, by byte "
+        "of all texts, or for the one digit of a rating. Methods that think are averaged over sampled paths.",
     )
 )
 for _name, _label, _whose in (
     ("bits_other_user", "Bits, other user", "another user’s own reviews in the place of the user’s"),
     ("bits_other_item", "Bits, other item", "another item’s neighbours in the place of the item’s"),
 ):
-    register(Metric(_name, _label, None, higher_is_better=None, meaning=f"Bits per byte with {_whose}, where the prompt shows some."))
+    register(
+        Metric(_name, _label, None, higher_is_better=None, is_by_bytes=True, meaning=f"Bits per byte with {_whose}, where the prompt shows some.")
+    )
 register(
     Metric(
         "personalization",

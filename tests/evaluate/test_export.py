@@ -20,7 +20,9 @@ from grasper.config import EvaluateConfig
 from grasper.errors import ConfigError, MissingFileError
 from grasper.evaluate.export import CSV_COLUMNS, Selection, escape_latex, export_outputs, export_results
 from grasper.evaluate.stage import evaluate
+from grasper.evaluate.tables import clearly_best
 from grasper.files import read_json, write_json
+from grasper.metrics.choose import metric_of
 from grasper.runs import Run
 
 EVERYTHING = Selection()
@@ -53,6 +55,21 @@ def test_tidy_csv_holds_every_number_with_its_interval(run: Path) -> None:
         assert [float(row[name]) for name in ("value", "low", "high", "n")] == [entry[name] for name in ("value", "low", "high", "n")]
     best = {(row["task"], row["metric"]): row["method"] for row in rows if row["clearly_best"] == "true"}
     assert best["long", "rougeL"] == "grasper"
+
+
+def test_a_method_without_the_metric_is_no_rival(run: Path) -> None:
+    """Copied texts have no bits: the best of the others is marked all the same; with nobody else it is not."""
+    results = read_json(run / "evaluate" / "metrics.json")
+    task, methods = "title", list(results["methods"])
+    first, second = methods[:2]
+    for method in (first, second):
+        results["methods"][method][task]["bits"] = {"value": 1.0, "low": 0.9, "high": 1.1, "n": 3}
+    pair = {"method": first, "other": second, "task": task, "metric": "bits", "difference": -0.2, "low": -0.3, "high": -0.1}
+    results["comparison"]["pairs"].append(pair)
+    assert len(methods) > 2
+    assert (first, "bits") in clearly_best(results, task, methods, [metric_of("bits")])
+    del results["methods"][second][task]["bits"]
+    assert not clearly_best(results, task, methods, [metric_of("bits")])
 
 
 def test_meteor_is_the_one_that_the_run_has(run: Path) -> None:

@@ -65,6 +65,7 @@ def test_one_registration_puts_a_metric_everywhere(shouting: Metric, world: Any,
         "form": "score",
         "meaning": "Capitals.",
         "is_rooted": False,
+        "is_by_bytes": False,
     }
     assert "shouting" in metrics["sparsity"]["methods"]["grasper"]["long"]
     pair = next(pair for pair in metrics["comparison"]["pairs"] if pair["metric"] == "shouting" and pair["method"] == "none")
