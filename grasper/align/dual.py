@@ -30,7 +30,7 @@ from grasper.files import read_json, read_jsonl, write_json, write_lines
 from grasper.models.adapters import find_adapter, is_this_adapter
 from grasper.models.base import Completion, Prompt, TextModel
 from grasper.prompts.render import Notes
-from grasper.reason.differential import Candidate, Worth, copied_from, judge, judge_by_likelihood
+from grasper.reason.differential import NotesTrial, Worth, copied_from, judge, judge_by_likelihood
 from grasper.reason.dual import REASONERS, Deliberation, DualReasoning, Evidence, Reasoner, read_notes
 from grasper.reason.evidence import evidence_of
 from grasper.reason.likelihood import require_likelihoods
@@ -248,14 +248,14 @@ class DualTraining:
             max_new_tokens=self.prompts.path_tokens,
             seed=[derive_seed(seed, "notes", case.pair.pair_id, reasoner) for case, reasoner, *_ in asked],
         )
-        candidates: list[Candidate] = []
+        trials: list[NotesTrial] = []
         judged: list[JudgedNotes] = []
         for (case, reasoner, held, draft, prompt), completions in zip(asked, drawn, strict=True):
             texts = dict.fromkeys(completion.text.strip() for completion in completions if completion.text.strip())
             for text, read in {(read_notes(reasoner, text) or text): read_notes(reasoner, text) for text in texts}.items():
-                candidates.append(Candidate(case.pair, case.evidence, reasoner, text, getattr(held, _OF[reasoner]), draft))
+                trials.append(NotesTrial(case.pair, case.evidence, reasoner, text, getattr(held, _OF[reasoner]), draft))
                 judged.append(JudgedNotes(case.pair.pair_id, reasoner, prompt, text, 0.0, is_read=read is not None))
-        worth = self._judge(reasoning, candidates, seed)
+        worth = self._judge(reasoning, trials, seed)
         return [replace(notes, difference=value.difference, draft_words=value.draft_words) for notes, value in zip(judged, worth, strict=True)]
 
     def evaluate(self, model: TextModel) -> dict[str, Any]:
@@ -267,21 +267,20 @@ class DualTraining:
         """
         model = meter = Meter(model)
         found = self.deliberate(model, self.held_out, "evaluation")
-        candidates = [
-            Candidate(case.pair, case.evidence, reasoner, getattr(notes, reasoner), getattr(notes, _OF[reasoner]))
+        trials = [
+            NotesTrial(case.pair, case.evidence, reasoner, getattr(notes, reasoner), getattr(notes, _OF[reasoner]))
             for case, deliberation in zip(self.held_out, found, strict=True)
             for notes in [deliberation.steps[0].notes]
             for reasoner in REASONERS
             if case.evidence.of(reasoner) is not None
         ]
-        worth = self._judge(self._reasoning(model), candidates, derive_seed(self.seed, "evaluation"))
+        worth = self._judge(self._reasoning(model), trials, derive_seed(self.seed, "evaluation"))
         differences = {
-            reasoner: [value.difference for candidate, value in zip(candidates, worth, strict=True) if candidate.reasoner == reasoner]
-            for reasoner in REASONERS
+            reasoner: [value.difference for trial, value in zip(trials, worth, strict=True) if trial.reasoner == reasoner] for reasoner in REASONERS
         }
         rewards: dict[str, list[float]] = {}
-        for candidate, value in zip(candidates, worth, strict=True):
-            rewards.setdefault(candidate.pair.task, []).append(value.reward)
+        for trial, value in zip(trials, worth, strict=True):
+            rewards.setdefault(trial.pair.task, []).append(value.reward)
         words, copied = self._drafts_of(found, worth)
         return {
             "pairs": len(self.held_out),
@@ -304,11 +303,11 @@ class DualTraining:
             known = [(float(len(text.split())), share) for text, share in zip(texts, copied, strict=True)]
         return [words for words, _ in known], [share for _, share in known]
 
-    def _judge(self, reasoning: DualReasoning, candidates: Sequence[Candidate], seed: int) -> list[Worth]:
+    def _judge(self, reasoning: DualReasoning, trials: Sequence[NotesTrial], seed: int) -> list[Worth]:
         if self.config.reward == "likelihood":
-            return judge_by_likelihood(reasoning, cast("LocalModel", reasoning.model), candidates)
-        seeds = [derive_seed(seed, "drafts", candidate.pair.pair_id) for candidate in candidates]
-        return judge(reasoning, candidates, self.reward, seeds, num_drafts=self.config.num_drafts, temperature=self.config.draft_temperature)
+            return judge_by_likelihood(reasoning, cast("LocalModel", reasoning.model), trials)
+        seeds = [derive_seed(seed, "drafts", trial.pair.pair_id) for trial in trials]
+        return judge(reasoning, trials, self.reward, seeds, num_drafts=self.config.num_drafts, temperature=self.config.draft_temperature)
 
     def deliberate(self, model: TextModel, cases: Sequence[Case], purpose: str) -> list[Deliberation]:
         """The first notes and draft of every case."""
