@@ -54,7 +54,7 @@ class Case:
     evidence: Evidence
 
 
-class Meter:
+class TokenCountingModel:
     """A model that counts the tokens of what it is asked; the samples of one prompt share its reading."""
 
     def __init__(self, model: TextModel) -> None:
@@ -149,16 +149,16 @@ class DualTraining:
 
     def warm_start(self, out_dir: Path) -> dict[str, Any]:
         """Teach all roles their form into `out_dir/adapter`; gives the counts of the fine-tuning, and the tokens of the drafts to be revised."""
-        sequences, meter = [], Meter(self.base)
+        sequences, counted = [], TokenCountingModel(self.base)
         for cases in (self.cases, self.held_out):
-            drafts = [deliberation.draft for deliberation in self.deliberate(meter, cases, "warm start")]
+            drafts = [deliberation.draft for deliberation in self.deliberate(counted, cases, "warm start")]
             reasoning = self._reasoning(self.base)
             examples = [
                 example for case, draft in zip(cases, drafts, strict=True) for example in role_examples(case.pair, case.evidence, reasoning, draft)
             ]
             sequences.append([make_sequence(self.base, e.prompt, "", e.answer, f"{e.role}/{e.task}", path_weight=1.0) for e in examples])
         train, evaluation = sequences
-        return finetune(self.base, train, evaluation, self.align, out_dir, seed=derive_seed(self.seed, "warm start")) | meter.tokens
+        return finetune(self.base, train, evaluation, self.align, out_dir, seed=derive_seed(self.seed, "warm start")) | counted.tokens
 
     def improve(self, adapter: Path | None, out_dir: Path) -> dict[str, Any]:
         """Run the rounds from `adapter` (None: the base model), write `round-N/` and `rounds.json`, and leave the best adapter in `out_dir/adapter`.
@@ -211,9 +211,9 @@ class DualTraining:
     def _round(self, number: int, adapter: Path | None, folder: Path) -> dict[str, Any]:
         path, tokens_path = folder / "judged.jsonl", folder / "judged-tokens.json"
         if not path.exists():
-            meter = Meter(self._adapted(adapter))
-            judged = self.sample(meter, derive_seed(self.seed, "round", number))
-            write_json(tokens_path, meter.tokens)
+            counted = TokenCountingModel(self._adapted(adapter))
+            judged = self.sample(counted, derive_seed(self.seed, "round", number))
+            write_json(tokens_path, counted.tokens)
             write_lines(path, [asdict(notes) for notes in judged])
         judged = [JudgedNotes.from_json(record) for record in read_jsonl(path)]
         pairs, selection = choose_pairs(judged, margin=self.config.margin, max_length_ratio=self.config.max_length_ratio)
@@ -265,7 +265,7 @@ class DualTraining:
         By drafts it is they that are measured. By likelihood the reward of texts is minus the bits per byte of the real ones, and the words are those
         of the first drafts, which decide nothing.
         """
-        model = meter = Meter(model)
+        model = counted = TokenCountingModel(model)
         found = self.deliberate(model, self.held_out, "evaluation")
         trials = [
             NotesTrial(case.pair, case.evidence, reasoner, getattr(notes, reasoner), getattr(notes, _OF[reasoner]))
@@ -291,7 +291,7 @@ class DualTraining:
             "draft_words": float(np.mean(words)),
             "copied_share": float(np.mean(copied)),
             "unread": sum(deliberation.unread for deliberation in found),
-            **meter.tokens,
+            **counted.tokens,
         }
 
     def _drafts_of(self, found: Sequence[Deliberation], worth: Sequence[Worth]) -> tuple[list[float], list[float]]:
