@@ -34,7 +34,7 @@ from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.files import read_jsonl, write_json
 from grasper.models import fingerprint_model
 from grasper.models.base import TextModel
-from grasper.reason.differential import Candidate, judge
+from grasper.reason.differential import NotesTrial, judge
 from grasper.reason.dual import REASONERS, DualReasoning, Reasoner, notes_of
 from grasper.reason.roles import analysed_notes
 from grasper.runs import commit, derive_seed, versions
@@ -43,11 +43,11 @@ ROOT = Path(__file__).parents[1]
 OTHER: dict[Reasoner, Reasoner] = {"style": "topic", "topic": "style"}
 
 
-def worth(training: DualTraining, model: TextModel, candidates: Sequence[Candidate], purpose: str) -> np.ndarray:
-    """Differential reward of each candidate, `[n]`, on drafts of a purpose."""
-    seeds = [derive_seed(training.seed, purpose, candidate.pair.pair_id) for candidate in candidates]
+def worth(training: DualTraining, model: TextModel, trials: Sequence[NotesTrial], purpose: str) -> np.ndarray:
+    """Differential reward of each trial, `[n]`, on drafts of a purpose."""
+    seeds = [derive_seed(training.seed, purpose, trial.pair.pair_id) for trial in trials]
     config, reasoning = training.config, DualReasoning(model, training.prompts, steps=0)
-    found = judge(reasoning, candidates, training.reward, seeds, num_drafts=config.num_drafts, temperature=config.draft_temperature)
+    found = judge(reasoning, trials, training.reward, seeds, num_drafts=config.num_drafts, temperature=config.draft_temperature)
     return np.array([one.difference for one in found])
 
 
@@ -66,13 +66,13 @@ def value_of_notes(training: DualTraining, model: TextModel, seed: int) -> dict[
             "analysed": [notes_of(reasoner, analysed_notes(case.pair, case.evidence)) for case in cases],
         }
 
-        def candidates(kind: str, notes: dict[str, list[str]] = notes, reasoner: Reasoner = reasoner) -> list[Candidate]:
+        def trials(kind: str, notes: dict[str, list[str]] = notes, reasoner: Reasoner = reasoner) -> list[NotesTrial]:
             held = [own[case.pair.pair_id, OTHER[reasoner]] for case in cases]
-            return [Candidate(case.pair, case.evidence, reasoner, text, kept) for case, text, kept in zip(cases, notes[kind], held, strict=True)]
+            return [NotesTrial(case.pair, case.evidence, reasoner, text, kept) for case, text, kept in zip(cases, notes[kind], held, strict=True)]
 
-        flat = worth(training, model, [one for kind in notes for one in candidates(kind)], "notes")
+        flat = worth(training, model, [one for kind in notes for one in trials(kind)], "notes")
         values = dict(zip(notes, flat.reshape(len(notes), len(cases)), strict=True))
-        values["own, other drafts"] = worth(training, model, candidates("own"), "notes again")
+        values["own, other drafts"] = worth(training, model, trials("own"), "notes again")
         values["own minus shuffled"] = values["own"] - values["shuffled"]
         values["analysed minus own"] = values["analysed"] - values["own"]
         for kind, numbers in values.items():
@@ -99,11 +99,11 @@ def luck_of_the_draw(training: DualTraining, model: TextModel, judged: Sequence[
     cases = {case.pair.pair_id: case for case in training.cases}
     first = training.deliberate(model, training.cases, f"held {derive_seed(training.seed, 'round', 1)}")
     held = {case.pair.pair_id: found.steps[0] for case, found in zip(training.cases, first, strict=True)}
-    candidates = []
+    trials = []
     for side in (side for pair in pairs for side in (pair.chosen, pair.rejected)):
         case, kept = cases[side.pair_id], getattr(held[side.pair_id], OTHER[side.reasoner])
-        candidates.append(Candidate(case.pair, case.evidence, side.reasoner, side.notes, kept))
-    chosen, rejected = worth(training, model, candidates, "judged again").reshape(-1, 2).T
+        trials.append(NotesTrial(case.pair, case.evidence, side.reasoner, side.notes, kept))
+    chosen, rejected = worth(training, model, trials, "judged again").reshape(-1, 2).T
     is_ahead = (chosen > rejected) + 0.5 * (chosen == rejected)
     first_gap = np.array([pair.chosen.difference - pair.rejected.difference for pair in pairs])
     columns: dict[tuple[str, ...], np.ndarray] = {}

@@ -209,7 +209,7 @@ def show(
 @app.command()
 def doctor(config: ConfigOption = None, data: DataOption = None, settings: SetOption = None) -> None:
     """Check installation, model and data, and say what to do about each problem."""
-    from grasper.terminal import print_checks
+    from grasper.commands.doctor import print_checks
 
     overrides = [*(settings or []), *([f"prepare.data={data}"] if data else [])]
     if not print_checks(read_config(config, overrides)):

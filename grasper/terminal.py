@@ -1,10 +1,8 @@
-"""What the commands print: statistics, results, one user's story, and the checks of `doctor`."""
+"""What the commands print: statistics, models, results, and one user's story."""
 
 from __future__ import annotations
 
-import importlib
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from grasper.config import Config
-from grasper.errors import GrasperError
 from grasper.files import read_json
-from grasper.runs import read_manifest, versions
+from grasper.runs import read_manifest
 
 if TYPE_CHECKING:
     from grasper.api import LoadedRun
@@ -26,11 +22,9 @@ if TYPE_CHECKING:
     from grasper.records import Review, SyntheticReview
 
 _CELL_PADDING = 3
-DOCTOR_SECONDS = 60.0
-"""A server may have to load its model before its first answer; longer than this nobody waits for a check."""
 
 
-def _console() -> Console:
+def plain_console() -> Console:
     """A console that takes what it prints literally, and does not squeeze tables when the output goes into a file."""
     console = Console(highlight=False, markup=False, emoji=False)
     return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=140)
@@ -40,7 +34,7 @@ def print_statistics(prepare_dir: Path) -> None:
     """The statistics of the prepared data as a table."""
     from grasper.prepare.statistics import render
 
-    _console().print(render(read_json(prepare_dir / "statistics.json")))
+    plain_console().print(render(read_json(prepare_dir / "statistics.json")))
 
 
 def print_models(entries: Sequence[Entry], speeds: Mapping[str, Speed]) -> None:
@@ -53,7 +47,7 @@ def print_models(entries: Sequence[Entry], speeds: Mapping[str, Speed]) -> None:
         speed = speeds.get(entry.name)
         rates = ((f"{speed.reading:.0f}", f"{speed.writing:.0f}") if speed else ("-", "-")) if speeds else ()
         table.add_row(*map(Text, (entry.name, entry.state, *sizes, *rates, entry.licence, entry.description)))
-    _console().print(table)
+    plain_console().print(table)
 
 
 def print_metrics(evaluate_dir: Path) -> None:
@@ -61,7 +55,7 @@ def print_metrics(evaluate_dir: Path) -> None:
     from grasper.evaluate.tables import result_tables, unparsed_warnings
 
     results = read_json(evaluate_dir / "metrics.json")
-    console = _console()
+    console = plain_console()
     for table in result_tables(results):
         console.print(_results(table, console.width))
     if results.get("swap"):
@@ -73,7 +67,7 @@ def print_metrics(evaluate_dir: Path) -> None:
 
 def print_bits(found: Mapping[str, Any], dataset: str, split: str) -> None:
     """Bits per byte by method and task, each beside its difference from the baseline, and what the right evidence saves."""
-    console = _console()
+    console = plain_console()
     baseline = found["baseline"]
     tasks = list(dict.fromkeys(task for entries in found["methods"].values() for task in entries))
     differences = {(pair["method"], pair["task"]): pair for pair in found["pairs"] if pair["metric"] == "bits"}
@@ -157,7 +151,7 @@ def _costs(cost: Mapping[str, Mapping[str, Any]]) -> Table:
 def print_user(loaded: LoadedRun, user_id: str) -> None:
     """A user's history, predicted items, synthetic reviews and texts of every method, then the references."""
     user_id = loaded.asker.known_user(user_id)
-    console, tables = _console(), loaded.tables
+    console, tables = plain_console(), loaded.tables
     examples = tables.examples
     targets = examples[(examples["user_id"] == user_id) & ~examples["split"].isin(["align", "held-out"])]
     hidden, wanted = set(targets["review_id"]), set(targets["example_id"])
@@ -197,62 +191,3 @@ def print_user(loaded: LoadedRun, user_id: str) -> None:
     for review_id in targets["review_id"]:
         target = tables.reviews_by_id[review_id]
         say("real", review_line(target, target.item_id))
-
-
-def print_checks(config: Config) -> bool:
-    """One line per check of the installation, the model and the data; whether all went well."""
-    checks: list[tuple[str, Callable[[], str]]] = [
-        ("packages", _check_packages),
-        ("METEOR's WordNet", _check_wordnet),
-        ("language model", lambda: _check_model(config)),
-        ("data", lambda: _check_data(config)),
-        ("device", _check_device),
-    ]
-    console, is_fine = _console(), True
-    for name, check in checks:
-        try:
-            console.print(f"ok    {name}: {check()}", soft_wrap=True)
-        except (GrasperError, ImportError) as error:
-            is_fine = False
-            console.print(f"FAIL  {name}: {error}", soft_wrap=True)
-    return is_fine
-
-
-def _check_packages() -> str:
-    for module in ("torch", "torch_geometric", "transformers", "peft", "accelerate", "networkx", "pandas", "sklearn", "rouge_score"):
-        importlib.import_module(module)
-    return ", ".join(f"{name} {version}" for name, version in versions().items())
-
-
-def _check_wordnet() -> str:
-    from grasper.metrics.meteor import meteor_name
-
-    advice = "not found; METEOR runs without synonyms and is named meteor_no_wordnet (set NLTK_DATA to a folder with corpora/wordnet.zip)"
-    return "found" if meteor_name() == "meteor" else advice
-
-
-def _check_model(config: Config) -> str:
-    from grasper.models import open_model, require_model
-    from grasper.models.base import Message, Prompt
-
-    require_model(config.model)
-    if config.model.kind == "endpoint" and not os.environ.get(config.model.api_key_env):
-        key = f"; {config.model.api_key_env} is not set"
-    else:
-        key = ""
-    patient = min(config.model.deadline_seconds, DOCTOR_SECONDS)
-    model = open_model(config.model.model_copy(update={"deadline_seconds": patient}))
-    completion: Any = model.generate([Prompt((Message("user", "Task: write the review title."),))], max_new_tokens=8, temperature=0.0)[0][0]
-    return f"{model.name} answers ({completion.tokens_out} tokens), context {model.context_tokens}{key}"
-
-
-def _check_data(config: Config) -> str:
-    from grasper.prepare import check_data
-
-    return check_data(config.prepare, seed=config.seed)
-
-
-def _check_device() -> str:
-    import torch
-
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"

@@ -47,7 +47,7 @@ def show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     """Prints results at a width and gives the lines."""
 
     def shown(content: dict[str, Any], width: int) -> list[str]:
-        monkeypatch.setattr(terminal, "_console", lambda: Console(highlight=False, markup=False, emoji=False, width=width))
+        monkeypatch.setattr(terminal, "plain_console", lambda: Console(highlight=False, markup=False, emoji=False, width=width))
         write_json(tmp_path / "metrics.json", content)
         print_metrics(tmp_path)
         return capsys.readouterr().out.splitlines()

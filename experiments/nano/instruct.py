@@ -23,7 +23,7 @@ from experiments.nano.emphasis import Emphasis
 from experiments.nano.pretrain import CorpusStream, add_training_arguments, build_model, seconds_until
 from experiments.nano.reviews import load_review_sets
 from experiments.nano.tokenizer import CONTEXT_LENGTH, SPECIAL_TOKENS
-from experiments.nano.training import Batch, Progress, Schedule, load_checkpoint, make_optimizers, train, weighted_loss
+from experiments.nano.training import Batch, PhaseProgress, Schedule, load_checkpoint, make_optimizers, train, weighted_loss
 from experiments.nano.workers import start_workers, wait_for_all
 from grasper.errors import MissingFileError
 from grasper.models.base import TextModel
@@ -183,7 +183,7 @@ def main() -> None:
     if checkpoint_path.exists():
         progress = load_checkpoint(checkpoint_path, model, optimizers)
     elif base_path.exists():
-        progress = Progress("instruct", position=load_checkpoint(base_path, model, optimizers).position)
+        progress = PhaseProgress("instruct", position=load_checkpoint(base_path, model, optimizers).position)
     else:
         raise MissingFileError(f"{base_path}: expected the checkpoint of the pre-training; run experiments.nano.pretrain first")
     if options.only_prepare:

@@ -20,7 +20,7 @@ from experiments.nano.command import run
 from experiments.nano.corpus import Document, held_out, read_documents, render_document, select_for_pass
 from experiments.nano.emphasis import Emphasis
 from experiments.nano.tokenizer import CONTEXT_LENGTH
-from experiments.nano.training import Batch, Progress, Schedule, load_checkpoint, make_model, make_optimizers, train, weighted_loss
+from experiments.nano.training import Batch, PhaseProgress, Schedule, load_checkpoint, make_model, make_optimizers, train, weighted_loss
 from experiments.nano.workers import start_workers, wait_for_all
 from grasper.errors import DataFormatError
 
@@ -158,7 +158,7 @@ def main() -> None:
     wait_for_all()
     model = build_model(options, tokenizer)
     optimizers = make_optimizers(model)
-    progress = Progress("pretrain")
+    progress = PhaseProgress("pretrain")
     checkpoint_path = options.work / "pretrain.pt"
     if checkpoint_path.exists():
         progress = load_checkpoint(checkpoint_path, model, optimizers)

@@ -62,7 +62,7 @@ class Schedule:
 
 
 @dataclass
-class Progress:
+class PhaseProgress:
     """Where a phase stands; all of it is in the checkpoint."""
 
     phase: str
@@ -126,7 +126,7 @@ def make_optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
     return optimizers
 
 
-def save_checkpoint(path: Path, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], progress: Progress) -> None:
+def save_checkpoint(path: Path, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], progress: PhaseProgress) -> None:
     """Writes everything that a resumed run needs; the file is replaced in one step, so a kill leaves the old or the new one."""
     content = {
         "config": architecture(model.config),
@@ -140,7 +140,7 @@ def save_checkpoint(path: Path, model: LlamaForCausalLM, optimizers: list[torch.
     os.replace(partial, path)
 
 
-def load_checkpoint(path: Path, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer] | None = None) -> Progress:
+def load_checkpoint(path: Path, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer] | None = None) -> PhaseProgress:
     """Fills model and optimizers from a checkpoint and gives the progress that it holds.
 
     Raises:
@@ -154,7 +154,7 @@ def load_checkpoint(path: Path, model: LlamaForCausalLM, optimizers: list[torch.
     model.load_state_dict(content["model"])
     for optimizer, state in zip(optimizers or [], content["optimizers"], strict=False):
         optimizer.load_state_dict(state)
-    return Progress(**content["progress"])
+    return PhaseProgress(**content["progress"])
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def train(
     model: LlamaForCausalLM,
     batches: Iterable[tuple[list[Batch], dict[str, int]]],
     schedule: Schedule,
-    progress: Progress,
+    progress: PhaseProgress,
     optimizers: list[torch.optim.Optimizer],
     work_dir: Path,
     *,
@@ -188,7 +188,7 @@ def train(
     num_workers: int,
     validate: Callable[[], float],
     compile_model: bool = True,
-) -> Progress:
+) -> PhaseProgress:
     """Steps the model until the budget is used up or the process is told to end, and gives where it stands.
 
     Args:
@@ -255,7 +255,7 @@ def train(
     return progress
 
 
-def _where(progress: Progress) -> dict[str, float]:
+def _where(progress: PhaseProgress) -> dict[str, float]:
     return {"step": progress.step, "tokens": progress.tokens, "seconds": round(progress.seconds)}
 
 

@@ -30,7 +30,7 @@ from grasper.files import read_json, read_jsonl, write_json, write_lines
 from grasper.models.adapters import find_adapter, is_this_adapter
 from grasper.models.base import Completion, Prompt, TextModel
 from grasper.prompts.render import Notes
-from grasper.reason.differential import Candidate, Worth, copied_from, judge, judge_by_likelihood
+from grasper.reason.differential import NotesTrial, Worth, copied_from, judge, judge_by_likelihood
 from grasper.reason.dual import REASONERS, Deliberation, DualReasoning, Evidence, Reasoner, read_notes
 from grasper.reason.evidence import evidence_of
 from grasper.reason.likelihood import require_likelihoods
@@ -54,7 +54,7 @@ class Case:
     evidence: Evidence
 
 
-class Meter:
+class TokenCountingModel:
     """A model that counts the tokens of what it is asked; the samples of one prompt share its reading."""
 
     def __init__(self, model: TextModel) -> None:
@@ -149,16 +149,16 @@ class DualTraining:
 
     def warm_start(self, out_dir: Path) -> dict[str, Any]:
         """Teach all roles their form into `out_dir/adapter`; gives the counts of the fine-tuning, and the tokens of the drafts to be revised."""
-        sequences, meter = [], Meter(self.base)
+        sequences, counted = [], TokenCountingModel(self.base)
         for cases in (self.cases, self.held_out):
-            drafts = [deliberation.draft for deliberation in self.deliberate(meter, cases, "warm start")]
+            drafts = [deliberation.draft for deliberation in self.deliberate(counted, cases, "warm start")]
             reasoning = self._reasoning(self.base)
             examples = [
                 example for case, draft in zip(cases, drafts, strict=True) for example in role_examples(case.pair, case.evidence, reasoning, draft)
             ]
             sequences.append([make_sequence(self.base, e.prompt, "", e.answer, f"{e.role}/{e.task}", path_weight=1.0) for e in examples])
         train, evaluation = sequences
-        return finetune(self.base, train, evaluation, self.align, out_dir, seed=derive_seed(self.seed, "warm start")) | meter.tokens
+        return finetune(self.base, train, evaluation, self.align, out_dir, seed=derive_seed(self.seed, "warm start")) | counted.tokens
 
     def improve(self, adapter: Path | None, out_dir: Path) -> dict[str, Any]:
         """Run the rounds from `adapter` (None: the base model), write `round-N/` and `rounds.json`, and leave the best adapter in `out_dir/adapter`.
@@ -211,9 +211,9 @@ class DualTraining:
     def _round(self, number: int, adapter: Path | None, folder: Path) -> dict[str, Any]:
         path, tokens_path = folder / "judged.jsonl", folder / "judged-tokens.json"
         if not path.exists():
-            meter = Meter(self._adapted(adapter))
-            judged = self.sample(meter, derive_seed(self.seed, "round", number))
-            write_json(tokens_path, meter.tokens)
+            counted = TokenCountingModel(self._adapted(adapter))
+            judged = self.sample(counted, derive_seed(self.seed, "round", number))
+            write_json(tokens_path, counted.tokens)
             write_lines(path, [asdict(notes) for notes in judged])
         judged = [JudgedNotes.from_json(record) for record in read_jsonl(path)]
         pairs, selection = choose_pairs(judged, margin=self.config.margin, max_length_ratio=self.config.max_length_ratio)
@@ -248,14 +248,14 @@ class DualTraining:
             max_new_tokens=self.prompts.path_tokens,
             seed=[derive_seed(seed, "notes", case.pair.pair_id, reasoner) for case, reasoner, *_ in asked],
         )
-        candidates: list[Candidate] = []
+        trials: list[NotesTrial] = []
         judged: list[JudgedNotes] = []
         for (case, reasoner, held, draft, prompt), completions in zip(asked, drawn, strict=True):
             texts = dict.fromkeys(completion.text.strip() for completion in completions if completion.text.strip())
             for text, read in {(read_notes(reasoner, text) or text): read_notes(reasoner, text) for text in texts}.items():
-                candidates.append(Candidate(case.pair, case.evidence, reasoner, text, getattr(held, _OF[reasoner]), draft))
+                trials.append(NotesTrial(case.pair, case.evidence, reasoner, text, getattr(held, _OF[reasoner]), draft))
                 judged.append(JudgedNotes(case.pair.pair_id, reasoner, prompt, text, 0.0, is_read=read is not None))
-        worth = self._judge(reasoning, candidates, seed)
+        worth = self._judge(reasoning, trials, seed)
         return [replace(notes, difference=value.difference, draft_words=value.draft_words) for notes, value in zip(judged, worth, strict=True)]
 
     def evaluate(self, model: TextModel) -> dict[str, Any]:
@@ -265,23 +265,22 @@ class DualTraining:
         By drafts it is they that are measured. By likelihood the reward of texts is minus the bits per byte of the real ones, and the words are those
         of the first drafts, which decide nothing.
         """
-        model = meter = Meter(model)
+        model = counted = TokenCountingModel(model)
         found = self.deliberate(model, self.held_out, "evaluation")
-        candidates = [
-            Candidate(case.pair, case.evidence, reasoner, getattr(notes, reasoner), getattr(notes, _OF[reasoner]))
+        trials = [
+            NotesTrial(case.pair, case.evidence, reasoner, getattr(notes, reasoner), getattr(notes, _OF[reasoner]))
             for case, deliberation in zip(self.held_out, found, strict=True)
             for notes in [deliberation.steps[0].notes]
             for reasoner in REASONERS
             if case.evidence.of(reasoner) is not None
         ]
-        worth = self._judge(self._reasoning(model), candidates, derive_seed(self.seed, "evaluation"))
+        worth = self._judge(self._reasoning(model), trials, derive_seed(self.seed, "evaluation"))
         differences = {
-            reasoner: [value.difference for candidate, value in zip(candidates, worth, strict=True) if candidate.reasoner == reasoner]
-            for reasoner in REASONERS
+            reasoner: [value.difference for trial, value in zip(trials, worth, strict=True) if trial.reasoner == reasoner] for reasoner in REASONERS
         }
         rewards: dict[str, list[float]] = {}
-        for candidate, value in zip(candidates, worth, strict=True):
-            rewards.setdefault(candidate.pair.task, []).append(value.reward)
+        for trial, value in zip(trials, worth, strict=True):
+            rewards.setdefault(trial.pair.task, []).append(value.reward)
         words, copied = self._drafts_of(found, worth)
         return {
             "pairs": len(self.held_out),
@@ -292,7 +291,7 @@ class DualTraining:
             "draft_words": float(np.mean(words)),
             "copied_share": float(np.mean(copied)),
             "unread": sum(deliberation.unread for deliberation in found),
-            **meter.tokens,
+            **counted.tokens,
         }
 
     def _drafts_of(self, found: Sequence[Deliberation], worth: Sequence[Worth]) -> tuple[list[float], list[float]]:
@@ -304,11 +303,11 @@ class DualTraining:
             known = [(float(len(text.split())), share) for text, share in zip(texts, copied, strict=True)]
         return [words for words, _ in known], [share for _, share in known]
 
-    def _judge(self, reasoning: DualReasoning, candidates: Sequence[Candidate], seed: int) -> list[Worth]:
+    def _judge(self, reasoning: DualReasoning, trials: Sequence[NotesTrial], seed: int) -> list[Worth]:
         if self.config.reward == "likelihood":
-            return judge_by_likelihood(reasoning, cast("LocalModel", reasoning.model), candidates)
-        seeds = [derive_seed(seed, "drafts", candidate.pair.pair_id) for candidate in candidates]
-        return judge(reasoning, candidates, self.reward, seeds, num_drafts=self.config.num_drafts, temperature=self.config.draft_temperature)
+            return judge_by_likelihood(reasoning, cast("LocalModel", reasoning.model), trials)
+        seeds = [derive_seed(seed, "drafts", trial.pair.pair_id) for trial in trials]
+        return judge(reasoning, trials, self.reward, seeds, num_drafts=self.config.num_drafts, temperature=self.config.draft_temperature)
 
     def deliberate(self, model: TextModel, cases: Sequence[Case], purpose: str) -> list[Deliberation]:
         """The first notes and draft of every case."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from grasper.evaluate.evidence import Evidence
+from grasper.evaluate.report_data import ReportData
 from grasper.evaluate.score import answer_rating, answer_text, reference_text
 from grasper.evaluate.sparsity import level_of
 from grasper.metrics.choose import metric_of
@@ -20,41 +20,41 @@ MAX_NAME = 120
 """Characters of a name or an id; these come from strangers, too."""
 
 
-def browse_examples(evidence: Evidence, series: Mapping[str, int], max_examples: int, *, clip: int) -> list[dict[str, Any]]:
+def browse_examples(data: ReportData, series: Mapping[str, int], max_examples: int, *, clip: int) -> list[dict[str, Any]]:
     """At most `max_examples` examples, drawn by the hash of their id, texts cut after `clip` characters."""
-    chosen = sorted(evidence.examples, key=lambda example: stable_hash(example.example_id))[:max_examples]
+    chosen = sorted(data.examples, key=lambda example: stable_hash(example.example_id))[:max_examples]
     ids = [example.example_id for example in chosen]
-    predicted = _predicted(evidence, set(ids))
-    numbers = evidence.scores.values.loc[ids].T.to_dict()
-    return [_describe(example, evidence, series, predicted.get(example.example_id, []), numbers[example.example_id], clip) for example in chosen]
+    predicted = _predicted(data, set(ids))
+    numbers = data.scores.values.loc[ids].T.to_dict()
+    return [_describe(example, data, series, predicted.get(example.example_id, []), numbers[example.example_id], clip) for example in chosen]
 
 
-def _predicted(evidence: Evidence, wanted: set[str]) -> dict[str, list[dict[str, Any]]]:
-    if evidence.candidates is None:
+def _predicted(data: ReportData, wanted: set[str]) -> dict[str, list[dict[str, Any]]]:
+    if data.candidates is None:
         return {}
-    rows = evidence.candidates[evidence.candidates["example_id"].isin(wanted) & (evidence.candidates["rank"] <= MAX_PREDICTED)]
+    rows = data.candidates[data.candidates["example_id"].isin(wanted) & (data.candidates["rank"] <= MAX_PREDICTED)]
     predicted: dict[str, list[dict[str, Any]]] = {}
     ordered = rows.sort_values(["example_id", "rank"])
     for example_id, item_id, rank, score in zip(*(ordered[name].tolist() for name in ("example_id", "item_id", "rank", "score")), strict=True):
         share = min(max(score, 0.0), 1.0)
-        entry = {"rank": rank, "name": _name(evidence.tables.item(item_id)), "score": f"{score:.3f}", "share": f"{share:.3f}"}
+        entry = {"rank": rank, "name": _name(data.tables.item(item_id)), "score": f"{score:.3f}", "share": f"{share:.3f}"}
         predicted.setdefault(example_id, []).append(entry)
     return predicted
 
 
 def _describe(
     example: Example,
-    evidence: Evidence,
+    data: ReportData,
     series: Mapping[str, int],
     predicted: Sequence[dict[str, Any]],
     numbers: Mapping[Any, float],
     clip: int,
 ) -> dict[str, Any]:
-    own = evidence.pool.own(example)
-    item = evidence.tables.item(example.item_id)
-    neighbours = evidence.pool.neighbours(example)
+    own = data.pool.own(example)
+    item = data.tables.item(example.item_id)
+    neighbours = data.pool.neighbours(example)
     synthetic = []
-    for method, reviews in evidence.synthetic.items():
+    for method, reviews in data.synthetic.items():
         if entries := reviews.get(example.example_id):
             synthetic.append({"method": method, "entries": [_synthetic(entry, min(clip, 500)) for entry in entries]})
     return {
@@ -64,16 +64,16 @@ def _describe(
         "own_reviews": len(own),
         "num_neighbours": len(neighbours),
         "is_repeated": example.is_repeated,
-        "own": [_real(review, evidence, min(clip, 400), show_item=True) for review in own[-MAX_OWN:]],
-        "neighbours": [_real(review, evidence, min(clip, 300), show_item=False) for review in neighbours[:MAX_NEIGHBOURS]],
+        "own": [_real(review, data, min(clip, 400), show_item=True) for review in own[-MAX_OWN:]],
+        "neighbours": [_real(review, data, min(clip, 300), show_item=False) for review in neighbours[:MAX_NEIGHBOURS]],
         "predicted": list(predicted),
         "synthetic": synthetic,
-        "tasks": [_task(task, example, evidence, series, numbers, clip) for task in evidence.tasks if task in tasks_of(example)],
+        "tasks": [_task(task, example, data, series, numbers, clip) for task in data.tasks if task in tasks_of(example)],
     }
 
 
-def _real(review: Review, evidence: Evidence, clip: int, *, show_item: bool) -> dict[str, str]:
-    about = _name(evidence.tables.item(review.item_id)) if show_item else cut(review.user_id, MAX_NAME)
+def _real(review: Review, data: ReportData, clip: int, *, show_item: bool) -> dict[str, str]:
+    about = _name(data.tables.item(review.item_id)) if show_item else cut(review.user_id, MAX_NAME)
     return {"head": cut(review.title or "", MAX_NAME), "note": _note(about, review.rating), "text": cut(review.text, clip)}
 
 
@@ -90,7 +90,7 @@ def _note(about: str, rating: float | None) -> str:
     return f"{about} · {_stars(rating)}" if rating is not None else about
 
 
-def _task(task: Task, example: Example, evidence: Evidence, series: Mapping[str, int], numbers: Mapping[Any, float], clip: int) -> dict[str, Any]:
+def _task(task: Task, example: Example, data: ReportData, series: Mapping[str, int], numbers: Mapping[Any, float], clip: int) -> dict[str, Any]:
     target = example.target
     if task == "rating":
         reference = _stars(target.rating)
@@ -98,7 +98,7 @@ def _task(task: Task, example: Example, evidence: Evidence, series: Mapping[str,
         reference = cut(reference_text(target, task), clip)
     given = f"given the title “{cut(target.title, clip)}”" if task == "long" and target.title else ""
     answers = []
-    for method, answered in evidence.answers.items():
+    for method, answered in data.answers.items():
         output = answered[example.example_id, task]
         answers.append(
             {

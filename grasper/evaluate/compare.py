@@ -6,8 +6,8 @@ serves all methods at once: a difference between two methods is then taken on th
 Percentile intervals of few clusters are too narrow. They are widened to what Student's t would give (expanded percentiles): with 100 items by a
 hundredth, with 12 by a sixth.
 
-References: Davison & Hinkley 1997, Bootstrap Methods and their Application, Sec. 3.8 (cluster bootstrap), 5.3 (percentile intervals); Hesterberg 2015,
-What Teachers Should Know About the Bootstrap, The American Statistician 69(4), Sec. 5.2 (expanded percentiles).
+References: Davison & Hinkley 1997, Bootstrap Methods and their Application, Sec. 3.8 (cluster bootstrap), 5.3 (percentile intervals); Hesterberg
+2015, What Teachers Should Know About the Bootstrap, The American Statistician 69(4) (expanded percentiles).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Estimate:
         return {"value": _rounded(self.value[column]), "low": low, "high": high, "n": int(self.count[column])}
 
     def interval(self, draws: np.ndarray, column: int) -> tuple[float | None, float | None]:
-        """The expanded percentile interval of numbers that were drawn from a column, or from it and others of its examples; None twice without any."""
+        """The expanded percentile interval of numbers drawn from a column, or from it and others of its examples; None twice without any."""
         drawn = draws[~np.isnan(draws)]
         if not drawn.size:
             return None, None
@@ -85,8 +85,8 @@ class Bootstrap:
 
         Args:
             clusters: The cluster of each example, `[n]`.
-            sizes: Bytes of each example's real answer by task, `[n]`, for the metrics whose means are over bytes; a task that is not in it counts every
-                example alike.
+            sizes: Bytes of each example's real answer by task, `[n]`, for the metrics whose means are over bytes; in a task that is not in it every
+                example counts alike.
         """
         self._sizes = dict(sizes or {})
         codes, names = pd.factorize(np.asarray(clusters, dtype=object))

@@ -1,8 +1,7 @@
 """Results and outputs of runs as files: tidy CSV, Markdown, LaTeX, JSON lines, parquet. Reads the run folders alone.
 
-Bold is what is better than every other method of its run by paired intervals, not merely the largest number. Texts come from strangers: LaTeX and
-Markdown are escaped, and cells of CSV files that a spreadsheet would take for a formula get an apostrophe in front (JSON lines and parquet hold
-everything as it is).
+Texts come from strangers: cells of CSV files that a spreadsheet would take for a formula get an apostrophe in front; JSON lines and parquet hold
+everything as it is. How tables of results are written, and what is in bold there, is in `table_formats.py`.
 """
 
 from __future__ import annotations
@@ -10,29 +9,25 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from grasper.errors import ConfigError, MissingFileError, RunMismatchError
+from grasper.evaluate.score import read_outputs
+from grasper.evaluate.table_formats import results_csv, results_latex, results_markdown
 from grasper.evaluate.tables import ResultTable, result_tables
 from grasper.files import atomic_path, read_json, write_text
-from grasper.metrics.metric import Metric
-from grasper.records import TASKS
+from grasper.records import TASKS, Tables
 from grasper.registry import nearest_first
 from grasper.rows import safe_cell
+from grasper.runs import Run, read_manifest
 
 RESULT_FORMATS = {"csv": ".csv", "markdown": ".md", "latex": ".tex"}
 OUTPUT_FORMATS = {"csv": ".csv", "jsonl": ".jsonl", "parquet": ".parquet"}
-CSV_COLUMNS = ("run", "dataset", "split", "task", "method", "metric", "value", "low", "high", "n", "clearly_best")
-
-_LATEX = {
-    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
-    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}"},
-    **{"|": r"\textbar{}", '"': r"\textquotedbl{}", "·": r"\textperiodcentered{}", "–": "--", "−": "$-$", "…": r"\dots{}"},
-}
 
 
 @dataclass(frozen=True)
@@ -88,8 +83,9 @@ def select_tables(results: dict[str, Any], selection: Selection) -> list[ResultT
     wanted = None if selection.metrics in (None, ("all",)) else selection.metrics
     if wanted and "meteor" not in known:
         wanted = tuple("meteor_no_wordnet" if name == "meteor" else name for name in wanted)
-    for kind, names, there in (("method", selection.methods, list(results["methods"])), ("task", selection.tasks, TASKS), ("metric", wanted, known)):
-        _require(kind, names, list(there))
+    _require("method", selection.methods, results["methods"])
+    _require("task", selection.tasks, TASKS)
+    _require("metric", wanted, known)
     chosen = []
     for table in tables:
         metrics = [metric for metric in table.metrics if wanted is None or metric.name in wanted]
@@ -99,121 +95,6 @@ def select_tables(results: dict[str, Any], selection: Selection) -> list[ResultT
         if metrics and (rows or failed) and (selection.tasks is None or table.task in selection.tasks):
             chosen.append(ResultTable(table.task, table.dataset, table.split, metrics, rows, failed, table.clearly_best))
     return chosen
-
-
-Tables = Sequence[tuple[str, ResultTable]]
-
-
-def results_csv(tables: Tables) -> str:
-    """One line per run, task, method and metric, numbers unrounded: what programs and spreadsheets read."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for run, table in tables:
-        for method, row in table.rows.items():
-            for metric in table.metrics:
-                if entry := row.get(metric.name):
-                    names = (safe_cell(name) for name in (run, table.dataset, table.split, table.task, method, metric.name))
-                    numbers = (entry["value"], entry["low"], entry["high"], entry["n"])
-                    writer.writerow([*names, *numbers, str((method, metric.name) in table.clearly_best).lower()])
-    return text.getvalue()
-
-
-def results_markdown(tables: Tables) -> str:
-    """A table per task, runs below one another where there are several."""
-    return _by_task(tables, _markdown_table)
-
-
-def _markdown_table(title: str, metrics: Sequence[Metric], lines: Sequence[Line]) -> str:
-    columns = ["method", *(f"{_markdown(metric.label)}{_arrow(metric)}" for metric in metrics)]
-    rows = [f"| {' | '.join(columns)} |", f"|---|{'--:|' * len(metrics)}"]
-    for line in lines:
-        cells = [f"**{cell.value}** {cell.interval}" if cell.is_best else f"{cell.value} {cell.interval}" for cell in line.cells]
-        rows.append(f"| {_markdown(line.name)} | {' | '.join(cell.strip() for cell in cells)} |")
-    return "\n".join([f"**{_markdown(title)}**", "", *rows])
-
-
-def _arrow(metric: Metric) -> str:
-    return "" if metric.higher_is_better is None else " ↑" if metric.higher_is_better else " ↓"
-
-
-def results_latex(tables: Tables) -> str:
-    """A `booktabs` table per task; the document needs `\\usepackage{booktabs}` and UTF-8."""
-    return "% needs \\usepackage{booktabs}; bold: better than every other method, paired intervals leave out zero\n" + _by_task(tables, _latex_table)
-
-
-def _latex_table(title: str, metrics: Sequence[Metric], lines: Sequence[Line]) -> str:
-    arrows = {None: "", True: r" $\uparrow$", False: r" $\downarrow$"}
-    head = " & ".join(["Method", *(f"{escape_latex(metric.label)}{arrows[metric.higher_is_better]}" for metric in metrics)])
-    rows = []
-    for line in lines:
-        cells = []
-        for cell in line.cells:
-            value = rf"\textbf{{{escape_latex(cell.value)}}}" if cell.is_best else escape_latex(cell.value)
-            cells.append(rf"{value} {{\scriptsize {escape_latex(cell.interval)}}}" if cell.interval else value)
-        rows.append(f"{' & '.join([escape_latex(line.name), *cells])} \\\\")
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{escape_latex(title)}.}}",
-            rf"\begin{{tabular}}{{l{'r' * len(metrics)}}}",
-            r"\toprule",
-            f"{head} \\\\",
-            r"\midrule",
-            *rows,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-        ]
-    )
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A value and its interval as they are printed."""
-
-    value: str
-    interval: str = ""
-    is_best: bool = False
-
-
-@dataclass(frozen=True)
-class Line:
-    """One row of a printed table."""
-
-    name: str
-    cells: Sequence[Cell]
-
-
-def _by_task(tables: Tables, draw: Callable[[str, Sequence[Metric], Sequence[Line]], str]) -> str:
-    """The tables of a task under one another, each task drawn once."""
-    drawn = []
-    is_shared = len({run for run, _ in tables}) > 1
-    for task in TASKS:
-        mine = [(run, table) for run, table in tables if table.task == task]
-        if not mine:
-            continue
-        metrics = list({metric.name: metric for _, table in mine for metric in table.metrics}.values())
-        lines = [line for run, table in mine for line in _lines(f"{run} · " if is_shared else "", table, metrics)]
-        facts = "; ".join(dict.fromkeys(f"{table.dataset}, {table.split}, n = {table.count}" for _, table in mine))
-        drawn.append(draw(f"{task} ({facts})", metrics, lines))
-    return "\n\n".join(drawn) + "\n"
-
-
-def _lines(prefix: str, table: ResultTable, metrics: Sequence[Metric]) -> list[Line]:
-    lines = []
-    for method, row in table.rows.items():
-        cells = []
-        for metric in metrics:
-            entry = row.get(metric.name)
-            if entry is None:
-                cells.append(Cell("–"))
-                continue
-            interval = "" if entry["low"] is None else f"[{metric.format(entry['low'])}, {metric.format(entry['high'])}]"
-            cells.append(Cell(metric.format(entry["value"]), interval, (method, metric.name) in table.clearly_best))
-        lines.append(Line(prefix + method, cells))
-    return lines + [Line(prefix + method, [Cell("failed"), *[Cell("–")] * (len(metrics) - 1)]) for method in table.failed]
 
 
 # ---- outputs -----------------------------------------------------------------------------------------------------------------------
@@ -227,13 +108,11 @@ def export_outputs(folders: Sequence[Path], out: Path | None, form: str | None, 
         ConfigError: A format, method or task that there is not, or parquet without a file.
     """
     form = _format(form, out, OUTPUT_FORMATS, "jsonl")
-    _require("task", selection.tasks, list(TASKS))
+    _require("task", selection.tasks, TASKS)
     records = [record for folder in folders for record in _records(folder, selection, references=references)]
     if form == "parquet":
         if out is None:
             raise ConfigError("parquet is no text; give a file with --out")
-        import pandas as pd
-
         with atomic_path(out) as path:
             pd.DataFrame(records).to_parquet(path, index=False, compression="zstd")
         return ""
@@ -244,18 +123,14 @@ def export_outputs(folders: Sequence[Path], out: Path | None, form: str | None, 
 
 
 def _records(folder: Path, selection: Selection, *, references: bool) -> list[dict[str, Any]]:
-    from grasper.evaluate.score import read_outputs
-    from grasper.records import Tables as Prepared
-    from grasper.runs import Run, read_manifest
-
     run = Run(folder)
     run.require(run.folder("prepare"))
     finished = sorted(path.parent.name for path in folder.glob("generate/*/outputs.jsonl"))
     if not finished:
         raise MissingFileError(f"{folder} has no outputs; run `grasper generate --run {folder.name}` first")
     _require("method", selection.methods, finished)
-    prepared = Prepared.load(run.folder("prepare"))
-    targets = dict(zip(prepared.examples["example_id"], prepared.examples["review_id"], strict=True))
+    tables = Tables.load(run.folder("prepare"))
+    targets = dict(zip(tables.examples["example_id"], tables.examples["review_id"], strict=True))
     records = []
     for method in selection.methods or finished:
         if read_manifest(run.folder("generate", method)) is not None:  # what is written so far may be looked at, too
@@ -265,16 +140,22 @@ def _records(folder: Path, selection: Selection, *, references: bool) -> list[di
                 continue
             if output.example_id not in targets:
                 raise RunMismatchError(f"{folder} has outputs for '{output.example_id}', which its data do not hold; run `grasper pipeline` again")
-            target = prepared.reviews_by_id[targets[output.example_id]]
+            target = tables.reviews_by_id[targets[output.example_id]]
             record: dict[str, Any] = {
                 "run": folder.name,
                 "method": method,
                 "task": output.task,
                 "example_id": output.example_id,
                 "user_id": target.user_id,
+                "item_id": target.item_id,
+                "item_name": tables.item(target.item_id).name,
+                "text": output.text,
+                "rating": output.rating,
+                "is_parsed": output.is_parsed,
+                "path": output.path,
+                "tokens_in": output.tokens_in,
+                "tokens_out": output.tokens_out,
             }
-            record |= {"item_id": target.item_id, "item_name": prepared.item(target.item_id).name, "text": output.text, "rating": output.rating}
-            record |= {"is_parsed": output.is_parsed, "path": output.path, "tokens_in": output.tokens_in, "tokens_out": output.tokens_out}
             if references:
                 record["reference_text"] = {"long": target.text, "title": target.title}.get(output.task)
                 record["reference_rating"] = target.rating if output.task == "rating" else None
@@ -291,16 +172,7 @@ def _outputs_csv(records: Sequence[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-# ---- escaping ----------------------------------------------------------------------------------------------------------------------
-
-
-def escape_latex(text: str) -> str:
-    """Text that LaTeX prints as it is."""
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
-
-
-def _markdown(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", " ".join(text.split()))
+# ---- what was asked for ------------------------------------------------------------------------------------------------------------
 
 
 def _format(form: str | None, out: Path | None, known: dict[str, str], usual: str) -> str:
@@ -312,7 +184,7 @@ def _format(form: str | None, out: Path | None, known: dict[str, str], usual: st
     return name
 
 
-def _require(kind: str, names: Sequence[str] | None, there: list[str]) -> None:
+def _require(kind: str, names: Sequence[str] | None, there: Collection[str]) -> None:
     for name in names or ():
         if name not in there:
-            raise ConfigError(f"unknown {kind} {name!r}; this run has {', '.join(nearest_first(name, there))}")
+            raise ConfigError(f"unknown {kind} {name!r}; this run has {', '.join(nearest_first(name, list(there)))}")

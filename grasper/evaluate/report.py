@@ -33,7 +33,7 @@ from grasper.evaluate.blocks import (
     task_block,
 )
 from grasper.evaluate.browser import browse_examples
-from grasper.evaluate.evidence import Evidence
+from grasper.evaluate.report_data import ReportData
 from grasper.evaluate.sparsity import LEVELS
 from grasper.evaluate.tables import unparsed_warnings
 from grasper.metrics.choose import metric_of
@@ -62,12 +62,12 @@ TERMS = (
 )
 
 
-def render_report(metrics: Mapping[str, Any], evidence: Evidence, *, max_examples: int) -> str:
+def render_report(metrics: Mapping[str, Any], data: ReportData, *, max_examples: int) -> str:
     """The page, below `MAX_BYTES`: where it would be larger, texts are cut shorter, then examples and the rarer comparisons are left out."""
-    view = _view(metrics, evidence)
+    view = _view(metrics, data)
     clips = [*((clip, max_examples) for clip in (1200, 700, 400, 250, 150)), *((150, max_examples // share) for share in (2, 4, 16))]
     for clip, count in clips:
-        examples = browse_examples(evidence, _series(metrics), count, clip=clip)
+        examples = browse_examples(data, _series(metrics), count, clip=clip)
         page = _render(view, examples)
         if len(page.encode("utf-8")) <= MAX_BYTES:
             return page
@@ -103,11 +103,10 @@ def _series(metrics: Mapping[str, Any]) -> dict[str, int]:
     return {method: place % NUM_COLOURS for place, method in enumerate(metrics["methods"])}
 
 
-def _view(metrics: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
+def _view(metrics: Mapping[str, Any], data: ReportData) -> dict[str, Any]:
     script = _resource("report.js")
     series = _series(metrics)
     confidence = f"{metrics['bootstrap']['confidence']:.0%}".replace("%", " %")
-    data = metrics["sparsity"]["data"]
     pairs = [pair_row(pair) for pair in metrics["comparison"]["pairs"] if metric_of(pair["metric"]).shown != "detail"]
     return {
         "metrics": metrics,
@@ -116,16 +115,16 @@ def _view(metrics: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
         "script_hash": "sha256-" + base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
         "confidence": confidence,
         "methods": [{"name": method, "series": colour} for method, colour in series.items()],
-        "facts": _facts(metrics, data),
-        "tasks": [block for task in evidence.tasks if (block := task_block(task, metrics, series))],
+        "facts": _facts(metrics),
+        "tasks": [block for task in data.tasks if (block := task_block(task, metrics, series))],
         "num_repeated": metrics["n_examples"] - metrics["without_repeated"]["n_examples"],
-        "full_tables": full_tables(metrics, evidence.tasks, series),
+        "full_tables": full_tables(metrics, data.tasks, series),
         "forest": forest(metrics, series),
         "pairs": pairs,
         "sparsity_bars": sparsity_bars(metrics),
-        "sparsity_plots": sparsity_plots(metrics, evidence.tasks, series),
+        "sparsity_plots": sparsity_plots(metrics, data.tasks, series),
         "predicted_facts": predicted_facts(metrics),
-        "predicted_table": predicted_table(evidence.prediction),
+        "predicted_table": predicted_table(data.prediction),
         "synthetic_rows": [synthetic_row(method, entry, series[method]) for method, entry in metrics["synthetic"].items()],
         "swap_table": swap_table(metrics, series),
         "cost_table": cost_table(metrics, series),
@@ -140,7 +139,8 @@ def _view(metrics: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def _facts(metrics: Mapping[str, Any], data: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    data = metrics["sparsity"]["data"]
     zero = metrics["sparsity"]["n_examples"][LEVELS[0]]
     return [
         ("targets", f"{metrics['n_examples']:,}"),

@@ -12,11 +12,11 @@ import pandas as pd
 from grasper.config import Config, EvaluateConfig
 from grasper.errors import ConfigError
 from grasper.evaluate.compare import Bootstrap, compare, summarize
-from grasper.evaluate.evidence import Evidence
 from grasper.evaluate.measured import measured_files, read_measured
 from grasper.evaluate.planted import suitability_of_predicted
 from grasper.evaluate.provenance import cost_of, provenance_of
 from grasper.evaluate.report import render_report
+from grasper.evaluate.report_data import ReportData
 from grasper.evaluate.score import UNAVERAGED, Answers, Scores, answer_text, read_outputs, reference_text, score, sizes_of
 from grasper.evaluate.sparsity import LEVELS, describe_sparsity, score_by_level
 from grasper.evaluate.swap import swap_test
@@ -154,11 +154,11 @@ def evaluate(
             metrics["predicted"]["suitability"] = suitability_of_predicted(latent_dir, examples, pool, candidates, bootstrap)
     prediction = read_json(predict_metrics) if predict_metrics is not None and predict_metrics.exists() else None
 
-    evidence = Evidence(examples, tables, pool, tuple(tasks), answers, reviews, candidates, prediction, scores)
+    data = ReportData(examples, tables, pool, tuple(tasks), answers, reviews, candidates, prediction, scores)
     with atomic_path(out_dir / "per_example.parquet") as path:
         scores.per_example().to_parquet(path, index=False, compression="zstd")
     write_json(out_dir / "metrics.json", metrics)
-    write_text(out_dir / "report.html", render_report(metrics, evidence, max_examples=config.report_examples))
+    write_text(out_dir / "report.html", render_report(metrics, data, max_examples=config.report_examples))
     unparsed = {method: sum(entry["unparsed"] for entry in entries.values()) for method, entries in metrics["unparsed"].items()}
     return {"examples": len(examples), "methods": len(answers), "repeated": int(is_repeated.sum()), "unparsed": unparsed}
 

@@ -109,8 +109,8 @@ register(
         higher_is_better=False,
         shown="plot",
         is_by_bytes=True,
-        meaning="What the model needs to spell out the real answers given exactly what a method shows the writer: −log₂ of their probability, by byte "
-        "of all texts, or for the one digit of a rating. Methods that think are averaged over sampled paths.",
+        meaning="What the model needs to spell out the real answers given exactly what a method shows the writer: −log₂ of their probability, by "
+        "byte of all texts, or for the one digit of a rating. Methods that think are averaged over sampled paths.",
     )
 )
 for _name, _label, _whose in (

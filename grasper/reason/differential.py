@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """Notes of one reasoner to be judged. `held` are the other reasoner's notes, which stay as they are; `draft` is what the writer revises by them,
-    where they were written in a later step."""
+class NotesTrial:
+    """Notes of one reasoner on trial: what the writer makes of them is compared with what it makes without them. `held` are the other reasoner's
+    notes, which stay as they are; `draft` is what the writer revises by them, where they were written in a later step."""
 
     pair: TrainingPair
     evidence: Evidence
@@ -60,35 +60,35 @@ class Worth:
 
 
 def judge(
-    reasoning: DualReasoning, candidates: Sequence[Candidate], reward: Reward, seeds: Sequence[int], *, num_drafts: int = 4, temperature: float = 0.7
+    reasoning: DualReasoning, trials: Sequence[NotesTrial], reward: Reward, seeds: Sequence[int], *, num_drafts: int = 4, temperature: float = 0.7
 ) -> list[Worth]:
-    """The worth of each candidate, in their order.
+    """The worth of the notes of each trial, in their order.
 
     Args:
         reasoning: The writer whose drafts count.
-        seeds: One per candidate; candidates of one pair share theirs, so that they are compared on the same draws.
+        seeds: One per trial; trials of one pair share theirs, so that they are compared on the same draws.
         num_drafts: Drafts with the notes, and as many without (K).
     """
-    # Drafts without notes are the same for all candidates of a pair with the same held notes; equal prompts share their drafts.
-    notes = [_with_and_without(candidate) for candidate in candidates]
+    # Drafts without the notes are the same for all trials of a pair with the same held ones; equal prompts share their drafts.
+    notes = [_with_and_without(trial) for trial in trials]
     asked: dict[tuple[str, Notes, int], int] = {}
-    order: list[tuple[Candidate, Notes, int]] = []
-    for candidate, both, seed in zip(candidates, notes, seeds, strict=True):
+    order: list[tuple[NotesTrial, Notes, int]] = []
+    for trial, both, seed in zip(trials, notes, seeds, strict=True):
         for shown in both:
-            if asked.setdefault((candidate.pair.pair_id, shown, seed), len(order)) == len(order):
-                order.append((candidate, shown, seed))
+            if asked.setdefault((trial.pair.pair_id, shown, seed), len(order)) == len(order):
+                order.append((trial, shown, seed))
     drafted = _draft(reasoning, order, reward, num_drafts, temperature)
     worth = []
-    for candidate, (with_notes, without), seed in zip(candidates, notes, seeds, strict=True):
-        found, bare = (drafted[asked[candidate.pair.pair_id, shown, seed]] for shown in (with_notes, without))
+    for trial, (with_notes, without), seed in zip(trials, notes, seeds, strict=True):
+        found, bare = (drafted[asked[trial.pair.pair_id, shown, seed]] for shown in (with_notes, without))
         worth.append(Worth(found.reward - bare.reward, found.reward, found.draft_words, found.copied))
     return worth
 
 
-def judge_by_likelihood(reasoning: DualReasoning, model: LocalModel, candidates: Sequence[Candidate]) -> list[Worth]:
-    """The worth of each candidate, in their order, by what its notes do to the real answer's probability behind the writer's prompt.
+def judge_by_likelihood(reasoning: DualReasoning, model: LocalModel, trials: Sequence[NotesTrial]) -> list[Worth]:
+    """The worth of the notes of each trial, in their order, by what they do to the real answer's probability behind the writer's prompt.
 
-    Nothing is sampled, so that equal candidates have equal worth. All texts and titles are scored at once, and each prompt only once. Ratings, which
+    Nothing is sampled, so that equal notes have equal worth. All texts and titles are scored at once, and each prompt only once. Ratings, which
     the other judgement does not sample either, are rewarded as there: their one byte would outweigh any text.
 
     Args:
@@ -96,21 +96,21 @@ def judge_by_likelihood(reasoning: DualReasoning, model: LocalModel, candidates:
         model: The writer's model.
     """
     places: dict[tuple[str, Notes], int] = {}
-    order: list[tuple[Candidate, Notes]] = []
-    for candidate in candidates:
-        for shown in _with_and_without(candidate):
-            if places.setdefault((candidate.pair.pair_id, shown), len(order)) == len(order):
-                order.append((candidate, shown))
-    is_rating = np.array([candidate.pair.task == "rating" for candidate, _ in order], dtype=bool)
+    order: list[tuple[NotesTrial, Notes]] = []
+    for trial in trials:
+        for shown in _with_and_without(trial):
+            if places.setdefault((trial.pair.pair_id, shown), len(order)) == len(order):
+                order.append((trial, shown))
+    is_rating = np.array([trial.pair.task == "rating" for trial, _ in order], dtype=bool)
     rewards = np.zeros(len(order))
     texts, ratings = ([order[place] for place in np.flatnonzero(where)] for where in (~is_rating, is_rating))
-    prompts = [reasoning.draft_prompt(candidate.pair.request, candidate.evidence.writer, shown) for candidate, shown in texts]
-    asked = [after_path(prompt, "", candidate.pair.task) for prompt, (candidate, _) in zip(prompts, texts, strict=True)]
-    rewards[~is_rating] = -answer_bits(model, asked, [(candidate.pair.task, candidate.pair.answer_lines) for candidate, _ in texts])
+    prompts = [reasoning.draft_prompt(trial.pair.request, trial.evidence.writer, shown) for trial, shown in texts]
+    asked = [after_path(prompt, "", trial.pair.task) for prompt, (trial, _) in zip(prompts, texts, strict=True)]
+    rewards[~is_rating] = -answer_bits(model, asked, [(trial.pair.task, trial.pair.answer_lines) for trial, _ in texts])
     rewards[is_rating] = _expected_rewards(reasoning, ratings)
     worth = []
-    for candidate in candidates:
-        found, bare = (float(rewards[places[candidate.pair.pair_id, shown]]) for shown in _with_and_without(candidate))
+    for trial in trials:
+        found, bare = (float(rewards[places[trial.pair.pair_id, shown]]) for shown in _with_and_without(trial))
         worth.append(Worth(found - bare, found))
     return worth
 
@@ -122,23 +122,23 @@ def copied_from(evidence: Evidence, drafts: Sequence[str]) -> np.ndarray:
     return np.nan_to_num(np.asarray(copied_share(drafts, [sources] * len(drafts)), dtype=float))
 
 
-def _with_and_without(candidate: Candidate) -> tuple[Notes, Notes]:
-    """What the writer is shown with the candidate's notes, and with the held ones alone."""
-    return _notes(candidate, candidate.notes), _notes(candidate, "")
+def _with_and_without(trial: NotesTrial) -> tuple[Notes, Notes]:
+    """What the writer is shown with the trial's notes, and with the held ones alone."""
+    return _notes(trial, trial.notes), _notes(trial, "")
 
 
-def _notes(candidate: Candidate, notes: str) -> Notes:
-    style, topic = (notes, candidate.held) if candidate.reasoner == "style" else (candidate.held, notes)
-    return Notes(style=style, topic=topic, draft=candidate.draft)
+def _notes(trial: NotesTrial, notes: str) -> Notes:
+    style, topic = (notes, trial.held) if trial.reasoner == "style" else (trial.held, notes)
+    return Notes(style=style, topic=topic, draft=trial.draft)
 
 
 def _draft(
-    reasoning: DualReasoning, order: Sequence[tuple[Candidate, Notes, int]], reward: Reward, num_drafts: int, temperature: float
+    reasoning: DualReasoning, order: Sequence[tuple[NotesTrial, Notes, int]], reward: Reward, num_drafts: int, temperature: float
 ) -> list[Worth]:
     """The mean reward of the drafts of each prompt; all prompts of a task are asked at once."""
     found: list[Worth | None] = [None] * len(order)
-    for task in dict.fromkeys(candidate.pair.request.task for candidate, _, _ in order):
-        places = [place for place, (candidate, _, _) in enumerate(order) if candidate.pair.request.task == task]
+    for task in dict.fromkeys(trial.pair.request.task for trial, _, _ in order):
+        places = [place for place, (trial, _, _) in enumerate(order) if trial.pair.request.task == task]
         if task == "rating":
             for place, expected in zip(places, _expected_rewards(reasoning, [order[place][:2] for place in places]), strict=True):
                 found[place] = Worth(0.0, float(expected), 0.0, 0.0)
@@ -154,17 +154,17 @@ def _draft(
             seed=[order[place][2] for place in places],
         )
         for place, completions in zip(places, drawn, strict=True):
-            candidate = order[place][0]
+            trial = order[place][0]
             drafts = [str(parse_answer(completion.text, task, expects_path=False).value(task) or "") for completion in completions]
-            rewards = reward.score(task, drafts, [candidate.pair.reference] * len(drafts))
-            copied = copied_from(candidate.evidence, drafts)
+            rewards = reward.score(task, drafts, [trial.pair.reference] * len(drafts))
+            copied = copied_from(trial.evidence, drafts)
             found[place] = Worth(0.0, float(rewards.mean()), float(np.mean([len(draft.split()) for draft in drafts])), float(copied.mean()))
     return [worth for worth in found if worth is not None]
 
 
-def _expected_rewards(reasoning: DualReasoning, order: Sequence[tuple[Candidate, Notes]]) -> np.ndarray:
+def _expected_rewards(reasoning: DualReasoning, order: Sequence[tuple[NotesTrial, Notes]]) -> np.ndarray:
     """The expected reward of the rating behind each prompt, over the model's digit probabilities, `[prompts]`, 0–1."""
-    prompts = [reasoning.draft_prompt(candidate.pair.request, candidate.evidence.writer, shown) for candidate, shown in order]
+    prompts = [reasoning.draft_prompt(trial.pair.request, trial.evidence.writer, shown) for trial, shown in order]
     chances = reasoning.model.score_choices([after_path(prompt, "", "rating") for prompt in prompts], RATING_CHOICES)
-    truths = np.array([float(candidate.pair.reference) for candidate, _ in order])
+    truths = np.array([float(trial.pair.reference) for trial, _ in order])
     return np.asarray((chances * (1.0 - np.abs(np.arange(1.0, 6.0) - truths[:, None]) / 4.0)).sum(axis=1))

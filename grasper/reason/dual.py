@@ -61,7 +61,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DeliberationStep:
     """The notes and the draft after one step; empty notes for a reasoner that the method does not have."""
 
     style: str
@@ -78,7 +78,7 @@ class Step:
 class Deliberation:
     """How one text came to be."""
 
-    steps: tuple[Step, ...] = ()
+    steps: tuple[DeliberationStep, ...] = ()
     is_settled: bool = False
     """Whether the notes came to rest before the last step."""
     is_parsed: bool = True
@@ -244,7 +244,7 @@ class _Work:
 
     def add(self, place: int, notes: Notes, draft: str) -> None:
         """One more step of a request."""
-        self.done[place] = replace(self.done[place], steps=(*self.done[place].steps, Step(notes.style, notes.topic, draft)))
+        self.done[place] = replace(self.done[place], steps=(*self.done[place].steps, DeliberationStep(notes.style, notes.topic, draft)))
 
     def record(self, place: int, completion: Completion, **facts: Any) -> None:
         """The cost of one more completion of a request, and what it changed."""
@@ -275,7 +275,7 @@ def notes_of(reasoner: Reasoner, path: ReasoningPath) -> str:
     return _lines(reasoner, (path.style,) if reasoner == "style" else (path.interests, path.plan))
 
 
-def path_of(step: Step) -> str:
+def path_of(step: DeliberationStep) -> str:
     """The notes of a step as the lines of a reasoning path."""
     return "\n".join(line for line in (step.style, step.topic) if line)
 

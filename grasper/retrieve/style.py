@@ -89,8 +89,8 @@ class SimilarWriters:
             raise ConfigError(f"the floor of style similarity is {floor}, expected a cosine from -1 to 1")
         self._pool, self._ranker, self._floor = pool, ranker, floor
         reviews = [review for reviews in pool.by_user.values() for review in reviews]
-        self._texts = StyleSpace([(review, review.text) for review in reviews if review.text.strip()])
-        self._titles = StyleSpace([(review, review.title) for review in reviews if review.title and review.title.strip()])
+        self._texts = StyleIndex([(review, review.text) for review in reviews if review.text.strip()])
+        self._titles = StyleIndex([(review, review.title) for review in reviews if review.title and review.title.strip()])
 
     def retrieve(self, request: Request, example: Example, k: int) -> list[Review]:
         """One review of each of the `k` most similar people; where there is none, the item's audience as `neighbours` would show it."""
@@ -154,7 +154,7 @@ class SimilarWriters:
         return [reviews[place] for place in np.argsort(-scores, kind="stable")]
 
 
-class StyleSpace:
+class StyleIndex:
     """The styles of all people who wrote, seen through what one example may see.
 
     Args:

@@ -31,7 +31,7 @@ _KEPT = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingProgress:
     """How far a training has come."""
 
     tokens: int = 0
@@ -73,7 +73,7 @@ def latest(folder: Path) -> Path | None:
     return max((path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()), default=None)
 
 
-def save(folder: Path, adapter: Adapter, progress: Progress) -> Path:
+def save(folder: Path, adapter: Adapter, progress: TrainingProgress) -> Path:
     """Write a checkpoint, and delete all but the last two."""
     path = folder / f"checkpoint-{progress.tokens:012d}"
     part = folder / "checkpoint.part"
@@ -89,7 +89,7 @@ def save(folder: Path, adapter: Adapter, progress: Progress) -> Path:
     return path
 
 
-def load(path: Path, adapter: Adapter) -> Progress:
+def load(path: Path, adapter: Adapter) -> TrainingProgress:
     """Put a checkpoint's weights and moments into the adapter.
 
     Raises:
@@ -112,7 +112,7 @@ def load(path: Path, adapter: Adapter) -> Progress:
     return progress
 
 
-def read_progress(path: Path) -> Progress:
+def read_progress(path: Path) -> TrainingProgress:
     """How far a checkpoint is.
 
     Raises:
@@ -120,7 +120,7 @@ def read_progress(path: Path) -> Progress:
     """
     try:
         state = read_json(path / _STATE_FILE)
-        return Progress(**{**state, "position": Position(**state["position"])})
+        return TrainingProgress(**{**state, "position": Position(**state["position"])})
     except (OSError, RunMismatchError, KeyError, TypeError) as error:
         raise _damaged(path, error) from None
 

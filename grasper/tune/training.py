@@ -17,7 +17,7 @@ import torch
 
 from grasper.models.room import room_to_train
 from grasper.tune import checkpoint
-from grasper.tune.checkpoint import MetricsLog, Progress
+from grasper.tune.checkpoint import MetricsLog, TrainingProgress
 from grasper.tune.lora import Adapter
 from grasper.tune.schedule import Schedule
 from grasper.tune.sequences import Batch, Stream, TrainingRow, collate, cut
@@ -39,7 +39,7 @@ class Pace:
 
 def train(
     folder: Path, adapter: Adapter, stream: Stream, held_out: Sequence[TrainingRow], schedule: Schedule, pace: Pace, *, batch_tokens: int, pad_id: int
-) -> Progress:
+) -> TrainingProgress:
     """Train until `schedule.tokens`, from the folder's last checkpoint on; a SIGTERM or SIGINT ends it with a checkpoint after the step under way.
 
     Raises:
@@ -47,7 +47,7 @@ def train(
         ModelError: The gradient is no longer finite.
     """
     last = checkpoint.latest(folder)
-    progress = checkpoint.load(last, adapter) if last else Progress()
+    progress = checkpoint.load(last, adapter) if last else TrainingProgress()
     log = MetricsLog(folder, progress.tokens)
     groups = cut(held_out, batch_tokens)
     batches = stream.batches(progress.position)
@@ -69,7 +69,7 @@ def train(
             losses.append(adapter.step(chosen, rate))
             now = time.monotonic()
             evaluation_due = progress.tokens // pace.evaluation_tokens
-            progress = Progress(
+            progress = TrainingProgress(
                 tokens=progress.tokens + sum(batch.num_tokens for batch in chosen),
                 examples=progress.examples + sum(len(batch.ids) for batch in chosen),
                 steps=progress.steps + 1,
@@ -130,7 +130,7 @@ def _take(batches: Iterator[tuple[Batch, Any]], step_tokens: int) -> tuple[list[
             return chosen, position
 
 
-def _show(progress: Progress, schedule: Schedule, rate: float) -> None:
+def _show(progress: TrainingProgress, schedule: Schedule, rate: float) -> None:
     left = (schedule.tokens - progress.tokens) / max(rate, 1e-9) / 3600
     print(f"tune: {progress.tokens:,}/{schedule.tokens:,} tokens ({rate:.0f}/s, {left:.1f} h left)", file=sys.stderr, flush=True)
 

@@ -22,7 +22,7 @@ from grasper.models.base import Completion, Message, Prompt
 from grasper.models.local import LocalModel
 from grasper.models.scripted import ScriptedModel
 from grasper.reason import differential
-from grasper.reason.differential import Candidate, Worth
+from grasper.reason.differential import NotesTrial, Worth
 from grasper.reason.dual import DualReasoning, Evidence
 from grasper.reason.traces import TrainingPair
 from grasper.records import Example, Item, Profile, Review, Task, request_for
@@ -112,23 +112,23 @@ def test_sampled_notes_are_judged_distinct_and_come_from_both_forms_of_prompt(tr
 
 def test_notes_of_a_later_step_are_judged_by_the_revision(training: DualTraining, monkeypatch: pytest.MonkeyPatch) -> None:
     """With and without them the writer revises the very draft that they were written in view of; first notes are judged by first drafts."""
-    judged: list[Candidate] = []
+    judged: list[NotesTrial] = []
 
-    def judge(self: DualTraining, reasoning: DualReasoning, candidates: Sequence[Candidate], seed: int) -> list[Worth]:
-        judged.extend(candidates)
-        return [Worth(0.0, 0.5) for _ in candidates]
+    def judge(self: DualTraining, reasoning: DualReasoning, trials: Sequence[NotesTrial], seed: int) -> list[Worth]:
+        judged.extend(trials)
+        return [Worth(0.0, 0.5) for _ in trials]
 
     monkeypatch.setattr(DualTraining, "_judge", judge)
     asked = {notes.pair_id: shown(notes.prompt) for notes in training.sample(training.base, seed=0)}
-    for candidate in judged:
-        is_later = candidate.pair.pair_id == "e2/long"
-        assert bool(candidate.draft) == is_later
+    for trial in judged:
+        is_later = trial.pair.pair_id == "e2/long"
+        assert bool(trial.draft) == is_later
         prompts = [
-            shown(DualReasoning(training.base, PromptConfig()).draft_prompt(candidate.pair.request, candidate.evidence.writer, notes))
-            for notes in differential._with_and_without(candidate)
+            shown(DualReasoning(training.base, PromptConfig()).draft_prompt(trial.pair.request, trial.evidence.writer, notes))
+            for notes in differential._with_and_without(trial)
         ]
         assert all(("Draft:" in prompt) == is_later for prompt in prompts)
-        assert not is_later or candidate.draft in asked["e2/long"]
+        assert not is_later or trial.draft in asked["e2/long"]
 
 
 def test_every_task_has_both_forms_of_prompt(training: DualTraining) -> None:

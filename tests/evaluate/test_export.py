@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 from grasper.cli import app
 from grasper.config import EvaluateConfig
 from grasper.errors import ConfigError, MissingFileError
-from grasper.evaluate.export import CSV_COLUMNS, Selection, escape_latex, export_outputs, export_results
+from grasper.evaluate.export import Selection, export_outputs, export_results
 from grasper.evaluate.stage import evaluate
+from grasper.evaluate.table_formats import CSV_COLUMNS, escape_latex
 from grasper.evaluate.tables import clearly_best
 from grasper.files import read_json, write_json
 from grasper.metrics.choose import metric_of

@@ -15,7 +15,7 @@ from experiments.nano.evaluate import encode_texts, nano_bits, with_interval
 from experiments.nano.export import export, latest_checkpoint
 from experiments.nano.samples import Asked, first_samples, parse_rates
 from experiments.nano.tokenizer import train_tokenizer
-from experiments.nano.training import Progress, make_model, save_checkpoint
+from experiments.nano.training import PhaseProgress, make_model, save_checkpoint
 from grasper.errors import MissingFileError
 from grasper.models.base import Prompt
 from grasper.prompts.templates import PROMPT_VERSION
@@ -85,7 +85,7 @@ def test_an_export_loads_and_knows_its_prompt_version(tmp_path: Path, tokenizer:
     model = make_model(len(tokenizer), 1024, hidden_size=32, num_layers=1, num_heads=2, seed=1)
     versions = {}
     for phase in ("pretrain", "instruct"):
-        save_checkpoint(tmp_path / f"{phase}.pt", model, [], Progress(phase))
+        save_checkpoint(tmp_path / f"{phase}.pt", model, [], PhaseProgress(phase))
         assert export(tmp_path, tmp_path / "model").name == f"{phase}.pt"
         loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
         versions[phase] = loaded.config.prompt_version

@@ -14,7 +14,7 @@ from experiments.nano.instruct import pack
 from experiments.nano.pretrain import CorpusStream, seconds_until, validation_loss
 from experiments.nano.training import (
     Batch,
-    Progress,
+    PhaseProgress,
     Schedule,
     load_checkpoint,
     make_model,
@@ -42,7 +42,7 @@ def run_steps(folder: Path, tokens: int) -> LlamaForCausalLM:
     model = small_model()
     optimizers = make_optimizers(model)
     path = folder / "pretrain.pt"
-    progress = load_checkpoint(path, model, optimizers) if path.exists() else Progress("pretrain")
+    progress = load_checkpoint(path, model, optimizers) if path.exists() else PhaseProgress("pretrain")
     schedule = Schedule(tokens=tokens, seconds=float("inf"))
     train(
         model,
@@ -70,7 +70,7 @@ def test_a_resumed_run_equals_an_undisturbed_one(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path: Path) -> None:
     """The message names what differs."""
     model = small_model()
-    save_checkpoint(tmp_path / "pretrain.pt", model, make_optimizers(model), Progress("pretrain"))
+    save_checkpoint(tmp_path / "pretrain.pt", model, make_optimizers(model), PhaseProgress("pretrain"))
     with pytest.raises(RunMismatchError, match="hidden_size is 32, expected 64"):
         load_checkpoint(tmp_path / "pretrain.pt", small_model(64))
 

@@ -13,7 +13,7 @@ from grasper.models.base import Prompt
 from grasper.models.local import LocalModel
 from grasper.models.scripted import ScriptedModel
 from grasper.prompts.render import Notes, after_path
-from grasper.reason.differential import Candidate, Worth, judge, judge_by_likelihood
+from grasper.reason.differential import NotesTrial, Worth, judge, judge_by_likelihood
 from grasper.reason.dual import DualReasoning, Evidence
 from grasper.reason.traces import TrainingPair
 from grasper.records import Example, Item, Profile, Review, request_for
@@ -29,11 +29,11 @@ class WordReward:
         return np.array([len(set(c.split()) & set(r.split())) / len(set(r.split())) for c, r in zip(candidates, references, strict=True)])
 
 
-def candidate(notes: str, reasoner: str = "style", task: str = "long", held: str = "Interests: rooms") -> Candidate:
+def trial(notes: str, reasoner: str = "style", task: str = "long", held: str = "Interests: rooms") -> NotesTrial:
     example = Example("e", TARGET, "align")
     profile = Profile(neighbours=(SHOWN,))
     pair = TrainingPair(example, request_for(example, task, Item("inn", "Gull Inn")), profile)
-    return Candidate(pair, Evidence(profile, profile, profile), reasoner, notes, held)
+    return NotesTrial(pair, Evidence(profile, profile, profile), reasoner, notes, held)
 
 
 def answer(prompt: Prompt) -> str:
@@ -43,14 +43,14 @@ def answer(prompt: Prompt) -> str:
     return f"Text: {' '.join(words) or 'nothing'}"
 
 
-def judged(candidates: list[Candidate], script=answer, seeds: list[int] | None = None, **options):
+def judged(trials: list[NotesTrial], script=answer, seeds: list[int] | None = None, **options):
     model = ScriptedModel(script)
-    worth = judge(DualReasoning(model, PromptConfig()), candidates, WordReward(), seeds or [1] * len(candidates), num_drafts=2, **options)
+    worth = judge(DualReasoning(model, PromptConfig()), trials, WordReward(), seeds or [1] * len(trials), num_drafts=2, **options)
     return worth, model
 
 
 def test_worth_is_with_minus_without_the_other_notes_held() -> None:
-    worth, model = judged([candidate("Style: say all"), candidate("Style: say room"), candidate("Style: silent")])
+    worth, model = judged([trial("Style: say all"), trial("Style: say room"), trial("Style: silent")])
     assert [one.difference for one in worth] == [1.0, 0.5, 0.0]
     assert [one.reward for one in worth] == [1.0, 0.5, 0.0]
     assert worth[0].draft_words == 2.0
@@ -58,18 +58,18 @@ def test_worth_is_with_minus_without_the_other_notes_held() -> None:
 
 
 def test_what_the_held_notes_give_anyway_is_no_merit() -> None:
-    [worth], _ = judged([candidate("Style: say room", held="Interests: say room")])
+    [worth], _ = judged([trial("Style: say room", held="Interests: say room")])
     assert (worth.reward, worth.difference) == (0.5, 0.0)
 
 
 def test_topic_notes_are_judged_in_their_own_place() -> None:
-    [worth], model = judged([candidate("Interests: x\nPlan: say all", reasoner="topic", held="Style: short")])
+    [worth], model = judged([trial("Interests: x\nPlan: say all", reasoner="topic", held="Style: short")])
     assert worth.difference == 1.0
     assert all("Style notes: short" in prompt.messages[-1].content for prompt in model.prompts)
 
 
 def test_drafts_without_notes_are_written_once_per_pair() -> None:
-    _, model = judged([candidate("Style: a"), candidate("Style: b"), candidate("Style: c")])
+    _, model = judged([trial("Style: a"), trial("Style: b"), trial("Style: c")])
     assert len(model.prompts) == 4
 
 
@@ -78,14 +78,14 @@ def test_all_drafts_of_a_pair_share_their_seeds() -> None:
     seeds: list[int] = []
     generate = model.generate
     model.generate = lambda prompts, **options: (seeds.extend(options["seed"]), generate(prompts, **options))[1]  # type: ignore[method-assign]
-    judge(DualReasoning(model, PromptConfig()), [candidate("Style: a"), candidate("Style: b")], WordReward(), [5, 5], num_drafts=2)
+    judge(DualReasoning(model, PromptConfig()), [trial("Style: a"), trial("Style: b")], WordReward(), [5, 5], num_drafts=2)
     assert seeds == [5, 5, 5]
 
 
 def test_ratings_are_judged_by_expectation() -> None:
     """With the notes nearly all on 4 (right), without them on 1: 0.99 + … against 0.25 + …"""
     model = ScriptedModel(answer, choice=lambda prompt: " 4" if "say all" in prompt.messages[-1].content else " 1")
-    [worth] = judge(DualReasoning(model, PromptConfig()), [candidate("Style: say all", task="rating")], WordReward(), [0])
+    [worth] = judge(DualReasoning(model, PromptConfig()), [trial("Style: say all", task="rating")], WordReward(), [0])
 
     def expected(right: int) -> float:
         return sum((0.99 if rating == right else 0.0025) * (1 - abs(rating - 4) / 4) for rating in range(1, 6))
@@ -95,13 +95,13 @@ def test_ratings_are_judged_by_expectation() -> None:
 
 
 def test_copied_runs_are_counted() -> None:
-    [worth], _ = judged([candidate("Style: a")], script=lambda prompt: "Text: one two three four five six seven eight")
+    [worth], _ = judged([trial("Style: a")], script=lambda prompt: "Text: one two three four five six seven eight")
     assert worth.copied == 1.0
 
 
 def test_several_tasks_go_together() -> None:
-    title = replace(candidate("Style: say all", task="title"))
-    worth, _ = judged([candidate("Style: say all"), title], script=lambda prompt: answer(prompt) + "\nTitle: Lovely")
+    title = replace(trial("Style: say all", task="title"))
+    worth, _ = judged([trial("Style: say all"), title], script=lambda prompt: answer(prompt) + "\nTitle: Lovely")
     assert len(worth) == 2
     assert worth[0].difference == 1.0
 
@@ -116,16 +116,16 @@ SPELLED = "Interests: rooms, staff\nPlan: positive, about 11 words; praise clean
 SHUFFLED = "Interests: screen, battery\nPlan: negative, about 90 words; complain about slow screen, weak battery"
 
 
-def real(notes: str, task: str = "long", **options: str) -> Candidate:
+def real(notes: str, task: str = "long", **options: str) -> NotesTrial:
     """Notes on a review that nano knows the words of."""
     example = Example("e", KIND, "align")
     profile = Profile(neighbours=(SHOWN,))
     pair = TrainingPair(example, request_for(example, task, Item("inn", "Gull Inn")), profile)
-    return Candidate(pair, Evidence(profile, profile, profile), options.get("reasoner", "topic"), notes, options.get("held", "Style: short"))
+    return NotesTrial(pair, Evidence(profile, profile, profile), options.get("reasoner", "topic"), notes, options.get("held", "Style: short"))
 
 
-def by_likelihood(candidates: list[Candidate]) -> list[Worth]:
-    return judge_by_likelihood(DualReasoning(nano(), PromptConfig()), nano(), candidates)
+def by_likelihood(trials: list[NotesTrial]) -> list[Worth]:
+    return judge_by_likelihood(DualReasoning(nano(), PromptConfig()), nano(), trials)
 
 
 class Watched:
@@ -171,7 +171,7 @@ def test_what_the_held_notes_give_anyway_is_no_merit_by_likelihood_either() -> N
 
 
 def test_everything_is_scored_at_once_and_the_real_text_is_in_no_prompt() -> None:
-    """Three candidates and one prompt without notes; nothing is written."""
+    """Three trials and one prompt without notes; nothing is written."""
     model = Watched()
     judge_by_likelihood(DualReasoning(model, PromptConfig()), model, [real(SPELLED), real(SHUFFLED), real("Interests: a\nPlan: b"), real("")])
     [(prompts, texts)] = model.calls

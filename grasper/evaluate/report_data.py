@@ -14,7 +14,7 @@ from grasper.retrieve.pool import ReviewPool
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ReportData:
     """Everything of a run that a page of examples is made of."""
 
     examples: Sequence[Example]
