@@ -85,8 +85,16 @@ COMPARED = (("long", "rouge1"), ("long", "meteor"), ("long", "bits"), ("title", 
 
 
 def differences_table(method: str, baseline: str, *names: str) -> str:
-    """Paired differences of two methods on several data sets, with 95 % intervals; differences whose interval leaves out zero in bold."""
-    rows = [(name, _pairs_of(name), method, baseline) for name in names]
+    """Paired differences of two methods on several data sets, with 95 % intervals; differences whose interval leaves out zero in bold.
+
+    Where a record holds them, also over the targets whose text stands nowhere else in the data.
+    """
+    rows = []
+    for name in names:
+        rows.append((name, _pairs_of(name), method, baseline))
+        unrepeated = _results(name).get("without_repeated", {})
+        if "pairs" in unrepeated:
+            rows.append((f"… its {unrepeated['n_examples']} targets that repeat no text", unrepeated["pairs"], method, baseline))
     return _comparison(f"`{method}` minus `{baseline}`", rows)
 
 
