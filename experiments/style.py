@@ -44,6 +44,7 @@ MIN_REVIEWS = 4
 TRAITS = ("length", "warmth", "exclamation", "hedging", "humour", "formality", "storytelling")
 HABITS = ("is_lower_case", "drops_pronouns", "is_shouting", "misspells", "ampersand", "ends_bare", "lists_points")
 NUM_FOUND = 5
+NUM_DRAWS = 1000
 
 
 def load(path: Path, seed: int) -> pd.DataFrame:
@@ -163,13 +164,30 @@ def harbour(seed: int) -> dict[str, Any]:
     generator = np.random.default_rng(seed)
     found = {name: _nearest(by_user(rows, reviews, is_style=name == "style")) for name, rows in vectors.items() if not name.startswith("only_")}
     found["random"] = np.array([generator.choice(np.delete(np.arange(len(users)), place), NUM_FOUND, replace=False) for place in range(len(users))])
-    columns: dict[tuple[str, str], np.ndarray] = {}
+    summary: dict[str, Any] = {}
     for name, rows in found.items():
-        for trait in (*TRAITS, *HABITS):
-            mean = values[trait].to_numpy()[rows].mean(axis=1)
-            columns[name, trait] = values[trait].to_numpy() * (mean - mean.mean()) / mean.std()  # its mean is the correlation
-        columns[name, "same_kind"] = (kinds[rows] == kinds[:, None]).mean(axis=1)
-    return {"users": len(users), **summarize(Bootstrap(users, seed=seed).estimate(pd.DataFrame(columns)))}
+        own = values.to_numpy()
+        summary[name] = dict(zip(values, correlations(own, own[rows].mean(axis=1), seed), strict=True))
+    same = pd.DataFrame({(name, "same_kind"): (kinds[rows] == kinds[:, None]).mean(axis=1) for name, rows in found.items()})
+    for name, entries in summarize(Bootstrap(users, seed=seed).estimate(same)).items():
+        summary[name] |= entries
+    return {"users": len(users), **summary}
+
+
+def correlations(first: np.ndarray, second: np.ndarray, seed: int) -> list[dict[str, float]]:
+    """Pearson's correlation of every column with its counterpart, `[n, columns]` each, and its percentiles over drawn rows."""
+    generator = np.random.default_rng(seed)
+
+    def each(rows: np.ndarray) -> np.ndarray:
+        one, two = (part[rows] - part[rows].mean(axis=0) for part in (first, second))
+        return np.asarray((one * two).sum(axis=0) / np.sqrt((one**2).sum(axis=0) * (two**2).sum(axis=0)))
+
+    value = each(np.arange(len(first)))
+    with np.errstate(invalid="ignore"):  # a rare trait may be in nobody that was drawn
+        draws = np.array([each(generator.integers(0, len(first), len(first))) for _ in range(NUM_DRAWS)])
+    bounds = np.nanquantile(draws, [0.025, 0.975], axis=0)
+    found = np.round([value, *bounds], 6).T.tolist()
+    return [{"value": middle, "low": low, "high": high, "n": len(first)} for middle, low, high in found]
 
 
 def _nearest(rows: np.ndarray) -> np.ndarray:
