@@ -407,8 +407,14 @@ def traits_table() -> str:
     found = _results("style")["sets"]["harbour"]
     shown = [trait for trait in found["style"] if max(found[space][trait]["value"] for space in ("style", "tfidf")) > 0.3]
     lines = [f"| found by | {' | '.join(shown)} |", f"|---|{'--:|' * len(shown)}"]
-    lines += [f"| {space} | {' | '.join(_cell(found[space][trait]) for trait in shown)} |" for space in ("style", "tfidf", "random")]
+    for space in ("style", "tfidf", "random"):
+        entries = [found[space][trait] for trait in shown]
+        lines.append(f"| {space} | {' | '.join(_bounded(e) for e in entries)} |")
     return "\n".join(lines)
+
+
+def _bounded(entry: dict[str, float]) -> str:
+    return f"{entry['value']:.2f} [{entry['low']:.2f}, {entry['high']:.2f}]"
 
 
 def bits_table(*names: str) -> str:
