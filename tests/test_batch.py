@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from grasper.asking import Asker
 from grasper.batch import answer_all, ask_all
 from grasper.errors import ConfigError, DataFormatError, RunMismatchError
 from grasper.records import Tables
+from grasper.retrieve.store import ReviewStore
 from grasper.rows import read_rows
 
 ROWS = [
@@ -100,4 +102,22 @@ def test_all_faulty_rows_are_told_at_once(tables: Tables) -> None:
     with pytest.raises(
         DataFormatError, match=r"4 of 5 requests.*row 2: no 'item_id'; row 3: item 'moon'.*row 4: .*'rating' is 'nine'.*row 5: 'history'"
     ):
+        ask_all(Asker(tables, "run"), rows, "long")
+
+
+@pytest.mark.parametrize("history", [[], "[]", [{"item_id": "cafe", "text": "Good cake."}], '[{"item_id": "cafe", "user_id": "dora"}]'])
+def test_what_a_known_user_wrote_about_the_item_stays_hidden_whatever_history_they_bring(tables: Tables, history: Any) -> None:
+    wrote = tables.reviews[tables.reviews["user_id"] == "dora"]
+    store = ReviewStore(tables)
+    for item_id in wrote["item_id"]:
+        (asked,) = ask_all(Asker(tables, "run"), [{"user_id": "dora", "item_id": item_id, "history": history}], "long")
+        assert not asked.is_newcomer and asked.example.user_id == "dora"
+        assert not any(review.user_id == "dora" for review in store.pool.neighbours(asked.example))
+        others = store.pool.neighbours(replace(asked.example, target=replace(asked.example.target, user_id="somebody"), history=()))
+        assert any(review.user_id == "dora" for review in others), "a stranger sees it"
+
+
+def test_a_history_is_of_the_person_who_brings_it(tables: Tables) -> None:
+    rows = [{"user_id": "dora", "item_id": "boat", "history": [{"item_id": "inn", "user_id": "lee", "text": "Fine."}]}]
+    with pytest.raises(DataFormatError, match="holds a review by 'lee', expected those of 'dora' alone"):
         ask_all(Asker(tables, "run"), rows, "long")
