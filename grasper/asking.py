@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from numbers import Real
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -170,7 +171,7 @@ class Asker:
     def _known(self, value: Hashable, kind: str, known: Mapping[str, Any], advice: str) -> str:
         found = as_id(value)
         if found not in known:
-            nearest = ", ".join(nearest_first(found, list(known)[:_MAX_COMPARED])[:3])
+            nearest = ", ".join(nearest_first(found, list(islice(known, _MAX_COMPARED)))[:3])
             raise UnknownIdError(f"{kind} {found!r} is not in {self._name} ({len(known)} {kind}s, e.g. {nearest}); {advice}")
         return found
 

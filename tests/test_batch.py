@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from worlds import SeededModel, system_of
 
-from grasper import batch
+from grasper import asking, batch
 from grasper.asking import Asker
 from grasper.batch import answer_all, ask_all
 from grasper.errors import ConfigError, DataFormatError, RunMismatchError
@@ -103,6 +103,16 @@ def test_all_faulty_rows_are_told_at_once(tables: Tables) -> None:
         DataFormatError, match=r"4 of 5 requests.*row 2: no 'item_id'; row 3: item 'moon'.*row 4: .*'rating' is 'nine'.*row 5: 'history'"
     ):
         ask_all(Asker(tables, "run"), rows, "long")
+
+
+def test_of_many_faulty_rows_no_more_are_looked_at_than_are_told(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To find out what an unknown id resembles takes time."""
+    looked_up: list[str] = []
+    monkeypatch.setattr(asking, "nearest_first", lambda name, known: looked_up.append(name) or known)
+    rows = [{"item_id": "inn"}, *({"item_id": f"moon{number}"} for number in range(100))]
+    with pytest.raises(DataFormatError, match=r"5 of the first 6 of 101 requests cannot be asked: row 2: item 'moon0'.*row 6: item 'moon4'[^;]*;[^;]*$"):
+        ask_all(Asker(tables, "run"), rows, "long")
+    assert len(looked_up) == 5
 
 
 @pytest.mark.parametrize("history", [[], "[]", [{"item_id": "cafe", "text": "Good cake."}], '[{"item_id": "cafe", "user_id": "dora"}]'])
