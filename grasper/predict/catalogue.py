@@ -182,14 +182,23 @@ class Catalogue:
         return dict(zip(users.ids, parts, strict=True))
 
     def _requested(self, examples: Sequence[Example]) -> IndexArray:
-        """The item that each example has in mind, −1 for none, or for one that nobody knows yet, `[len(examples)]`."""
+        """The item that each example has in mind, −1 for none, or for one that nobody reviewed yet, `[len(examples)]`."""
         requested = np.full(len(examples), -1, np.int64)
         places = [place for place, example in enumerate(examples) if example.item_id]
         requested[places] = self._item_indices([examples[place].item_id for place in places])
         return requested
 
     def _item_indices(self, item_ids: Sequence[str]) -> IndexArray:
-        return self.items.index(item_ids, "item") if self.until is None else self.items.find(item_ids)
+        """Places in the catalogue, −1 for items that are listed and were not reviewed (yet); nothing is known by them then."""
+        found = self.items.find(item_ids)
+        if self.until is None and (found < 0).any():
+            unknown = [item_id for item_id, place in zip(item_ids, found, strict=True) if place < 0 and item_id not in self._listed]
+            self.items.index(unknown, "item")
+        return found
+
+    @cached_property
+    def _listed(self) -> set[str]:
+        return set(self.tables.items["item_id"])
 
 
 def whole_text(title: str | None, text: str) -> str:

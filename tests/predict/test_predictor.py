@@ -112,6 +112,22 @@ def test_unknown_ids_are_named(shop: tuple[Predictor, Tables], who: Example, nam
         shop[0].predict([who], 3)
 
 
+def test_a_listed_item_without_reviews_may_be_asked_about(shop: tuple[Predictor, Tables], tmp_path: Path) -> None:
+    """In mind or in a history, it tells nothing, and is not predicted either."""
+    tables = make_tables()
+    items = pd.concat([tables.items, tables.items[:1].assign(item_id="z9")], ignore_index=True)
+    fit(PredictConfig(), tables, tmp_path, seed=0)
+    predictor = load(tmp_path, Tables(tables.reviews, items, tables.examples))
+    brought = Review("h1", "me", "b4", "fine coffee")
+    for plain, asking in (
+        (someone("dev1"), someone("dev1", "z9")),
+        (someone(history=[]), someone(history=[], item_id="z9")),
+        (someone("me", history=[brought]), someone("me", history=[brought, Review("h2", "me", "z9", "a tea")])),
+    ):
+        columns = ["item_id", "rank", "score"]
+        pd.testing.assert_frame_equal(predictor.predict([plain], 24)[columns], predictor.predict([asking], 24)[columns], rtol=1e-4)
+
+
 def test_nobody_asked_nothing_predicted(shop: tuple[Predictor, Tables]) -> None:
     """No example gives an empty table with its columns."""
     assert shop[0].predict([], 3).columns.tolist() == list(CANDIDATE_COLUMNS)
