@@ -102,7 +102,7 @@ def clean_ratings(values: pd.Series, place: Place, config: PrepareConfig = _DEFA
         DataFormatError: A rating is no number, off the scale or, without `rating_fractions`, no whole number; unless `problems` gathers them.
     """
     low, high = config.rating_lowest, config.rating_scale
-    is_given = _is_given(values)
+    is_given = are_given(values)
     numbers = _numbers(values, config)
     if config.rating_in_words:
         words = is_given & numbers.isna()
@@ -159,7 +159,7 @@ def clean_timestamps(values: pd.Series, place: Place, config: PrepareConfig = _D
     """
     if pd.api.types.is_datetime64_any_dtype(values):
         return _seconds(values)
-    is_given = _is_given(values)
+    is_given = are_given(values)
     written = _numbers(values, config)
     numbers, is_number = written / _UNITS[config.timestamp_unit], written.notna()
     is_plausible = numbers.abs() < _LAST_PLAUSIBLE_SECOND  # false for infinities
@@ -203,7 +203,7 @@ def clean_timestamps(values: pd.Series, place: Place, config: PrepareConfig = _D
     return seconds
 
 
-def _is_given(values: pd.Series) -> pd.Series:
+def are_given(values: pd.Series) -> pd.Series:
     """Neither missing nor empty, nor the "nan" that programs write into numeric columns of text files."""
     return values.notna() & ~values.astype("str").str.strip().str.lower().isin(["", "nan"])
 
