@@ -110,7 +110,7 @@ def test_of_many_faulty_rows_no_more_are_looked_at_than_are_told(tables: Tables,
     looked_up: list[str] = []
     monkeypatch.setattr(asking, "nearest_first", lambda name, known: looked_up.append(name) or known)
     rows = [{"item_id": "inn"}, *({"item_id": f"moon{number}"} for number in range(100))]
-    with pytest.raises(DataFormatError, match=r"5 of the first 6 of 101 requests cannot be asked: row 2: item 'moon0'.*row 6: item 'moon4'[^;]*;[^;]*$"):
+    with pytest.raises(DataFormatError, match=r"5 of the first 6 of 101 requests cannot be asked: row 2: item 'moon0'.*row 6: item 'moon4'"):
         ask_all(Asker(tables, "run"), rows, "long")
     assert len(looked_up) == 5
 
@@ -121,7 +121,7 @@ def test_what_a_known_user_wrote_about_the_item_stays_hidden_whatever_history_th
     store = ReviewStore(tables)
     for item_id in wrote["item_id"]:
         (asked,) = ask_all(Asker(tables, "run"), [{"user_id": "dora", "item_id": item_id, "history": history}], "long")
-        assert not asked.is_newcomer and asked.example.user_id == "dora"
+        assert (asked.is_newcomer, asked.example.user_id) == (False, "dora")
         assert not any(review.user_id == "dora" for review in store.pool.neighbours(asked.example))
         others = store.pool.neighbours(replace(asked.example, target=replace(asked.example.target, user_id="somebody"), history=()))
         assert any(review.user_id == "dora" for review in others), "a stranger sees it"

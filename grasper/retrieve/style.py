@@ -123,7 +123,7 @@ class SimilarWriters:
         return self.find(request, example, k).explain()
 
     def find(self, request: Request, example: Example, k: int) -> SimilarUsers:
-        """The `k` people who write most like the user of the request, none of them the user; the last answer is remembered, for whoever explains it."""
+        """The `k` people who write most like the user of the request, none of them the user; the last answer is kept for whoever explains it."""
         last, asked = self._last, (request, example, k)  # one attribute, so that threads find an answer with its own question
         if last is None or last[0] != asked:
             last = self._last = asked, self._search(request, example, k)
@@ -262,7 +262,7 @@ class StyleSpace:
         return np.concatenate([_cosines(profiles[start : start + BLOCK_ROWS], query) for start in range(0, len(profiles), BLOCK_ROWS)])
 
     def _likeness_until(self, cutoff: float, query: np.ndarray, pools: tuple[str, ...]) -> np.ndarray:
-        """The same from the reviews up to a moment: the products of single texts summed up per person, over the length of the sum of their vectors."""
+        """The same from reviews up to a moment: the products of single texts summed up per person, over the length of the sum of their vectors."""
         lines, query = self._lines_of(pools), query.astype(np.float32)
         with self._lock:
             if pools not in self._lengths:
