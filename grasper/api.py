@@ -96,7 +96,7 @@ class LoadedRun:
 
     def candidates(self) -> pd.DataFrame:
         """The predicted items of all examples (CANDIDATE_COLUMNS)."""
-        return self.workshop.candidates.reset_index(drop=True)
+        return self.workshop.candidates.copy()
 
     def methods(self) -> list[str]:
         """Methods whose texts are complete."""

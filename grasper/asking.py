@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from numbers import Real
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -89,15 +91,27 @@ class Asker:
         return self._example(who, _NO_ITEM if near is None else self._known_item(near))
 
     def request(
-        self, who: Any, item_id: Hashable, task: Task, *, title: str | None = None, text: str | None = None, rating: float | None = None
+        self,
+        who: Any,
+        item_id: Hashable,
+        task: Task,
+        *,
+        title: str | None = None,
+        text: str | None = None,
+        rating: float | None = None,
+        user_id: Hashable | None = None,
     ) -> Example:
         """A request as an example: the run's own target where user, item and given fields are its, else one that holds the given fields only.
 
+        Args:
+            user_id: Whose history `who` is, where it is one. What a known user wrote about the item stays hidden, whatever history they bring along.
+
         Raises:
             UnknownIdError: An unknown user or item.
+            DataFormatError: A history that cannot be read, or that is somebody else's.
             ConfigError: An unknown task, a field that it does not take or needs, or one of the wrong type or range.
         """
-        people = self.people(who)
+        people = self.people(who) if user_id is None else [self._brought_by(as_id(user_id), who)]
         if len(people) != 1:
             raise ConfigError(f"{len(people)} people are given, expected one user id or the reviews of one person")
         given = _checked(task, self.given(task), {"title": title, "text": text, "rating": rating})
@@ -107,10 +121,19 @@ class Asker:
                 request = request_for(example, task, self._tables.item(item))
                 if (request.title, request.text, request.rating) == (given["title"], given["text"], given["rating"]):
                     return example
-        return self._example(people[0], item, **given)
+        return self._example(people[0], item, None if user_id is None else as_id(user_id), **given)
 
-    def _example(self, who: Person, item_id: str, **given: Any) -> Example:
-        user_id = who if isinstance(who, str) else next((review.user_id for review in who), NEWCOMER)
+    def _brought_by(self, user_id: str, history: Any) -> list[Review]:
+        """A history as its owner's, who need not be named in it."""
+        reviews = [replace(review, user_id=user_id) if review.user_id == NEWCOMER else review for review in as_reviews(history)]
+        for review in reviews:
+            if review.user_id != user_id:
+                raise DataFormatError(f"the history holds a review by {review.user_id!r}, expected those of {user_id!r} alone")
+            self._known_item(review.item_id)
+        return reviews
+
+    def _example(self, who: Person, item_id: str, owner: str | None = None, **given: Any) -> Example:
+        user_id = who if isinstance(who, str) else owner or next((review.user_id for review in who), NEWCOMER)
         pool = self._pools[who] if isinstance(who, str) else "train"
         history = None if isinstance(who, str) else tuple(who)
         name = f"request:{fingerprint([user_id, item_id, [review.review_id for review in history or ()]])}"
@@ -148,7 +171,7 @@ class Asker:
     def _known(self, value: Hashable, kind: str, known: Mapping[str, Any], advice: str) -> str:
         found = as_id(value)
         if found not in known:
-            nearest = ", ".join(nearest_first(found, list(known)[:_MAX_COMPARED])[:3])
+            nearest = ", ".join(nearest_first(found, list(islice(known, _MAX_COMPARED)))[:3])
             raise UnknownIdError(f"{kind} {found!r} is not in {self._name} ({len(known)} {kind}s, e.g. {nearest}); {advice}")
         return found
 

@@ -38,28 +38,34 @@ class Asked:
 def ask_all(asker: Asker, rows: Sequence[Mapping[str, Any]], task: Task) -> list[Asked]:
     """Every row as a request. A user whom the run does not know is a newcomer, with the reviews of the column `history` or none.
 
+    The history that a known user brings along stands in the place of the one in the run; what they wrote about the item stays hidden all the same.
+
     Raises:
-        DataFormatError: Rows that cannot be asked; the message names the first ones, with what each lacks.
+        DataFormatError: Rows that cannot be asked; the message names the first ones, with what each lacks, and no further row is looked at then.
     """
     asked: list[Asked] = []
     faults: list[str] = []
     for number, row in enumerate(rows, start=1):
+        if len(faults) == _MAX_TOLD:
+            break  # to name what resembles an unknown id takes tenths of a second
         given = {name: row.get(name) for name in ("title", "text", "rating")}
         given = {name: value for name, value in given.items() if name in asker.given(task)}
         try:
             if none_if_missing(row.get("item_id")) is None:
                 raise DataFormatError("no 'item_id'")
-            who, is_newcomer = _person(asker, row)
-            asked.append(Asked(f"{number}/{fingerprint([row, task])}", row, asker.request(who, row["item_id"], task, **given), is_newcomer))
+            who, user_id = _person(asker, row)
+            example = asker.request(who, row["item_id"], task, user_id=user_id, **given)
+            asked.append(Asked(f"{number}/{fingerprint([row, task])}", row, example, is_newcomer=user_id is None and not isinstance(who, str)))
         except GrasperError as error:
             faults.append(f"row {number}: {error}")
     if faults:
-        more = f" (and {len(faults) - _MAX_TOLD} more)" if len(faults) > _MAX_TOLD else ""
-        raise DataFormatError(f"{len(faults)} of {len(rows)} requests cannot be asked: {'; '.join(faults[:_MAX_TOLD])}{more}")
+        looked_at = f"{len(rows)}" if len(asked) + len(faults) == len(rows) else f"the first {len(asked) + len(faults)} of {len(rows)}"
+        raise DataFormatError(f"{len(faults)} of {looked_at} requests cannot be asked: {'; '.join(faults)}")
     return asked
 
 
-def _person(asker: Asker, row: Mapping[str, Any]) -> tuple[Any, bool]:
+def _person(asker: Asker, row: Mapping[str, Any]) -> tuple[Any, str | None]:
+    """Who asks: a known user's id, or a history with the id of the known user who brings it; without the latter it is a newcomer's."""
     history = row.get("history")
     if isinstance(history, str):
         try:
@@ -67,9 +73,10 @@ def _person(asker: Asker, row: Mapping[str, Any]) -> tuple[Any, bool]:
         except ValueError:
             raise DataFormatError("'history' is no JSON list of reviews") from None
     user = none_if_missing(row.get("user_id"))
-    if history is None and user is not None and asker.knows_user(user):
-        return as_id(user), False
-    return history or [], True
+    known = as_id(user) if user is not None and asker.knows_user(user) else None
+    if history is None and known is not None:
+        return known, None
+    return history or [], known
 
 
 def answer_all(

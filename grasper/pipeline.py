@@ -103,7 +103,9 @@ class Pipeline:
         return self._step("prepare", None, settings, (), self.work.prepare, sections=("prepare",))
 
     def _predict_step(self, prepare: Step) -> Step:
-        return self._step("predict", None, self._sections("predict"), (prepare,), self.work.predict, sections=("predict",))
+        settings = self._sections("predict")
+        settings["predict"]["top_k"] = self.config.num_candidates
+        return self._step("predict", None, settings, (prepare,), self.work.predict, sections=("predict",))
 
     def _align_step(self, method: Method, reads: tuple[Step, ...]) -> Step:
         names = ("align", "synthesize") if method.predicted != "none" else ("align",)

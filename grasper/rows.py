@@ -17,6 +17,8 @@ from grasper.files import atomic_path
 from grasper.records import none_if_missing
 
 FORMATS = (".csv", ".jsonl", ".parquet")
+MAX_CELL_CHARACTERS = 64 * 2**20
+"""Of a cell of CSV: a history of some hundred reviews has more than the 131,072 that Python allows by itself."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _FORMULA = re.compile(r"\s*[=+\-@\t\r|%]")
 
@@ -37,7 +39,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     try:
         for number, row in enumerate(_READERS[suffix](path), start=1):
             rows.append({name: none_if_missing(_plain(value, f"{path} row {number}: '{name}'")) for name, value in row.items()})
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
+    except (UnicodeDecodeError, OSError) as error:
         raise DataFormatError(f"{path} cannot be read ({error}); expected UTF-8 {suffix[1:].upper()}") from None
     if not rows:
         raise DataFormatError(f"{path} holds no rows")
@@ -69,16 +71,20 @@ def without_halves(value: Any) -> Any:
 
 
 def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
+    csv.field_size_limit(MAX_CELL_CHARACTERS)
     with path.open(encoding="utf-8-sig", newline="") as handle:
         reader = csv.reader(handle, strict=True)
-        header = next(reader, [])
-        if repeated := sorted({name for name in header if header.count(name) > 1}):
-            raise DataFormatError(f"{path} has the column '{repeated[0]}' more than once; give each a name of its own")
-        for cells in filter(None, reader):
-            if len(cells) != len(header):
-                told = f"{path} line {reader.line_num} has {len(cells)} cells, the header {len(header)}"
-                raise DataFormatError(f"{told}; put cells that hold commas between double quotes")
-            yield {name: cell or None for name, cell in zip(header, cells, strict=True)}
+        try:
+            header = next(reader, [])
+            if repeated := sorted({name for name in header if header.count(name) > 1}):
+                raise DataFormatError(f"{path} has the column '{repeated[0]}' more than once; give each a name of its own")
+            for cells in filter(None, reader):
+                if len(cells) != len(header):
+                    told = f"{path} line {reader.line_num} has {len(cells)} cells, the header {len(header)}"
+                    raise DataFormatError(f"{told}; put cells that hold commas between double quotes")
+                yield {name: cell or None for name, cell in zip(header, cells, strict=True)}
+        except csv.Error as error:
+            raise DataFormatError(f"{path} line {reader.line_num}: broken CSV ({error}); quote cells that hold quotes or line breaks") from None
 
 
 def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:

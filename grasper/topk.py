@@ -22,5 +22,14 @@ def _settle_ties(scores: NDArray[np.float32], best: NDArray[np.float32], place: 
     if k < scores.shape[1]:
         tied |= (scores == best[:, -1:]).sum(1) > (best == best[:, -1:]).sum(1)
     for row in np.flatnonzero(tied):
-        order = np.argsort(-scores[row], kind="stable")[:k]
-        place[row], best[row] = order, scores[row, order]
+        place[row] = _first_of_the_largest(scores[row], best[row, -1], k)
+        best[row] = scores[row, place[row]]
+
+
+def _first_of_the_largest(row: NDArray[np.float32], least: np.float32, k: int) -> NDArray[np.int64]:
+    """The k largest of a row by the rule of `stable_top_k`, given the least of them: only they are sorted."""
+    above, equal = np.flatnonzero(row > least), np.flatnonzero(row == least)
+    chosen = np.sort(np.concatenate([above, equal[: k - len(above)]]))
+    if len(chosen) < k:  # numbers that are none
+        chosen = np.arange(len(row))
+    return chosen[np.argsort(-row[chosen], kind="stable")[:k]]

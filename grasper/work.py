@@ -53,7 +53,8 @@ class Work:
     def predict(self, folder: Path) -> dict[str, Any]:
         from grasper.predict import fit
 
-        return fit(self.config.predict, self.workshop.tables, folder, seed=self._seed("predict"))
+        config = self.config.predict.model_copy(update={"top_k": self.config.num_candidates})
+        return fit(config, self.workshop.tables, folder, seed=self._seed("predict"))
 
     def align(self, method: Method, folder: Path) -> dict[str, Any]:
         from grasper.align import align, select_pairs

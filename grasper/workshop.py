@@ -7,7 +7,10 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from grasper.config import Config
 from grasper.desk import Desk
@@ -68,24 +71,29 @@ class Workshop:
 
     @_Shared
     def candidates(self) -> pd.DataFrame:
-        """The predicted items of all examples (CANDIDATE_COLUMNS), by example id."""
+        """The predicted items of all examples (CANDIDATE_COLUMNS), those of one example together."""
         import pandas as pd
 
         self.run.require(self.run.folder("predict"))
-        table = pd.read_parquet(self.run.folder("predict") / "candidates.parquet")
-        return table.set_index("example_id", drop=False).rename_axis(None)
+        return pd.read_parquet(self.run.folder("predict") / "candidates.parquet")
+
+    @_Shared
+    def _spans(self) -> dict[str, range]:
+        """The rows of each example in `candidates`."""
+        ids = self.candidates["example_id"].to_numpy(dtype=object)
+        starts = [0, *(np.flatnonzero(ids[1:] != ids[:-1]) + 1).tolist(), len(ids)] if len(ids) else [0]
+        return {ids[start]: range(start, end) for start, end in pairwise(starts)}
 
     def forecast(self, examples: Sequence[Example]) -> pd.DataFrame:
         """The predicted items of any examples: those of the run as its predict stage wrote them, others asked of the link predictor."""
         import pandas as pd
 
-        known = [example.example_id for example in examples if not example.is_request]
+        known = dict.fromkeys(example.example_id for example in examples if not example.is_request)
         asked = [example for example in examples if example.is_request]
-        found = self.candidates[self.candidates.index.isin(known)]
+        found = self.candidates.iloc[[row for example_id in known for row in self._spans.get(example_id, ())]]
         if not asked:
             return found
-        k = max(self.config.predict.top_k, self.config.synthesize.num_items)
-        return pd.concat([found, self.predictor.predict(asked, k)], ignore_index=True)[list(CANDIDATE_COLUMNS)]
+        return pd.concat([found, self.predictor.predict(asked, self.config.num_candidates)], ignore_index=True)[list(CANDIDATE_COLUMNS)]
 
     def system(self, method: Method, *, is_aligned: bool = True, seed: int | None = None) -> System:
         """A method ready to answer; the same object until what it was aligned on changes.

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from worlds import SeededModel, system_of
 
-from grasper import batch
+from grasper import asking, batch
 from grasper.asking import Asker
 from grasper.batch import answer_all, ask_all
 from grasper.errors import ConfigError, DataFormatError, RunMismatchError
 from grasper.records import Tables
+from grasper.retrieve.store import ReviewStore
 from grasper.rows import read_rows
 
 ROWS = [
@@ -100,4 +102,32 @@ def test_all_faulty_rows_are_told_at_once(tables: Tables) -> None:
     with pytest.raises(
         DataFormatError, match=r"4 of 5 requests.*row 2: no 'item_id'; row 3: item 'moon'.*row 4: .*'rating' is 'nine'.*row 5: 'history'"
     ):
+        ask_all(Asker(tables, "run"), rows, "long")
+
+
+def test_of_many_faulty_rows_no_more_are_looked_at_than_are_told(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To find out what an unknown id resembles takes time."""
+    looked_up: list[str] = []
+    monkeypatch.setattr(asking, "nearest_first", lambda name, known: looked_up.append(name) or known)
+    rows = [{"item_id": "inn"}, *({"item_id": f"moon{number}"} for number in range(100))]
+    with pytest.raises(DataFormatError, match=r"5 of the first 6 of 101 requests cannot be asked: row 2: item 'moon0'.*row 6: item 'moon4'"):
+        ask_all(Asker(tables, "run"), rows, "long")
+    assert len(looked_up) == 5
+
+
+@pytest.mark.parametrize("history", [[], "[]", [{"item_id": "cafe", "text": "Good cake."}], '[{"item_id": "cafe", "user_id": "dora"}]'])
+def test_what_a_known_user_wrote_about_the_item_stays_hidden_whatever_history_they_bring(tables: Tables, history: Any) -> None:
+    wrote = tables.reviews[tables.reviews["user_id"] == "dora"]
+    store = ReviewStore(tables)
+    for item_id in wrote["item_id"]:
+        (asked,) = ask_all(Asker(tables, "run"), [{"user_id": "dora", "item_id": item_id, "history": history}], "long")
+        assert (asked.is_newcomer, asked.example.user_id) == (False, "dora")
+        assert not any(review.user_id == "dora" for review in store.pool.neighbours(asked.example))
+        others = store.pool.neighbours(replace(asked.example, target=replace(asked.example.target, user_id="somebody"), history=()))
+        assert any(review.user_id == "dora" for review in others), "a stranger sees it"
+
+
+def test_a_history_is_of_the_person_who_brings_it(tables: Tables) -> None:
+    rows = [{"user_id": "dora", "item_id": "boat", "history": [{"item_id": "inn", "user_id": "lee", "text": "Fine."}]}]
+    with pytest.raises(DataFormatError, match="holds a review by 'lee', expected those of 'dora' alone"):
         ask_all(Asker(tables, "run"), rows, "long")

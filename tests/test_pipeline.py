@@ -49,6 +49,8 @@ def test_a_change_reaches_exactly_the_steps_that_depend_on_it(tmp_path: Path) ->
     of_grasper = {"align/grasper", "synthesize/grasper", "generate/grasper"}
     assert changed("evaluate.report_examples=3") == {"evaluate"}
     assert changed("predict.top_k=3") == {"predict", *of_grasper, "evaluate"}
+    assert changed("synthesize.num_items=4") == {*of_grasper, "evaluate"}
+    assert changed("synthesize.num_items=12") == {"predict", *of_grasper, "evaluate"}, "more than predict.top_k"
     assert changed("align.epochs=3") == {*of_grasper, "evaluate"}
     assert changed("generate.temperature=0.9") == {"generate/copy", "generate/grasper", "evaluate"}
     assert changed("prepare.history_limit=1") == set(before)

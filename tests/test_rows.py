@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -34,6 +35,8 @@ def test_rows_are_read_from_every_format(tmp_path: Path) -> None:
         ("a.csv", "a,b\n", "no rows"),
         ("a.csv", "item_id,title\nboat,Windy, but wonderful\n", "line 2 has 3 cells, the header 2; put cells that hold commas between double quotes"),
         ("a.csv", "item_id,title\ninn\n", "line 2 has 1 cells, the header 2"),
+        ("a.csv", 'item_id,title\ninn,"x"\nboat,"Win"dy"\n', "line 3: broken CSV .*quote cells"),
+        ("a.csv", 'item_id,title\ninn,x\nboat,"Windy\n', "line 3: broken CSV"),
         ("a.csv", "a,a\n1,2\n", "the column 'a' more than once"),
         ("a.xyz", "", "unknown format"),
     ],
@@ -42,6 +45,14 @@ def test_broken_files_are_told(tmp_path: Path, name: str, content: str, message:
     (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(DataFormatError, match=message):
         read_rows(tmp_path / name)
+
+
+def test_a_cell_may_hold_a_long_history(tmp_path: Path) -> None:
+    """Longer than the 131,072 characters that Python's reader takes by itself."""
+    history = json.dumps([{"item_id": "inn", "text": "so good " * 50}] * 1_000)
+    write_rows(tmp_path / "a.csv", [{"user_id": "u", "history": history}])
+    csv.field_size_limit(131_072)
+    assert read_rows(tmp_path / "a.csv") == [{"user_id": "u", "history": history}]
 
 
 def test_values_are_what_json_can_hold(tmp_path: Path) -> None:

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from tiny_model import save_model
+from worlds import candidates_of
 
-from grasper.config import Config, ModelConfig
+from grasper.config import Config, ModelConfig, PredictConfig, SynthesizeConfig
 from grasper.methods import get_method
 from grasper.prompts.render import PROMPT_VERSION
+from grasper.records import CANDIDATE_COLUMNS, Tables
 from grasper.runs import Run
 from grasper.workshop import Workshop
 
@@ -24,3 +28,24 @@ def test_other_prompt_version_is_told(version: int | None, num_warnings: int, tm
     with caplog.at_level(logging.WARNING, logger="grasper"):
         workshop._open_model(get_method("lamp"), True)
     assert len(caplog.records) == num_warnings
+
+
+def test_a_forecast_gives_the_stored_items_of_the_examples_that_are_asked_for(tables: Tables, tmp_path: Path) -> None:
+    examples = tables.select("dev")
+    workshop = Workshop(Config(), Run(tmp_path / "run"))
+    vars(workshop)["candidates"] = stored = candidates_of(examples)
+    for asked in ([], examples[:1], examples[::-1]):
+        found = workshop.forecast(asked)
+        assert list(found.columns) == list(CANDIDATE_COLUMNS)
+        expected = stored[stored["example_id"].isin([example.example_id for example in asked])]
+        pd.testing.assert_frame_equal(found.sort_index(), expected)
+    assert len(workshop.forecast([replace(examples[0], example_id="of another run")])) == 0
+    vars(workshop).pop("_spans")
+    vars(workshop)["candidates"] = stored[:0]
+    assert len(workshop.forecast(examples)) == 0
+
+
+def test_as_many_items_are_stored_as_get_a_text() -> None:
+    """A target of the run is not answered with fewer items than a request."""
+    kept = [Config(predict=PredictConfig(top_k=2), synthesize=SynthesizeConfig(num_items=number)).num_candidates for number in (1, 2, 5)]
+    assert kept == [2, 2, 5]

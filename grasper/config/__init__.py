@@ -68,6 +68,11 @@ class Config(Section):
         return self.align.num_pairs != 0 and method.is_aligned(has_weights=self.model.has_weights)
 
     @property
+    def num_candidates(self) -> int:
+        """Predicted items that are kept per example: never fewer than get a text."""
+        return max(self.predict.top_k, self.synthesize.num_items)
+
+    @property
     def num_alignment_pairs(self) -> int | None:
         """Training pairs that are asked for: where they are paid for and only shown as exemplars, not many more than there are texts to write."""
         pairs = self.align.num_pairs

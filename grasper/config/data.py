@@ -127,5 +127,5 @@ class PredictConfig(Section):
     max_epochs: int = Field(30, ge=1, description="Upper bound; training stops early on validation edges.")
     patience: int = Field(3, ge=1, description="Epochs without a better validation NDCG@10 before training stops.")
     batch_size: int = Field(2048, ge=1, description="Edges in a batch.")
-    top_k: int = Field(10, ge=1, description="Predicted items kept per example.")
+    top_k: int = Field(10, ge=1, description="Predicted items kept per example, or synthesize.num_items where that is more.")
     eras: int = Field(8, ge=1, description="Splits by time: stretches of time for which it is fitted anew, each on what was known when it began.")

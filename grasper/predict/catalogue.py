@@ -128,7 +128,9 @@ class Catalogue:
         hidden = np.concatenate([self.is_target[rows], np.zeros(len(brought), bool)]) | (is_request[owners] & (indices == requested[owners]))
         wished = (requested >= 0) & ~np.isin(np.arange(len(examples)) * len(self.items) + requested, owners * len(self.items) + indices)
         extra = np.flatnonzero(wished)
-        text, graph_text = self._history_words(rows, [review for _, review in brought], len(extra), with_target_words)
+        new = np.concatenate([owners[len(rows) :], extra]), np.concatenate([indices[len(rows) :], requested[extra]])
+        standing = self._standing_words(examples, *new, pool, with_target_words)
+        text, graph_text = self._history_words(rows, [review for _, review in brought], standing, with_target_words)
         graph = Interactions.build(
             np.concatenate([owners, extra]),
             np.concatenate([indices, requested[extra]]),
@@ -143,20 +145,42 @@ class Catalogue:
         return replace(graph, day=np.where(np.isinf(graph.day), np.nan, graph.day) if self.has_days else None)
 
     def _history_words(
-        self, rows: IndexArray, brought: Sequence[Review], num_extra: int, with_target_words: bool
+        self, rows: IndexArray, brought: Sequence[Review], standing: FloatArray | None, with_target_words: bool
     ) -> tuple[FloatArray | None, FloatArray | None]:
         """The words behind the edges of histories, and what of them stands in the items' vectors, too."""
         words = self._words(rows, with_target_words)
-        if words is None:
+        if words is None or standing is None:
             return None, None
-        if not brought and self.is_there[rows].all():
-            return np.concatenate([words, np.zeros((num_extra, words.shape[1]), np.float32)]), None
-        new = np.zeros((len(brought) + num_extra, words.shape[1]), np.float32)
+        text = np.concatenate([words, np.zeros_like(standing)])
+        if not brought and self.is_there[rows].all() and not standing.any():
+            return text, None
         encoded = self.encode(brought)
-        text = np.concatenate([words, new])
         if encoded is not None:
             text[len(rows) : len(rows) + len(brought)] = encoded
-        return text, np.concatenate([words * self.is_there[rows, None], new])
+        return text, np.concatenate([words * self.is_there[rows, None], standing])
+
+    def _standing_words(
+        self, examples: Sequence[Example], owners: IndexArray, indices: IndexArray, pool: Pool, with_target_words: bool
+    ) -> FloatArray | None:
+        """What the items' vectors hold of a known user who brings a history along, `[len(owners), text_dim]`: their reviews in the tables.
+
+        Args:
+            owners: Place of each edge's example. A pair that stands several times gets its words once, as they are added up.
+            indices: The item of each edge.
+        """
+        if self.text is None:
+            return None
+        words, done = np.zeros((len(owners), self.text.shape[1]), np.float32), set[tuple[int, int]]()
+        for edge, pair in enumerate(zip(owners.tolist(), indices.tolist(), strict=True)):
+            example = examples[pair[0]]
+            rows = self._rows_by_user.get(example.user_id) if example.history is not None else None
+            if rows is None or pair in done:
+                continue
+            done.add(pair)
+            rows = rows[(self.item_index[rows] == pair[1]) & np.isin(self.split[rows], pool) & self.is_there[rows]]
+            if (found := self._words(rows, with_target_words)) is not None:
+                words[edge] = found.sum(axis=0)
+        return words
 
     def _words(self, rows: IndexArray, with_target_words: bool) -> FloatArray | None:
         if self.text is None:
@@ -182,14 +206,23 @@ class Catalogue:
         return dict(zip(users.ids, parts, strict=True))
 
     def _requested(self, examples: Sequence[Example]) -> IndexArray:
-        """The item that each example has in mind, −1 for none, or for one that nobody knows yet, `[len(examples)]`."""
+        """The item that each example has in mind, −1 for none, or for one that nobody reviewed yet, `[len(examples)]`."""
         requested = np.full(len(examples), -1, np.int64)
         places = [place for place, example in enumerate(examples) if example.item_id]
         requested[places] = self._item_indices([examples[place].item_id for place in places])
         return requested
 
     def _item_indices(self, item_ids: Sequence[str]) -> IndexArray:
-        return self.items.index(item_ids, "item") if self.until is None else self.items.find(item_ids)
+        """Places in the catalogue, −1 for items that are listed and were not reviewed (yet); nothing is known by them then."""
+        found = self.items.find(item_ids)
+        if self.until is None and (found < 0).any():
+            unknown = [item_id for item_id, place in zip(item_ids, found, strict=True) if place < 0 and item_id not in self._listed]
+            self.items.index(unknown, "item")
+        return found
+
+    @cached_property
+    def _listed(self) -> set[str]:
+        return set(self.tables.items["item_id"])
 
 
 def whole_text(title: str | None, text: str) -> str:

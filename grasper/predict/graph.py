@@ -102,6 +102,11 @@ class Interactions:
         return sp.csr_matrix((ones, (self.user_index, self.item_index)), (self.num_users, self.num_items))
 
     @cached_property
+    def pair_keys(self) -> IndexArray:
+        """user · num_items + item of every edge, ascending, `[num_edges]`: looks up whether a user met an item."""
+        return np.sort(self.user_index * self.num_items + self.item_index)
+
+    @cached_property
     def user_degree(self) -> IndexArray:
         return np.bincount(self.user_index, minlength=self.num_users)
 

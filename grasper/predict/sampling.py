@@ -13,7 +13,6 @@ class NegativeSampler:
 
     def __init__(self, graph: Interactions) -> None:
         self.graph = graph
-        self.pairs = np.sort(graph.user_index * graph.num_items + graph.item_index)
 
     def draw(self, users: IndexArray, num: int, rng: np.random.Generator) -> IndexArray:
         """`num` unmet items for each user, `[len(users), num]`, drawn again until none is a positive.
@@ -31,5 +30,6 @@ class NegativeSampler:
 
     def _is_positive(self, users: IndexArray, items: IndexArray) -> np.ndarray:
         keys = users * self.graph.num_items + items
-        position = np.minimum(np.searchsorted(self.pairs, keys), max(len(self.pairs) - 1, 0))
-        return self.pairs[position] == keys if len(self.pairs) else np.zeros(len(keys), bool)
+        pairs = self.graph.pair_keys
+        position = np.minimum(np.searchsorted(pairs, keys), max(len(pairs) - 1, 0))
+        return pairs[position] == keys if len(pairs) else np.zeros(len(keys), bool)

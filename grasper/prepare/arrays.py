@@ -43,54 +43,64 @@ def elements(path: Path, config: PrepareConfig) -> Iterator[tuple[int, Any]]:
 
 
 class _Text:
-    """A file's text, of which only a window is in memory."""
+    """A file's text, of which only a window is in memory; what lies before `_at` in it has been read."""
 
     def __init__(self, path: Path, config: PrepareConfig) -> None:
-        self._path, self._window, self._is_over = path, "", False
+        self._path, self._window, self._at = path, "", 0
         self._longest = config.max_line_mib * MIB
         self._pieces = self._decoded(config)
         self._line, self._column = 1, 1
+        """Of the letter at `_at`."""
 
     def next_letter(self) -> str:
         """The next letter that is no white space; empty at the end."""
         while True:
-            self.skip(_SPACE.match(self._window).end())  # type: ignore[union-attr]
-            if self._window or not self._grow():
-                return self._window[:1]
+            self._go_to(_SPACE.match(self._window, self._at).end())  # type: ignore[union-attr]
+            if self._at < len(self._window) or not self._grow():
+                return self._window[self._at : self._at + 1]
 
     def skip(self, count: int) -> None:
-        """Go on, and count lines."""
-        passed, self._window = self._window[:count], self._window[count:]
-        breaks = passed.count("\n")
-        self._line += breaks
-        self._column = len(passed) - passed.rfind("\n") if breaks else self._column + len(passed)
+        """Go on by some letters."""
+        self._go_to(self._at + count)
+
+    def _go_to(self, place: int) -> None:
+        self._line, self._column = self._place_of(place)
+        self._at = place
+
+    def _place_of(self, place: int) -> tuple[int, int]:
+        """Line and column, from 1, of a letter in the window that was not read yet."""
+        if breaks := self._window.count("\n", self._at, place):
+            return self._line + breaks, place - self._window.rfind("\n", self._at, place)
+        return self._line, self._column + place - self._at
 
     def value(self, number: int) -> Any:
         """The value that begins here; reads on while it may be incomplete."""
         self.next_letter()
         while True:
             try:
-                value, end = _DECODER.raw_decode(self._window)
+                value, end = _DECODER.raw_decode(self._window, self._at)
                 if end < len(self._window) or not self._grow():
-                    self.skip(end)
+                    self._go_to(end)
                     return value
             except json.JSONDecodeError as error:
+                place = error.pos - self._at
                 if not self._grow():
-                    line = self._line + error.lineno - 1
-                    column = error.colno + (self._column - 1 if error.lineno == 1 else 0)
+                    line, column = self._place_of(self._at + place)
                     raise DataFormatError(f"{self._path} line {line}: broken JSON at column {column} ({error.msg})") from None
             except (ValueError, RecursionError) as error:
                 raise DataFormatError(f"{self._path} entry {number}: unusable JSON ({error})") from None
-            if len(self._window) > self._longest:
+            if len(self._window) - self._at > self._longest:
                 raise DataFormatError(f"{self._path} entry {number}: broken JSON, or more than prepare.max_line_mib allows")
 
     def _grow(self) -> bool:
-        """Read as much again as there is; whether there was more."""
-        wanted, parts = max(MIB, len(self._window)), [self._window]
+        """Read as much again as there is unread; whether there was more. What has been read is let go."""
+        rest = self._window[self._at :]
+        wanted, parts = max(MIB, len(rest)), [rest]
         while wanted > 0 and (piece := next(self._pieces, "")):
             parts.append(piece)
             wanted -= len(piece)
-        self._window = "".join(parts)
+        if len(parts) > 1:
+            self._window, self._at = "".join(parts), 0
         return len(parts) > 1
 
     def _decoded(self, config: PrepareConfig) -> Iterator[str]:

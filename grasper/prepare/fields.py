@@ -22,6 +22,8 @@ from grasper.errors import DataFormatError
 _INVISIBLE = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
 _LAST_PLAUSIBLE_SECOND = 10**11
 """Year 5138; larger numbers are milliseconds."""
+_DAY_FORMAT, _DAYS_IN_DIGITS = "%Y%m%d", (19000101, 21001231)
+"""A date in digits alone, and between which numbers it lies."""
 _UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
 _TAG = re.compile(r"<(?:br|p|/p|div|/div|li)\b[^<>]*>|</?[a-zA-Z][^<>]*>|<!--")
 _STARS = re.compile(r"[★⭐]")
@@ -100,7 +102,7 @@ def clean_ratings(values: pd.Series, place: Place, config: PrepareConfig = _DEFA
         DataFormatError: A rating is no number, off the scale or, without `rating_fractions`, no whole number; unless `problems` gathers them.
     """
     low, high = config.rating_lowest, config.rating_scale
-    is_given = _is_given(values)
+    is_given = are_given(values)
     numbers = _numbers(values, config)
     if config.rating_in_words:
         words = is_given & numbers.isna()
@@ -149,22 +151,29 @@ def rating_in(text: str) -> float:
 def clean_timestamps(values: pd.Series, place: Place, config: PrepareConfig = _DEFAULTS, problems: Problems | None = None) -> pd.Series:
     """Unix seconds (nullable integers, before 1970 below zero) from numbers, ISO 8601 dates (UTC unless they name a zone) or timestamp columns.
 
-    Digits that one of `prepare.date_formats` reads (20240531) are a date and no number.
+    Digits that one of `prepare.date_formats` reads (20240531) are a date and no number. Where all numbers look so and nothing reads them, they are
+    refused: as seconds they would all lie in August 1970.
 
     Raises:
-        DataFormatError: A value is neither, or looks like milliseconds; unless `problems` gathers them.
+        DataFormatError: A value is neither, or looks like milliseconds or like a date in digits; unless `problems` gathers them.
     """
     if pd.api.types.is_datetime64_any_dtype(values):
         return _seconds(values)
-    is_given = _is_given(values)
-    numbers = _numbers(values, config) / _UNITS[config.timestamp_unit]
-    is_number = numbers.notna()
+    is_given = are_given(values)
+    written = _numbers(values, config)
+    numbers, is_number = written / _UNITS[config.timestamp_unit], written.notna()
     is_plausible = numbers.abs() < _LAST_PLAUSIBLE_SECOND  # false for infinities
     seconds = numbers.where(is_plausible).round().astype("Int64")
-    if config.date_formats and is_number.any():
-        digits = _digits(values[is_number])
+    is_day = pd.Series(False, index=values.index)
+    if is_number.any():
+        digits, is_read = _digits(values[is_number]), pd.Series(False, index=values.index)
         for pattern in reversed(config.date_formats):  # the first one has the last word
-            seconds = _seconds(_dates(digits, pattern)).reindex(values.index).fillna(seconds)
+            found = _seconds(_dates(digits, pattern)).reindex(values.index)
+            seconds, is_read = found.fillna(seconds), is_read | found.notna()
+        left = is_number & ~is_read
+        if left.any() and written[left].between(*_DAYS_IN_DIGITS).all() and (days := _dates(digits[left[is_number]], _DAY_FORMAT)).notna().all():
+            is_day = days.notna().reindex(values.index, fill_value=False)
+            seconds = seconds.mask(is_day)
     if (left := is_given & ~is_number).any():
         text = values[left].astype("str").str.strip()
         for pattern in ("ISO8601", *config.date_formats):
@@ -180,6 +189,8 @@ def clean_timestamps(values: pd.Series, place: Place, config: PrepareConfig = _D
         index = int(np.argmax(wrong.to_numpy()))
         is_milliseconds = _LAST_PLAUSIBLE_SECOND <= abs(numbers.iloc[index]) < 1000 * _LAST_PLAUSIBLE_SECOND
         hint = " (milliseconds? --set prepare.timestamp_unit=ms)" if is_milliseconds else ""
+        if is_day.iloc[index]:
+            hint = f" (a date? --set prepare.date_formats='[\"{_DAY_FORMAT}\"]')"
         if not is_number.iloc[index]:
             ways = 'prepare.date_formats, for example ["%d.%m.%Y"]; prepare.invalid_timestamp=null keeps such reviews without a date'
             hint = f" ({ways})"
@@ -192,7 +203,7 @@ def clean_timestamps(values: pd.Series, place: Place, config: PrepareConfig = _D
     return seconds
 
 
-def _is_given(values: pd.Series) -> pd.Series:
+def are_given(values: pd.Series) -> pd.Series:
     """Neither missing nor empty, nor the "nan" that programs write into numeric columns of text files."""
     return values.notna() & ~values.astype("str").str.strip().str.lower().isin(["", "nan"])
 

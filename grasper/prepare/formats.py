@@ -29,7 +29,7 @@ from grasper.rows import without_halves
 
 _DECODER = json.JSONDecoder()
 _COMPRESSIONS = (".gz", ".gzip", ".zst", ".zstd")
-_SKIP = " (--set prepare.invalid_rows=skip leaves such lines out)"
+SKIP_ADVICE = " (--set prepare.invalid_rows=skip leaves such lines out)"
 
 
 def read_batches(path: Path, columns: Columns, config: PrepareConfig) -> Iterator[Batch]:
@@ -84,7 +84,7 @@ def _read_csv(path: Path, columns: Columns, config: PrepareConfig) -> Iterator[B
             elif row:
                 if len(row) != width:
                     hint = f" (separated by {_likely(header[0])!r}? --set prepare.delimiter=…)" if width == 1 and _likely(header[0]) else ""
-                    raise DataFormatError(f"{path} line {start}: {len(row)} cells, expected {width} as in the header{hint or _SKIP}")
+                    raise DataFormatError(f"{path} line {start}: {len(row)} cells, expected {width} as in the header{hint or SKIP_ADVICE}")
                 for name, position in picks:
                     gathering.values[name].append(row[position])
                 gathering.numbers.append(start)
@@ -129,7 +129,7 @@ def json_lines(lines: Iterable[str], path: Path, skipped: Counter[str] | None = 
                 value = parse_json(line.rstrip(), path, first_line=number)
             except DataFormatError as error:
                 if skipped is None:
-                    raise DataFormatError(f"{error}{_SKIP}") from None
+                    raise DataFormatError(f"{error}{SKIP_ADVICE}") from None
                 skipped["json"] += 1
                 continue
             yield number, len(line), without_halves(value) if "\\u" in line else value

@@ -17,6 +17,7 @@ is an item of its own: there is no graph to predict on, and methods without pred
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -84,12 +85,13 @@ def read_questions(path: Path, pool: Pool | None, config: PrepareConfig) -> Iter
         DataFormatError: A task that is none of ours, or an entry of another layout.
     """
     outputs = _outputs(path, config)
-    reviews = _reviews(path, outputs, config)
-    yield from with_targets(gather(path, "entry", reviews, {name: name for name in (*_FIELDS, "is_target")}), pool in ("dev", "test"))
+    skipped = Counter[str]()
+    reviews = _reviews(path, outputs, config, skipped)
+    yield from with_targets(gather(path, "entry", reviews, {name: name for name in (*_FIELDS, "is_target")}, skipped), pool in ("dev", "test"))
 
 
-def _reviews(path: Path, outputs: dict[str, str], config: PrepareConfig) -> Iterator[tuple[int, int, Entry]]:
-    for number, question in _questions(path, config):
+def _reviews(path: Path, outputs: dict[str, str], config: PrepareConfig, skipped: Counter[str]) -> Iterator[tuple[int, int, Entry]]:
+    for number, question in _questions(path, config, skipped):
         where = f"{path} entry {number}"
         if not isinstance(question, dict) or not isinstance(question.get("profile"), list) or "input" not in question:
             raise DataFormatError(f"{where}: expected an object with 'input' and a list 'profile'")
@@ -104,14 +106,15 @@ def _reviews(path: Path, outputs: dict[str, str], config: PrepareConfig) -> Iter
             yield number, size, {"user_id": user, "item_id": item, **fields, "is_target": "1" if is_target else "0"}
 
 
-def _questions(path: Path, config: PrepareConfig) -> Iterator[tuple[int, Any]]:
-    """Number and content of every question; none but the current one is in memory."""
+def _questions(path: Path, config: PrepareConfig, skipped: Counter[str]) -> Iterator[tuple[int, Any]]:
+    """Number and content of every question; none but the current one is in memory. `skipped` counts broken lines where they are left out."""
     if format_of(path) in (".parquet", ".pq"):
         yield from _questions_of_parquet(path)
     elif is_list(path):
         yield from ((number, without_halves(value)) for number, value in elements(path, config))
     else:
-        yield from ((number, value) for number, _, value in json_lines(numbered_lines(path, config), path))
+        lines = numbered_lines(path, config, skipped)
+        yield from ((number, value) for number, _, value in json_lines(lines, path, skipped if config.invalid_rows == "skip" else None))
 
 
 def _questions_of_parquet(path: Path) -> Iterator[tuple[int, Any]]:

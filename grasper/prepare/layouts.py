@@ -6,6 +6,7 @@ A collection is a `Layout`: which keys hold which field, and what must be known 
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from typing import Any
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
 from grasper.prepare.batches import Batch, gather
-from grasper.prepare.formats import parse_json
+from grasper.prepare.formats import SKIP_ADVICE, parse_json
 from grasper.prepare.lines import numbered_lines
 from grasper.prepare.sources import Input
 from grasper.rows import without_halves
@@ -52,7 +53,8 @@ def item_input(path: Path, layouts: Iterable[Layout]) -> Input:
 
 
 def _read_reviews(path: Path, layouts: tuple[Layout, ...], config: PrepareConfig) -> Iterator[Batch]:
-    lines = records(path, config)
+    skipped = Counter[str]()
+    lines = records(path, config, skipped)
     first = list(islice(lines, 1))
     if not first:
         raise DataFormatError(f"{path} holds no reviews")
@@ -61,13 +63,14 @@ def _read_reviews(path: Path, layouts: tuple[Layout, ...], config: PrepareConfig
         expected = " or ".join(f"{one.name}: {', '.join(keys[0] for keys in one.reviews.values())}" for one in layouts)
         raise DataFormatError(f"{path} line {first[0][0]} has the keys {', '.join(first[0][2])[:300]}; expected those of {expected}")
     picked = ((number, size, layout.change(_pick(record, layout.reviews))) for number, size, record in _chain(first, lines))
-    yield from gather(path, "line", picked, {name: name for name in _REVIEW_FIELDS})
+    yield from gather(path, "line", picked, {name: name for name in _REVIEW_FIELDS}, skipped)
 
 
 def _read_items(path: Path, layouts: tuple[Layout, ...], config: PrepareConfig) -> Iterator[Batch]:
     keys = {name: tuple(dict.fromkeys(key for layout in layouts for key in layout.items.get(name, ()))) for name in _ITEM_FIELDS}
-    picked = ((number, size, _pick(record, keys)) for number, size, record in records(path, config))
-    yield from gather(path, "line", picked, {name: name for name in _ITEM_FIELDS})
+    skipped = Counter[str]()
+    picked = ((number, size, _pick(record, keys)) for number, size, record in records(path, config, skipped))
+    yield from gather(path, "line", picked, {name: name for name in _ITEM_FIELDS}, skipped)
 
 
 def _chain(first: list[tuple[int, int, Record]], rest: Iterator[tuple[int, int, Record]]) -> Iterator[tuple[int, int, Record]]:
@@ -75,12 +78,22 @@ def _chain(first: list[tuple[int, int, Record]], rest: Iterator[tuple[int, int, 
     yield from rest
 
 
-def records(path: Path, config: PrepareConfig) -> Iterator[tuple[int, int, Record]]:
-    """Line number, characters and object of every line: JSON, or the Python literals of the oldest Amazon files."""
-    for number, line in enumerate(numbered_lines(path, config), start=1):
+def records(path: Path, config: PrepareConfig, skipped: Counter[str]) -> Iterator[tuple[int, int, Record]]:
+    """Line number, characters and object of every line: JSON, or the Python literals of the oldest Amazon files.
+
+    Args:
+        skipped: Counts broken lines where `invalid_rows` is `skip`.
+    """
+    for number, line in enumerate(numbered_lines(path, config, skipped), start=1):
         if not (text := line.strip()):
             continue
-        value = _literal(text, path, number) if text.startswith("{'") else parse_json(text, path, first_line=number)
+        try:
+            value = _literal(text, path, number) if text.startswith("{'") else parse_json(text, path, first_line=number)
+        except DataFormatError as error:
+            if config.invalid_rows != "skip":
+                raise DataFormatError(f"{error}{SKIP_ADVICE}") from None
+            skipped["json"] += 1
+            continue
         if not isinstance(value, dict):
             raise DataFormatError(f"{path} line {number} holds a {type(value).__name__}, expected one object per line")
         yield number, len(text), without_halves(value) if "\\u" in text else value

@@ -91,7 +91,7 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 
 def as_text_column(values: pa.Array) -> pd.Series:
-    """An Arrow column as text, dates aside: whole numbers exactly, also where a null made them floating-point; NaN is missing."""
+    """An Arrow column as text, dates aside: whole numbers exactly, also where they are floating-point or decimals; NaN is missing."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
@@ -102,6 +102,8 @@ def as_text_column(values: pa.Array) -> pd.Series:
         is_whole = pc.and_(pc.equal(pc.trunc(values), values), pc.less_equal(pc.abs(values), float(LARGEST_EXACT)))
         whole = pc.if_else(is_whole, values, 0.0).cast(pa.int64()).cast(pa.string())
         values = pc.if_else(is_whole, whole, values.cast(pa.string()))
+    elif pa.types.is_decimal(values.type):
+        values = pc.replace_substring_regex(values.cast(pa.string()), r"\.0+$", "")
     elif not pa.types.is_large_string(values.type):
         values = values.cast(pa.string())
     return pd.Series(values.to_pandas(), dtype="str")

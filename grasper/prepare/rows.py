@@ -9,7 +9,7 @@ import pandas as pd
 
 from grasper.config import PrepareConfig
 from grasper.prepare.batches import Batch
-from grasper.prepare.fields import Problems, clean_ratings, clean_text, clean_timestamps, strip_html
+from grasper.prepare.fields import Problems, are_given, clean_ratings, clean_text, clean_timestamps, strip_html
 from grasper.records import ITEM_COLUMNS
 
 _IDS = ("user_id", "item_id")
@@ -33,8 +33,7 @@ def clean_rows(batch: Batch, config: PrepareConfig, problems: Problems, counts: 
     cleaned["rating"] = np.nan
     if "rating" in rows:
         cleaned["rating"] = clean_ratings(rows["rating"], place, config, problems)
-        is_given = rows["rating"].notna() & (rows["rating"].astype("str").str.strip() != "")
-        counts["invalid_ratings"] += int((is_given & cleaned["rating"].isna()).sum())
+        counts["invalid_ratings"] += int((are_given(rows["rating"]) & cleaned["rating"].isna()).sum())
     cleaned["timestamp"] = pd.Series(pd.NA, index=cleaned.index, dtype="Int64")
     if "timestamp" in rows:
         cleaned["timestamp"] = clean_timestamps(rows["timestamp"], place, config, problems)

@@ -5,10 +5,13 @@ Every retriever, feature and pseudo-reference reads through `ReviewPool`, so tha
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
+
+import numpy as np
 
 from grasper.records import Example, Review
 from grasper.runs import stable_hash
@@ -30,35 +33,63 @@ def reserved_split(user_id: str) -> Literal["align", "held-out"] | None:
     return "align" if digit < 3 else "held-out" if digit < 5 else None
 
 
+@dataclass(frozen=True)
+class ItemCounts:
+    """How many reviews each of some items has."""
+
+    item_ids: np.ndarray
+    """In order, `[n]`."""
+    counts: np.ndarray
+    """`[n]`, 1 or more."""
+
+    @cached_property
+    def most_first(self) -> np.ndarray:
+        """Places of the items, `[n]`: most reviews first, then by id."""
+        return np.argsort(-self.counts, kind="stable")
+
+
 class ReviewPool:
     """Reviews indexed by user and by item, in table order."""
 
     def __init__(self, reviews: Iterable[Review]) -> None:
         self.by_user: dict[str, list[Review]] = defaultdict(list)
         self.by_item: dict[str, list[Review]] = defaultdict(list)
-        self._times_of: dict[tuple[str, ...], dict[str, list[float]]] = {}
-        self._counted: tuple[tuple[tuple[str, ...], int | None] | None, dict[str, int]] = None, {}
+        self._dated_of: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]] = {}
+        self._counted: tuple[tuple[tuple[str, ...], int | None] | None, ItemCounts] = None, ItemCounts(np.array([]), np.array([]))
         for review in reviews:
             self.by_user[review.user_id].append(review)
             self.by_item[review.item_id].append(review)
 
-    def review_counts(self, example: Example) -> dict[str, int]:
-        """Reviews per item in the example's pools and up to its cut-off, most first, then by id; items without any are left out."""
+    def review_counts(self, example: Example) -> ItemCounts:
+        """Reviews per item in the example's pools and up to its cut-off; items without any are left out."""
         key = POOLS[example.split], example.cutoff
         known, counts = self._counted
         if key != known:
-            last = float("inf") if example.cutoff is None else example.cutoff
-            found = {item_id: bisect_right(times, last) for item_id, times in self._times(key[0]).items()}
-            counts = dict(sorted(((item, count) for item, count in found.items() if count), key=lambda pair: (-pair[1], pair[0])))
+            times, codes = self._dated(key[0])
+            seen = len(times) if example.cutoff is None else int(np.searchsorted(times, example.cutoff, side="right"))
+            found = np.bincount(codes[:seen], minlength=len(self._item_ids))
+            there = np.flatnonzero(found)
+            counts = ItemCounts(self._item_ids[there], found[there])
             self._counted = key, counts  # in one step, for threads
         return counts
 
-    def _times(self, splits: tuple[str, ...]) -> dict[str, list[float]]:
-        """When the reviews of each item in some splits were written, in order; undated ones before all others."""
-        if splits not in self._times_of:
-            dated = {item: (review.timestamp for review in reviews if review.split in splits) for item, reviews in self.by_item.items()}
-            self._times_of[splits] = {item: sorted(float("-inf") if time is None else time for time in times) for item, times in dated.items()}
-        return self._times_of[splits]
+    @cached_property
+    def _item_ids(self) -> np.ndarray:
+        return np.array(sorted(self.by_item), dtype=object)
+
+    def _dated(self, splits: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """When the reviews of some splits were written, in order, undated ones before all others, and the items by their place in `_item_ids`."""
+        if splits not in self._dated_of:
+            found = [
+                (float("-inf") if review.timestamp is None else review.timestamp, code)
+                for code, item_id in enumerate(self._item_ids)
+                for review in self.by_item[item_id]
+                if review.split in splits
+            ]
+            times, codes = np.array([time for time, _ in found]), np.array([code for _, code in found], np.int64)
+            order = np.argsort(times, kind="stable")
+            self._dated_of[splits] = times[order], codes[order]
+        return self._dated_of[splits]
 
     def own(self, example: Example) -> list[Review]:
         """The user's other reviews, or those that a newcomer brings along, oldest first; undated ones come before, as in the table."""

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from grasper.errors import ConfigError
 from grasper.records import Example, Request, Review
@@ -36,7 +39,9 @@ MIN_FIT_TEXTS, MAX_FIT_TEXTS = 8, 20_000
 """Texts that the features are learned from, those of training users who are asked for nothing, so that no hidden text shapes them: fewer than the
 first tell nothing, more than the second change nothing."""
 BLOCK_ROWS = 65_536
-"""People compared at once."""
+"""People or texts compared at once."""
+BLOCK_PEOPLE = 4_096
+"""People whose style is made at once."""
 _LENGTH_POWER = 0.25
 
 
@@ -88,9 +93,22 @@ class SimilarWriters:
         if not -1.0 <= floor <= 1.0:
             raise ConfigError(f"the floor of style similarity is {floor}, expected a cosine from -1 to 1")
         self._pool, self._ranker, self._floor = pool, ranker, floor
-        reviews = [review for reviews in pool.by_user.values() for review in reviews]
-        self._texts = StyleIndex([(review, review.text) for review in reviews if review.text.strip()])
-        self._titles = StyleIndex([(review, review.title) for review in reviews if review.title and review.title.strip()])
+        self._texts = StyleIndex([(review, review.text) for review in self._reviews() if review.text.strip()])
+        self._lock = threading.Lock()
+        self._last: tuple[tuple[Request, Example, int], SimilarUsers] | None = None
+
+    def _reviews(self) -> Iterator[Review]:
+        return (review for reviews in self._pool.by_user.values() for review in reviews)
+
+    @cached_property
+    def _index_of_titles(self) -> StyleIndex:
+        return StyleIndex([(review, review.title) for review in self._reviews() if review.title and review.title.strip()])
+
+    @property
+    def _titles(self) -> StyleIndex:
+        """Made on first use: only requests that give a title and come from somebody without history need it."""
+        with self._lock:
+            return self._index_of_titles
 
     def retrieve(self, request: Request, example: Example, k: int) -> list[Review]:
         """One review of each of the `k` most similar people; where there is none, the item's audience as `neighbours` would show it."""
@@ -105,7 +123,13 @@ class SimilarWriters:
         return self.find(request, example, k).explain()
 
     def find(self, request: Request, example: Example, k: int) -> SimilarUsers:
-        """The `k` people who write most like the user of the request, none of them the user."""
+        """The `k` people who write most like the user of the request, none of them the user; the last answer is kept for whoever explains it."""
+        last, asked = self._last, (request, example, k)  # one attribute, so that threads find an answer with its own question
+        if last is None or last[0] != asked:
+            last = self._last = asked, self._search(request, example, k)
+        return last[1]
+
+    def _search(self, request: Request, example: Example, k: int) -> SimilarUsers:
         query, basis, evidence = self._query(request, example)
         if query is None:
             return SimilarUsers((), "nothing", 0.0, "nothing shows how the user writes")
@@ -172,14 +196,19 @@ class StyleIndex:
         self.stylometry = Stylometry().fit([text for _, text in train], [review.user_id for review, _ in train])
         self._vectors = self.stylometry.vectors(texts)
         self._weights = weights_of(texts)
-        self.user_ids, self._codes = np.unique([review.user_id for review in self._reviews], return_inverse=True)
-        self._splits = np.array([review.split for review in self._reviews])
+        writers = np.array([review.user_id for review in self._reviews], dtype=object)
+        self._codes, self.user_ids = pd.factorize(writers, sort=True)
+        """Who wrote each row, as a number, and everybody by number, `[users]`, in order."""
+        self._code_of = {user_id: code for code, user_id in enumerate(self.user_ids)}
+        self._splits = pd.Categorical([review.split for review in self._reviews])
         self._row = {review.review_id: row for row, review in enumerate(self._reviews)}
         self._mean_words = max(1.0, float(np.mean([num_words(text) for _, text in train])))
         self._times = np.array([-np.inf if review.timestamp is None else review.timestamp for review in self._reviews])
         self._repeats: dict[str, list[int]] = defaultdict(list)
         for row, review in enumerate(self._reviews):
             self._repeats[normalized(review.text)].append(row)
+        self._lines: dict[tuple[str, ...], TimeLines] = {}
+        self._lengths: dict[tuple[str, ...], np.ndarray] = {}
         self._profiles: dict[tuple[str, ...], np.ndarray] = {}
         self._lock = threading.Lock()
 
@@ -201,58 +230,117 @@ class StyleIndex:
             query: A vector of length 1, `[dim]`.
         """
         likeness = self.likeness(query, example)
-        likeness[self.user_ids == example.user_id] = -np.inf
+        if example.user_id in self._code_of:
+            likeness[self._code_of[example.user_id]] = -np.inf
         order = np.argsort(-likeness, kind="stable")[:k]
         return tuple(SimilarUser(str(self.user_ids[code]), float(likeness[code])) for code in order if likeness[code] >= floor)
 
     def mean_style(self, user_ids: Sequence[str], example: Example) -> np.ndarray | None:
         """The mean style of some people, `[dim]`, length 1; None where the example sees no text of theirs."""
-        codes = np.flatnonzero(np.isin(self.user_ids, list(user_ids)))
-        styles = self._profiles_of(POOLS[example.split])[codes]
-        changed, anew = self._changed(example)
-        styles[np.isin(codes, changed)] = anew[np.isin(changed, codes)]
+        codes = np.array(sorted(self._code_of[user_id] for user_id in set(user_ids) if user_id in self._code_of), dtype=np.int64)
+        styles = self._styles(self._visible_rows(codes, example, self._hidden_rows(example, POOLS[example.split])), codes)
         return unit(styles.sum(axis=0)[None])[0] if styles.any() else None
 
     def likeness(self, query: np.ndarray, example: Example) -> np.ndarray:
         """Cosine of the query with everybody's style, from what the example may see of each, `[users]`; −∞ for people of whom it sees nothing."""
-        profiles = self._profiles_of(POOLS[example.split])
-        likeness = np.concatenate([_cosines(profiles[start : start + BLOCK_ROWS], query) for start in range(0, len(profiles), BLOCK_ROWS)])
-        changed, anew = self._changed(example)
-        likeness[changed] = _cosines(anew, query)
-        return likeness
-
-    def _profiles_of(self, pools: tuple[str, ...]) -> np.ndarray:
-        """Everybody's style from all reviews of these splits, `[users, dim]`, length 1, or 0 without any."""
-        with self._lock:
-            if pools not in self._profiles:
-                self._profiles[pools] = self._styles(np.flatnonzero(np.isin(self._splits, pools)), np.arange(len(self.user_ids)))
-            return self._profiles[pools]
-
-    def _changed(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
-        """The people of whom the example does not see all reviews, by number, `[changed]`, and their style without the hidden ones."""
         pools = POOLS[example.split]
+        likeness = self._likeness(query, pools) if example.cutoff is None else self._likeness_until(example.cutoff, query, pools)
         hidden = self._hidden_rows(example, pools)
         changed = np.unique(self._codes[hidden])
-        rows = np.setdiff1d(np.flatnonzero(np.isin(self._codes, changed) & np.isin(self._splits, pools)), hidden)
-        return changed, self._styles(rows, changed)
+        likeness[changed] = _cosines(self._styles(self._visible_rows(changed, example, hidden), changed), query)
+        return likeness
+
+    def _likeness(self, query: np.ndarray, pools: tuple[str, ...]) -> np.ndarray:
+        """Cosine of the query with everybody's style from all reviews of these splits, `[users]`."""
+        lines = self._lines_of(pools)
+        with self._lock:
+            if pools not in self._profiles:
+                people = np.arange(len(self.user_ids))
+                blocks = [people[start : start + BLOCK_PEOPLE] for start in range(0, len(people), BLOCK_PEOPLE)]
+                self._profiles[pools] = np.concatenate([self._styles(lines.of(block), block) for block in blocks])
+            profiles = self._profiles[pools]
+        return np.concatenate([_cosines(profiles[start : start + BLOCK_ROWS], query) for start in range(0, len(profiles), BLOCK_ROWS)])
+
+    def _likeness_until(self, cutoff: float, query: np.ndarray, pools: tuple[str, ...]) -> np.ndarray:
+        """The same from reviews up to a moment: the products of single texts summed up per person, over the length of the sum of their vectors."""
+        lines, query = self._lines_of(pools), query.astype(np.float32)
+        with self._lock:
+            if pools not in self._lengths:
+                self._lengths[pools] = lines.running_lengths(self._vectors, self._weights)
+            lengths = self._lengths[pools]
+        products = np.concatenate([self._vectors[start : start + BLOCK_ROWS] @ query for start in range(0, len(self._vectors), BLOCK_ROWS)])
+        seen = lines.until(cutoff)
+        codes = self._codes[seen]
+        sums = np.bincount(codes, products[seen] * self._weights[seen], minlength=len(self.user_ids))
+        counts = np.bincount(codes, minlength=len(self.user_ids))
+        length = np.where(counts > 0, lengths[lines.starts[:-1] + counts - 1], 0.0)
+        return np.where(length > 0, sums / np.where(length > 0, length, 1.0), -np.inf)
+
+    def _lines_of(self, pools: tuple[str, ...]) -> TimeLines:
+        with self._lock:
+            if pools not in self._lines:
+                rows = np.flatnonzero(self._splits.isin(pools))
+                self._lines[pools] = TimeLines(rows, self._codes[rows], self._times[rows], len(self.user_ids))
+            return self._lines[pools]
 
     def _styles(self, rows: np.ndarray, people: np.ndarray) -> np.ndarray:
         """Style of each of some people (ascending numbers) from these rows, all of them theirs, `[people, dim]`."""
         means = mean_rows(self._vectors[rows], np.searchsorted(people, self._codes[rows]), self._weights[rows], len(people))
         return unit(means).astype(np.float32)
 
+    def _visible_rows(self, people: np.ndarray, example: Example, hidden: np.ndarray) -> np.ndarray:
+        """What the example may see of some people, ascending."""
+        rows = self._lines_of(POOLS[example.split]).of(people)
+        if example.cutoff is not None:
+            rows = rows[self._times[rows] <= example.cutoff]
+        return np.setdiff1d(rows, hidden)
+
     def _hidden_rows(self, example: Example, pools: tuple[str, ...]) -> np.ndarray:
-        """Rows of these splits that the example may not see; `is_visible` decides, the indexes only save asking it about every review."""
+        """Rows of these splits that the example may not see for another reason than that they are later than its cut-off, and later ones by its user.
+
+        `is_visible` decides; the indexes only save asking it about every review.
+        """
         suspects = {*self._repeats.get(normalized(example.target.text), ())}
         if example.target.review_id in self._row:
             suspects.add(self._row[example.target.review_id])
-        place = int(np.searchsorted(self.user_ids, example.user_id))
-        if place < len(self.user_ids) and self.user_ids[place] == example.user_id:
-            suspects.update(np.flatnonzero(self._codes == place).tolist())
-        if example.cutoff is not None:
-            suspects.update(np.flatnonzero(self._times > example.cutoff).tolist())
+        if example.user_id in self._code_of:
+            suspects.update(self._lines_of(pools).of([self._code_of[example.user_id]]).tolist())
         hidden = [row for row in suspects if self._reviews[row].split in pools and not is_visible(self._reviews[row], example)]
         return np.array(sorted(hidden), dtype=np.int64)
+
+
+class TimeLines:
+    """The texts of each person in order of time, undated ones first.
+
+    Args:
+        rows: Numbers of the texts, `[n]`, ascending.
+        codes: Who wrote each, `[n]`, 0 … `num_people` − 1.
+        times: When, `[n]`, −∞ for undated ones.
+    """
+
+    def __init__(self, rows: np.ndarray, codes: np.ndarray, times: np.ndarray, num_people: int) -> None:
+        order = np.lexsort((times, codes))
+        self._numbers, self._times = rows, times
+        self.rows = rows[order]
+        self.starts = np.searchsorted(codes[order], np.arange(num_people + 1))
+        """Where each person's line begins, `[num_people + 1]`."""
+
+    def of(self, people: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The texts of some people, ascending."""
+        parts = [self.rows[self.starts[person] : self.starts[person + 1]] for person in people]
+        return np.sort(np.concatenate(parts)) if parts else self.rows[:0]
+
+    def until(self, cutoff: float) -> np.ndarray:
+        """The texts up to a moment, ascending."""
+        return self._numbers[self._times <= cutoff]
+
+    def running_lengths(self, vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """How long the weighted sum of a person's vectors is after each of their texts, `[n]`."""
+        lengths = np.zeros(len(self.rows))
+        for start, end in pairwise(self.starts.tolist()):
+            rows = self.rows[start:end]
+            lengths[start:end] = np.linalg.norm(np.cumsum(vectors[rows] * weights[rows, None], axis=0), axis=1)
+        return lengths
 
 
 def style_of(vectors: np.ndarray, texts: Sequence[str]) -> np.ndarray:

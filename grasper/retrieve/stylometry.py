@@ -39,6 +39,9 @@ SHAPE_DIM = 200
 BLOCK_WEIGHTS = {"habits": 1.0, "words": 1.0, "shapes": 1.5}
 """Tuned on half of the users of four data sets (experiments/style.py)."""
 
+CHUNK_TEXTS = 10_000
+"""Texts that are turned into vectors at once; what this takes besides the vectors is tens of kilobytes per text."""
+
 _WORD = re.compile(WORD_PATTERN)
 _DIGIT = re.compile(r"\d")
 _SENTENCE_END = re.compile(r"[.!?…]+")
@@ -102,11 +105,16 @@ class Stylometry:
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
         """The style of each text, `[n, dim]`, `[0, dim]` without texts; the blocks side by side, each of its weight's length."""
-        if not texts:
-            return np.zeros((0, self.dim), dtype=np.float32)
+        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
+        for start in range(0, len(texts), CHUNK_TEXTS):
+            chunk = texts[start : start + CHUNK_TEXTS]
+            vectors[start : start + len(chunk)] = self._encode(chunk)
+        return vectors
+
+    def _encode(self, texts: Sequence[str]) -> np.ndarray:
         blocks = {"habits": self._standardised("habits", habits_of(texts)), "words": self._standardised("words", self._word_shares(texts))}
         blocks["shapes"] = self._shapes([distort(text, self.kept) for text in texts])
-        return np.hstack([BLOCK_WEIGHTS[name] * unit(block) for name, block in blocks.items()]).astype(np.float32)
+        return np.hstack([BLOCK_WEIGHTS[name] * unit(block) for name, block in blocks.items()])
 
     def _standardised(self, name: str, values: np.ndarray) -> np.ndarray:
         mean, spread, weight = self._scales[name]

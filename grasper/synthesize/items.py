@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from grasper.errors import ConfigError
@@ -66,10 +65,11 @@ def _popular(examples: Sequence[Example], pool: ReviewPool, num_items: int) -> d
     """The items with most reviews among those that the example may see; the score is the share of the most popular one's count."""
     chosen: dict[str, list[Candidate]] = {}
     for example in examples:
-        counts, known = pool.review_counts(example), _known_items(example, pool)
-        most = next(iter(counts.values()), 0)
-        items = [item_id for item_id in islice(counts, num_items + len(known)) if item_id not in known][:num_items]
-        chosen[example.example_id] = _candidates(example, items, {item_id: counts[item_id] / most for item_id in items})
+        found, known = pool.review_counts(example), _known_items(example, pool)
+        best = found.most_first[: num_items + len(known)]
+        shares = {found.item_ids[place]: float(found.counts[place] / found.counts[best[0]]) for place in best}
+        items = [item_id for item_id in shares if item_id not in known][:num_items]
+        chosen[example.example_id] = _candidates(example, items, shares)
     return chosen
 
 
@@ -77,9 +77,9 @@ def _random(examples: Sequence[Example], pool: ReviewPool, num_items: int, seed:
     """Items that somebody had reviewed when the example's request came."""
     chosen: dict[str, list[Candidate]] = {}
     for example in examples:
-        items, known = sorted(pool.review_counts(example)), _known_items(example, pool)
+        items, known = pool.review_counts(example).item_ids, _known_items(example, pool)
         draw = random.Random(derive_seed(seed, "random items", example.example_id))
-        drawn = draw.sample(items, min(len(items), num_items + len(known)))
+        drawn = [items[place] for place in draw.sample(range(len(items)), min(len(items), num_items + len(known)))]
         chosen[example.example_id] = _candidates(example, [item_id for item_id in drawn if item_id not in known][:num_items], {})
     return chosen
 

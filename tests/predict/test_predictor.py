@@ -87,14 +87,16 @@ def test_asking_as_a_request_gives_the_examples_own_candidates(shop: tuple[Predi
     pd.testing.assert_frame_equal(predictor.predict(examples, 8), predictor.predict(requests, 8), rtol=1e-4)
 
 
-def test_what_a_user_wrote_about_the_requested_item_is_hidden_from_the_request(tmp_path: Path) -> None:
-    """Other words in the known user's own review of the item that is asked about change nothing."""
+@pytest.mark.parametrize("history", [None, [], ["b4"], ["b4", "b6", "b6"]])
+def test_what_a_user_wrote_about_the_requested_item_is_hidden_from_the_request(tmp_path: Path, history: list[str] | None) -> None:
+    """Other words in the known user's own review of the item that is asked about change nothing, whatever history they bring along."""
+    brought = None if history is None else [Review(f"h{number}", "dev1", item, "fine coffee") for number, item in enumerate(history)]
     found = []
     for text in ("lovely coffee coffee coffee", "lovely tea number3"):
         tables = make_tables()
         fit(PredictConfig(), tables, tmp_path, seed=0)  # of the same words
         tables.reviews.loc[tables.reviews["review_id"] == "d1-1", "text"] = text
-        found.append(load(tmp_path, tables).predict([someone("dev1", "b6")], 8))
+        found.append(load(tmp_path, tables).predict([someone("dev1", "b6", history=brought)], 8))
     pd.testing.assert_frame_equal(found[0], found[1], rtol=1e-4)
 
 
@@ -110,6 +112,22 @@ def test_unknown_ids_are_named(shop: tuple[Predictor, Tables], who: Example, nam
     """A user without any review, an item in mind, an item of a history."""
     with pytest.raises(UnknownIdError, match=named):
         shop[0].predict([who], 3)
+
+
+def test_a_listed_item_without_reviews_may_be_asked_about(shop: tuple[Predictor, Tables], tmp_path: Path) -> None:
+    """In mind or in a history, it tells nothing, and is not predicted either."""
+    tables = make_tables()
+    items = pd.concat([tables.items, tables.items[:1].assign(item_id="z9")], ignore_index=True)
+    fit(PredictConfig(), tables, tmp_path, seed=0)
+    predictor = load(tmp_path, Tables(tables.reviews, items, tables.examples))
+    brought = Review("h1", "me", "b4", "fine coffee")
+    for plain, asking in (
+        (someone("dev1"), someone("dev1", "z9")),
+        (someone(history=[]), someone(history=[], item_id="z9")),
+        (someone("me", history=[brought]), someone("me", history=[brought, Review("h2", "me", "z9", "a tea")])),
+    ):
+        columns = ["item_id", "rank", "score"]
+        pd.testing.assert_frame_equal(predictor.predict([plain], 24)[columns], predictor.predict([asking], 24)[columns], rtol=1e-4)
 
 
 def test_nobody_asked_nothing_predicted(shop: tuple[Predictor, Tables]) -> None:

@@ -18,6 +18,15 @@ def graph_of(seed: int = 0, num_users: int = 40, num_items: int = 25, density: f
     return Interactions.from_matrix(liked)
 
 
+def test_the_edges_are_sorted_once_for_all_samplers() -> None:
+    """Every fold of every epoch makes one over the same graph."""
+    graph = graph_of()
+    keys = graph.pair_keys
+    assert keys.tolist() == sorted(graph.user_index * graph.num_items + graph.item_index)
+    NegativeSampler(graph).draw(np.arange(5), 3, np.random.default_rng(0))
+    assert graph.pair_keys is keys
+
+
 def test_negatives_are_never_positives() -> None:
     """Even a user who met all items but two gets only these two."""
     liked = np.random.default_rng(0).random((30, 12)) < 0.5

@@ -11,6 +11,7 @@ from grasper.errors import ShapeError
 from grasper.predict.calibrate import expected_calibration_error, fit_temperature, log_softmax, reliability
 from grasper.predict.graph import Interactions
 from grasper.predict.topk import hide, top_k
+from grasper.topk import stable_top_k
 
 RNG = np.random.default_rng(0)
 SCORES = np.round(RNG.normal(size=(37, 19)), 1).astype(np.float32)
@@ -41,6 +42,18 @@ def test_blocks_equal_a_naive_loop(block_scores: int) -> None:
         assert items[user].tolist() == best
         assert scores[user].tolist() == SCORES[user, best].tolist()
     assert max(sizes) <= max(block_scores, 19)
+
+
+@pytest.mark.parametrize("k", [1, 4, 12])
+@pytest.mark.parametrize("special", [[], [-np.inf], [np.inf], [np.nan]])
+def test_ties_are_those_of_sorting_whole_rows(k: int, special: list[float]) -> None:
+    rng = np.random.default_rng(k)
+    scores = rng.choice(np.array([0, 1, 2, *3 * special], np.float32), size=(200, 12))
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    values, columns = stable_top_k(scores, k)
+    is_clear = ~np.isnan(scores).any(axis=1)  # where to put a number that is none is open
+    np.testing.assert_array_equal(columns[is_clear], order[is_clear])
+    np.testing.assert_array_equal(values, np.take_along_axis(scores, columns, axis=1))
 
 
 def test_forbidden_items_and_empty_places() -> None:

@@ -69,6 +69,16 @@ def test_faults_name_the_place(tmp_path: Path, content: str, message: str) -> No
         read(tmp_path, content)
 
 
+@pytest.mark.parametrize("fault", ['{"id": }', '{"text": "' + "y" * 3_000_000 + '",\n"id": }'])
+def test_a_fault_far_behind_the_start_is_found_at_its_line(tmp_path: Path, fault: str) -> None:
+    """Several windows lie before it, and it may be longer than one."""
+    rows = [json.dumps({"text": "x" * (number % 900)}) for number in range(9_000)]
+    content = "[" + ",\n".join([*rows, fault])
+    line, column = content.count("\n") + 1, len(content) - content.rfind("\n") - 1
+    with pytest.raises(DataFormatError, match=rf"line {line}: broken JSON at column {column} "):
+        read(tmp_path, content)
+
+
 def test_bombs_are_bounded(tmp_path: Path) -> None:
     with pytest.raises(DataFormatError, match="max_unpacked_ratio"):
         read(tmp_path, gzip.compress(b"[" + b" " * 100_000_000 + b"]"), "f.json.gz")

@@ -165,7 +165,20 @@ def test_digits_are_a_date_where_a_declared_format_reads_them(values: list[objec
     """As text, whole numbers and numbers of a column with gaps; seconds and ISO dates beside them stay what they are."""
     config = PrepareConfig(date_formats=("%d.%m.%Y", "%Y%m%d"))
     assert clean_timestamps(pd.Series(values), place(3), config).tolist() == [1717113600] * len(values)
-    assert clean_timestamps(pd.Series(["20240531"]), place(1)).tolist() == [20240531]
+
+
+@pytest.mark.parametrize("values", [["20240531", None, "20231201"], [20240531, 20231201], ["2024-05-31", "20240531.0"]])
+@pytest.mark.parametrize("formats", [(), ("%d.%m.%Y",)])
+def test_dates_in_digits_are_no_seconds_of_1970(values: list[object], formats: tuple[str, ...]) -> None:
+    with pytest.raises(DataFormatError, match=r"'timestamp' is 20240531.*a date\? --set prepare.date_formats='\[\"%Y%m%d\"\]'"):
+        clean_timestamps(pd.Series(values), place(3), PrepareConfig(date_formats=formats))
+    kept = clean_timestamps(pd.Series(values), place(3), PrepareConfig(date_formats=formats, invalid_timestamp="null"))
+    assert kept.dropna().isin([1717113600]).all(), "the ISO date at most"
+
+
+@pytest.mark.parametrize("values", [["20240531", "1717113600"], ["20241331", "20240531"], ["20240531", "7"], ["20240531.5"]])
+def test_other_numbers_beside_say_that_they_are_seconds(values: list[object]) -> None:
+    assert clean_timestamps(pd.Series(values), place(2)).tolist() == [round(float(value)) for value in values]
 
 
 def test_of_two_formats_that_read_the_same_digits_the_first_counts() -> None:

@@ -60,3 +60,28 @@ def test_a_broken_file_hides_no_other_problem(tmp_path: Path) -> None:
         prepare(tmp_path / "r.csv", train=[tmp_path / "more.csv"])
     for message in ("line 2: 'rating' is nine", "line 3: 2 cells", "more.csv has no column 'text'"):
         assert message in str(caught.value)
+
+
+def test_broken_lines_of_a_public_collection(tmp_path: Path) -> None:
+    """In the reviews and in the items, one cut in the middle and one in another encoding each; the first review may be a broken one."""
+    review = json.dumps({"user_id": "u", "business_id": "b", "stars": 3.0, "text": "Fine.", "date": "2018-07-07 22:09:11"}).encode()
+    place = json.dumps({"business_id": "b", "name": "Inn", "categories": "Bars"}).encode()
+    for name, row in (("review", review), ("business", place)):
+        lines = [b'{"user_id": "u", "busi', row, row.replace(b"b", b"\xe9", 1), row.replace(b'"b"', b'"c"')]
+        (tmp_path / f"yelp_academic_dataset_{name}.json").write_bytes(b"\n".join(lines) + b"\n")
+    with pytest.raises(DataFormatError, match=r"line 1: broken JSON .*invalid_rows=skip"):
+        prepare(tmp_path, source="yelp")
+    values = PrepareConfig(source="yelp", name="mine", data=tmp_path, split="none", invalid_rows="skip")
+    tables, cleaned = build_tables(values, seed=0)
+    assert tables.reviews["item_id"].tolist() == ["b", "c"]
+    assert tables.items[["item_id", "name"]].values.tolist() == [["b", "Inn"], ["c", "Inn"]]
+    assert cleaned["skipped_lines"] == 4
+
+
+def test_broken_lines_of_longlamp(tmp_path: Path) -> None:
+    question = {"reviewerId": "A1", "input": 'Generate the review text with the title "Bright"', "output": "So bright.", "profile": []}
+    (tmp_path / "val.jsonl").write_text(json.dumps(question) + '\n{"reviewerId": "A2", "inp\n')
+    with pytest.raises(DataFormatError, match=r"line 2: broken JSON .*invalid_rows=skip"):
+        prepare(tmp_path, source="lamp", split="given")
+    texts, cleaned = prepare(tmp_path, source="lamp", split="given", invalid_rows="skip")
+    assert (texts, cleaned["skipped_lines"]) == (["So bright."], 1)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 import zstandard
 from hypothesis import given
@@ -15,9 +17,11 @@ from hypothesis import strategies as st
 
 from grasper.config import ColumnMapping, PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
+from grasper.prepare import build_tables
 from grasper.prepare.batches import MappedColumns
 from grasper.prepare.fields import Problems
 from grasper.prepare.formats import read_batches
+from grasper.prepare.parquet import as_text_column
 from grasper.prepare.rows import clean_rows
 from grasper.prepare.table import mapped_columns, read_table
 
@@ -339,3 +343,21 @@ def test_a_missing_column_is_told_with_what_can_be_done(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataFormatError, match=remedy):
             list(read_batches(path, columns, PrepareConfig()))
+
+
+def test_decimals_of_parquet_are_written_without_zeros_behind_the_point() -> None:
+    """Ids that a database holds as decimals are the whole numbers that every other format gives."""
+    ids = pa.array([Decimal("123"), Decimal("9007199254740993"), None], pa.decimal128(38, 10))
+    assert as_text_column(ids).tolist()[:2] == ["123", "9007199254740993"]
+    assert as_text_column(pa.array([Decimal("3.50"), Decimal("100.00"), Decimal("0.00")])).tolist() == ["3.50", "100", "0"]
+    assert as_text_column(ids).isna().tolist() == [False, False, True]
+
+
+def test_a_rating_of_nan_is_a_missing_one(tmp_path: Path) -> None:
+    """And is not counted among those that cannot be read."""
+    path = tmp_path / "r.csv"
+    path.write_text("user_id,item_id,text,title,rating,timestamp\nu,i,one,t,NaN,\nu,j,two,t,,\nu,k,three,t,nine,\n")
+    config = PrepareConfig(source="table", name="mine", data=path, split="none", invalid_rating="null")
+    tables, cleaned = build_tables(config, seed=0)
+    assert tables.reviews["rating"].isna().sum() == 3
+    assert cleaned["invalid_ratings"] == 1

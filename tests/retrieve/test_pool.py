@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,3 +114,17 @@ def test_known_answers_on_the_tiny_set(tables: Tables) -> None:
     lee = next(example for example in tables.select("align") if example.item_id == "cafe")
     assert [review.item_id for review in pool.own(lee)] == ["inn"]
     assert pool.neighbours(lee) == []  # ann's review of the café repeats the text
+
+
+@given(reviews_and_examples())
+def test_items_are_counted_as_one_by_one(world: tuple[list[Review], list[Example]]) -> None:
+    """In the visible pools and up to the cut-off, undated reviews included; most first, then by id."""
+    reviews, examples = world
+    pool = ReviewPool(reviews)
+    for example in examples:
+        last = float("inf") if example.cutoff is None else example.cutoff
+        seen = [review for review in reviews if review.split in POOLS[example.split] and (review.timestamp is None or review.timestamp <= last)]
+        found, expected = pool.review_counts(example), Counter(review.item_id for review in seen)
+        assert dict(zip(found.item_ids, found.counts, strict=True)) == expected
+        assert list(found.item_ids) == sorted(expected)
+        assert list(found.item_ids[found.most_first]) == sorted(expected, key=lambda item: (-expected[item], item))

@@ -188,6 +188,40 @@ def test_nothing_invisible_is_ever_retrieved_or_counted(world) -> None:
             assert any(is_visible(review, example) for review in store._pool.by_user[user.user_id])
 
 
+@pytest.mark.parametrize("cutoff", [None, 0, 3, 7, 20])
+@pytest.mark.parametrize("split", ["align", "dev-a"])
+def test_everybodys_style_is_that_of_what_the_request_sees(cutoff: int | None, split: str) -> None:
+    """With every cut-off as if the visible reviews were asked for one by one."""
+    reviews = [replace(review, timestamp=None if number % 5 == 0 else number * 7 % 11) for number, review in enumerate(town())]
+    reviews += [replace(review, review_id=f"{review.review_id}-dev", split="dev", timestamp=4) for review in reviews[:4]]
+    store = writers(reviews)
+    space, query = store._texts, store._texts.vector_of(reviews[7])
+    example = Example("e", reviews[0], split, cutoff=cutoff)  # type: ignore[arg-type]
+    for user, likeness in zip(space.user_ids, space.likeness(query, example), strict=True):
+        seen = [review for review in reviews if review.user_id == user and is_visible(review, example)]
+        expected = style_of(np.array([space.vector_of(review) for review in seen]), [review.text for review in seen]) @ query if seen else -np.inf
+        assert likeness == pytest.approx(expected, abs=1e-5)
+
+
+def test_who_explains_an_answer_does_not_search_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    example = ask("hidden", user="loud0")
+    request = request_for(example, "long", Item("boat"))
+    store = writers(town())
+    chosen, remark = store.retrieve(request, example, 3), store.explain(request, example, 3)
+    store.retrieve(request, replace(example, cutoff=0), 3)
+    assert (store.retrieve(request, example, 3), store.explain(request, example, 3)) == (chosen, remark)
+    monkeypatch.setattr(store, "_search", None)
+    assert store.explain(request, example, 3) == remark
+
+
+def test_titles_are_looked_at_only_where_a_title_is_all_that_is_known() -> None:
+    store = writers(town(), floor=0.0)
+    known, stranger = ask("hidden", user="loud0"), ask("hidden", title="it was ok...")
+    for example, has_titles in ((known, False), (stranger, True)):
+        store.retrieve(request_for(example, "long", Item("boat")), example, 3)
+        assert ("_space_of_titles" in vars(store)) == has_titles
+
+
 def test_a_floor_that_is_no_cosine_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected a cosine"):
         writers(town(), floor=2.0)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from grasper.errors import ShapeError
+from grasper.retrieve import stylometry
 from grasper.retrieve.stylometry import BLOCK_WEIGHTS, Stylometry, between_person_share, distort, function_words_of, habits_of, mean_rows
 
 LOUD = [
@@ -92,3 +93,15 @@ def test_mean_rows_by_hand() -> None:
 def test_texts_and_writers_must_pair_up() -> None:
     with pytest.raises(ShapeError, match="2 texts and 1 writers"):
         Stylometry().fit(["a", "b"], ["u"])
+
+
+def test_texts_in_pieces_give_the_vectors_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts, users = corpus()
+    style = Stylometry().fit(texts, users)
+    whole = style.vectors(texts)
+    sizes: list[int] = []
+    monkeypatch.setattr(stylometry, "CHUNK_TEXTS", 5)
+    monkeypatch.setattr(stylometry, "habits_of", lambda chunk: sizes.append(len(chunk)) or habits_of(chunk))
+    pieces = style.vectors(texts)
+    np.testing.assert_array_equal(pieces, whole)
+    assert (pieces.dtype, sizes) == (np.float32, [5, 5, 5, 5, 4])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,8 @@ from worlds import candidates_of, worlds
 from grasper.errors import ConfigError
 from grasper.methods import METHODS, get_method
 from grasper.records import Example, Review, Tables
-from grasper.retrieve.pool import ReviewPool
+from grasper.retrieve.pool import POOLS, ReviewPool
+from grasper.runs import derive_seed
 from grasper.synthesize.items import choose_items
 
 WITH_ITEMS = sorted(name for name, method in METHODS.items() if method.predicted != "none")
@@ -90,6 +93,17 @@ def test_random_items_do_not_depend_on_other_examples(world: tuple[list[Review],
     together = chosen("grasper-random-items", reviews, examples, seed)
     for example in examples:
         assert chosen("grasper-random-items", reviews, [example], seed)[example.example_id] == together[example.example_id]
+
+
+@given(worlds(), st.integers(0, 5))
+def test_random_items_are_a_sample_of_the_sorted_ones(world: tuple[list[Review], list[Example]], seed: int) -> None:
+    reviews, examples = world
+    for example in examples:
+        items = sorted({review.item_id for review in reviews if review.split in POOLS[example.split]})
+        known = {example.item_id, *(review.item_id for review in ReviewPool(reviews).own(example))}
+        draw = random.Random(derive_seed(seed, "random items", example.example_id))
+        drawn = draw.sample(items, min(len(items), 2 + len(known)))
+        assert chosen("grasper-random-items", reviews, [example], seed)[example.example_id] == [item for item in drawn if item not in known][:2]
 
 
 def test_a_method_of_the_graph_needs_its_candidates(tables: Tables) -> None:
