@@ -144,7 +144,13 @@ def evaluate(
         "unparsed": count_unparsed(scores),
         "tokenization": {task: tokenization_of(_references(examples, task)) for task in tasks if task != "rating"},
         "provenance": dict(provenance or {}),
-        "bootstrap": {"samples": config.bootstrap_samples, "confidence": config.confidence, "clusters": "item_id", "num_clusters": len(set(items)), "seed": seed},
+        "bootstrap": {
+            "samples": config.bootstrap_samples,
+            "confidence": config.confidence,
+            "clusters": "item_id",
+            "num_clusters": len(set(items)),
+            "seed": seed,
+        },
     }
     if swaps := swap_test(values, bootstrap):
         metrics["swap"] = swaps
