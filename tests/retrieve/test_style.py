@@ -219,7 +219,7 @@ def test_titles_are_looked_at_only_where_a_title_is_all_that_is_known() -> None:
     known, stranger = ask("hidden", user="loud0"), ask("hidden", title="it was ok...")
     for example, has_titles in ((known, False), (stranger, True)):
         store.retrieve(request_for(example, "long", Item("boat")), example, 3)
-        assert ("_space_of_titles" in vars(store)) == has_titles
+        assert ("_index_of_titles" in vars(store)) == has_titles
 
 
 def test_a_floor_that_is_no_cosine_is_refused() -> None:
