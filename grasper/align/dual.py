@@ -1,9 +1,10 @@
 """The alignment of dual reasoning (PAT, arXiv 2604.24996): a warm start of all roles, then rounds of preferences over the reasoners' notes.
 
-Warm start: LoRA fine-tuning on analysed notes, drafts and revisions (`reason.roles`). Each round: the adapter of the round before samples notes for
-the training pairs, their differential reward is measured, preference pairs are chosen and trained on with that same adapter as reference, and the
-new adapter is measured on held-out pairs of other users. Rounds end where the held-out reward does not rise; the best adapter is the result. Both
-rewards are of one kind, by drafts or by the real text's likelihood (`align.dpo.reward`).
+Warm start: LoRA fine-tuning on analysed notes, drafts and revisions (`reason.roles`); those of later steps improve what the model itself wrote in
+the first one. Each round: the adapter of the round before samples notes for the training pairs, their differential reward is measured, preference
+pairs are chosen and trained on with that same adapter as reference, and the new adapter is measured on held-out pairs of other users. Rounds end
+where the held-out reward does not rise; the best adapter is the result. Both rewards are of one kind, by drafts or by the real text's likelihood
+(`align.dpo.reward`).
 
 Deviations: number and form of the rounds are not public; all of it is this project's own. Every second training pair is asked in the form of a later
 step, with the others' notes and the draft in view, so that both forms of a reasoner's prompt are trained.
@@ -148,13 +149,15 @@ class DualTraining:
         return self.align.dpo
 
     def warm_start(self, out_dir: Path) -> dict[str, Any]:
-        """Teach all roles their form into `out_dir/adapter`; gives the counts of the fine-tuning, and the tokens of the drafts to be revised."""
+        """Teach all roles their form into `out_dir/adapter`; gives the counts of the fine-tuning, and the tokens of the first steps to be
+        improved."""
         sequences, meter = [], Meter(self.base)
         for cases in (self.cases, self.held_out):
-            drafts = [deliberation.draft for deliberation in self.deliberate(meter, cases, "warm start")]
-            reasoning = self._reasoning(self.base)
+            first, reasoning = self.deliberate(meter, cases, "warm start"), self._reasoning(self.base)
             examples = [
-                example for case, draft in zip(cases, drafts, strict=True) for example in role_examples(case.pair, case.evidence, reasoning, draft)
+                example
+                for case, deliberation in zip(cases, first, strict=True)
+                for example in role_examples(case.pair, case.evidence, reasoning, deliberation.steps[0])
             ]
             sequences.append([make_sequence(self.base, e.prompt, "", e.answer, f"{e.role}/{e.task}", path_weight=1.0) for e in examples])
         train, evaluation = sequences

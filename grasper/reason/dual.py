@@ -68,6 +68,10 @@ class Step:
     topic: str
     draft: str
 
+    def of(self, reasoner: Reasoner) -> str:
+        """The notes of a reasoner."""
+        return self.style if reasoner == "style" else self.topic
+
     @property
     def notes(self) -> Notes:
         """The step as later prompts show it."""
@@ -167,7 +171,7 @@ class DualReasoning:
         seeds = [derive_seed(work.seeds[place], reasoner, number) for place, reasoner in asked]
         notes = {place: Notes() for place in active}
         for (place, reasoner), completion in zip(asked, self._ask(prompts, seeds, self.prompts.path_tokens, temperature), strict=True):
-            earlier = getattr(work.done[place].steps[-1], reasoner) if number else ""
+            earlier = work.done[place].steps[-1].of(reasoner) if number else ""
             read = read_notes(reasoner, completion.text)
             notes[place] = replace(notes[place], **{reasoner: read or earlier or _labelled(reasoner, completion.text)})
             work.record(place, completion, unread=work.done[place].unread + (read is None))

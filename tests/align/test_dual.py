@@ -21,6 +21,7 @@ from grasper.errors import ConfigError
 from grasper.models.base import Completion, Message, Prompt
 from grasper.models.local import LocalModel
 from grasper.models.scripted import ScriptedModel
+from grasper.prompts.render import _note
 from grasper.reason import differential
 from grasper.reason.differential import Candidate, Worth
 from grasper.reason.dual import DualReasoning, Evidence
@@ -99,6 +100,20 @@ def test_warm_start_teaches_every_role_notes_drafts_and_revisions(training: Dual
     assert sum(text == "Text: A clean room and a warm breakfast." for text in texts) == 4
     assert sum(text.startswith("Style: unknown; likely ") for text in texts) == 4
     assert sum(text.startswith("Interests: ") and "\nPlan: " in text for text in texts) == 4
+
+
+def test_later_steps_improve_what_the_model_wrote_first(training: DualTraining, tuned, tmp_path: Path) -> None:
+    """A reasoner sees the notes of the model's own first step, not those that it is to write."""
+    first = training.deliberate(training.base, training.cases, "warm start")
+    training.warm_start(tmp_path)
+    [(model, train, _, _)] = tuned
+    texts = [model.tokenizer.decode(sequence.ids) for sequence in train if sequence.task in ("style/long", "topic/long")]
+    later = [text for text in texts if "Draft:" in text]
+    assert len(later) == 4
+    for text, written in zip(later, (step for found in first for step in (found.steps[0], found.steps[0])), strict=True):
+        assert f"Topic notes: {_note(written.topic)}" in text
+        prompt, _, answer = text.rpartition("<|assistant|>\n")
+        assert _note(answer.removesuffix("<|end|>")) not in prompt
 
 
 def test_sampled_notes_are_judged_distinct_and_come_from_both_forms_of_prompt(training: DualTraining) -> None:
