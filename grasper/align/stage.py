@@ -113,7 +113,8 @@ def _write_exemplars(lesson: Lesson) -> dict[str, Any]:
         bare = replace(one.pair, profile=Profile())
         question = bare.render(reasoning=desk.method.reasoning, config=desk.prompts, model=desk.model).messages[-1].content
         answer = f"{one.path}\n{one.answer}" if one.path else one.answer
-        records.append({"task": one.pair.task, "query": query_of(one.pair.request), "question": question, "answer": answer})
+        known = {"task": one.pair.task, "user_id": one.pair.request.user_id, "query": query_of(one.pair.request)}
+        records.append({**known, "question": question, "answer": answer})
     if not records:
         raise ConfigError(
             "no pair has a gold path to show as an example; lower align.reward_threshold, or raise align.num_pairs or align.num_samples"

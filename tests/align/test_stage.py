@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,7 @@ def test_a_model_that_cannot_be_tuned_gets_exemplars(tables: Tables, tmp_path: P
     records = [json.loads(line) for line in (tmp_path / "exemplars.jsonl").read_text().splitlines()]
     assert counts["exemplars"] == len(records) > 0
     assert not (tmp_path / "adapter").exists()
+    assert {record["user_id"] for record in records} == {example.user_id for example in select_pairs(tables, "align", None, seed=0)}
     for record in records:
         path, answer = record["answer"].split("\n")[:3], "\n".join(record["answer"].split("\n")[3:])
         assert [line.partition(":")[0] for line in path] == ["Style", "Interests", "Plan"]
@@ -223,6 +225,19 @@ def test_a_model_that_cannot_be_tuned_gets_exemplars(tables: Tables, tmp_path: P
     wanted = [record["answer"] for record in records if record["task"] == task]
     assert model.prompts
     assert all(any(answer in shown(prompt) for answer in wanted) for prompt in model.prompts)
+
+
+def test_an_exemplar_never_holds_the_review_that_is_asked_for(tables: Tables, tmp_path: Path) -> None:
+    """A known training user asks for an item that they reviewed, and the review is one of the exemplars."""
+    model = scripted()
+    run(tables, model, tmp_path)
+    system = system_of("grasper", tables, model, exemplars=ExemplarIndex.load(tmp_path, 8))
+    for example in select_pairs(tables, "align", None, seed=0):
+        model.prompts.clear()
+        asked = replace(example, target=replace(example.target, review_id="asked", title=None, text="", rating=None), is_request=True)
+        system.write("long", [asked], {})
+        assert model.prompts
+        assert not any(example.target.text in message.content for prompt in model.prompts for message in prompt.messages[:-1])
 
 
 def test_plain_answers_are_no_exemplars(tables: Tables, tmp_path: Path) -> None:
@@ -238,7 +253,7 @@ def test_exemplars_serve_synthesis_too(tables: Tables, tmp_path: Path) -> None:
     examples = select_pairs(tables, "align", None, seed=0) * 2
     model = scripted()
     align(CONFIG, desk_of("grasper", tables, model), examples, [], [], tmp_path, seed=7)
-    example = examples[0]
+    example = tables.select("dev")[0]
     (exemplar,) = ExemplarIndex.load(tmp_path, 1).nearest(request_for(example, "long", tables.item(example.item_id)), "review")
     assert "Rating: 1 to 5; Title" in exemplar.question
     assert [line.partition(":")[0] for line in exemplar.answer.split("\n")[3:]] == ["Rating", "Title", "Text"]
