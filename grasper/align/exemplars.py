@@ -15,6 +15,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from grasper.errors import MissingFileError, RunMismatchError
 from grasper.files import read_jsonl
+from grasper.metrics.text import unicode_tokens
 from grasper.prompts.render import Exemplar
 from grasper.prompts.templates import AnswerTask
 from grasper.records import Request
@@ -36,7 +37,7 @@ class ExemplarIndex:
         for task in dict.fromkeys(record["task"] for record in records):
             chosen = [record for record in records if record["task"] == task]
             self._exemplars[task] = [(record["user_id"], Exemplar(record["question"], record["answer"])) for record in chosen]
-            vectorizer = TfidfVectorizer(token_pattern=r"(?u)\w+")
+            vectorizer = TfidfVectorizer(analyzer=unicode_tokens)
             # A word of its own keeps the vocabulary from being empty when nothing is given.
             self._vectors[task] = vectorizer, vectorizer.fit_transform([f"{record['query']} request" for record in chosen])
 

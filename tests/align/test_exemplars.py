@@ -31,6 +31,11 @@ def test_the_nearest_come_first() -> None:
     assert index.nearest(request(text="street", task="long"))[0].question == "Q noisy street"
 
 
+def test_scripts_without_spaces_are_compared_by_their_characters() -> None:
+    index = ExemplarIndex([record("朝食がとても冷たい"), record("部屋がとても綺麗でした")], k=1)
+    assert index.nearest(request("綺麗な部屋"))[0].question == "Q 部屋がとても綺麗でした"
+
+
 def test_equally_near_ones_keep_their_order() -> None:
     """Nothing given, or nothing known: the order of the file decides."""
     index = ExemplarIndex(RECORDS, k=3)
