@@ -5,7 +5,7 @@ A record is identified by `review_id`; leakage is a matter of record identity, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -170,6 +170,11 @@ class Profile:
     def review_ids(self) -> tuple[str, ...]:
         """Ids of all real reviews that the prompt shows."""
         return tuple(review.review_id for review in (*self.own, *self.neighbours))
+
+
+def with_text(reviews: Sequence[Review]) -> tuple[Review, ...]:
+    """The reviews that show how somebody writes; a bare rating does not."""
+    return tuple(review for review in reviews if review.text.strip())
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from grasper.reason.dual import DualReasoning, Evidence, Reasoner, Step, notes_o
 from grasper.reason.format import Answer, ReasoningPath
 from grasper.reason.leak import leaks
 from grasper.reason.traces import TrainingPair
-from grasper.records import Profile, Request, Task
+from grasper.records import Profile, Request, Task, with_text
 
 Role = Literal["style", "topic", "draft", "revise"]
 
@@ -80,7 +80,7 @@ def _path(request: Request, evidence: Evidence, answer: Answer | None) -> Reason
 def _style(request: Request, profile: Profile) -> str:
     """How the user writes, from their own reviews; without any, what people do who write alike, marked as a guess."""
     own = analyse(request, profile).style
-    if profile.own or not profile.neighbours:
+    if with_text(profile.own) or not profile.neighbours:
         return own
     return f"unknown; likely {analyse(request, Profile(own=profile.neighbours)).style}"
 

@@ -74,6 +74,8 @@ def test_style_without_history_is_a_guess_from_people_who_write_alike() -> None:
     own = (Review("o", "lee", "boat", "a calm trip on a calm sea with a calm crew, all in all it was a very calm and slow day out for us."),)
     pair, evidence = pair_of(own=own)
     assert "likely" not in analysed_notes(pair, evidence).style
+    pair, evidence = pair_of(own=(Review("o", "lee", "boat", "", rating=5.0),))
+    assert analysed_notes(pair, evidence).style.startswith("unknown; likely short; exclaims")
 
 
 def test_notes_may_look_at_the_answer_but_never_give_it_away() -> None:
