@@ -191,6 +191,8 @@ class Output:
     raw: str = ""
     """The completion as it came."""
     is_parsed: bool = True
+    is_cut: bool = False
+    """Whether the text lacks its end, for want of tokens."""
     samples: tuple[str, ...] = ()
     """All candidates of a consensus choice, the chosen one included."""
     probabilities: tuple[float, ...] = ()

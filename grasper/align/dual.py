@@ -34,6 +34,7 @@ from grasper.prompts.render import Notes
 from grasper.reason.differential import Candidate, Worth, copied_from, judge, judge_by_likelihood
 from grasper.reason.dual import REASONERS, Deliberation, DualReasoning, Evidence, Reasoner, read_notes
 from grasper.reason.evidence import evidence_of
+from grasper.reason.format import is_cut
 from grasper.reason.likelihood import require_likelihoods
 from grasper.reason.reward import Reward
 from grasper.reason.roles import role_examples
@@ -254,10 +255,10 @@ class DualTraining:
         candidates: list[Candidate] = []
         judged: list[JudgedNotes] = []
         for (case, reasoner, held, draft, prompt), completions in zip(asked, drawn, strict=True):
-            texts = dict.fromkeys(completion.text.strip() for completion in completions if completion.text.strip())
-            for text, read in {(read_notes(reasoner, text) or text): read_notes(reasoner, text) for text in texts}.items():
+            # Notes that lack their end count as unread: chosen, they would teach to stop in the middle.
+            for text, is_read in _read_all(reasoner, completions).items():
                 candidates.append(Candidate(case.pair, case.evidence, reasoner, text, getattr(held, _OF[reasoner]), draft))
-                judged.append(JudgedNotes(case.pair.pair_id, reasoner, prompt, text, 0.0, is_read=read is not None))
+                judged.append(JudgedNotes(case.pair.pair_id, reasoner, prompt, text, 0.0, is_read=is_read))
         worth = self._judge(reasoning, candidates, seed)
         return [replace(notes, difference=value.difference, draft_words=value.draft_words) for notes, value in zip(judged, worth, strict=True)]
 
@@ -328,6 +329,18 @@ class DualTraining:
 
     def _adapted(self, adapter: Path | None) -> LocalModel:
         return self.base if adapter is None else self.base.with_adapter(adapter)
+
+
+def _read_all(reasoner: Reasoner, completions: Sequence[Completion]) -> dict[str, bool]:
+    """The distinct notes of a reasoner, and whether one of the completions that hold them has all of their lines to the end."""
+    found: dict[str, bool] = {}
+    for completion in completions:
+        notes = read_notes(reasoner, completion.text)
+        if text := notes or completion.text.strip():
+            last_line = text.splitlines()[-1].partition(": ")[2]
+            is_read = notes is not None and not is_cut(completion.text, last_line, completion.finish_reason)
+            found[text] = found.get(text, False) or is_read
+    return found
 
 
 def _best(rounds: Sequence[dict[str, Any]]) -> int:

@@ -75,7 +75,7 @@ def align(
     reward = make_reward(config.reward, judge=model)
     if method.training == "dpo":
         _check_reward_of_notes(method, config, model, reward)
-    written = {output.example_id: output.text for output in consensus if output.is_parsed and output.text}
+    written = {output.example_id: output.text for output in consensus if output.is_parsed and output.text and not output.is_cut}
     asked = make_pairs(desk, [example for example in examples if example.example_id in written], synthetic, tasks=("long",))
     lesson = Lesson(config, desk, pairs, unseen, reward, out_dir, seed, [(pair, written[pair.example.example_id]) for pair in asked])
     counts: dict[str, Any] = {"pairs": len(pairs), "zero_history_pairs": sum(not pair.profile.own for pair in pairs)}

@@ -97,6 +97,11 @@ def parse_answer(raw: str, task: AnswerTask, *, expects_path: bool) -> Answer:
     return Answer(path, title, text, rating, is_parsed=found and (not expects_path or all(label in sections for label in PATH_LABELS)))
 
 
+def is_cut(raw: str, value: str | None, finish_reason: str) -> bool:
+    """Whether a completion came to the most tokens that it may have within this value, so that the value lacks its end."""
+    return finish_reason == "length" and bool(value) and one_line(raw).endswith(one_line(value or ""))
+
+
 def parse_path(raw: str) -> ReasoningPath | None:
     """The path of a completion; None where it has none of the three lines."""
     return _path(_sections(raw)[0])

@@ -237,6 +237,14 @@ def test_tokens_are_counted_once_per_prompt_read(training: DualTraining) -> None
     assert found["tokens_in"] == 10 * (2 + 1 + 3)
 
 
+def test_notes_without_their_end_are_never_chosen(training: DualTraining) -> None:
+    """One that ends by itself shows that nothing is missing; so does what the model goes on to write behind the last line."""
+    ends = [("Style: short and", "length"), ("Style: warm", "stop"), ("Style: short and", "length"), ("Style: dry\nInterests: ro", "length")]
+    found = dual._read_all("style", [Completion(text, 10, 5, reason) for text, reason in ends])  # type: ignore[arg-type]
+    assert found == {"Style: short and": False, "Style: warm": True, "Style: dry": True}
+    assert dual._read_all("style", [Completion("Style: short and", 10, 5)]) == {"Style: short and": True}
+
+
 def test_unreadable_notes_are_kept_for_the_rejected_side(training: DualTraining, monkeypatch) -> None:
     monkeypatch.setattr(type(training.base), "_write", lambda self, prompt, stream: Completion("gibberish", 3, 2))
     judged = training.sample(training.base, seed=0)

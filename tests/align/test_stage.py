@@ -75,9 +75,10 @@ def test_real_texts_may_also_be_learned_without_a_path(
     assert count is not None or expected > 0
 
 
+@pytest.mark.parametrize("fault", [{"is_parsed": False}, {"is_cut": True}])
 @pytest.mark.parametrize("method", ["grasper", "grasper-no-reasoning"])
 def test_the_consensus_is_learned_in_the_place_of_real_texts(
-    tables: Tables, make_model: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+    tables: Tables, make_model: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, fault: dict[str, bool]
 ) -> None:
     """Without a path every text is the model's own, also where the pair's turn is another task; behind gold paths the real ones stay."""
     learned: list[tuple[str, str, str]] = []
@@ -86,8 +87,8 @@ def test_the_consensus_is_learned_in_the_place_of_real_texts(
     config = CONFIG.model_copy(update={"plain": "all", "consensus_samples": 2, "sources": ("sampled",)})
     examples = select_pairs(tables, "align", None, seed=0)
     written = [Output(example.example_id, "long", method, f"Own words {number}.", is_parsed=True) for number, example in enumerate(examples[:-1])]
-    cut = Output(examples[-1].example_id, "long", method, "Style: sh", is_parsed=False)
-    align(config, desk_of(method, tables, make_model()), examples, [], [], tmp_path, seed=7, consensus=[*written, cut])
+    faulty = Output(examples[-1].example_id, "long", method, "Own words", **fault)
+    align(config, desk_of(method, tables, make_model()), examples, [], [], tmp_path, seed=7, consensus=[*written, faulty])
     plain = {(pair, answer) for pair, path, answer in learned if not path and pair.endswith("/long")}
     assert plain == {(f"{output.example_id}/long", f"Text: {output.text}") for output in written}
     others = [answer for pair, path, answer in learned if path or not pair.endswith("/long")]
@@ -131,6 +132,18 @@ def test_sampled_texts_may_stand_behind_gold_paths(tables: Tables, make_model: C
         assert completion.startswith(entry["path"])
         assert completion.endswith(f": {entry['answer']}")
     assert not any(answer in completion for completion in fast.completions(0) for answer in real_answers(tables, ("long", "title", "review")))
+
+
+def test_a_cut_sample_is_gold_for_its_path_alone(
+    tables: Tables, make_model: Callable[..., Any], fast: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind it stands the real text; as the text to be learned it is left out."""
+    cls = type(make_model())
+    write = cls._write
+    monkeypatch.setattr(cls, "_write", lambda self, prompt, stream: replace(write(self, prompt, stream), finish_reason="length"))
+    assert run(tables, make_model(), tmp_path / "real")["gold"]["gold"] > 0
+    with pytest.raises(ConfigError, match="no training pair is left"):
+        run(tables, make_model(), tmp_path / "sampled", config=CONFIG.model_copy(update={"gold_text": "sampled"}))
 
 
 def test_without_reasoning_the_best_of_the_direct_answers_is_learned(
