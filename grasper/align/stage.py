@@ -62,7 +62,7 @@ def align(
 
     Raises:
         UnknownNameError: The method declares a training that no trainer is registered for.
-        ConfigError: There are no align examples, or no pair survived the selection.
+        ConfigError: There are no align examples, the reward cannot judge what is to be learned, or no pair survived the selection.
     """
     method, model = desk.method, desk.model
     trainer = TRAINERS.get(method.training)
@@ -75,6 +75,8 @@ def align(
     reward = make_reward(config.reward, judge=model)
     if method.training == "dpo":
         _check_reward_of_notes(method, config, model, reward)
+    elif isinstance(reward, PathReward):
+        _check_learned_texts(method, config)
     written = {output.example_id: output.text for output in consensus if output.is_parsed and output.text and not output.is_cut}
     asked = make_pairs(desk, [example for example in examples if example.example_id in written], synthetic, tasks=("long",))
     lesson = Lesson(config, desk, pairs, unseen, reward, out_dir, seed, [(pair, written[pair.example.example_id]) for pair in asked])
@@ -94,6 +96,16 @@ def _check_reward_of_notes(method: Method, config: AlignConfig, model: TextModel
         raise ConfigError(
             f"align.reward={config.reward} scores reasoning paths, and the notes of {method.name} are judged by drafts; "
             "choose align.reward=mean, or align.dpo.reward=likelihood"
+        )
+
+
+def _check_learned_texts(method: Method, config: AlignConfig) -> None:
+    """Raise where sampled texts are to be learned that the reward of paths does not look at."""
+    if method.training == "em" or (method.training == "gold" and config.gold_text == "sampled"):
+        advice = "" if method.training == "em" else ", or align.gold_text=real"
+        raise ConfigError(
+            f"align.reward={config.reward} scores reasoning paths and not the texts behind them, and {method.name} is to learn sampled texts; "
+            f"choose align.reward=mean{advice}"
         )
 
 

@@ -312,3 +312,18 @@ def test_a_reward_of_paths_cannot_judge_notes_by_their_drafts(tables: Tables, ma
     with pytest.raises(ConfigError, match=r"judged by drafts; choose align\.reward=mean, or align\.dpo\.reward=likelihood"):
         run(tables, model, tmp_path, "pat", config)
     assert model.calls == []
+
+
+@pytest.mark.parametrize(
+    ("method", "gold_text", "advice"),
+    [("rest_pg", "real", r"mean$"), ("grasper", "sampled", r"mean, or align\.gold_text=real$"), ("grasper-no-reasoning", "sampled", "real$")],
+)
+def test_a_reward_of_paths_cannot_choose_texts_to_learn(
+    tables: Tables, make_model: Callable[..., Any], tmp_path: Path, method: str, gold_text: str, advice: str
+) -> None:
+    """Any text would do, however bad, behind a path that it likes."""
+    model = make_model()
+    config = CONFIG.model_copy(update={"reward": "likelihood", "sources": ("sampled",), "gold_text": gold_text})
+    with pytest.raises(ConfigError, match=rf"is to learn sampled texts; choose align\.reward=.*{advice}"):
+        run(tables, model, tmp_path, method, config)
+    assert model.calls == []
