@@ -75,9 +75,17 @@ class Meter:
 
     def score_texts(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> np.ndarray:
         """How likely the model holds the texts, which it reads."""
-        model = cast("LocalModel", self._model)
-        self.tokens["tokens_in"] += sum(map(len, model.encode_all(prompts)))
-        return model.score_texts(prompts, texts)
+        self._read(prompts)
+        return cast("LocalModel", self._model).score_texts(prompts, texts)
+
+    def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> np.ndarray:
+        """How likely the model holds each choice; one token is answered."""
+        self._read(prompts)
+        self.tokens["tokens_out"] += len(prompts)
+        return self._model.score_choices(prompts, choices)
+
+    def _read(self, prompts: Sequence[Prompt]) -> None:
+        self.tokens["tokens_in"] += sum(map(len, cast("LocalModel", self._model).encode_all(prompts)))
 
 
 def train_roles(lesson: Lesson) -> dict[str, Any]:

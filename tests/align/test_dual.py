@@ -22,6 +22,7 @@ from grasper.models.base import Completion, Message, Prompt
 from grasper.models.local import LocalModel
 from grasper.models.scripted import ScriptedModel
 from grasper.prompts.render import _note
+from grasper.prompts.templates import RATING_CHOICES
 from grasper.reason import differential
 from grasper.reason.differential import Candidate, Worth
 from grasper.reason.dual import DualReasoning, Evidence
@@ -235,6 +236,14 @@ def test_tokens_are_counted_once_per_prompt_read(training: DualTraining) -> None
     """One held-out pair: two notes and a draft, then one draft for each of three settings of notes (both, without style, without topic)."""
     found = training.evaluate(training.base)
     assert found["tokens_in"] == 10 * (2 + 1 + 3)
+
+
+def test_tokens_of_ratings_are_counted(training: DualTraining) -> None:
+    """A draft of a rating is read and answered in one token, whatever its probabilities are for."""
+    prompts = [Prompt((Message("user", text),), prefix="Rating:") for text in ("a clean room", "a warm cake")]
+    meter = dual.Meter(training.base)
+    assert np.array_equal(meter.score_choices(prompts, RATING_CHOICES), training.base.score_choices(prompts, RATING_CHOICES))
+    assert meter.tokens == {"tokens_in": sum(map(len, training.base.encode_all(prompts))), "tokens_out": 2}
 
 
 def test_notes_without_their_end_are_never_chosen(training: DualTraining) -> None:
