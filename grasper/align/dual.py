@@ -13,9 +13,9 @@ step, with the others' notes and the draft in view, so that both forms of a reas
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,9 +27,10 @@ from grasper.align.preference import JudgedNotes, choose_pairs
 from grasper.align.sft import finetune, make_sequence, replace_folder
 from grasper.config import AlignConfig, DpoConfig, PromptConfig
 from grasper.errors import ConfigError
-from grasper.files import read_json, read_jsonl, write_json, write_lines
+from grasper.files import BatchLog, read_json, read_jsonl, write_json, write_lines
 from grasper.models.adapters import find_adapter, is_this_adapter
-from grasper.models.base import Completion, Prompt, TextModel
+from grasper.models.base import Completion, Prompt, TextModel, at_once
+from grasper.progress import Progress
 from grasper.prompts.render import Notes
 from grasper.reason.differential import Candidate, Worth, copied_from, judge, judge_by_likelihood
 from grasper.reason.dual import REASONERS, Deliberation, DualReasoning, Evidence, Reasoner, read_notes
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from grasper.models.local import LocalModel
 
 ROUNDS_FILE = "rounds.json"
+BATCH_SIZE = 16
+"""Pairs whose notes are sampled and judged in one batch, where the model does not want more at once."""
 _OF = {"style": "topic", "topic": "style"}
 
 
@@ -223,10 +226,11 @@ class DualTraining:
     def _round(self, number: int, adapter: Path | None, folder: Path) -> dict[str, Any]:
         path, tokens_path = folder / "judged.jsonl", folder / "judged-tokens.json"
         if not path.exists():
-            meter = Meter(self._adapted(adapter))
-            judged = self.sample(meter, derive_seed(self.seed, "round", number))
-            write_json(tokens_path, meter.tokens)
-            write_lines(path, [asdict(notes) for notes in judged])
+            log = self._sample_all(adapter, derive_seed(self.seed, "round", number), folder / "judged.part.jsonl")
+            write_json(tokens_path, {name: sum(batch[name] for batch in log.records) for name in ("tokens_in", "tokens_out")})
+            places = {case.pair.pair_id: place for place, case in enumerate(self.cases)}
+            write_lines(path, sorted((notes for batch in log.records for notes in batch["notes"]), key=lambda notes: places[notes["pair_id"]]))
+            log.path.unlink()
         judged = [JudgedNotes.from_json(record) for record in read_jsonl(path)]
         pairs, selection = choose_pairs(judged, margin=self.config.margin, max_length_ratio=self.config.max_length_ratio)
         selection |= read_json(tokens_path) if tokens_path.exists() else {}
@@ -237,16 +241,28 @@ class DualTraining:
         training = train_on_preferences(self.base, adapter, pairs, self.config, self.align, folder, seed=seed)
         return {"selection": selection, "training": training, "held_out": self.evaluate(self._adapted(folder / "adapter"))}
 
-    def sample(self, model: TextModel, seed: int) -> list[JudgedNotes]:
-        """Notes of both reasoners for all training pairs, `num_notes` each, with their differential rewards; equal ones once. Those of a later step
-        are judged by what the writer makes of the draft that they were written in view of."""
+    def _sample_all(self, adapter: Path | None, seed: int, log_path: Path) -> BatchLog:
+        """The judged notes of all training pairs with the tokens that they took, a record for each batch; finished batches are not done again."""
+        log, model = BatchLog(log_path), self._adapted(adapter)
+        missing = [case for case in self.cases if case.pair.pair_id not in log.done]
+        size = at_once(BATCH_SIZE, model)
+        with Progress("judging notes", len(self.cases), done=len(self.cases) - len(missing)) as progress:
+            for start in range(0, len(missing), size):
+                batch, meter = missing[start : start + size], Meter(model)
+                notes = [asdict(notes) for notes in self.sample(meter, seed, batch)]
+                log.append([{"notes": notes, **meter.tokens}], done=[case.pair.pair_id for case in batch])
+                progress.advance(len(batch))
+        return log
+
+    def sample(self, model: TextModel, seed: int, cases: Sequence[Case] | None = None) -> list[JudgedNotes]:
+        """Notes of both reasoners for some training pairs (None: all), `num_notes` each, with their differential rewards; equal ones once. Those of a
+        later step are judged by what the writer makes of the draft that they were written in view of."""
         reasoning, config = self._reasoning(model), self.config
-        first = self.deliberate(model, self.cases, f"held {seed}")
+        cases = self.cases if cases is None else cases
+        first = self.deliberate(model, cases, f"held {seed}")
         asked: list[tuple[Case, Reasoner, Notes, str, Any]] = []
-        numbers: Counter[str] = Counter()
-        for case, deliberation in zip(self.cases, first, strict=True):
-            numbers[case.pair.task] += 1
-            is_later = numbers[case.pair.task] % 2 == 0  # in every task half of the prompts are those of a later step
+        for case, deliberation in zip(cases, first, strict=True):
+            is_later = case.pair.pair_id in self._asked_later
             for reasoner in REASONERS:
                 if (profile := case.evidence.of(reasoner)) is not None:
                     seen = deliberation.steps[0].notes if is_later else Notes()
@@ -269,6 +285,14 @@ class DualTraining:
                 judged.append(JudgedNotes(case.pair.pair_id, reasoner, prompt, text, 0.0, is_read=is_read))
         worth = self._judge(reasoning, candidates, seed)
         return [replace(notes, difference=value.difference, draft_words=value.draft_words) for notes, value in zip(judged, worth, strict=True)]
+
+    @cached_property
+    def _asked_later(self) -> set[str]:
+        """Pairs whose prompts are those of a later step: in every task the half of them."""
+        by_task: dict[str, list[str]] = {}
+        for case in self.cases:
+            by_task.setdefault(case.pair.task, []).append(case.pair.pair_id)
+        return {pair_id for pair_ids in by_task.values() for pair_id in pair_ids[1::2]}
 
     def evaluate(self, model: TextModel) -> dict[str, Any]:
         """On the held-out pairs, with the same seeds for every adapter: differential reward of each reasoner's first notes, mean reward with both,

@@ -164,7 +164,7 @@ def sample_traces(
         exemplars: Solved requests for a prompt, for backbones that cannot be fine-tuned.
     """
     log = BatchLog(log_path)
-    done = {record["pair_id"] for record in log.records}
+    done = log.done | {record["pair_id"] for record in log.records}
     missing = [pair for pair in pairs if pair.pair_id not in done]
     size = batch_size or at_once(BATCH_SIZE, model)
     sampler = _Sampler(model, prompts, num_samples, temperature, top_p, derive_seed(seed, "traces"), exemplars)
@@ -172,7 +172,7 @@ def sample_traces(
         for start in range(0, len(missing), size):
             batch = missing[start : start + size]
             drafts = [draft for source in dict.fromkeys(sources) for draft in sampler.draw(source, batch)]
-            log.append(asdict(trace) for trace in _rewarded(batch, drafts, reward, sampler))
+            log.append((asdict(trace) for trace in _rewarded(batch, drafts, reward, sampler)), done=[pair.pair_id for pair in batch])
             progress.advance(len(batch))
     by_pair: dict[str, list[Trace]] = {}
     for record in log.records:

@@ -70,7 +70,7 @@ def sampled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every round finds one good and one bad note; gives the names of the models that were asked for them."""
     asked: list[str] = []
 
-    def sample(self, model, seed):
+    def sample(self, model, seed, cases):
         asked.append(model.name)
         prompt = Prompt((Message("user", "note how they write."),))
         return [JudgedNotes("e1/long", "style", prompt, f"Style: {word}", value) for word, value in (("warm", 0.3), ("cold", 0.0))]
@@ -204,6 +204,28 @@ def test_finished_rounds_and_judged_notes_are_not_done_again(training, tuned, sa
     (tmp_path / "round-1" / "round.json").unlink()
     assert training.improve(None, tmp_path) == first
     assert (len(tuned), len(sampled)) == (trained + 1, asked)  # the judged notes were read back
+
+
+def test_a_round_that_was_killed_goes_on_with_the_next_batch(training: DualTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The finished batches are not asked again, and notes and tokens are those of an undisturbed round."""
+    monkeypatch.setattr(dual, "BATCH_SIZE", 1)
+    training.improve(None, tmp_path / "whole")
+    sample, asked = DualTraining.sample, []
+
+    def killed(self, model, seed, cases):
+        asked.append([case.pair.pair_id for case in cases])
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return sample(self, model, seed, cases)
+
+    monkeypatch.setattr(DualTraining, "sample", killed)
+    with pytest.raises(KeyboardInterrupt):
+        training.improve(None, tmp_path / "killed")
+    training.improve(None, tmp_path / "killed")
+    assert asked[:3] == [["e1/long"], ["e2/long"], ["e2/long"]]
+    for name in ("judged.jsonl", "judged-tokens.json"):
+        assert (tmp_path / "killed" / "round-1" / name).read_bytes() == (tmp_path / "whole" / "round-1" / name).read_bytes()
+    assert not list(tmp_path.rglob("*.part*"))
 
 
 def test_where_all_notes_are_alike_the_warm_start_stands(training: DualTraining, tuned, tmp_path: Path, monkeypatch) -> None:

@@ -86,6 +86,18 @@ def test_an_answers_room_is_its_tasks_whoever_stands_beside_it(tmp_path: Path) -
     assert title == alone < text
 
 
+def test_a_damaged_batch_loses_itself_alone(tmp_path: Path) -> None:
+    """Those behind it are kept, and only its own pairs are asked again."""
+    pairs = [pair(number) for number in range(6)]
+    whole = sample(pairs, SeededModel(), tmp_path / "traces.jsonl")
+    lines = (tmp_path / "traces.jsonl").read_bytes().splitlines(keepends=True)
+    lines[0] = lines[0].replace(b"answer", b"ans\xffer")
+    (tmp_path / "traces.jsonl").write_bytes(b"".join(lines))
+    model = SeededModel()
+    assert sample(pairs, model, tmp_path / "traces.jsonl") == whole
+    assert len(model.prompts) == 2
+
+
 def test_a_resumed_run_equals_an_undisturbed_one(tmp_path: Path) -> None:
     """Killed in the middle of the second batch."""
     pairs = [pair(number) for number in range(5)]
