@@ -198,7 +198,7 @@ class Output:
     probabilities: tuple[float, ...] = ()
     """Of the ratings 1–5; empty for texts, and where the model gives none."""
     evidence: tuple[str, ...] = ()
-    """Ids of the real reviews in the prompt."""
+    """Ids of the real reviews that were chosen for the prompt; where they do not fit together, it shows fewer."""
     notes: tuple[dict[str, str], ...] = ()
     """What the reasoners of a method with trajectories wrote, step by step, and the draft of each step."""
     tokens_in: int = 0

@@ -59,7 +59,7 @@ class Thinking:
     def pool(self, request: Request, profile: Profile, prompt: Prompt, paths: Sequence[str]) -> Pool:
         """What an answer is written behind: the prompt with each of its paths and the label of the answer, and where paths are pooled a prompt that
         asks for none, by `generate.plain_weight`. Equal paths are one with more weight; empty ones, which the model did not write, count as the
-        prompt that asks for none.
+        prompt that asks for none, or where paths are not pooled as the prompt as it is.
         """
         plain = self.config.plain_weight if self.is_pooled and any(paths) else 0.0
         weights = {"": plain} if plain else {}

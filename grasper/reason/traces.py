@@ -1,9 +1,10 @@
 """Sampling reasoning paths and answers for training pairs, with their rewards (GraSPer, Sec. 3.2; REST-PG, Sec. 3.1).
 
-Three sources of paths. `sampled`: the model writes path and answer without seeing the real one. `analysed`: the path of `reason.analyse` is
-written already (its plan may name key phrases of the real answer: the warm start), the model writes the answer after it. `hindsight`: the model
-writes the path with the real answer in view, and then an answer after it without seeing the real one. Of the last two, paths that leak are
-counted and never continued. A fourth source, `direct`, has no path: the answers of methods that do not reason.
+Three sources of paths. `sampled`: the model writes path and answer without seeing the real one. `analysed`: the path of `reason.analyse` is written
+already (its plan may name key phrases of the real answer: the warm start), the model writes the answer after it. `hindsight`: the model writes the
+path with the real answer in view, and then an answer after it without seeing the real one; paths that leak are counted and never continued, while
+an analysed path that leaks gives way to one without sight of the answer. A fourth source, `direct`, has no path: the answers of methods that do not
+reason.
 
 Each pair has a seed of its own, so a resumed run equals an undisturbed one.
 """
