@@ -1,7 +1,7 @@
 """Where a method works: its evidence, its prompts and its model, put together once for alignment, synthesis and generation.
 
-Every request carries a seed of its own, derived from the run's seed, the method, the purpose and the example. What is written for an example
-therefore does not depend on which others are asked, in which order, or how many at a time.
+Every request carries a seed of its own, derived from the run's seed, the method that owns the adapter, the purpose and the example. What is written
+for an example therefore does not depend on which others are asked, in which order, or how many at a time.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ class Desk:
         return read_once(found)
 
     def seed_of(self, *names: str | int) -> int:
-        """The seed of one named piece of work of this method."""
-        return derive_seed(self.seed, self.method.name, *names)
+        """The seed of one named piece of work; methods that share an adapter draw alike, so that they differ where their prompts do."""
+        return derive_seed(self.seed, self.method.aligned_as, *names)
 
     def _exemplars(self, request: Request, task: AnswerTask) -> Sequence[Exemplar]:
         return self.exemplars.nearest(request, task) if self.exemplars else ()

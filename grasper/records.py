@@ -5,7 +5,7 @@ A record is identified by `review_id`; leakage is a matter of record identity, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -172,6 +172,11 @@ class Profile:
         return tuple(review.review_id for review in (*self.own, *self.neighbours))
 
 
+def with_text(reviews: Sequence[Review]) -> tuple[Review, ...]:
+    """The reviews that show how somebody writes; a bare rating does not."""
+    return tuple(review for review in reviews if review.text.strip())
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """What a method answered to one request, with its evidence and cost."""
@@ -186,12 +191,14 @@ class Output:
     raw: str = ""
     """The completion as it came."""
     is_parsed: bool = True
+    is_cut: bool = False
+    """Whether the text lacks its end, for want of tokens."""
     samples: tuple[str, ...] = ()
     """All candidates of a consensus choice, the chosen one included."""
     probabilities: tuple[float, ...] = ()
     """Of the ratings 1–5; empty for texts, and where the model gives none."""
     evidence: tuple[str, ...] = ()
-    """Ids of the real reviews in the prompt."""
+    """Ids of the real reviews that were chosen for the prompt; where they do not fit together, it shows fewer."""
     notes: tuple[dict[str, str], ...] = ()
     """What the reasoners of a method with trajectories wrote, step by step, and the draft of each step."""
     tokens_in: int = 0

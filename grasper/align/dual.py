@@ -1,9 +1,10 @@
 """The alignment of dual reasoning (PAT, arXiv 2604.24996): a warm start of all roles, then rounds of preferences over the reasoners' notes.
 
-Warm start: LoRA fine-tuning on analysed notes, drafts and revisions (`reason.roles`). Each round: the adapter of the round before samples notes for
-the training pairs, their differential reward is measured, preference pairs are chosen and trained on with that same adapter as reference, and the
-new adapter is measured on held-out pairs of other users. Rounds end where the held-out reward does not rise; the best adapter is the result. Both
-rewards are of one kind, by drafts or by the real text's likelihood (`align.dpo.reward`).
+Warm start: LoRA fine-tuning on analysed notes, drafts and revisions (`reason.roles`); those of later steps improve what the model itself wrote in
+the first one. Each round: the adapter of the round before samples notes for the training pairs, their differential reward is measured, preference
+pairs are chosen and trained on with that same adapter as reference, and the new adapter is measured on held-out pairs of other users. Rounds end
+where the held-out reward does not rise; the best adapter is the result. Both rewards are of one kind, by drafts or by the real text's likelihood
+(`align.dpo.reward`).
 
 Deviations: number and form of the rounds are not public; all of it is this project's own. Every second training pair is asked in the form of a later
 step, with the others' notes and the draft in view, so that both forms of a reasoner's prompt are trained.
@@ -12,9 +13,9 @@ step, with the others' notes and the draft in view, so that both forms of a reas
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,13 +27,15 @@ from grasper.align.preference import JudgedNotes, choose_pairs
 from grasper.align.sft import finetune, make_sequence, replace_folder
 from grasper.config import AlignConfig, DpoConfig, PromptConfig
 from grasper.errors import ConfigError
-from grasper.files import read_json, read_jsonl, write_json, write_lines
+from grasper.files import BatchLog, read_json, read_jsonl, write_json, write_lines
 from grasper.models.adapters import find_adapter, is_this_adapter
-from grasper.models.base import Completion, Prompt, TextModel
+from grasper.models.base import Completion, Prompt, TextModel, at_once
+from grasper.progress import Progress
 from grasper.prompts.render import Notes
 from grasper.reason.differential import NotesTrial, Worth, copied_from, judge, judge_by_likelihood
 from grasper.reason.dual import REASONERS, Deliberation, DualReasoning, Evidence, Reasoner, read_notes
 from grasper.reason.evidence import evidence_of
+from grasper.reason.format import is_cut
 from grasper.reason.likelihood import require_likelihoods
 from grasper.reason.reward import Reward
 from grasper.reason.roles import role_examples
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
     from grasper.models.local import LocalModel
 
 ROUNDS_FILE = "rounds.json"
+BATCH_SIZE = 16
+"""Pairs whose notes are sampled and judged in one batch, where the model does not want more at once."""
 _OF = {"style": "topic", "topic": "style"}
 
 
@@ -73,9 +78,17 @@ class TokenCountingModel:
 
     def score_texts(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> np.ndarray:
         """How likely the model holds the texts, which it reads."""
-        model = cast("LocalModel", self._model)
-        self.tokens["tokens_in"] += sum(map(len, model.encode_all(prompts)))
-        return model.score_texts(prompts, texts)
+        self._read(prompts)
+        return cast("LocalModel", self._model).score_texts(prompts, texts)
+
+    def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> np.ndarray:
+        """How likely the model holds each choice; one token is answered."""
+        self._read(prompts)
+        self.tokens["tokens_out"] += len(prompts)
+        return self._model.score_choices(prompts, choices)
+
+    def _read(self, prompts: Sequence[Prompt]) -> None:
+        self.tokens["tokens_in"] += sum(map(len, cast("LocalModel", self._model).encode_all(prompts)))
 
 
 def train_roles(lesson: Lesson) -> dict[str, Any]:
@@ -148,17 +161,19 @@ class DualTraining:
         return self.align.dpo
 
     def warm_start(self, out_dir: Path) -> dict[str, Any]:
-        """Teach all roles their form into `out_dir/adapter`; gives the counts of the fine-tuning, and the tokens of the drafts to be revised."""
-        sequences, counted = [], TokenCountingModel(self.base)
+        """Teach all roles their form into `out_dir/adapter`; gives the counts of the fine-tuning, and the tokens of the first steps to be
+        improved."""
+        sequences, meter = [], TokenCountingModel(self.base)
         for cases in (self.cases, self.held_out):
-            drafts = [deliberation.draft for deliberation in self.deliberate(counted, cases, "warm start")]
-            reasoning = self._reasoning(self.base)
+            first, reasoning = self.deliberate(meter, cases, "warm start"), self._reasoning(self.base)
             examples = [
-                example for case, draft in zip(cases, drafts, strict=True) for example in role_examples(case.pair, case.evidence, reasoning, draft)
+                example
+                for case, deliberation in zip(cases, first, strict=True)
+                for example in role_examples(case.pair, case.evidence, reasoning, deliberation.steps[0])
             ]
             sequences.append([make_sequence(self.base, e.prompt, "", e.answer, f"{e.role}/{e.task}", path_weight=1.0) for e in examples])
         train, evaluation = sequences
-        return finetune(self.base, train, evaluation, self.align, out_dir, seed=derive_seed(self.seed, "warm start")) | counted.tokens
+        return finetune(self.base, train, evaluation, self.align, out_dir, seed=derive_seed(self.seed, "warm start")) | meter.tokens
 
     def improve(self, adapter: Path | None, out_dir: Path) -> dict[str, Any]:
         """Run the rounds from `adapter` (None: the base model), write `round-N/` and `rounds.json`, and leave the best adapter in `out_dir/adapter`.
@@ -211,10 +226,11 @@ class DualTraining:
     def _round(self, number: int, adapter: Path | None, folder: Path) -> dict[str, Any]:
         path, tokens_path = folder / "judged.jsonl", folder / "judged-tokens.json"
         if not path.exists():
-            counted = TokenCountingModel(self._adapted(adapter))
-            judged = self.sample(counted, derive_seed(self.seed, "round", number))
-            write_json(tokens_path, counted.tokens)
-            write_lines(path, [asdict(notes) for notes in judged])
+            log = self._sample_all(adapter, derive_seed(self.seed, "round", number), folder / "judged.part.jsonl")
+            write_json(tokens_path, {name: sum(batch[name] for batch in log.records) for name in ("tokens_in", "tokens_out")})
+            places = {case.pair.pair_id: place for place, case in enumerate(self.cases)}
+            write_lines(path, sorted((notes for batch in log.records for notes in batch["notes"]), key=lambda notes: places[notes["pair_id"]]))
+            log.path.unlink()
         judged = [JudgedNotes.from_json(record) for record in read_jsonl(path)]
         pairs, selection = choose_pairs(judged, margin=self.config.margin, max_length_ratio=self.config.max_length_ratio)
         selection |= read_json(tokens_path) if tokens_path.exists() else {}
@@ -225,16 +241,28 @@ class DualTraining:
         training = train_on_preferences(self.base, adapter, pairs, self.config, self.align, folder, seed=seed)
         return {"selection": selection, "training": training, "held_out": self.evaluate(self._adapted(folder / "adapter"))}
 
-    def sample(self, model: TextModel, seed: int) -> list[JudgedNotes]:
-        """Notes of both reasoners for all training pairs, `num_notes` each, with their differential rewards; equal ones once. Those of a later step
-        are judged by what the writer makes of the draft that they were written in view of."""
+    def _sample_all(self, adapter: Path | None, seed: int, log_path: Path) -> BatchLog:
+        """The judged notes of all training pairs with the tokens that they took, a record for each batch; finished batches are not done again."""
+        log, model = BatchLog(log_path), self._adapted(adapter)
+        missing = [case for case in self.cases if case.pair.pair_id not in log.done]
+        size = at_once(BATCH_SIZE, model)
+        with Progress("judging notes", len(self.cases), done=len(self.cases) - len(missing)) as progress:
+            for start in range(0, len(missing), size):
+                batch, meter = missing[start : start + size], TokenCountingModel(model)
+                notes = [asdict(notes) for notes in self.sample(meter, seed, batch)]
+                log.append([{"notes": notes, **meter.tokens}], done=[case.pair.pair_id for case in batch])
+                progress.advance(len(batch))
+        return log
+
+    def sample(self, model: TextModel, seed: int, cases: Sequence[Case] | None = None) -> list[JudgedNotes]:
+        """Notes of both reasoners for some training pairs (None: all), `num_notes` each, with their differential rewards; equal ones once. Those of a
+        later step are judged by what the writer makes of the draft that they were written in view of."""
         reasoning, config = self._reasoning(model), self.config
-        first = self.deliberate(model, self.cases, f"held {seed}")
+        cases = self.cases if cases is None else cases
+        first = self.deliberate(model, cases, f"held {seed}")
         asked: list[tuple[Case, Reasoner, Notes, str, Any]] = []
-        numbers: Counter[str] = Counter()
-        for case, deliberation in zip(self.cases, first, strict=True):
-            numbers[case.pair.task] += 1
-            is_later = numbers[case.pair.task] % 2 == 0  # in every task half of the prompts are those of a later step
+        for case, deliberation in zip(cases, first, strict=True):
+            is_later = case.pair.pair_id in self._asked_later
             for reasoner in REASONERS:
                 if (profile := case.evidence.of(reasoner)) is not None:
                     seen = deliberation.steps[0].notes if is_later else Notes()
@@ -251,12 +279,20 @@ class DualTraining:
         trials: list[NotesTrial] = []
         judged: list[JudgedNotes] = []
         for (case, reasoner, held, draft, prompt), completions in zip(asked, drawn, strict=True):
-            texts = dict.fromkeys(completion.text.strip() for completion in completions if completion.text.strip())
-            for text, read in {(read_notes(reasoner, text) or text): read_notes(reasoner, text) for text in texts}.items():
+            # Notes that lack their end count as unread: chosen, they would teach to stop in the middle.
+            for text, is_read in _read_all(reasoner, completions).items():
                 trials.append(NotesTrial(case.pair, case.evidence, reasoner, text, getattr(held, _OF[reasoner]), draft))
-                judged.append(JudgedNotes(case.pair.pair_id, reasoner, prompt, text, 0.0, is_read=read is not None))
+                judged.append(JudgedNotes(case.pair.pair_id, reasoner, prompt, text, 0.0, is_read=is_read))
         worth = self._judge(reasoning, trials, seed)
         return [replace(notes, difference=value.difference, draft_words=value.draft_words) for notes, value in zip(judged, worth, strict=True)]
+
+    @cached_property
+    def _asked_later(self) -> set[str]:
+        """Pairs whose prompts are those of a later step: in every task the half of them."""
+        by_task: dict[str, list[str]] = {}
+        for case in self.cases:
+            by_task.setdefault(case.pair.task, []).append(case.pair.pair_id)
+        return {pair_id for pair_ids in by_task.values() for pair_id in pair_ids[1::2]}
 
     def evaluate(self, model: TextModel) -> dict[str, Any]:
         """On the held-out pairs, with the same seeds for every adapter: differential reward of each reasoner's first notes, mean reward with both,
@@ -324,6 +360,18 @@ class DualTraining:
 
     def _adapted(self, adapter: Path | None) -> LocalModel:
         return self.base if adapter is None else self.base.with_adapter(adapter)
+
+
+def _read_all(reasoner: Reasoner, completions: Sequence[Completion]) -> dict[str, bool]:
+    """The distinct notes of a reasoner, and whether one of the completions that hold them has all of their lines to the end."""
+    found: dict[str, bool] = {}
+    for completion in completions:
+        notes = read_notes(reasoner, completion.text)
+        if text := notes or completion.text.strip():
+            last_line = text.splitlines()[-1].partition(": ")[2]
+            is_read = notes is not None and not is_cut(completion.text, last_line, completion.finish_reason)
+            found[text] = found.get(text, False) or is_read
+    return found
 
 
 def _best(rounds: Sequence[dict[str, Any]]) -> int:

@@ -71,7 +71,8 @@ def _round(number: int, lesson: Lesson, adapted: TextModel, folder: Path, *, see
     """One round: its sampling by `adapted` and its training from the base."""
     config, pairs = lesson.config, lesson.pairs
     traces = lesson.sample(folder / "traces.jsonl", ("hindsight",) if number == 0 else ("sampled",), seed=seed, model=adapted)
-    kept = choose_gold(traces, threshold=config.reward_threshold, top_n=1 if number == 0 else config.max_per_input)
+    top_n = 1 if number == 0 else config.max_per_input
+    kept = choose_gold(traces, threshold=config.reward_threshold, top_n=top_n, learns_answers=number > 0)
     by_id = {pair.pair_id: pair for pair in pairs}
     if number == 0:
         hindsight = {trace.pair_id: trace.path for trace in kept.traces}
@@ -85,7 +86,10 @@ def _round(number: int, lesson: Lesson, adapted: TextModel, folder: Path, *, see
             weight = max(trace.reward, _LEAST_REWARD) / max(usual[pair.task], _LEAST_REWARD)
             sequences.append(lesson.sequence(pair, trace.path, trace.answer_lines(pair.task), weight=weight))
     if not sequences:
-        raise ConfigError(f"round {number}: no sample reaches align.reward_threshold {config.reward_threshold}; lower it, or raise align.num_samples")
+        raise ConfigError(
+            f"round {number}: no whole sample reaches align.reward_threshold {config.reward_threshold}; lower it, or raise align.num_samples"
+            + (" or prompts.answer_tokens, since samples were cut" if any(trace.is_cut for trace in traces) else "")
+        )
     counts = finetune(lesson.base, sequences, lesson.evaluation, config, folder, seed=seed)
     return counts | {"traces": describe(traces), "kept": kept.counts}
 

@@ -52,7 +52,7 @@ def solve(lesson: Lesson) -> tuple[list[Solved], dict[str, Any]]:
     if is_real and not method.reasoning:
         solved = _plain(lesson, lesson.pairs)
     else:
-        gold, counts = _sample_gold(lesson, config.sources if method.reasoning else ("direct",))
+        gold, counts = _sample_gold(lesson, config.sources if method.reasoning else ("direct",), learns_answers=not is_real)
         by_id = {pair.pair_id: pair for pair in lesson.pairs}
         chosen = [(by_id[trace.pair_id], trace) for trace in gold]
         solved = [Solved(pair, trace.path, pair.answer_lines if is_real else trace.answer_lines(pair.task)) for pair, trace in chosen]
@@ -75,10 +75,11 @@ def _plain(lesson: Lesson, pairs: Sequence[TrainingPair]) -> list[Solved]:
     return real + [Solved(pair, "", render_answer("long", text=text)) for pair, text in lesson.consensus]
 
 
-def _sample_gold(lesson: Lesson, sources: Sequence[Source]) -> tuple[tuple[Trace, ...], dict[str, Any]]:
+def _sample_gold(lesson: Lesson, sources: Sequence[Source], *, learns_answers: bool) -> tuple[tuple[Trace, ...], dict[str, Any]]:
     """Sample paths and texts, and choose the gold ones by reward."""
     traces = lesson.sample(lesson.out_dir / "traces.jsonl", sources, seed=lesson.seed)
-    gold = choose_gold(traces, threshold=lesson.config.reward_threshold, top_n=lesson.config.top_n)
+    config = lesson.config
+    gold = choose_gold(traces, threshold=config.reward_threshold, top_n=config.top_n, learns_answers=learns_answers)
     write_lines(
         lesson.out_dir / "gold.jsonl",
         [{"pair_id": t.pair_id, "source": t.source, "path": t.path, "answer": t.answer, "reward": t.reward} for t in gold.traces],

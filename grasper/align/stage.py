@@ -62,7 +62,7 @@ def align(
 
     Raises:
         UnknownNameError: The method declares a training that no trainer is registered for.
-        ConfigError: There are no align examples, or no pair survived the selection.
+        ConfigError: There are no align examples, the reward cannot judge what is to be learned, or no pair survived the selection.
     """
     method, model = desk.method, desk.model
     trainer = TRAINERS.get(method.training)
@@ -75,7 +75,9 @@ def align(
     reward = make_reward(config.reward, judge=model)
     if method.training == "dpo":
         _check_reward_of_notes(method, config, model, reward)
-    written = {output.example_id: output.text for output in consensus if output.is_parsed and output.text}
+    elif isinstance(reward, PathReward):
+        _check_learned_texts(method, config)
+    written = {output.example_id: output.text for output in consensus if output.is_parsed and output.text and not output.is_cut}
     asked = make_pairs(desk, [example for example in examples if example.example_id in written], synthetic, tasks=("long",))
     lesson = Lesson(config, desk, pairs, unseen, reward, out_dir, seed, [(pair, written[pair.example.example_id]) for pair in asked])
     counts: dict[str, Any] = {"pairs": len(pairs), "zero_history_pairs": sum(not pair.profile.own for pair in pairs)}
@@ -97,6 +99,16 @@ def _check_reward_of_notes(method: Method, config: AlignConfig, model: TextModel
         )
 
 
+def _check_learned_texts(method: Method, config: AlignConfig) -> None:
+    """Raise where sampled texts are to be learned that the reward of paths does not look at."""
+    if method.training == "em" or (method.training == "gold" and config.gold_text == "sampled"):
+        advice = "" if method.training == "em" else ", or align.gold_text=real"
+        raise ConfigError(
+            f"align.reward={config.reward} scores reasoning paths and not the texts behind them, and {method.name} is to learn sampled texts; "
+            f"choose align.reward=mean{advice}"
+        )
+
+
 def is_trainable(model: TextModel) -> bool:
     """Whether an adapter can be trained: only a model in this process has weights to adapt."""
     return hasattr(model, "tokenizer")
@@ -113,7 +125,8 @@ def _write_exemplars(lesson: Lesson) -> dict[str, Any]:
         bare = replace(one.pair, profile=Profile())
         question = bare.render(reasoning=desk.method.reasoning, config=desk.prompts, model=desk.model).messages[-1].content
         answer = f"{one.path}\n{one.answer}" if one.path else one.answer
-        records.append({"task": one.pair.task, "query": query_of(one.pair.request), "question": question, "answer": answer})
+        known = {"task": one.pair.task, "user_id": one.pair.request.user_id, "query": query_of(one.pair.request)}
+        records.append({**known, "question": question, "answer": answer})
     if not records:
         raise ConfigError(
             "no pair has a gold path to show as an example; lower align.reward_threshold, or raise align.num_pairs or align.num_samples"

@@ -1,8 +1,8 @@
 """Minimum-Bayes-risk choice among a model's own samples: the sample that agrees most with the others and with what was retrieved.
 
-The same for every method: candidates are its own samples only; pseudo-references are its other samples and the real texts that its prompt showed
-anyway. Nothing of the target takes part, and nothing that the method did not retrieve. Agreement is the F1 of shared words (ROUGE-1 in any script);
-bigrams in it did not help.
+The same for every method: candidates are its own samples only; pseudo-references are its other samples and the real texts that were chosen for its
+prompt, those included that a full prompt had no room for. Nothing of the target takes part, and nothing that the method did not retrieve. Agreement
+is the F1 of shared words (ROUGE-1 in any script); bigrams in it did not help.
 
 Ours, not of a paper. References: Kumar & Byrne 2004; Eikema & Aziz 2020 (arXiv:2005.10283).
 """

@@ -18,7 +18,7 @@ from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.render import after_path
 from grasper.reason.dual import Deliberation, DualReasoning, Evidence
 from grasper.reason.evidence import evidence_of
-from grasper.reason.format import parse_answer
+from grasper.reason.format import is_cut, parse_answer
 from grasper.records import Example, Output, Profile, Request, SyntheticReview, Task, request_for
 from grasper.runs import derive_seed
 
@@ -96,6 +96,7 @@ class DualWriter:
             path=found.path or None,
             raw=found.raw,
             is_parsed=found.is_parsed and not (is_rating and not found.path),
+            is_cut=found.is_cut,
             probabilities=found.probabilities if is_measured else (),
             evidence=evidence.review_ids(),
             notes=found.to_json(evidence.remarks),
@@ -130,13 +131,15 @@ class DualWriter:
         chosen = []
         for request, shown, output, completions in zip(requests, evidence, outputs, drawn, strict=True):
             answers = [parse_answer(completion.text, task, expects_path=False) for completion in completions]
-            texts = [output.text or "", *(_cut(str(answer.value(task) or ""), task) for answer in answers)]
+            drafts = [str(answer.value(task) or "") for answer in answers]
+            texts = [output.text or "", *(_cut(draft, task) for draft in drafts)]
             raws = [output.raw, *(completion.text for completion in completions)]
             is_parsed = [output.is_parsed, *(answer.is_parsed for answer in answers)]
             usable = [number for number, parsed in enumerate(is_parsed) if parsed] or list(range(len(texts)))
+            cut = [output.is_cut, *(is_cut(one.text, draft, one.finish_reason) for one, draft in zip(completions, drafts, strict=True))]
             best = usable[choose([texts[number] for number in usable], evidence_for(request.task, shown.writer))]
             tokens = output.tokens_in + completions[0].tokens_in, output.tokens_out + sum(completion.tokens_out for completion in completions)
-            voted = replace(output, text=texts[best], raw=raws[best], is_parsed=is_parsed[best], samples=tuple(texts))
+            voted = replace(output, text=texts[best], raw=raws[best], is_parsed=is_parsed[best], is_cut=cut[best], samples=tuple(texts))
             chosen.append(replace(voted, tokens_in=tokens[0], tokens_out=tokens[1]))
         return chosen
 

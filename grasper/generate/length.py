@@ -15,7 +15,7 @@ from statistics import median
 
 from grasper.metrics.text import CHARACTERS_PER_WORD, count_words, is_unspaced
 from grasper.models.base import TextModel
-from grasper.records import Profile
+from grasper.records import Profile, with_text
 
 TITLE_WORDS = 10
 """Longer titles are cut: the task asks for at most ten words."""
@@ -33,7 +33,7 @@ def least_tokens(model: TextModel, profile: Profile, path: str, share: float, mo
         share: Of the suggested length.
         most: Tokens that the answer may have; some are kept free, so that it can end by itself.
     """
-    texts = [review.text for review in profile.own or profile.neighbours if review.text.strip()]
+    texts = [review.text for review in with_text(profile.own) or with_text(profile.neighbours)]
     counts = [model.count_tokens(text) for text in texts]
     planned = _PLANNED.search(path)
     words = sum(map(_words, texts))

@@ -47,7 +47,7 @@ class Thinking:
     def think(
         self, requests: Sequence[Request], profiles: Sequence[Profile], prompts: Sequence[Prompt], seeds: Sequence[int], count: int
     ) -> list[list[Completion]]:
-        """`count` paths for each prompt: completions whose text is the lines of a path, or empty where the model wrote none."""
+        """`count` paths for each prompt: completions whose text is the lines of a path, or empty where the model wrote no whole one."""
         config, room = self.config, self.desk.prompts.path_tokens
         temperature = config.temperature if config.path_temperature is None else config.path_temperature
         begun = [_counted_lines(*parts) if config.counted_path else "" for parts in zip(requests, profiles, strict=True)]
@@ -59,7 +59,7 @@ class Thinking:
     def pool(self, request: Request, profile: Profile, prompt: Prompt, paths: Sequence[str]) -> Pool:
         """What an answer is written behind: the prompt with each of its paths and the label of the answer, and where paths are pooled a prompt that
         asks for none, by `generate.plain_weight`. Equal paths are one with more weight; empty ones, which the model did not write, count as the
-        prompt that asks for none.
+        prompt that asks for none, or where paths are not pooled as the prompt as it is.
         """
         plain = self.config.plain_weight if self.is_pooled and any(paths) else 0.0
         weights = {"": plain} if plain else {}
@@ -75,8 +75,9 @@ def _counted_lines(request: Request, profile: Profile) -> str:
 
 
 def _path(begun: str, written: str) -> str:
-    """The path, without whatever answer follows it; where its first lines were counted, without the length that its plan names."""
+    """The path, without whatever answer follows it; where its first lines were counted, without the length that its plan names. Empty where a line
+    is missing or says nothing."""
     path = parse_path(begun + written)
-    if path is None or (begun and not path.plan):
+    if path is None or not path.is_whole:
         return ""
     return (replace(path, plan=without_length(path.plan)) if begun else path).render()

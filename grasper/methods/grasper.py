@@ -1,7 +1,7 @@
 """GraSPer (arXiv 2602.21219) and its ablations.
 
 Own reviews, neighbours, and synthetic reviews of predicted items; reasons before it writes. Each ablation changes one thing. Those that change
-only which items are written about share an adapter, so that nothing but the items differs:
+only which items are written about share an adapter and the seeds of what is drawn, so that nothing but the items differs:
 
 - `no-graph`: nothing that comes from the graph, neither predicted items nor neighbours.
 - `no-reasoning`: trained on the real texts and writes them without a path.

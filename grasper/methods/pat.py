@@ -2,7 +2,7 @@
 
 Two trajectories, people who write alike and people with similar taste; two reasoners and a writer that take turns; a warm start of all roles and
 preference rounds over the reasoners' notes by their differential reward. Each ablation changes one thing. Those that change only what the prompts
-show, or how often the roles take turns, write with the adapter of `pat`:
+show, or how often the roles take turns, write with the adapter of `pat`, and draw with its seeds:
 
 - `style-only`, `topic-only`: one trajectory and its reasoner; trained on prompts of their own.
 - `one-step`: notes and a draft, written once; nobody sees the others' work and revises.

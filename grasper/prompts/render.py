@@ -233,7 +233,8 @@ def _entry_line(review: Review | SyntheticReview, counter: TokenCounter) -> str:
 
 def _bounded(text: str, max_tokens: int, counter: TokenCounter) -> str:
     line = escape(text)
-    return line if len(line) <= max_tokens else counter.fit(line, max_tokens)
+    is_short = len(line) <= max_tokens and counter.count(line) <= max_tokens + 1  # a character may be several tokens, as in scripts without spaces
+    return line if is_short else counter.fit(line, max_tokens)
 
 
 def _note(lines: str) -> str:

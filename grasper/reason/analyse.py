@@ -17,7 +17,7 @@ from grasper.prompts.templates import AnswerTask
 from grasper.reason.format import Answer, ReasoningPath
 from grasper.reason.leak import leaks_answer
 from grasper.reason.reading import Length, Reading, read
-from grasper.records import Profile, Request, Review, SyntheticReview
+from grasper.records import Profile, Request, Review, SyntheticReview, with_text
 
 _NUM_INTERESTS, _NUM_PRAISE, _NUM_COMPLAINTS, _NUM_OF_ANSWER = 4, 4, 2, 3
 _OWN_WEIGHT, _PREDICTED_WEIGHT, _OTHERS_WEIGHT = 3.0, 2.0, 1.0
@@ -67,8 +67,8 @@ def _style(request: Request, profile: Profile) -> str:
 
 
 def _own_style(profile: Profile, *, with_length: bool = True) -> str | None:
-    """How the person's own reviews are written, or None where there are none."""
-    readings = [read(entry.text) for entry in profile.own]
+    """How the person's own reviews are written, or None where none has a text."""
+    readings = [read(entry.text) for entry in with_text(profile.own)]
     if not readings:
         return None
     usual_length = _median_length(readings)
@@ -229,7 +229,7 @@ def _top(weights: dict[str, float], count: int) -> list[str]:
 
 def _usual_length(profile: Profile) -> Length:
     """Median length of own reviews, else of others', else 40 words."""
-    entries = profile.own or profile.neighbours
+    entries = with_text(profile.own) or with_text(profile.neighbours)
     return _median_length([read(entry.text) for entry in entries]) if entries else Length(40)
 
 

@@ -26,7 +26,7 @@ from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.escape import one_line
 from grasper.prompts.render import Notes, after_path, render
 from grasper.prompts.templates import INTERESTS, PLAN, RATING_CHOICES, STYLE, PromptRole
-from grasper.reason.format import ReasoningPath, parse_answer, parse_path
+from grasper.reason.format import ReasoningPath, is_cut, parse_answer, parse_path
 from grasper.records import Profile, Request
 from grasper.runs import derive_seed
 
@@ -68,6 +68,10 @@ class DeliberationStep:
     topic: str
     draft: str
 
+    def of(self, reasoner: Reasoner) -> str:
+        """The notes of a reasoner."""
+        return self.style if reasoner == "style" else self.topic
+
     @property
     def notes(self) -> Notes:
         """The step as later prompts show it."""
@@ -83,6 +87,8 @@ class Deliberation:
     """Whether the notes came to rest before the last step."""
     is_parsed: bool = True
     """Whether the last draft had the line that was asked for."""
+    is_cut: bool = False
+    """Whether the last draft lacks its end, for want of tokens."""
     unread: int = 0
     """Notes that could not be read and gave way to the earlier ones, or to whatever stood there."""
     raw: str = ""
@@ -167,7 +173,7 @@ class DualReasoning:
         seeds = [derive_seed(work.seeds[place], reasoner, number) for place, reasoner in asked]
         notes = {place: Notes() for place in active}
         for (place, reasoner), completion in zip(asked, self._ask(prompts, seeds, self.prompts.path_tokens, temperature), strict=True):
-            earlier = getattr(work.done[place].steps[-1], reasoner) if number else ""
+            earlier = work.done[place].steps[-1].of(reasoner) if number else ""
             read = read_notes(reasoner, completion.text)
             notes[place] = replace(notes[place], **{reasoner: read or earlier or _labelled(reasoner, completion.text)})
             work.record(place, completion, unread=work.done[place].unread + (read is None))
@@ -191,8 +197,10 @@ class DualReasoning:
             least = self.hold([work.evidence[place].writer for place in active], paths, room)
         for place, completion in zip(active, self._ask(prompts, seeds, room, self.temperature, least), strict=True):
             answer = parse_answer(completion.text, task, expects_path=False)
-            work.add(place, notes[place], str(answer.value(task) or ""))
-            work.record(place, completion, is_parsed=answer.is_parsed, raw=completion.text)
+            draft = str(answer.value(task) or "")
+            work.add(place, notes[place], draft)
+            cut = is_cut(completion.text, draft, completion.finish_reason)
+            work.record(place, completion, is_parsed=answer.is_parsed, is_cut=cut, raw=completion.text)
 
     def _rate(self, work: _Work, active: Sequence[int], notes: Mapping[int, Notes], prompts: Sequence[Prompt]) -> None:
         """Draft ratings from the digit probabilities."""

@@ -30,6 +30,11 @@ class ReasoningPath:
     interests: str
     plan: str
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all three lines say something."""
+        return bool(self.style and self.interests and self.plan)
+
     def render(self) -> str:
         """The three lines, without a line break at the end."""
         values = (one_line(self.style), one_line(self.interests), one_line(self.plan))
@@ -80,7 +85,7 @@ def parse_answer(raw: str, task: AnswerTask, *, expects_path: bool) -> Answer:
     """Read a completion: labels in any case and order, chatter before the first one, texts over several lines.
 
     Titles and path lines are one line; a text goes on to the next label. A label that comes twice counts the first time. Where the line
-    that the task asks for is missing, or a line of an expected path, `is_parsed` is False; the best guess is what stands under no label.
+    that the task asks for is missing or empty, or one of an expected path, `is_parsed` is False; the best guess is what stands under no label.
     """
     sections, loose = _sections(raw)
     path = _path(sections)
@@ -94,7 +99,12 @@ def parse_answer(raw: str, task: AnswerTask, *, expects_path: bool) -> Answer:
             title = title or _first_line(loose)
         else:
             text = text or _paragraph(loose)
-    return Answer(path, title, text, rating, is_parsed=found and (not expects_path or all(label in sections for label in PATH_LABELS)))
+    return Answer(path, title, text, rating, is_parsed=found and (not expects_path or (path is not None and path.is_whole)))
+
+
+def is_cut(raw: str, value: str | None, finish_reason: str) -> bool:
+    """Whether a completion came to the most tokens that it may have within this value, so that the value lacks its end."""
+    return finish_reason == "length" and bool(value) and one_line(raw).endswith(one_line(value or ""))
 
 
 def parse_path(raw: str) -> ReasoningPath | None:

@@ -25,7 +25,7 @@ class Gold:
     `ties` (pairs whose last chosen reward stands at an unchosen trace too)."""
 
 
-def choose_gold(traces: Sequence[Trace], *, threshold: float = 0.0, top_n: int = 1) -> Gold:
+def choose_gold(traces: Sequence[Trace], *, threshold: float = 0.0, top_n: int = 1, learns_answers: bool = False) -> Gold:
     """The `top_n` best traces of every pair whose reward reaches the threshold; `top_n=1` is the argmax.
 
     Only complete traces (parsed, with a path and an answer, no leak) are candidates. Of equal rewards the one sampled first wins, and the
@@ -33,6 +33,7 @@ def choose_gold(traces: Sequence[Trace], *, threshold: float = 0.0, top_n: int =
 
     Args:
         traces: In any order, any number per pair.
+        learns_answers: Whether the sampled answers are learned, too; those that were cut are then no candidates.
 
     Raises:
         RewardError: A reward is not a finite number.
@@ -41,7 +42,7 @@ def choose_gold(traces: Sequence[Trace], *, threshold: float = 0.0, top_n: int =
     counts = {"pairs": 0, "gold": 0, "hopeless": 0, "unusable": 0, "ties": 0}
     for _, group in groupby(sorted(traces, key=lambda trace: (trace.pair_id, trace.number)), key=lambda trace: trace.pair_id):
         counts["pairs"] += 1
-        usable = _distinct([trace for trace in group if trace.is_usable])
+        usable = _distinct([trace for trace in group if (trace.is_learnable if learns_answers else trace.is_usable)])
         if not usable:
             counts["unusable"] += 1
             continue

@@ -1,8 +1,9 @@
 """What each role of dual reasoning should answer for a training pair: the warm start of both reasoners and of the writer (PAT, arXiv 2604.24996).
 
 A small model cannot follow roles that it was never taught. The notes come from `reason.analyse`, by counting alone: style and interests from the
-visible evidence of the role's own trajectory, the plan with the real answer in view but leak-guarded. The writer learns the real answer, from notes
-alone and from notes with a draft to improve.
+visible evidence of the role's own trajectory, the plan with the real answer in view but leak-guarded. In a later step a reasoner learns the same
+notes in view of what was written before, which are other ones: whoever sees what they should write learns to repeat what they see. The writer learns
+the real answer, from notes alone and from notes with a draft to improve.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import Literal
 from grasper.models.base import Prompt
 from grasper.prompts.render import Notes
 from grasper.reason.analyse import analyse
-from grasper.reason.dual import DualReasoning, Evidence, Reasoner, notes_of
+from grasper.reason.dual import DeliberationStep, DualReasoning, Evidence, Reasoner, notes_of
 from grasper.reason.format import Answer, ReasoningPath
 from grasper.reason.leak import leaks
 from grasper.reason.traces import TrainingPair
-from grasper.records import Profile, Request, Task
+from grasper.records import Profile, Request, Task, with_text
 
 Role = Literal["style", "topic", "draft", "revise"]
 
@@ -34,41 +35,41 @@ class RoleExample:
     answer: str
 
 
-def role_examples(pair: TrainingPair, evidence: Evidence, reasoning: DualReasoning, draft: str = "") -> list[RoleExample]:
+def role_examples(pair: TrainingPair, evidence: Evidence, reasoning: DualReasoning, earlier: DeliberationStep | None = None) -> list[RoleExample]:
     """Examples of every role that the method has: notes, notes again with the others' work in view, a draft, and a revision.
 
     Args:
         evidence: What the roles may see of the pair; never its target.
         reasoning: Renders the prompts as at inference.
-        draft: Somebody's draft to revise, for example the model's own; without one nothing is revised.
+        earlier: A step to improve, for example the model's own first one; without a draft nothing is revised. Notes that already hold what they are
+            to become are not asked for again: that would teach to copy.
     """
     path = analysed_notes(pair, evidence)
     known: dict[Reasoner, str] = {reasoner: notes_of(reasoner, path) for reasoner in ("style", "topic") if evidence.of(reasoner) is not None}
-    notes = Notes(known.get("style", ""), known.get("topic", ""))
+    draft = earlier.draft if earlier else ""
     examples = []
     for reasoner, answer in known.items():
         profile = evidence.of(reasoner)
         assert profile is not None
-        seen = [Notes(), *([Notes(notes.style, notes.topic, draft)] if draft else [])]
+        seen = [Notes()]
+        if earlier and draft and answer not in earlier.of(reasoner):
+            seen.append(earlier.notes)
         examples += [
             RoleExample(pair.pair_id, reasoner, pair.request.task, reasoning.notes_prompt(reasoner, pair.request, profile, shown), answer)
             for shown in seen
         ]
     for written in ("", draft) if draft else ("",):
-        prompt = reasoning.draft_prompt(pair.request, evidence.writer, Notes(notes.style, notes.topic, written))
+        notes = Notes(known.get("style", ""), known.get("topic", ""), written)
+        prompt = reasoning.draft_prompt(pair.request, evidence.writer, notes)
         examples.append(RoleExample(pair.pair_id, "revise" if written else "draft", pair.request.task, prompt, pair.answer_lines))
     return examples
 
 
-def analysed_notes(pair: TrainingPair, evidence: Evidence) -> ReasoningPath:
-    """The notes that the visible evidence suggests, as a path; the plan may look at the real answer, but where that would leak it does not."""
-    target = pair.example.target
-    answer = Answer(None, target.title, target.text, target.rating, is_parsed=True)
-    for seen in (answer, None):
-        path = _path(pair.request, evidence, seen)
-        if seen is None or not leaks(path, pair.request, _all_shown(evidence), target):
-            return path
-    raise AssertionError("the last path is returned in any case")
+def analysed_notes(pair: TrainingPair, evidence: Evidence, *, sees_answer: bool = True) -> ReasoningPath:
+    """The notes that the evidence suggests, as a path; the plan may look at the real answer, but where that would leak it does not."""
+    path = _path(pair.request, evidence, pair.answer if sees_answer else None)
+    is_leak = sees_answer and leaks(path, pair.request, _all_shown(evidence), pair.example.target)
+    return analysed_notes(pair, evidence, sees_answer=False) if is_leak else path
 
 
 def _path(request: Request, evidence: Evidence, answer: Answer | None) -> ReasoningPath:
@@ -79,7 +80,7 @@ def _path(request: Request, evidence: Evidence, answer: Answer | None) -> Reason
 def _style(request: Request, profile: Profile) -> str:
     """How the user writes, from their own reviews; without any, what people do who write alike, marked as a guess."""
     own = analyse(request, profile).style
-    if profile.own or not profile.neighbours:
+    if with_text(profile.own) or not profile.neighbours:
         return own
     return f"unknown; likely {analyse(request, Profile(own=profile.neighbours)).style}"
 

@@ -1,9 +1,10 @@
 """Sampling reasoning paths and answers for training pairs, with their rewards (GraSPer, Sec. 3.2; REST-PG, Sec. 3.1).
 
-Three sources of paths. `sampled`: the model writes path and answer without seeing the real one. `analysed`: the path of `reason.analyse` is
-written already (its plan may name key phrases of the real answer: the warm start), the model writes the answer after it. `hindsight`: the model
-writes the path with the real answer in view, and then an answer after it without seeing the real one. Of the last two, paths that leak are
-counted and never continued. A fourth source, `direct`, has no path: the answers of methods that do not reason.
+Three sources of paths. `sampled`: the model writes path and answer without seeing the real one. `analysed`: the path of `reason.analyse` is written
+already (its plan may name key phrases of the real answer: the warm start), the model writes the answer after it. `hindsight`: the model writes the
+path with the real answer in view, and then an answer after it without seeing the real one; paths that leak are counted and never continued, while
+an analysed path that leaks gives way to one without sight of the answer. A fourth source, `direct`, has no path: the answers of methods that do not
+reason.
 
 Each pair has a seed of its own, so a resumed run equals an undisturbed one.
 """
@@ -29,7 +30,7 @@ from grasper.prompts.escape import one_line
 from grasper.prompts.render import Exemplar, after_path, render, render_review
 from grasper.prompts.templates import ANSWER_LABELS, AnswerTask
 from grasper.reason.analyse import analyse, analyse_review
-from grasper.reason.format import Answer, ReasoningPath, parse_answer, parse_path, render_answer
+from grasper.reason.format import Answer, ReasoningPath, is_cut, parse_answer, parse_path, render_answer
 from grasper.reason.leak import leaks, leaks_review
 from grasper.reason.reward import PathReward, Reward
 from grasper.records import Example, Profile, Request
@@ -112,6 +113,8 @@ class Trace:
     reward: float
     is_parsed: bool
     is_leak: bool = False
+    is_cut: bool = False
+    """Whether the answer lacks its end, for want of tokens."""
     copies: int = 1
     """How often it was drawn."""
     raw: str = ""
@@ -123,6 +126,11 @@ class Trace:
     def is_usable(self) -> bool:
         """Whether it may become gold."""
         return self.is_parsed and not self.is_leak and bool(self.answer) and (bool(self.path) or self.source == "direct")
+
+    @property
+    def is_learnable(self) -> bool:
+        """Whether its answer may be learned, and not only its path: whoever learns to end a cut one learns to stop in the middle."""
+        return self.is_usable and not self.is_cut
 
     def answer_lines(self, task: AnswerTask) -> str:
         """The written answer as a model should write it, in the lines of the task."""
@@ -157,7 +165,7 @@ def sample_traces(
         exemplars: Solved requests for a prompt, for backbones that cannot be fine-tuned.
     """
     log = BatchLog(log_path)
-    done = {record["pair_id"] for record in log.records}
+    done = log.done | {record["pair_id"] for record in log.records}
     missing = [pair for pair in pairs if pair.pair_id not in done]
     size = batch_size or at_once(BATCH_SIZE, model)
     sampler = _Sampler(model, prompts, num_samples, temperature, top_p, derive_seed(seed, "traces"), exemplars)
@@ -165,7 +173,7 @@ def sample_traces(
         for start in range(0, len(missing), size):
             batch = missing[start : start + size]
             drafts = [draft for source in dict.fromkeys(sources) for draft in sampler.draw(source, batch)]
-            log.append(asdict(trace) for trace in _rewarded(batch, drafts, reward, sampler))
+            log.append((asdict(trace) for trace in _rewarded(batch, drafts, reward, sampler)), done=[pair.pair_id for pair in batch])
             progress.advance(len(batch))
     by_pair: dict[str, list[Trace]] = {}
     for record in log.records:
@@ -187,6 +195,7 @@ def _describe(traces: Sequence[Trace]) -> dict[str, Any]:
         "traces": len(traces),
         "unparsed": sum(not trace.is_parsed for trace in traces),
         "leaks": sum(trace.is_leak for trace in traces),
+        "cut": sum(trace.is_cut for trace in traces),
         **{name: float(np.mean([of(rewards) for rewards in by_pair.values()])) if by_pair else None for name, of in statistics.items()},
         "tokens_in": sum(trace.tokens_in for trace in traces),
         "tokens_out": sum(trace.tokens_out for trace in traces),
@@ -280,7 +289,8 @@ def _read(pair: TrainingPair, source: Source, prefix: str, completion: Completio
     value = answer.value(pair.task)
     text = "" if value is None else f"{value:g}" if isinstance(value, float) else value
     path = None if source == "direct" else answer.path
-    return _trace(pair, source, path, text, completion, raw=raw, is_parsed=answer.is_parsed)
+    cut = is_cut(raw, text, completion.finish_reason)
+    return _trace(pair, source, path, text, completion, raw=raw, is_parsed=answer.is_parsed, cut=cut)
 
 
 def _refused(pair: TrainingPair, path: ReasoningPath | None, completion: Completion) -> Trace:
@@ -299,6 +309,7 @@ def _trace(
     raw: str,
     is_parsed: bool,
     is_leak: bool = False,
+    cut: bool = False,
 ) -> Trace:
     """A trace whose number and reward are not known yet."""
     return Trace(
@@ -310,6 +321,7 @@ def _trace(
         reward=0.0,
         is_parsed=is_parsed,
         is_leak=is_leak,
+        is_cut=cut,
         raw=raw,
         mean_logprob=completion.mean_logprob,
         tokens_in=completion.tokens_in,
@@ -339,5 +351,6 @@ def _merged(drafts: Sequence[Trace]) -> list[Trace]:
         first = distinct.setdefault(key, draft)
         if first is not draft:
             tokens_in, tokens_out = first.tokens_in + draft.tokens_in, first.tokens_out + draft.tokens_out
-            distinct[key] = replace(first, copies=first.copies + 1, tokens_in=tokens_in, tokens_out=tokens_out)
+            cut = first.is_cut and draft.is_cut  # one that ended here by itself shows that nothing is missing
+            distinct[key] = replace(first, copies=first.copies + 1, is_cut=cut, tokens_in=tokens_in, tokens_out=tokens_out)
     return list(distinct.values())

@@ -15,9 +15,9 @@ from grasper.errors import PromptTooLongError
 from grasper.models.base import Prompt, TextModel
 from grasper.prompts.render import render, render_review
 from grasper.reason.analyse import analyse
-from grasper.reason.dual import DualReasoning, Evidence
+from grasper.reason.dual import REASONERS, DeliberationStep, DualReasoning, Evidence, notes_of
 from grasper.reason.format import Answer, ReasoningPath, render_answer
-from grasper.reason.roles import Role, role_examples
+from grasper.reason.roles import Role, analysed_notes, role_examples
 from grasper.reason.traces import TrainingPair
 from grasper.records import Example, Item, Profile, Request, Review, SyntheticReview, Task, request_for
 from grasper.retrieve.bm25 import Bm25Ranker
@@ -154,14 +154,23 @@ class ExampleMaker:
         """One step of PAT by `reason.roles`, as its warm start asks it: notes on style, notes on topic, a draft from both, or a revision of one.
 
         Neither writers alike nor people of similar taste are looked for here: anybody's reviews stand in their places; notes are about what is shown.
+        Nor has a model written a step that could be improved: the earlier notes of one are about other people's reviews, without sight of the answer.
         """
         role: Role = chooser.choices(("style", "topic", "draft", "revise"), (0.25, 0.25, 0.3, 0.2))[0]
-        style, topic = (replace(profile, neighbours=self._strangers(shown, example, chooser)) for _ in ("style", "topic"))
+        style, topic = (replace(profile, neighbours=self._strangers(shown, example, chooser)) for _ in REASONERS)
         pair = TrainingPair(example, request, profile)
         draft = self._draft(pair, chooser, may_quote=role == "revise") if role == "revise" or chooser.random() < 0.5 else ""
         reasoning = DualReasoning(self.model, config, steps=0)
-        solved = [one for one in role_examples(pair, Evidence(profile, style, topic), reasoning, draft) if one.role == role]
+        earlier = DeliberationStep(*self._other_notes(pair, shown, chooser), draft) if draft else None
+        solved = [one for one in role_examples(pair, Evidence(profile, style, topic), reasoning, earlier) if one.role == role]
         return Solved(solved[-1].prompt, solved[-1].answer, f"pat-{role}")
+
+    def _other_notes(self, pair: TrainingPair, shown: ReviewSet, chooser: random.Random) -> tuple[str, str]:
+        """Notes on style and topic that other people's reviews suggest, in the places of the person's own and of the others'."""
+        own, others = (self._strangers(shown, pair.example, chooser) for _ in range(2))
+        profile = Profile(own if pair.profile.own else (), others)
+        path = analysed_notes(pair, Evidence(profile, profile, profile), sees_answer=False)
+        return notes_of("style", path), notes_of("topic", path)
 
     def _strangers(self, shown: ReviewSet, example: Example, chooser: random.Random) -> tuple[Review, ...]:
         """Up to four reviews of other people, in half of all cases of the item in mind."""

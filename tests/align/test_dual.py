@@ -21,6 +21,8 @@ from grasper.errors import ConfigError
 from grasper.models.base import Completion, Message, Prompt
 from grasper.models.local import LocalModel
 from grasper.models.scripted import ScriptedModel
+from grasper.prompts.render import _note
+from grasper.prompts.templates import RATING_CHOICES
 from grasper.reason import differential
 from grasper.reason.differential import NotesTrial, Worth
 from grasper.reason.dual import DualReasoning, Evidence
@@ -68,7 +70,7 @@ def sampled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every round finds one good and one bad note; gives the names of the models that were asked for them."""
     asked: list[str] = []
 
-    def sample(self, model, seed):
+    def sample(self, model, seed, cases):
         asked.append(model.name)
         prompt = Prompt((Message("user", "note how they write."),))
         return [JudgedNotes("e1/long", "style", prompt, f"Style: {word}", value) for word, value in (("warm", 0.3), ("cold", 0.0))]
@@ -99,6 +101,20 @@ def test_warm_start_teaches_every_role_notes_drafts_and_revisions(training: Dual
     assert sum(text == "Text: A clean room and a warm breakfast." for text in texts) == 4
     assert sum(text.startswith("Style: unknown; likely ") for text in texts) == 4
     assert sum(text.startswith("Interests: ") and "\nPlan: " in text for text in texts) == 4
+
+
+def test_later_steps_improve_what_the_model_wrote_first(training: DualTraining, tuned, tmp_path: Path) -> None:
+    """A reasoner sees the notes of the model's own first step, not those that it is to write."""
+    first = training.deliberate(training.base, training.cases, "warm start")
+    training.warm_start(tmp_path)
+    [(model, train, _, _)] = tuned
+    texts = [model.tokenizer.decode(sequence.ids) for sequence in train if sequence.task in ("style/long", "topic/long")]
+    later = [text for text in texts if "Draft:" in text]
+    assert len(later) == 4
+    for text, written in zip(later, (step for found in first for step in (found.steps[0], found.steps[0])), strict=True):
+        assert f"Topic notes: {_note(written.topic)}" in text
+        prompt, _, answer = text.rpartition("<|assistant|>\n")
+        assert _note(answer.removesuffix("<|end|>")) not in prompt
 
 
 def test_sampled_notes_are_judged_distinct_and_come_from_both_forms_of_prompt(training: DualTraining) -> None:
@@ -190,6 +206,28 @@ def test_finished_rounds_and_judged_notes_are_not_done_again(training, tuned, sa
     assert (len(tuned), len(sampled)) == (trained + 1, asked)  # the judged notes were read back
 
 
+def test_a_round_that_was_killed_goes_on_with_the_next_batch(training: DualTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The finished batches are not asked again, and notes and tokens are those of an undisturbed round."""
+    monkeypatch.setattr(dual, "BATCH_SIZE", 1)
+    training.improve(None, tmp_path / "whole")
+    sample, asked = DualTraining.sample, []
+
+    def killed(self, model, seed, cases):
+        asked.append([case.pair.pair_id for case in cases])
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return sample(self, model, seed, cases)
+
+    monkeypatch.setattr(DualTraining, "sample", killed)
+    with pytest.raises(KeyboardInterrupt):
+        training.improve(None, tmp_path / "killed")
+    training.improve(None, tmp_path / "killed")
+    assert asked[:3] == [["e1/long"], ["e2/long"], ["e2/long"]]
+    for name in ("judged.jsonl", "judged-tokens.json"):
+        assert (tmp_path / "killed" / "round-1" / name).read_bytes() == (tmp_path / "whole" / "round-1" / name).read_bytes()
+    assert not list(tmp_path.rglob("*.part*"))
+
+
 def test_where_all_notes_are_alike_the_warm_start_stands(training: DualTraining, tuned, tmp_path: Path, monkeypatch) -> None:
     """Hours of other methods' work do not end because nothing is to be preferred; what was spent on finding that out is counted."""
     monkeypatch.setattr(LengthReward, "score", lambda self, task, candidates, references: np.full(len(candidates), 0.5))
@@ -220,6 +258,22 @@ def test_tokens_are_counted_once_per_prompt_read(training: DualTraining) -> None
     """One held-out pair: two notes and a draft, then one draft for each of three settings of notes (both, without style, without topic)."""
     found = training.evaluate(training.base)
     assert found["tokens_in"] == 10 * (2 + 1 + 3)
+
+
+def test_tokens_of_ratings_are_counted(training: DualTraining) -> None:
+    """A draft of a rating is read and answered in one token, whatever its probabilities are for."""
+    prompts = [Prompt((Message("user", text),), prefix="Rating:") for text in ("a clean room", "a warm cake")]
+    meter = dual.TokenCountingModel(training.base)
+    assert np.array_equal(meter.score_choices(prompts, RATING_CHOICES), training.base.score_choices(prompts, RATING_CHOICES))
+    assert meter.tokens == {"tokens_in": sum(map(len, training.base.encode_all(prompts))), "tokens_out": 2}
+
+
+def test_notes_without_their_end_are_never_chosen(training: DualTraining) -> None:
+    """One that ends by itself shows that nothing is missing; so does what the model goes on to write behind the last line."""
+    ends = [("Style: short and", "length"), ("Style: warm", "stop"), ("Style: short and", "length"), ("Style: dry\nInterests: ro", "length")]
+    found = dual._read_all("style", [Completion(text, 10, 5, reason) for text, reason in ends])  # type: ignore[arg-type]
+    assert found == {"Style: short and": False, "Style: warm": True, "Style: dry": True}
+    assert dual._read_all("style", [Completion("Style: short and", 10, 5)]) == {"Style: short and": True}
 
 
 def test_unreadable_notes_are_kept_for_the_rejected_side(training: DualTraining, monkeypatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,18 @@ def test_the_start_learns_real_texts_and_the_rounds_sampled_ones(tables: Tables,
         completions = {f"{trace.path}\n{'Text' if trace.pair_id.endswith('long') else 'Title'}: {trace.answer}" for trace in traces}
         assert set(fast.completions(number)) == completions
         assert not any(text in completion for text in real for completion in fast.completions(number))
+
+
+def test_sampled_texts_without_their_end_are_not_learned(
+    tables: Tables, make_model: Callable[..., Any], fast: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start learns real texts, whatever its paths led to; the rounds have nothing left where every sample was cut."""
+    cls = type(make_model())
+    write = cls._write
+    monkeypatch.setattr(cls, "_write", lambda self, prompt, stream: replace(write(self, prompt, stream), finish_reason="length"))
+    with pytest.raises(ConfigError, match=r"round 1: no whole sample .* or prompts\.answer_tokens, since samples were cut"):
+        train(tables, make_model(), tmp_path)
+    assert len(fast) == 1
 
 
 def test_rounds_start_from_the_base_and_sample_with_the_last(tables: Tables, make_model: Callable[..., Any], fast: Any, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,10 @@ def test_real_texts_may_also_be_learned_without_a_path(
     assert count is not None or expected > 0
 
 
+@pytest.mark.parametrize("fault", [{"is_parsed": False}, {"is_cut": True}])
 @pytest.mark.parametrize("method", ["grasper", "grasper-no-reasoning"])
 def test_the_consensus_is_learned_in_the_place_of_real_texts(
-    tables: Tables, make_model: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+    tables: Tables, make_model: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, fault: dict[str, bool]
 ) -> None:
     """Without a path every text is the model's own, also where the pair's turn is another task; behind gold paths the real ones stay."""
     learned: list[tuple[str, str, str]] = []
@@ -85,8 +87,8 @@ def test_the_consensus_is_learned_in_the_place_of_real_texts(
     config = CONFIG.model_copy(update={"plain": "all", "consensus_samples": 2, "sources": ("sampled",)})
     examples = select_pairs(tables, "align", None, seed=0)
     written = [Output(example.example_id, "long", method, f"Own words {number}.", is_parsed=True) for number, example in enumerate(examples[:-1])]
-    cut = Output(examples[-1].example_id, "long", method, "Style: sh", is_parsed=False)
-    align(config, desk_of(method, tables, make_model()), examples, [], [], tmp_path, seed=7, consensus=[*written, cut])
+    faulty = Output(examples[-1].example_id, "long", method, "Own words", **fault)
+    align(config, desk_of(method, tables, make_model()), examples, [], [], tmp_path, seed=7, consensus=[*written, faulty])
     plain = {(pair, answer) for pair, path, answer in learned if not path and pair.endswith("/long")}
     assert plain == {(f"{output.example_id}/long", f"Text: {output.text}") for output in written}
     others = [answer for pair, path, answer in learned if path or not pair.endswith("/long")]
@@ -130,6 +132,18 @@ def test_sampled_texts_may_stand_behind_gold_paths(tables: Tables, make_model: C
         assert completion.startswith(entry["path"])
         assert completion.endswith(f": {entry['answer']}")
     assert not any(answer in completion for completion in fast.completions(0) for answer in real_answers(tables, ("long", "title", "review")))
+
+
+def test_a_cut_sample_is_gold_for_its_path_alone(
+    tables: Tables, make_model: Callable[..., Any], fast: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind it stands the real text; as the text to be learned it is left out."""
+    cls = type(make_model())
+    write = cls._write
+    monkeypatch.setattr(cls, "_write", lambda self, prompt, stream: replace(write(self, prompt, stream), finish_reason="length"))
+    assert run(tables, make_model(), tmp_path / "real")["gold"]["gold"] > 0
+    with pytest.raises(ConfigError, match="no training pair is left"):
+        run(tables, make_model(), tmp_path / "sampled", config=CONFIG.model_copy(update={"gold_text": "sampled"}))
 
 
 def test_without_reasoning_the_best_of_the_direct_answers_is_learned(
@@ -211,6 +225,7 @@ def test_a_model_that_cannot_be_tuned_gets_exemplars(tables: Tables, tmp_path: P
     records = [json.loads(line) for line in (tmp_path / "exemplars.jsonl").read_text().splitlines()]
     assert counts["exemplars"] == len(records) > 0
     assert not (tmp_path / "adapter").exists()
+    assert {record["user_id"] for record in records} == {example.user_id for example in select_pairs(tables, "align", None, seed=0)}
     for record in records:
         path, answer = record["answer"].split("\n")[:3], "\n".join(record["answer"].split("\n")[3:])
         assert [line.partition(":")[0] for line in path] == ["Style", "Interests", "Plan"]
@@ -223,6 +238,19 @@ def test_a_model_that_cannot_be_tuned_gets_exemplars(tables: Tables, tmp_path: P
     wanted = [record["answer"] for record in records if record["task"] == task]
     assert model.prompts
     assert all(any(answer in shown(prompt) for answer in wanted) for prompt in model.prompts)
+
+
+def test_an_exemplar_never_holds_the_review_that_is_asked_for(tables: Tables, tmp_path: Path) -> None:
+    """A known training user asks for an item that they reviewed, and the review is one of the exemplars."""
+    model = scripted()
+    run(tables, model, tmp_path)
+    system = system_of("grasper", tables, model, exemplars=ExemplarIndex.load(tmp_path, 8))
+    for example in select_pairs(tables, "align", None, seed=0):
+        model.prompts.clear()
+        asked = replace(example, target=replace(example.target, review_id="asked", title=None, text="", rating=None), is_request=True)
+        system.write("long", [asked], {})
+        assert model.prompts
+        assert not any(example.target.text in message.content for prompt in model.prompts for message in prompt.messages[:-1])
 
 
 def test_plain_answers_are_no_exemplars(tables: Tables, tmp_path: Path) -> None:
@@ -238,7 +266,7 @@ def test_exemplars_serve_synthesis_too(tables: Tables, tmp_path: Path) -> None:
     examples = select_pairs(tables, "align", None, seed=0) * 2
     model = scripted()
     align(CONFIG, desk_of("grasper", tables, model), examples, [], [], tmp_path, seed=7)
-    example = examples[0]
+    example = tables.select("dev")[0]
     (exemplar,) = ExemplarIndex.load(tmp_path, 1).nearest(request_for(example, "long", tables.item(example.item_id)), "review")
     assert "Rating: 1 to 5; Title" in exemplar.question
     assert [line.partition(":")[0] for line in exemplar.answer.split("\n")[3:]] == ["Rating", "Title", "Text"]
@@ -283,4 +311,19 @@ def test_a_reward_of_paths_cannot_judge_notes_by_their_drafts(tables: Tables, ma
     model = make_model()
     with pytest.raises(ConfigError, match=r"judged by drafts; choose align\.reward=mean, or align\.dpo\.reward=likelihood"):
         run(tables, model, tmp_path, "pat", config)
+    assert model.calls == []
+
+
+@pytest.mark.parametrize(
+    ("method", "gold_text", "advice"),
+    [("rest_pg", "real", r"mean$"), ("grasper", "sampled", r"mean, or align\.gold_text=real$"), ("grasper-no-reasoning", "sampled", "real$")],
+)
+def test_a_reward_of_paths_cannot_choose_texts_to_learn(
+    tables: Tables, make_model: Callable[..., Any], tmp_path: Path, method: str, gold_text: str, advice: str
+) -> None:
+    """Any text would do, however bad, behind a path that it likes."""
+    model = make_model()
+    config = CONFIG.model_copy(update={"reward": "likelihood", "sources": ("sampled",), "gold_text": gold_text})
+    with pytest.raises(ConfigError, match=rf"is to learn sampled texts; choose align\.reward=.*{advice}"):
+        run(tables, model, tmp_path, method, config)
     assert model.calls == []

@@ -34,6 +34,7 @@ def reviews(*lengths: int) -> tuple[Review, ...]:
         (Profile(), "", 0),
         (Profile(own=reviews(10, 20, 90), neighbours=reviews(200)), "", 30),
         (Profile(neighbours=reviews(40, 60)), "", 75),
+        (Profile(own=reviews(0), neighbours=reviews(40, 60)), "", 75),
         (Profile(neighbours=reviews(40, 60)), "Style: x; about 15 words\nPlan: glad, about 30 words; praise a\nText:", 75),
         (Profile(neighbours=reviews(40, 60)), "Style: x; about 15 words\nPlan: glad, about 80 words; praise a\nText:", 120),
         (Profile(neighbours=reviews(40)), "Style: about 15 words\nPlan: glad; praise a\nText:", 60),

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from worlds import SeededModel, shown, system_of
 
-from grasper.config import GenerateConfig
+from grasper.config import GenerateConfig, PromptConfig
 from grasper.errors import ConfigError
 from grasper.generate import generate, load_outputs
 from grasper.generate import stage as stage_module
 from grasper.methods import METHODS, get_method
+from grasper.models.base import Prompt
 from grasper.models.scripted import ScriptedModel
 from grasper.prompts.render import Exemplar
 from grasper.records import TASKS, Example, Output, Tables, Task
@@ -55,6 +56,31 @@ def test_tasks_without_reference_are_left_out(tables: Tables, tmp_path: Path) ->
 def test_titles_are_cut_to_ten_words(tables: Tables, tmp_path: Path) -> None:
     outputs = written(tables, tmp_path, ScriptedModel(["Title: one two three four five six seven eight nine ten eleven"]), tasks=["title"])
     assert {output.text for output in outputs} == {"one two three four five six seven eight nine ten"}
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("pgraphrag", {}),
+        ("pgraphrag", {"consensus_samples": 2}),
+        ("grasper-no-graph", {}),
+        ("grasper-no-graph", {"path_temperature": 0.7}),
+        ("pat-one-step", {}),
+        ("pat-one-step", {"consensus_samples": 2}),
+    ],
+)
+def test_texts_without_their_end_are_told(tables: Tables, tmp_path: Path, method: str, settings: dict[str, object]) -> None:
+    """Those that came to the most tokens that they may have; not a short one, nor a title behind which the model went on."""
+    room = PromptConfig().answer_tokens + PromptConfig().path_tokens
+    for number, (text, is_cut) in enumerate([("clean " * room, True), ("Clean.", False)]):
+        model = ScriptedModel(partial(_after_a_path, text))
+        outputs = written(tables, tmp_path / str(number), model, method, ["long", "title"], **settings)
+        assert {output.is_cut for output in outputs if output.task == "long"} == {is_cut}
+        assert not any(output.is_cut for output in outputs if output.task == "title" and "path_temperature" not in settings)
+
+
+def _after_a_path(text: str, prompt: Prompt) -> str:
+    return text if prompt.prefix else f"{PATH}Title: Fine\nText: {text}"
 
 
 def test_unparsable_answers_are_kept_and_counted(tables: Tables, tmp_path: Path) -> None:

@@ -102,6 +102,12 @@ def test_counted_lines_without_a_plan_are_no_path(tables: Tables) -> None:
     assert set(think(tables, Pooling(["\nText: no plan"]), counted_path=True)[0]) == {""}
 
 
+@pytest.mark.parametrize("written", ["Style: s\nInterests:\nPlan: glad", "Style: s\nInterests: i\nText: no plan", "Plan:"])
+def test_a_path_that_lacks_a_line_is_none(tables: Tables, written: str) -> None:
+    """An empty line counts as a missing one."""
+    assert set(think(tables, Pooling([written]))[0]) == {""}
+
+
 def test_a_path_that_is_not_counted_stays_as_written(tables: Tables) -> None:
     model = Pooling(["Style: s\nInterests: i\nPlan: glad, about 60 words\nText: x"])
     assert set(think(tables, model)[0]) == {"Style: s\nInterests: i\nPlan: glad, about 60 words"}

@@ -6,9 +6,12 @@ from dataclasses import asdict, replace
 
 import pytest
 from pages import blocks
+from worlds import SeededModel, candidates_of, system_of, tables_of
 
+from grasper.config import SynthesizeConfig
 from grasper.errors import UnknownMethodError
 from grasper.methods import METHODS, get_method
+from grasper.records import Example, Review
 
 
 def test_every_method_is_found_by_its_name() -> None:
@@ -73,6 +76,22 @@ def test_an_adapter_is_shared_only_where_what_is_shown_differs() -> None:
         assert [trajectory.role for trajectory in method.trajectories] == [trajectory.role for trajectory in owner.trajectories]
         shown = {name: getattr(owner, name) for name in ("name", "description", "predicted", "trajectories", "steps")}
         assert replace(method, adapter_of="", **shown) == owner
+
+
+@pytest.mark.parametrize("has_history", [False, True])
+def test_what_shares_an_adapter_draws_with_the_same_seeds(has_history: bool) -> None:
+    """Without history the oracle knows nothing, and all that it writes is what its owner writes; with one the items, and so the texts, differ."""
+    reviews = [Review(f"r{n}", f"u{n}", f"i{n}", f"The bed was warm number {n}.", "Fine", 4.0) for n in range(4)]
+    reviews += [Review("own", "u0", "i3", "A kind place by the sea.", "Sea", 5.0)] * has_history
+    example = Example("e", reviews[0], "align")
+    found = []
+    for name in ("grasper-no-own", "grasper-oracle-items"):
+        tables = tables_of(reviews, [example])
+        system = system_of(name, tables, SeededModel(), candidates=candidates_of([example]), synthesis=SynthesizeConfig(num_items=1))
+        synthetic = {"e": system.synthesize([example])}
+        found.append((synthetic, [replace(output, method="") for output in system.write("long", [example], synthetic)]))
+    assert found[0][0]["e"]
+    assert (found[0] == found[1]) == (not has_history)
 
 
 def test_only_copy_writes_without_a_model() -> None:

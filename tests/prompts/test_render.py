@@ -163,6 +163,24 @@ def test_a_prompt_takes_milliseconds() -> None:
     assert time.process_time() - started < 2.0
 
 
+class BytewiseModel(ScriptedModel):
+    """A token for every byte, so that a character may be several tokens."""
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.encode())
+
+    def truncate(self, text: str, max_tokens: int) -> str:
+        return text.encode()[: max(0, max_tokens)].decode(errors="ignore")
+
+
+@pytest.mark.parametrize("title", ["とても静かで清潔な部屋でした、また必ず泊まりに来ます", "🎉" * 30])
+def test_a_title_of_few_characters_but_many_tokens_leaves_room_for_the_text(title: str) -> None:
+    review = Review("o", "dora", "cafe", "朝食が最高", title, 5.0)
+    config = PromptConfig(own_tokens=96, context_tokens=4096)
+    prompt = render(LONG, Profile(own=(review,)), reasoning=True, config=config, model=BytewiseModel(context_tokens=4096))
+    assert " … | 朝食が最高" in prompt.messages[-1].content
+
+
 @pytest.mark.parametrize("reasoning", [True, False])
 def test_a_boundless_name_or_title_leaves_room_for_the_rest(reasoning: bool) -> None:
     """A name of 100,000 characters costs what a long name costs, here and in the lines of reviews, and the text stays visible."""

@@ -56,6 +56,13 @@ def test_length_is_the_median_of_own_reviews() -> None:
     assert style.endswith("about 20 words")
 
 
+def test_a_bare_rating_says_nothing_of_how_somebody_writes() -> None:
+    """Neither beside texts nor alone: then it is as without a history."""
+    texts = own(*["soup " * 30] * 2)
+    assert analyse(request(title="x"), Profile(own=(*texts.own, *own("", " ", "").own))).style == analyse(request(title="x"), texts).style
+    assert analyse(request(title="x"), Profile(own("").own, NEIGHBOURS)).style == analyse(request(title="x"), Profile((), NEIGHBOURS)).style
+
+
 def test_zero_history_is_unknown_and_shows_what_the_request_shows() -> None:
     """The given title exclaims; others write short texts."""
     path = analyse(request(title="Wow!"), Profile(neighbours=NEIGHBOURS))

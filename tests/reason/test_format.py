@@ -21,7 +21,7 @@ def test_an_answer_is_read_back_as_it_was_written(text: str, rating: float, path
     """`parse_answer` inverts `render_answer` up to white space, whatever labels the text itself holds."""
     for task in ("long", "rating", "review"):
         answer = parse_answer(render_answer(task, text=text, rating=rating, path=path), task, expects_path=path is not None)  # type: ignore[arg-type]
-        assert answer.is_parsed
+        assert answer.is_parsed == (path is None or (answer.path is not None and answer.path.is_whole))
         assert answer.text == (None if task == "rating" else one_line(text))
         assert answer.rating == (None if task == "long" else rating)
         if path:
@@ -74,9 +74,18 @@ def test_answers_without_their_line_are_not_parsed_but_guessed(raw: str, task: s
     assert answer.value(task) == guess  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("raw", ["Text: fine", "Style: short\nText: fine", "Plan: praise\nInterests: rooms\nText: fine"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "Text: fine",
+        "Style: short\nText: fine",
+        "Plan: praise\nInterests: rooms\nText: fine",
+        "Style: short\nInterests:\nPlan: praise\nText: fine",
+        "Style: short\nInterests: rooms\nPlan: \nText: fine",
+    ],
+)
 def test_a_missing_path_line_is_not_parsed(raw: str) -> None:
-    """Where a path was asked for, all three lines are needed; the text is still there."""
+    """Where a path was asked for, all three lines are needed, and each must say something; the text is still there."""
     answer = parse_answer(raw, "long", expects_path=True)
     assert (answer.is_parsed, answer.text) == (False, "fine")
 

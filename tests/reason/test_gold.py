@@ -33,6 +33,14 @@ def test_argmax_keeps_the_best_of_every_pair() -> None:
     assert gold.counts == {"pairs": 2, "gold": 2, "hopeless": 0, "unusable": 0, "ties": 0}
 
 
+def test_cut_answers_are_gold_for_their_paths_but_are_not_learned() -> None:
+    """Where the real text is learned behind the path, the sampled one only has to score; where it is the lesson, it must have its end."""
+    found = [*traces("a", [0.5], is_cut=True), *traces("a", [0.3], path="Style: whole")]
+    assert choose_gold(found).traces[0].is_cut
+    assert [trace.path for trace in choose_gold(found, learns_answers=True).traces] == ["Style: whole"]
+    assert choose_gold(found[:1], learns_answers=True).counts["unusable"] == 1
+
+
 def test_hopeless_pairs_are_counted_and_left_out() -> None:
     """The best of pair b is under the threshold; reaching it exactly is enough."""
     gold = choose_gold([*traces("a", [0.1, 0.2]), *traces("b", [0.05, 0.19])], threshold=0.2)

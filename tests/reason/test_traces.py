@@ -51,6 +51,26 @@ def test_every_pair_gets_its_samples_with_their_rewards(tmp_path: Path) -> None:
     assert {trace.answer for trace in choose_gold(traces).traces} == {"The rooms were clean."}
 
 
+def test_answers_without_their_end_are_told(tmp_path: Path) -> None:
+    """Not where a cut completion goes on after the answer, nor where an equal answer ended by itself."""
+    ends = [("Text: The rooms were", "length"), ("Text: The rooms were clean.", "stop"), ("Text: The rooms.\nTitle: Cle", "length")]
+    ends += [("Text: The lift", "length"), ("Text: The lift", "stop")]
+
+    class Cut(ScriptedModel):
+        def generate(self, prompts: Sequence[Prompt], **options: object) -> list[list[Completion]]:  # type: ignore[override]
+            return [[Completion(f"{PATH}\n{text}", 10, 5, finish_reason) for text, finish_reason in ends] for _ in prompts]  # type: ignore[arg-type]
+
+    traces = sample([pair(0)], Cut(), tmp_path / "traces.jsonl", num_samples=5)
+    assert [(trace.answer, trace.is_cut) for trace in traces] == [
+        ("The rooms were", True),
+        ("The rooms were clean.", False),
+        ("The rooms.", False),
+        ("The lift", False),
+    ]
+    assert [trace.is_learnable for trace in traces] == [False, True, True, True]
+    assert describe(traces)["cut"] == 1
+
+
 def test_an_answers_room_is_its_tasks_whoever_stands_beside_it(tmp_path: Path) -> None:
     """A title asked for in one batch with a text may be no longer than a title asked for alone."""
 
@@ -64,6 +84,18 @@ def test_an_answers_room_is_its_tasks_whoever_stands_beside_it(tmp_path: Path) -
     sample([pair(1, "title")], Measuring(), tmp_path / "alone.jsonl")
     (text, title), alone = rooms[0], rooms[-1][0]
     assert title == alone < text
+
+
+def test_a_damaged_batch_loses_itself_alone(tmp_path: Path) -> None:
+    """Those behind it are kept, and only its own pairs are asked again."""
+    pairs = [pair(number) for number in range(6)]
+    whole = sample(pairs, SeededModel(), tmp_path / "traces.jsonl")
+    lines = (tmp_path / "traces.jsonl").read_bytes().splitlines(keepends=True)
+    lines[0] = lines[0].replace(b"answer", b"ans\xffer")
+    (tmp_path / "traces.jsonl").write_bytes(b"".join(lines))
+    model = SeededModel()
+    assert sample(pairs, model, tmp_path / "traces.jsonl") == whole
+    assert len(model.prompts) == 2
 
 
 def test_a_resumed_run_equals_an_undisturbed_one(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from worlds import desk_of, tables_of, worlds
 
 from grasper.methods import METHODS
 from grasper.records import Example, Item, Review, SyntheticReview, Tables, request_for
-from grasper.retrieve.pool import is_visible
+from grasper.retrieve.own import OwnReviews
+from grasper.retrieve.pool import ReviewPool, is_visible
+from grasper.retrieve.rankers import make_ranker
 from grasper.retrieve.store import ReviewStore
 
 
@@ -49,6 +51,17 @@ def test_each_method_shows_what_it_declares(tables: Tables, method: str, own: in
 
 def test_synthetic_entries_come_by_rank_without_the_rejected(tables: Tables) -> None:
     assert [review.rank for review in profile_of(tables, "grasper").predicted] == [2, 3, 4]
+
+
+@pytest.mark.parametrize("ranker", ["bm25", "recency"])
+def test_own_reviews_without_a_text_come_after_all_others(ranker: str) -> None:
+    """However new they are, or their titles match: a prompt shows them where there is room."""
+    reviews = [Review("new", "u", "i1", "", "Warm bed", 5.0, timestamp=9), Review("old", "u", "i2", "A cold sea.", "Late", timestamp=1)]
+    target = Review("t", "u", "i0", "secret", "Warm bed")
+    retriever = OwnReviews(ReviewPool([*reviews, target]), make_ranker(ranker))
+    example = Example("e", target, "align")
+    request = request_for(example, "long", Item("i0"))
+    assert [[review.review_id for review in retriever.retrieve(request, example, k)] for k in (1, 2)] == [["old"], ["old", "new"]]
 
 
 def test_limits_of_the_prompt_are_kept(tables: Tables) -> None:

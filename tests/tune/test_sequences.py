@@ -10,6 +10,7 @@ import pytest
 from grasper.errors import ConfigError
 from grasper.models.base import Message, Prompt
 from grasper.models.local import LocalModel
+from grasper.prompts.render import _note
 from grasper.records import Example, Item, Review
 from grasper.tune.ahead import Drawers, Recipe
 from grasper.tune.examples import ExampleMaker, Mixture, ReviewSet, Solved
@@ -123,6 +124,19 @@ def test_no_prompt_holds_the_text_that_is_asked_for(tiny: LocalModel, review_set
             assert review.text in solved.answer
             assert all(review.text not in message.content for message in solved.prompt.messages)
     assert seen == len(review_set.reviews)
+
+
+def test_pats_later_steps_do_not_show_the_notes_that_are_to_be_written(tiny: LocalModel, review_set: ReviewSet) -> None:
+    """The notes of the step before are about other reviews, so that nothing is learned by repeating them."""
+    maker = ExampleMaker([review_set], tiny, 5, Mixture(tasks={"pat": 1.0}))
+    later = 0
+    for number, (group, review) in enumerate(maker.targets() * 4):
+        solved = maker.draw_one(group, review, f"5:{number}")
+        if solved is not None and solved.task in ("pat-style", "pat-topic"):
+            *_, asked = (message.content for message in solved.prompt.messages)
+            later += "Draft:" in asked
+            assert _note(solved.answer) not in asked
+    assert later > 5
 
 
 def test_evidence_for_pats_titles_is_not_ranked_by_the_title() -> None:
