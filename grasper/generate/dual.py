@@ -84,8 +84,6 @@ class DualWriter:
         return least_of_all(self.desk.model, profiles, paths, self.config.least_length, most)
 
     def _output(self, request: Request, evidence: Evidence, found: Deliberation) -> Output:
-        # Known only after asking: a server that gives no log-probabilities is taken at its word.
-        is_measured = getattr(self.desk.model, "has_choice_probabilities", True)
         is_rating = request.task == "rating"
         return Output(
             example_id=request.example_id,
@@ -96,7 +94,7 @@ class DualWriter:
             path=found.path or None,
             raw=found.raw,
             is_parsed=found.is_parsed and not (is_rating and not found.path),
-            probabilities=found.probabilities if is_measured else (),
+            probabilities=found.probabilities if found.rated_by == "measured" else (),
             evidence=evidence.review_ids(),
             notes=found.to_json(evidence.remarks),
             tokens_in=found.tokens_in,
@@ -106,11 +104,13 @@ class DualWriter:
     def _averaged(self, output: Output, found: Sequence[Deliberation]) -> Output:
         """The rating by the mean probabilities of several deliberations, as other methods average over their paths."""
         shares = np.array([one.probabilities for one in found])
-        mean = shares.mean(axis=0)
+        is_rated = [one.rated_by != "none" for one in found]
+        mean = shares[is_rated].mean(axis=0) if any(is_rated) else shares.mean(axis=0)
         return replace(
             output,
             rating=float(rating_from_probabilities(mean[None], self.config.rating)[0]),
-            probabilities=tuple(round(float(value), 6) for value in mean) if output.probabilities else (),
+            is_parsed=any(one.is_parsed for one in found) and bool(output.path),
+            probabilities=tuple(round(float(value), 6) for value in mean) if all(one.rated_by == "measured" for one in found) else (),
             samples=tuple(f"{rating:g}" for rating in rating_from_probabilities(shares, self.config.rating)),
             tokens_in=sum(one.tokens_in for one in found),
             tokens_out=sum(one.tokens_out for one in found),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, cast, runtime_checkable
 
 from grasper.errors import ShapeError
 from grasper.runs import derive_seed
@@ -53,6 +53,16 @@ class Completion:
     tokens_out: int = 0
     finish_reason: Literal["stop", "length", "error"] = "stop"
     mean_logprob: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """What a model says of the choices behind one prompt, and how it came to be known."""
+
+    probabilities: np.ndarray
+    """Of each choice, `[choices]`; they sum to 1."""
+    told_by: Literal["measured", "sampled", "none"] = "measured"
+    """The model's own probabilities, the shares among a few answers that it gave, or nothing: it named no choice, and all count the same."""
 
 
 def prompt_seeds(seed: int | Sequence[int], count: int) -> list[int]:
@@ -126,6 +136,14 @@ class TextModel(Protocol):
         ...
 
 
+class ScoringModel(TextModel, Protocol):
+    """A model whose scores do not always come from probabilities, and that tells."""
+
+    def scored(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[Scored]:
+        """What `score_choices` gives, prompt by prompt, with how each was found."""
+        ...
+
+
 @runtime_checkable
 class PoolingModel(TextModel, Protocol):
     """A model that can write one text behind several prompts at once."""
@@ -146,6 +164,13 @@ class PoolingModel(TextModel, Protocol):
     ) -> list[list[Completion]]:
         """`n` completions for each pool, in the order of the pools."""
         ...
+
+
+def scored(model: TextModel, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[Scored]:
+    """What a model says of the choices behind each prompt; probabilities are the model's own unless it tells otherwise (`ScoringModel`)."""
+    if hasattr(model, "scored"):
+        return cast(ScoringModel, model).scored(prompts, choices)
+    return [Scored(row) for row in model.score_choices(prompts, choices)]
 
 
 def at_once(size: int, model: TextModel) -> int:

@@ -58,7 +58,6 @@ class LocalModel(Spelling):
         AdapterError: The adapter belongs to another model or is damaged.
     """
 
-    has_choice_probabilities = True
     can_hold_length = True
 
     def __init__(

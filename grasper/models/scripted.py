@@ -25,8 +25,6 @@ class ScriptedModel:
         context_tokens: What the model claims to hold; one token is a word or a punctuation mark.
     """
 
-    has_choice_probabilities = True
-
     def __init__(
         self,
         answers: Script = ("Title: Lovely\nText: A lovely place.\nRating: 5",),

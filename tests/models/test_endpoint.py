@@ -168,15 +168,15 @@ def test_choices_from_log_probabilities(server: Server, model: EndpointModel) ->
     logprobs = {"content": [spaces, {"token": " 5", "logprob": -0.6931, "top_logprobs": candidates}]}
     server.respond = lambda body, number: chat(" 5", logprobs=logprobs)
     assert model.score_choices([ask("x", "Rating:")], ["1", "2", "3", "4", "5"])[0] == pytest.approx([0, 0, 0, 0.25, 0.75], abs=1e-4)
-    assert model.has_choice_probabilities
+    assert model.scored([ask("x", "Rating:")], ["1", "2", "3", "4", "5"])[0].told_by == "measured"
 
 
-@pytest.mark.parametrize(("text", "expected"), [("I say 4 of 5", [0, 0, 0, 1, 0]), ("no idea", [0.2] * 5)])
-def test_choices_from_text(server: Server, model: EndpointModel, text: str, expected: list[float]) -> None:
+@pytest.mark.parametrize(("text", "expected", "told_by"), [("I say 4 of 5", [0, 0, 0, 1, 0], "sampled"), ("no idea", [0.2] * 5, "none")])
+def test_choices_from_text(server: Server, model: EndpointModel, text: str, expected: list[float], told_by: str) -> None:
     """A server without log-probabilities, here one that even rejects the question, is read by its words and marked so."""
     server.respond = lambda body, number: (422, {"detail": "logprobs unknown"}) if "logprobs" in body else chat(text)
     assert model.score_choices([ask("x")], ["1", "2", "3", "4", "5"])[0].tolist() == expected
-    assert not model.has_choice_probabilities
+    assert model.scored([ask("x")], ["1", "2", "3", "4", "5"])[0].told_by == told_by
 
 
 def test_key_comes_from_the_environment_and_stays_there(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

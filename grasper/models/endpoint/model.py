@@ -6,7 +6,7 @@
   cache, so that a second run costs nothing.
 - An empty answer, or one that was cut off within a thought, is asked for again with another seed, and never kept.
 - Choices are scored by the log-probabilities of the first token of the answer. Where the server gives none, a few answers are sampled and their
-  shares count, which `has_choice_probabilities` then tells.
+  shares count, which `scored` tells of each prompt.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict
 from grasper.errors import ConfigError, GrasperError
 from grasper.files import cache_dir
 from grasper.login import login_of
-from grasper.models.base import Completion, Prompt, most_tokens, prompt_seeds
+from grasper.models.base import Completion, Prompt, Scored, most_tokens, prompt_seeds
 from grasper.models.budget import current_meter
 from grasper.models.endpoint.abilities import REPEATS_OF_EMPTY, Abilities
 from grasper.models.endpoint.access import make_access, open_http
@@ -110,8 +110,6 @@ class EndpointModel:
         self.name = f"{name}@{address.hostname}{f':{address.port}' if address.port else ''}{address.path}"
         self.name += f"+{adapter}" if adapter else ""
         self.context_tokens = context_tokens or DEFAULT_CONTEXT_TOKENS
-        self.has_choice_probabilities = True
-        """Whether the server gave log-probabilities to `score_choices`; False once it did not."""
         self._concurrency, self._rating_samples = concurrency, rating_samples
         self._patience = patience or Patience()
         price = ((price_in or 0.0) / 1e6, (price_out or 0.0) / 1e6)
@@ -176,11 +174,15 @@ class EndpointModel:
 
         Without log-probabilities from the server: the shares of the choices among a few sampled answers, equal ones where none names any.
         """
+        return np.stack([one.probabilities for one in self.scored(prompts, choices)]) if prompts else np.zeros((0, len(choices)))
 
-        async def score(index: int, prompt: Prompt, client: Client) -> np.ndarray:
+    def scored(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[Scored]:
+        """What `score_choices` gives, prompt by prompt, with how each was found."""
+
+        async def score(index: int, prompt: Prompt, client: Client) -> Scored:
             return await self._score(client, prompt, choices)
 
-        return np.stack(self._for_each(prompts, score)) if prompts else np.zeros((0, len(choices)))
+        return self._for_each(prompts, score)
 
     def _for_each(self, prompts: Sequence[Prompt], work: Callable[[int, Prompt, Client], Awaitable[T]]) -> list[T]:
         """The results of `work` on all prompts. After an error nothing more is sent; what is under way comes to its end and is kept."""
@@ -223,7 +225,7 @@ class EndpointModel:
         choice = answer.choices[0]
         return Completion(text_of(choice, prompt.prefix), tokens_in=tokens_in, tokens_out=tokens_out, finish_reason=choice.finish_reason)
 
-    async def _score(self, client: Client, prompt: Prompt, choices: Sequence[str]) -> np.ndarray:
+    async def _score(self, client: Client, prompt: Prompt, choices: Sequence[str]) -> Scored:
         asked = Request(prompt, 0.0, 1.0, CHOICE_TOKENS, 0, logprobs=True)
         key = self._exchange.key(asked) | {"choices": list(choices), "samples": self._rating_samples}
         score = self._exchange.cache.get(key, _Score)
@@ -231,10 +233,8 @@ class EndpointModel:
             score = await self._measure(client, asked, choices) or await self._poll(client, prompt, choices)
             if score is not None:
                 self._exchange.cache.put(key, score)
-        if score is None or not score.has_probabilities:
-            self.has_choice_probabilities = False
         weights = np.ones(len(choices)) if score is None else np.array(score.weights)
-        return weights / weights.sum()
+        return Scored(weights / weights.sum(), "none" if score is None else "measured" if score.has_probabilities else "sampled")
 
     async def _measure(self, client: Client, asked: Request, choices: Sequence[str]) -> _Score | None:
         """From the log-probabilities of the answer's first token; None where they do not tell."""
