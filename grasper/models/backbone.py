@@ -6,6 +6,7 @@ were before is kept and put back, so that no rounding stays behind. Large models
 
 from __future__ import annotations
 
+import gc
 import threading
 import warnings
 import weakref
@@ -245,6 +246,7 @@ def shared_backbone(name: str, device: str) -> Backbone:
         key = (found.identity, str(choose_device(device)), *map(fingerprint_weights, found.files))
         if (backbone := _shared.get(key)) is None:
             _latest.clear()  # one at a time where nobody holds the other
+            gc.collect()  # peft and transformers tie networks into cycles
             backbone = _shared[key] = Backbone(name, device=device)
         _latest[:] = [backbone]
         return backbone

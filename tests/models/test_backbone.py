@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +16,8 @@ from tiny_model import save_adapter, save_model
 from grasper.config import ModelConfig
 from grasper.errors import AdapterError, ConfigError, GrasperError, ModelError
 from grasper.files import fingerprint_file
-from grasper.models import fingerprint_model, open_model, require_model
+from grasper.models import fingerprint_model, measure, open_model, require_model
+from grasper.models.backbone import Backbone
 from grasper.models.base import Message, Prompt
 from grasper.models.fingerprints import fingerprint_weights
 from grasper.models.local import LocalModel
@@ -184,3 +188,41 @@ def test_odd_prompts(tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ModelError, match="no tokens") as caught:
             use([ask("")])
         assert isinstance(caught.value, GrasperError)
+
+
+def test_a_network_that_nobody_holds_leaves_memory_at_once(model_dir: Path) -> None:
+    """Nothing waits for the garbage collector: two large networks would not fit beside each other."""
+    gc.collect()
+    gc.disable()
+    try:
+        backbone = Backbone(str(model_dir), device="cpu")
+        assert backbone.count_tokens("two words") == backbone.count_tokens("two words") == len(backbone.encode("two words"))
+        dropped = weakref.ref(backbone), weakref.ref(backbone.model)
+        del backbone
+        assert dropped[0]() is None
+        gc.collect()  # transformers may tie a network to itself
+        assert dropped[1]() is None
+    finally:
+        gc.enable()
+
+
+def test_networks_are_measured_one_at_a_time(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the one before left in cycles is gone when the next is opened."""
+    left: list[weakref.ref[object]] = []
+
+    class Cycle:
+        pass
+
+    def measure_speed(name: str) -> measure.Speed:
+        assert not left or left[-1]() is None
+        cycle: Any = Cycle()
+        cycle.itself = cycle
+        left.append(weakref.ref(cycle))
+        return measure.Speed(1.0, 2.0)
+
+    monkeypatch.setattr(measure, "measure_speed", measure_speed)
+    gc.disable()
+    try:
+        assert measure.measure_speeds(["a", "b"]) == {"a": measure.Speed(1.0, 2.0), "b": measure.Speed(1.0, 2.0)}
+    finally:
+        gc.enable()
