@@ -73,15 +73,21 @@ class Backbone(Tokens):
             self._merge_for_good(find_adapter(found.adapter))
 
     def load(self, adapter: Adapter) -> None:
-        """Bring an adapter into memory, unless it is there.
+        """Bring an adapter into memory, unless it is there; what the network wears stays on.
 
         Raises:
-            AdapterError: It was made for another model, or is damaged.
+            AdapterError: It is asked for within a training, was made for another model, or is damaged.
         """
         with self._lock:
             if self._peft is None or adapter.fingerprint not in self._peft.peft_config:
+                if self._is_training:
+                    raise AdapterError(f"adapter {adapter.folder} cannot be put on model {self.name} while another is trained on it")
+                outer = (self._active or None) if self._num_wearers else None
                 self._switch(None)
-                self._add(adapter)
+                try:
+                    self._add(adapter)
+                finally:
+                    self._switch(outer)
 
     @contextmanager
     def wearing(self, adapter: Adapter | None) -> Iterator[PreTrainedModel]:

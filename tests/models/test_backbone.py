@@ -134,6 +134,25 @@ def test_nested_use_by_one_thread(model_dir: Path, adapter: Path) -> None:
         assert not torch.allclose(network(input_ids=ids).logits, before, atol=1e-2)
 
 
+def test_opening_an_adapter_leaves_the_one_in_use_on(model_dir: Path, adapter: Path, tmp_path: Path) -> None:
+    """Within a block that wears another, whether the new one is sound or not."""
+    other = save_adapter(model_dir, tmp_path / "other", str(model_dir), seed=5)
+    broken = shutil.copytree(other, tmp_path / "broken")
+    settings = json.loads((broken / "adapter_config.json").read_text())
+    (broken / "adapter_config.json").write_text(json.dumps(settings | {"r": 3}))
+    base = LocalModel(str(model_dir), device="cpu", dtype=torch.float32)
+    worn, ids = base.with_adapter(adapter), torch.tensor([[1, 2, 3]])
+    with worn.network() as network, torch.no_grad():
+        expected = network(input_ids=ids).logits
+        opened = base.with_adapter(other)
+        assert torch.equal(network(input_ids=ids).logits, expected)
+        with pytest.raises(AdapterError):
+            base.with_adapter(broken)
+        assert torch.equal(network(input_ids=ids).logits, expected)
+    with opened.network() as network, torch.no_grad():
+        assert not torch.equal(network(input_ids=ids).logits, expected)
+
+
 def test_a_folder_with_an_adapter_is_a_model(model_dir: Path, adapter: Path, tmp_path: Path) -> None:
     """It writes as base and adapter do, takes adapters of its own, and refuses those of its base."""
     name, expected = str(adapter), texts(open_model(settings(model_dir), adapter))
