@@ -17,7 +17,7 @@ CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 _ADVICE = "run `grasper align` again"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Adapter:
     """A whole adapter as it lay in its folder: another content at the same place is another adapter."""
 

@@ -17,7 +17,7 @@ from grasper.config import ModelConfig
 from grasper.errors import AdapterError, ConfigError, GrasperError, ModelError
 from grasper.files import fingerprint_file
 from grasper.models import fingerprint_model, measure, open_model, require_model
-from grasper.models.backbone import Backbone
+from grasper.models.backbone import MOST_IDLE, Backbone
 from grasper.models.base import Message, Prompt
 from grasper.models.fingerprints import fingerprint_weights
 from grasper.models.local import LocalModel
@@ -151,6 +151,19 @@ def test_opening_an_adapter_leaves_the_one_in_use_on(model_dir: Path, adapter: P
         assert torch.equal(network(input_ids=ids).logits, expected)
     with opened.network() as network, torch.no_grad():
         assert not torch.equal(network(input_ids=ids).logits, expected)
+
+
+def test_adapters_that_nobody_holds_do_not_pile_up(model_dir: Path, tmp_path: Path) -> None:
+    """As rounds of a training leave them at one place: the last few stay, and one that somebody holds writes on as before."""
+    base = LocalModel(str(model_dir), device="cpu", dtype=torch.float32)
+    before = texts(base)
+    held = base.with_adapter(save_adapter(model_dir, tmp_path / "rounds", str(model_dir), seed=2))
+    first = texts(held)
+    for seed in range(10, 18):
+        latest = base.with_adapter(save_adapter(model_dir, tmp_path / "rounds", str(model_dir), seed=seed))
+        written = texts(latest)
+    assert len(base.model.peft_config) == MOST_IDLE + 2
+    assert (texts(held), texts(latest), texts(base)) == (first, written, before)
 
 
 def test_a_folder_with_an_adapter_is_a_model(model_dir: Path, adapter: Path, tmp_path: Path) -> None:
