@@ -154,7 +154,7 @@ def _tell_other_prompts(model: TextModel) -> None:
     version = getattr(model, "prompt_version", None)
     if version not in (None, PROMPT_VERSION):
         logger.warning(
-            "model %s was tuned on prompts of version %s, grasper renders version %s: expect worse texts; `make nano` trains it anew",
+            "model %s was tuned on prompts of version %s, grasper renders version %s: expect worse texts; train it anew (nano: `make nano`, adapters: `grasper tune`)",
             model.name,
             version,
             PROMPT_VERSION,

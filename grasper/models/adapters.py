@@ -13,7 +13,7 @@ from grasper.errors import AdapterError
 from grasper.models.fingerprints import fingerprint_weights
 from grasper.runs import stable_hash
 
-CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+CONFIG_FILE, WEIGHTS_FILE, TRAINING_FILE = "adapter_config.json", "adapter_model.safetensors", "training.json"
 _ADVICE = "run `grasper align` again"
 
 
@@ -42,6 +42,16 @@ def find_adapter(folder: Path) -> Adapter:
     if not weights.is_file():
         raise AdapterError(f"{folder} holds no whole adapter ({WEIGHTS_FILE} is missing); {_ADVICE}")
     return Adapter(folder, stable_hash(f"{fingerprint_weights(settings)} {fingerprint_weights(weights)}")[:16])
+
+
+def prompt_version_of(folder: Path) -> int | None:
+    """Version of grasper's prompts that the adapter in a folder was tuned on; None where nothing tells."""
+    try:
+        told = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    version = told.get("prompt_version") if isinstance(told, dict) else None
+    return version if isinstance(version, int) else None
 
 
 def is_this_adapter(folder: Path, fingerprint: str | None) -> bool:

@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from grasper.errors import AdapterError, ConfigError
-from grasper.models.adapters import Adapter, find_adapter, require_fitting
+from grasper.models.adapters import Adapter, find_adapter, prompt_version_of, require_fitting
 from grasper.models.fingerprints import fingerprint_weights
 from grasper.models.gather import Gathering
 from grasper.models.locate import find_weights, first_line
@@ -74,8 +74,12 @@ class Backbone(Tokens):
         """Who may still ask for an adapter that is in memory, the one that was used last at the end."""
         self._is_training = False
         self._originals: list[tuple[torch.nn.Parameter, Tensor]] = []
+        self.prompt_version: int | None = getattr(self.model.config, "prompt_version", None)
+        """Version of grasper's prompts that the network was tuned on, as its configuration or its adapter tells; None for models of others."""
         if found.adapter is not None:
             self._merge_for_good(find_adapter(found.adapter))
+            own = prompt_version_of(found.adapter)
+            self.prompt_version = self.prompt_version if own is None else own
 
     def load(self, adapter: Adapter) -> None:
         """Bring an adapter into memory, unless it is there; what the network wears stays on.

@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from grasper.errors import ModelError, PromptTooLongError, ShapeError
-from grasper.models.adapters import find_adapter
+from grasper.models.adapters import find_adapter, prompt_version_of
 from grasper.models.backbone import Backbone
 from grasper.models.base import Completion, Pool, Prompt, most_tokens, prompt_seeds
 from grasper.models.batching import by_conversation, by_length, usual_batch_tokens
@@ -95,8 +95,9 @@ class LocalModel(Spelling):
 
     @property
     def prompt_version(self) -> int | None:
-        """Version of grasper's prompts that the network was tuned on, as its configuration names it; None for models of others."""
-        return getattr(self.model.config, "prompt_version", None)
+        """Version of grasper's prompts that this model was tuned on, the adapter's where it tells; None for models of others."""
+        own = prompt_version_of(self._adapter.folder) if self._adapter else None
+        return self.backbone.prompt_version if own is None else own
 
     @property
     def device(self) -> torch.device:
