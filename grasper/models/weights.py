@@ -23,6 +23,14 @@ DEFAULT_CHAT_TEMPLATE = (
 )
 """How a conversation is written for a model whose tokenizer has no chat template of its own."""
 
+_THE_DAY = {"%d": "26", "%-d": "26", "%b": "Jul", "%B": "July", "%m": "07", "%Y": "2024", "%y": "24", "%A": "Friday", "%a": "Fri"}
+_ALWAYS_THE_SAME_DAY = (
+    "{%- macro strftime_now(format) -%}{{ format"
+    + "".join(f" | replace('{directive}', '{value}')" for directive, value in _THE_DAY.items())
+    + " }}{%- endmacro -%}"
+)
+"""Stands in front of templates that write today's date: the same prompt is then the same on every day. Llama 3.1's own take this day, too."""
+
 logger = logging.getLogger(__name__)
 
 _LOADING = threading.Lock()
@@ -73,9 +81,17 @@ def load_tokenizer(folder: Path, identity: str) -> PreTrainedTokenizerBase:
     if tokenizer.chat_template is None:
         logger.warning("model %s has no chat template; grasper's default one ('### User: …') is used", identity)
         tokenizer.chat_template = DEFAULT_CHAT_TEMPLATE
+    tokenizer.chat_template = _without_today(tokenizer.chat_template)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _without_today(template: str | dict[str, str]) -> str | dict[str, str]:
+    """The chat template, or all of several, with one and the same day for today's."""
+    if isinstance(template, dict):
+        return {name: str(_without_today(one)) for name, one in template.items()}
+    return _ALWAYS_THE_SAME_DAY + template if "strftime_now" in template else template
 
 
 def load_model(folder: Path, identity: str, *, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:

@@ -72,6 +72,24 @@ class TestEncoding:
         with pytest.raises(ModelError, match="never"):
             tiny.chat_text(ask("Nice rooms"))
 
+    @pytest.mark.parametrize(
+        ("template", "expected"),
+        [
+            (
+                "{{- bos_token }}{%- if not date_string is defined %}{%- if strftime_now is defined %}{%- set date_string = strftime_now('%d %b %Y') %}"
+                "{%- else %}{%- set date_string = '1 Jan 1970' %}{%- endif %}{%- endif %}{{- 'Today Date: ' + date_string }}",
+                "Today Date: 26 Jul 2024",
+            ),
+            ("{% macro head() %}{{ strftime_now('%Y-%m-%d') }}{% endmacro %}\n{{ head() }}", "2024-07-26"),
+            ("{{ strftime_now('%d %B %Y') }}", "26 July 2024"),
+        ],
+    )
+    def test_prompts_are_the_same_on_every_day(self, template: str, expected: str, model_dir: Path, tmp_path: Path) -> None:
+        """Many templates write today's date."""
+        folder = shutil.copytree(model_dir, tmp_path / "dated")
+        (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+        assert open_tiny(folder).conversation(ask("x").messages) == expected
+
     def test_templates_are_told_what_the_configuration_says(self, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
         """For example not to think; it is part of what identifies the model, and unlike it no setting changes the template's own parts."""
         config = ModelConfig(name=str(tiny.backbone.name), extra={"chat_template_kwargs": {"enable_thinking": False, "tokenize": True}})
