@@ -7,6 +7,7 @@ import logging
 import shutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import peft
@@ -15,6 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_model import save_adapter, save_model
+from torch.overrides import TorchFunctionMode
 from transformers import AutoTokenizer
 
 from grasper.config import ModelConfig
@@ -239,6 +241,29 @@ class TestLikelihood:
             rest = [*tiny.encode_text(f" {text}" if prompt.prefix else text), tiny.tokenizer.eos_token_id]
             assert score == pytest.approx(sum(self.plain(tiny, tiny.encode(prompt), rest)), abs=1e-3)
         assert tiny.score_texts([], []).shape == (0,)
+
+    def test_sums_are_kept_on_the_processor(self, tiny: LocalModel) -> None:
+        """Some devices (mps) know no float64: what becomes one was brought to the processor before, and none is made elsewhere."""
+
+        class NoDoublesElsewhere(TorchFunctionMode):
+            num_doubles = 0
+
+            def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+                found = function(*args, **(kwargs or {}))
+                if function is torch.Tensor.cpu:
+                    found = found.clone()
+                    found.is_brought = True
+                if function is torch.Tensor.double:
+                    assert getattr(args[0], "is_brought", False)
+                    self.num_doubles += 1
+                if (kwargs or {}).get("dtype") is torch.float64:
+                    assert "device" not in kwargs
+                return found
+
+        with NoDoublesElsewhere() as mode:
+            tiny.score_texts([ask("a"), ask("b")], ["good good", "bad"])
+            assert mode.num_doubles
+            tiny.score_choices([ask("a")], ["1", "2"])
 
     def test_many_prompts_are_spelled_as_one(self, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("grasper.models.tokens.TEXTS_AT_ONCE", 2)
