@@ -15,7 +15,6 @@ from grasper.prompts.render import PROMPT_VERSION
 from grasper.runs import Run
 from grasper.workshop import Workshop
 
-
 VERSIONS = pytest.mark.parametrize(("version", "num_warnings"), [(PROMPT_VERSION + 1, 1), (PROMPT_VERSION, 0), (None, 0)])
 
 
@@ -32,7 +31,7 @@ def test_other_prompt_version_is_told(version: int | None, num_warnings: int, tm
 
 
 @VERSIONS
-def test_other_prompt_version_of_a_tuned_adapter_is_told(version: int | None, num_warnings: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_other_prompt_version_of_an_adapter_is_told(version: int | None, num_warnings: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """As `grasper tune` leaves it beside the weights; an adapter put on for a method tells its own."""
     base = save_model(tmp_path / "model")
     adapter = save_adapter(base, tmp_path / "adapter", str(base))

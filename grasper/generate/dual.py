@@ -135,9 +135,10 @@ class DualWriter:
             is_parsed = [output.is_parsed, *(answer.is_parsed for answer in answers)]
             usable = [number for number, parsed in enumerate(is_parsed) if parsed] or list(range(len(texts)))
             best = usable[choose([texts[number] for number in usable], evidence_for(request.task, shown.writer))]
-            tokens = output.tokens_in + completions[0].tokens_in, output.tokens_out + sum(completion.tokens_out for completion in completions)
+            tokens_in = output.tokens_in + sum(completion.tokens_in for completion in completions)
+            tokens_out = output.tokens_out + sum(completion.tokens_out for completion in completions)
             voted = replace(output, text=texts[best], raw=raws[best], is_parsed=is_parsed[best], samples=tuple(texts))
-            chosen.append(replace(voted, tokens_in=tokens[0], tokens_out=tokens[1]))
+            chosen.append(replace(voted, tokens_in=tokens_in, tokens_out=tokens_out))
         return chosen
 
 

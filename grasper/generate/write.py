@@ -14,7 +14,7 @@ from grasper.generate.consensus import choose, evidence_for
 from grasper.generate.length import first_words, least_of_all
 from grasper.generate.thinking import Thinking
 from grasper.metrics.rating import rating_from_probabilities
-from grasper.models.base import Completion, Pool, PoolingModel, Prompt, TextModel, read_once, scored
+from grasper.models.base import Completion, Pool, PoolingModel, Prompt, scored
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.render import after_path
 from grasper.prompts.templates import RATING_CHOICES
@@ -112,7 +112,7 @@ class Writer:
         )
         return [
             [_joined(first, thoughts if number == 0 else (), answer) for number, answer in enumerate(group)]
-            for first, thoughts, group in zip(firsts, thoughts, read_once(answers), strict=True)
+            for first, thoughts, group in zip(firsts, thoughts, answers, strict=True)
         ]
 
     def _seed_of_answer(self, request: Request, number: int) -> int:
@@ -179,8 +179,8 @@ class Writer:
                     samples=tuple(f"{rating:g}" for rating in rating_from_probabilities(probabilities, self.config.rating)) if len(group) > 1 else (),
                     probabilities=tuple(round(float(value), 6) for value in mean) if all(one.told_by == "measured" for one in rated) else (),
                     evidence=profile.review_ids(),
-                    tokens_in=sum(thought.tokens_in for thought in group) + sum(_count(self.desk.model, prompt) for prompt in pool.prompts),
-                    tokens_out=sum(thought.tokens_out for thought in group) + 1,
+                    tokens_in=sum(thought.tokens_in for thought in group) + sum(one.tokens_in for one in rated),
+                    tokens_out=sum(thought.tokens_out for thought in group) + sum(one.tokens_out for one in rated),
                 )
             )
         return outputs
@@ -200,7 +200,3 @@ def _text(answer: Answer, task: Task) -> str:
     if task == "title":
         return first_words(answer.title or "")
     return answer.text or ""
-
-
-def _count(model: TextModel, prompt: Prompt) -> int:
-    return sum(model.count_tokens(message.content) for message in prompt.messages) + model.count_tokens(prompt.prefix)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, cast, runtime_checkable
 
 from grasper.errors import ShapeError
@@ -50,6 +50,7 @@ class Completion:
 
     text: str
     tokens_in: int = 0
+    """Read, and paid, for this answer: 0 where the prompt was read for another sample of it."""
     tokens_out: int = 0
     finish_reason: Literal["stop", "length", "error"] = "stop"
     mean_logprob: float | None = None
@@ -63,6 +64,8 @@ class Scored:
     """Of each choice, `[choices]`; they sum to 1."""
     told_by: Literal["measured", "sampled", "none"] = "measured"
     """The model's own probabilities, the shares among a few answers that it gave, or nothing: it named no choice, and all count the same."""
+    tokens_in: int = 0
+    tokens_out: int = 1
 
 
 def prompt_seeds(seed: int | Sequence[int], count: int) -> list[int]:
@@ -76,11 +79,6 @@ def prompt_seeds(seed: int | Sequence[int], count: int) -> list[int]:
     if len(seed) != count:
         raise ShapeError(f"{len(seed)} seeds for {count} prompts, expected one for each")
     return list(seed)
-
-
-def read_once(completions: Sequence[Sequence[Completion]]) -> list[list[Completion]]:
-    """The completions of each prompt, of which the first alone bears the tokens of the prompt: it is read, and paid, once."""
-    return [[first, *(replace(other, tokens_in=0) for other in others)] for first, *others in completions]
 
 
 def most_tokens(max_new_tokens: int | Sequence[int], count: int) -> list[int]:
@@ -170,7 +168,12 @@ def scored(model: TextModel, prompts: Sequence[Prompt], choices: Sequence[str]) 
     """What a model says of the choices behind each prompt; probabilities are the model's own unless it tells otherwise (`ScoringModel`)."""
     if hasattr(model, "scored"):
         return cast(ScoringModel, model).scored(prompts, choices)
-    return [Scored(row) for row in model.score_choices(prompts, choices)]
+    return [Scored(row, tokens_in=tokens_of(model, prompt)) for row, prompt in zip(model.score_choices(prompts, choices), prompts, strict=True)]
+
+
+def tokens_of(model: TextModel, prompt: Prompt) -> int:
+    """Tokens of what a prompt says, without those of the template around it."""
+    return sum(model.count_tokens(message.content) for message in prompt.messages) + model.count_tokens(prompt.prefix)
 
 
 def at_once(size: int, model: TextModel) -> int:

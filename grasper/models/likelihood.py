@@ -1,7 +1,7 @@
 """How likely a network holds given texts: exact log-probabilities, one context read once for all the texts behind it.
 
-Where a GPU wants wide batches, whole sequences of similar length are read together instead. Sums are kept in float64 on the processor, which not every
-device knows (mps).
+Where a GPU wants wide batches, whole sequences of similar length are read together instead. Sums are kept in float64, on the processor, since
+not every device knows it (mps).
 """
 
 from __future__ import annotations

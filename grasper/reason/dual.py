@@ -199,9 +199,9 @@ class DualReasoning:
     def _rate(self, work: _Work, active: Sequence[int], notes: Mapping[int, Notes], prompts: Sequence[Prompt]) -> None:
         """Draft ratings from the digit probabilities."""
         asked = [after_path(prompt, "", "rating") for prompt in prompts]
-        for place, prompt, one in zip(active, asked, scored(self.model, asked, RATING_CHOICES), strict=True):
+        for place, one in zip(active, scored(self.model, asked, RATING_CHOICES), strict=True):
             work.add(place, notes[place], f"{rating_from_probabilities(one.probabilities[None], self.rating)[0]:g}")
-            cost = Completion("", tokens_in=sum(self.model.count_tokens(message.content) for message in prompt.messages), tokens_out=1)
+            cost = Completion("", tokens_in=one.tokens_in, tokens_out=one.tokens_out)
             probabilities = tuple(round(float(value), 6) for value in one.probabilities)
             work.record(place, cost, probabilities=probabilities, rated_by=one.told_by, is_parsed=one.told_by != "none")
 

@@ -56,7 +56,10 @@ def test_bounds_the_requests_under_way(server: Server, tmp_path: Path) -> None:
 def test_asks_once_for_n_samples(server: Server, model: EndpointModel) -> None:
     """A server that knows `n` gets one request."""
     server.respond = lambda body, number: chat(*[f"sample {index}" for index in range(body["n"])])
-    assert [completion.text for completion in model.generate([ask("x")], n=3)[0]] == ["sample 0", "sample 1", "sample 2"]
+    samples = model.generate([ask("x")], n=3)[0]
+    assert [completion.text for completion in samples] == ["sample 0", "sample 1", "sample 2"]
+    assert [completion.tokens_in for completion in samples] == [11, 0, 0]  # the prompt is read once
+    assert model.generate([ask("x")], n=3)[0] == samples
     assert len(server.requests) == 1
 
 
@@ -73,7 +76,7 @@ def test_repeats_where_n_is_ignored(server: Server, model: EndpointModel, reject
     first = model.generate([ask("x")], n=3, seed=5)[0]
     assert len({completion.text for completion in first}) == 3
     before = len(server.requests)
-    model.generate([ask("y")], n=3, seed=5)
+    assert [completion.tokens_in for completion in model.generate([ask("y")], n=3, seed=5)[0]] == [11, 11, 11]  # the prompt is read, and paid, anew
     assert len(server.requests) == before + 3
     assert all("n" not in body for body in server.requests[before:])
 

@@ -181,6 +181,25 @@ def test_log_probabilities_that_never_come_are_asked_for_three_times(tmp_path: P
         assert sum("logprobs" in body for body in server.requests) == 3
 
 
+@pytest.mark.parametrize(("knows_n", "num_answers"), [(True, 1 + 1), (False, 1 + 5)])
+def test_ratings_book_what_all_their_answers_cost(knows_n: bool, num_answers: int, tmp_path: Path) -> None:
+    """An answer without log-probabilities and five samples, whose prompt is read once where the server knows `n`; from disk, too."""
+
+    def respond(body: Body, number: int) -> Answer:
+        num_choices = body.get("n", 1) if knows_n else 1
+        return chat(*["4"] * num_choices, usage={"prompt_tokens": 100, "completion_tokens": num_choices})
+
+    with serving(respond) as server:
+        model = model_at(server.url, tmp_path)
+        model.generate([ask(0)], n=2)  # here it is found out
+        asked = len(server.requests)
+        [found] = model.scored([ask(1, "Rating:")], DIGITS)
+        assert (found.told_by, found.tokens_in, found.tokens_out) == ("sampled", 100 * (len(server.requests) - asked), 6)
+        assert len(server.requests) - asked == num_answers
+        [again] = model_at(server.url, tmp_path).scored([ask(1, "Rating:")], DIGITS)
+        assert (again.tokens_in, again.tokens_out) == (found.tokens_in, found.tokens_out)
+
+
 def test_a_real_403_is_a_refused_key(tmp_path: Path) -> None:
     with serving(lambda body, number: refusal("no access", 403)) as server, pytest.raises(ModelError, match=r"refused the key.*no access"):
         model_at(server.url, tmp_path).score_choices([ask(0)], DIGITS)

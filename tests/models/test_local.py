@@ -78,8 +78,9 @@ class TestEncoding:
         ("template", "expected"),
         [
             (
-                "{{- bos_token }}{%- if not date_string is defined %}{%- if strftime_now is defined %}{%- set date_string = strftime_now('%d %b %Y') %}"
-                "{%- else %}{%- set date_string = '1 Jan 1970' %}{%- endif %}{%- endif %}{{- 'Today Date: ' + date_string }}",
+                "{{- bos_token }}{%- if not date_string is defined %}{%- if strftime_now is defined %}"
+                "{%- set date_string = strftime_now('%d %b %Y') %}{%- else %}{%- set date_string = '1 Jan 1970' %}{%- endif %}{%- endif %}"
+                "{{- 'Today Date: ' + date_string }}",
                 "Today Date: 26 Jul 2024",
             ),
             ("{% macro head() %}{{ strftime_now('%Y-%m-%d') }}{% endmacro %}\n{{ head() }}", "2024-07-26"),
@@ -124,7 +125,7 @@ class TestGenerate:
         texts = tiny.generate(prompts, n=3, max_new_tokens=6, seed=1)
         assert tiny.generate(prompts, n=3, max_new_tokens=6, seed=1) == texts
         assert tiny.generate(prompts, n=3, max_new_tokens=6, seed=2) != texts
-        assert [completion.tokens_in for completion, *_ in texts] == [len(tiny.encode(prompt)) for prompt in prompts]
+        assert [[completion.tokens_in for completion in row] for row in texts] == [[len(tiny.encode(prompt)), 0, 0] for prompt in prompts]
         assert len({completion.text for completion in texts[0]}) == 3
 
     def test_batch_width_changes_nothing(self, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
