@@ -14,6 +14,8 @@ from grasper.models.fingerprints import fingerprint_weights
 from grasper.runs import stable_hash
 
 CONFIG_FILE, WEIGHTS_FILE, TRAINING_FILE = "adapter_config.json", "adapter_model.safetensors", "training.json"
+_BEYOND_PLAIN = ("use_rslora", "use_dora", "alpha_pattern", "rank_pattern", "modules_to_save")
+"""Settings of peft with which rank, alpha and target modules do not tell all of an adapter."""
 _ADVICE = "run `grasper align` again"
 
 
@@ -78,9 +80,17 @@ def shape_of(folder: Path) -> dict[str, Any]:
     """Rank, alpha and target modules of the adapter in a folder, by the names of `TuneConfig`.
 
     Raises:
-        AdapterError: There is no adapter, or its settings lack them.
+        AdapterError: There is no adapter, its settings lack them, or there is more to it than they tell.
     """
     settings = _read_settings(folder)
+    more = [f"{name}={settings[name]!r}" for name in _BEYOND_PLAIN if settings.get(name)]
+    if isinstance(settings.get("target_modules"), str):
+        more.append(f"target_modules={settings['target_modules']!r}")
+    if more:
+        raise AdapterError(
+            f"{folder / CONFIG_FILE} has {', '.join(more)}: only plain LoRA with a list of target modules can be trained on; "
+            "merge the adapter into its base, and name the folder of that as the model"
+        )
     try:
         return {
             "rank": int(settings["r"]),

@@ -14,7 +14,7 @@ import torch
 from peft import PeftModel
 from processes import run_grasper
 from safetensors.torch import load_file, save_file
-from tiny_model import save_model
+from tiny_model import save_adapter, save_model
 from tune_reviews import make_reviews
 
 from grasper.config import ModelConfig, TuneConfig
@@ -120,6 +120,27 @@ def test_a_training_goes_on_from_an_adapter(tmp_path: Path, model_dir: Path, rev
     save_file(other, adapter / "adapter_model.safetensors", metadata={"format": "pt"})
     with pytest.raises(AdapterError, match="does not fit"):
         run(tmp_path / "third", adapter, review_set)
+
+
+@pytest.mark.parametrize(
+    "beyond",
+    [
+        {"use_rslora": True},
+        {"use_dora": True},
+        {"alpha_pattern": {"q_proj": 8}},
+        {"rank_pattern": {"q_proj": 4}},
+        {"modules_to_save": ["lm_head"]},
+        {"target_modules": "all-linear"},
+    ],
+    ids=lambda beyond: next(iter(beyond)),
+)
+def test_an_adapter_that_is_no_plain_lora_is_not_gone_on_from(beyond: dict[str, Any], tmp_path: Path, model_dir: Path, review_set: ReviewSet) -> None:
+    """In its bare shape it would be another adapter, scaled otherwise or without a part of it."""
+    adapter = save_adapter(model_dir, tmp_path / "adapter", str(model_dir))
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps(settings | beyond))
+    with pytest.raises(AdapterError, match=f"has {next(iter(beyond))}=.*only plain LoRA"):
+        run(tmp_path / "run", adapter, review_set, tokens=1)
 
 
 @pytest.mark.parametrize(
