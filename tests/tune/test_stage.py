@@ -102,6 +102,18 @@ def test_a_longer_training_goes_on(tmp_path: Path, model_dir: Path, review_set: 
     assert len(list(tmp_path.glob("checkpoint-*"))) == 2
 
 
+def test_a_checkpoint_that_was_set_aside_stays(tmp_path: Path, model_dir: Path, review_set: ReviewSet) -> None:
+    """Under a name of its own it is nobody's to delete, and counts for none of the two that are kept."""
+    run(tmp_path, model_dir, review_set, tokens=1)
+    first = checkpoint.latest(tmp_path)
+    assert first is not None
+    aside = first.rename(first.with_name(f"{first.name}-before-decay"))
+    for tokens in (2000, 4000, 6000):
+        run(tmp_path, model_dir, review_set, tokens=tokens)
+    assert (aside / "tensors.safetensors").is_file()
+    assert len(checkpoint.checkpoints(tmp_path)) == 2
+
+
 def test_a_training_goes_on_from_an_adapter(tmp_path: Path, model_dir: Path, review_set: ReviewSet, held_out: ReviewSet) -> None:
     """In the adapter's own shape; what was learned is there at the first measurement, and the adapter that comes out names the base."""
     run(tmp_path / "first", model_dir, review_set, held_out)
