@@ -18,13 +18,14 @@ from tiny_model import save_adapter, save_model
 from tune_reviews import make_reviews
 
 from grasper.config import ModelConfig, TuneConfig
-from grasper.errors import AdapterError, ConfigError, RunLockedError, RunMismatchError
+from grasper.errors import AdapterError, ConfigError, ModelError, RunLockedError, RunMismatchError
 from grasper.files import read_jsonl
 from grasper.models import fingerprint_model
 from grasper.models.local import LocalModel
 from grasper.tune import checkpoint, training
+from grasper.tune.ahead import Drawers, Recipe
 from grasper.tune.examples import ReviewSet
-from grasper.tune.stage import tune
+from grasper.tune.stage import MIXTURE, tune
 
 CONFIG = TuneConfig(
     rank=2,
@@ -93,6 +94,31 @@ def test_a_training_that_is_stopped_by_a_signal_ends_as_an_undisturbed_one(
     whole, cut = (load_file(checkpoint.latest(tmp_path / name) / "tensors.safetensors") for name in ("whole", "cut"))  # type: ignore[operator]
     assert whole.keys() == cut.keys()
     assert all(value.equal(cut[name]) for name, value in whole.items())
+
+
+def test_a_killed_drawing_process_costs_no_step(tmp_path: Path, model_dir: Path, review_set: ReviewSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the system kills the largest process where memory ends: told in one line, with a checkpoint, from which the training goes on."""
+    recipe = Recipe.of(LocalModel(str(model_dir), device="cpu"), str(model_dir), [review_set], 0, MIXTURE, CONFIG.max_length)
+    real, steps = training._take, 0
+
+    def killing(*arguments: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            for process in drawers._pool._processes.values():
+                process.kill()
+        return real(*arguments)
+
+    monkeypatch.setattr(training, "_take", killing)
+    config = CONFIG.model_copy(update={"tokens": 10**9})
+    with Drawers(recipe, 1) as drawers, pytest.raises(ModelError, match="a process that draws examples was ended"):
+        tune(config, ModelConfig(name=str(model_dir), device="cpu"), [review_set], [], tmp_path, seed=0, drawers=drawers)
+    monkeypatch.setattr(training, "_take", real)
+    saved = checkpoint.latest(tmp_path)
+    assert saved is not None
+    progress = checkpoint.read_progress(saved)
+    assert progress.steps == steps - 1 >= 2
+    assert run(tmp_path, model_dir, review_set, tokens=progress.tokens + 1)["steps"] == progress.steps + 1
 
 
 def test_a_longer_training_goes_on(tmp_path: Path, model_dir: Path, review_set: ReviewSet) -> None:
