@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from grasper.errors import ConfigError, ModelError, ModelNotFoundError
 from grasper.models import open_model
 from grasper.models.base import Message, Prompt
 from grasper.models.endpoint import EndpointModel
-from grasper.models.endpoint.client import Patience
+from grasper.models.endpoint.client import Client, Patience
 
 HURRIED = Patience(max_repeats=3, pause_seconds=0.001)
 
@@ -219,3 +220,14 @@ def test_further_fields_go_out_with_every_request(server: Server, tmp_path: Path
     assert [body["chat_template_kwargs"] for body in server.requests] == [{"enable_thinking": False}]
     open_model(config.model_copy(update={"extra": {}})).generate([ask("x")])
     assert "chat_template_kwargs" not in server.requests[-1]
+
+
+def test_a_server_that_answered_one_call_has_answered(server: Server, model: EndpointModel) -> None:
+    """A call that began before and ends after it without asking anything does not take that back: such a server gets all its tries."""
+
+    async def ask_in_another_thread(index: int, prompt: Prompt, client: Client) -> None:
+        await asyncio.to_thread(model.generate, [ask("y")])
+
+    model._for_each([ask("x")], ask_in_another_thread)
+    assert len(server.requests) == 1
+    assert model._has_answered

@@ -206,7 +206,8 @@ class EndpointModel:
                 client.stop()
                 if unfinished:
                     await asyncio.wait(unfinished)
-                self._has_answered = client.has_answered
+                if client.has_answered:  # it may be known through another call already
+                    self._has_answered = True
                 errors = [error for task in tasks if (error := task.exception()) is not None and not isinstance(error, StoppedError)]
                 if errors:
                     raise min(errors, key=lambda error: isinstance(error, GrasperError))
