@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from grasper.errors import ConfigError, ModelNotFoundError
+from grasper.errors import ConfigError, ModelError, ModelNotFoundError
 from grasper.models.locate import first_line
 
 DEFAULT_CHAT_TEMPLATE = (
@@ -99,6 +99,7 @@ def load_model(folder: Path, identity: str, *, device: torch.device, dtype: torc
 
     Raises:
         ModelNotFoundError: The weights or the configuration cannot be read.
+        ModelError: The device has no room for them.
     """
     try:
         with _LOADING, quiet():
@@ -106,7 +107,13 @@ def load_model(folder: Path, identity: str, *, device: torch.device, dtype: torc
     except Exception as error:  # damaged files raise errors of several libraries
         raise ModelNotFoundError(f"the weights of model {identity} cannot be read: {first_line(error)}") from None
     model.name_or_path = model.config._name_or_path = identity
-    cast(torch.nn.Module, model).to(device)
+    try:
+        cast(torch.nn.Module, model).to(device)
+    except torch.OutOfMemoryError:
+        size = f"{model.num_parameters() * dtype.itemsize / 1e9:.1f} GB"
+        raise ModelError(
+            f"{device} has no room for the weights of model {identity} ({size}); end what else uses it, or take a smaller model or model.device=cpu"
+        ) from None
     return cast(PreTrainedModel, model.eval())
 
 

@@ -188,6 +188,15 @@ def test_a_device_that_is_not_there_is_told_in_one_line(device: str) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_weights_that_do_not_fit_are_told_in_one_line(model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(module: torch.nn.Module, device: torch.device) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(torch.nn.Module, "to", no_room)
+    with pytest.raises(ModelError, match=r"no room for the weights of model .* GB\); end what else uses it"):
+        Backbone(str(model_dir), device="cpu", dtype=torch.float32)
+
+
 def test_weights_are_hashed_once(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second look, in another process too, reads no content; a changed file is read again; a damaged memory costs only time."""
     file, read = tmp_path / "model.safetensors", list[Path]()
