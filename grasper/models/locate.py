@@ -100,7 +100,7 @@ def find_on_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     cached = _find_in_cache(name)
-    if cached is not None and _is_whole(cached):
+    if cached is not None and is_whole(cached):
         return cached
     if not _hub_is_reachable():
         if cached is not None:
@@ -142,7 +142,7 @@ def _find_in_cache(name: str) -> Path | None:
         return None
 
 
-def _is_whole(folder: Path) -> bool:
+def is_whole(folder: Path) -> bool:
     """Whether a folder of the cache holds configuration and all weights: other programs leave tokenizers, and single files, there, too."""
     index = folder / "model.safetensors.index.json"
     try:
@@ -183,7 +183,7 @@ def describe_weights(name: str) -> dict[str, str]:
         if named_folder(name):
             return {}
         cached = _find_in_cache(name)
-        is_taken = cached is not None and _is_whole(cached)  # else the Hub's newest is fetched, where it can be reached
+        is_taken = cached is not None and is_whole(cached)  # else the Hub's newest is fetched, where it can be reached
         revision = (None if is_taken else _revision_on_hub(name)) or (cached.name if cached else None)
     except GrasperError:
         return {}
