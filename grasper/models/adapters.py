@@ -76,6 +76,14 @@ def base_of(folder: Path) -> str:
     return base
 
 
+def name_of(identity: str) -> str:
+    """What a model is opened by, without the revision or hash that an identity ends with (`owner/model@0123abc`); a folder may have @ in its path."""
+    if Path(identity).expanduser().is_dir() or identity.startswith(("/", ".", "~")):
+        return identity
+    name, _, pin = identity.rpartition("@")
+    return name if name and "/" not in pin else identity
+
+
 def shape_of(folder: Path) -> dict[str, Any]:
     """Rank, alpha and target modules of the adapter in a folder, by the names of `TuneConfig`.
 
@@ -108,7 +116,7 @@ def require_fitting(adapter: Adapter, identity: str) -> set[str]:
         AdapterError: The adapter was made for another model than `identity`, or is damaged.
     """
     base = base_of(adapter.folder)
-    if base not in (identity, identity.partition("@")[0]):
+    if base not in (identity, name_of(identity)):
         raise AdapterError(f"adapter {adapter.folder} was trained for model '{base}', not for '{identity}'; {_ADVICE}, or open it on its own model")
     path = adapter.folder / WEIGHTS_FILE
     try:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from grasper.errors import GrasperError, ModelNotFoundError
-from grasper.models.adapters import base_of, find_adapter, is_adapter
+from grasper.models.adapters import base_of, find_adapter, is_adapter, name_of
 from grasper.models.catalogue import KNOWN, require_known
 from grasper.models.fingerprints import fingerprint_weights
 
@@ -79,7 +79,7 @@ def _found(folder: Path, identity: str) -> FoundModel:
 def _find_base(adapter: Path) -> FoundModel:
     """The model that an adapter was made for, the very weights where its identity tells them."""
     identity = base_of(adapter)
-    base = find_weights(identity.partition("@")[0])
+    base = find_weights(name_of(identity))
     if base.adapter is not None:
         raise ModelNotFoundError(f"model folder {adapter} holds an adapter for another adapter, {base.adapter}; merge that one into its base first")
     return base

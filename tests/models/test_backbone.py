@@ -17,6 +17,7 @@ from grasper.config import ModelConfig
 from grasper.errors import AdapterError, ConfigError, GrasperError, ModelError
 from grasper.files import fingerprint_file
 from grasper.models import fingerprint_model, measure, open_model, require_model
+from grasper.models.adapters import name_of
 from grasper.models.backbone import MOST_IDLE, Backbone
 from grasper.models.base import Message, Prompt
 from grasper.models.fingerprints import fingerprint_weights
@@ -186,6 +187,15 @@ def test_a_device_that_is_not_there_is_told_in_one_line(device: str) -> None:
         with pytest.raises(ConfigError, match="this machine has cpu") as caught:
             look(config)
         assert "\n" not in str(caught.value)
+
+
+def test_a_folder_may_have_an_at_sign_in_its_path(tmp_path: Path) -> None:
+    """Only what stands behind the name of a model of the catalogue or of the Hub is a revision."""
+    base = save_model(tmp_path / "mira@home" / "model@2")
+    adapter = save_adapter(base, tmp_path / "adapter", str(base))
+    assert LocalModel(str(adapter), device="cpu", dtype=torch.float32).name.startswith(f"{base}+")
+    pinned = {"smollm2@0123abc": "smollm2", "owner/model@0123abc": "owner/model", "nano": "nano", "/gone/mira@home": "/gone/mira@home"}
+    assert {identity: name_of(identity) for identity in pinned} == pinned
 
 
 def test_weights_that_do_not_fit_are_told_in_one_line(model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
