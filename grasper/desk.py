@@ -14,7 +14,7 @@ from typing import Any
 from grasper.config import PromptConfig
 from grasper.errors import ConfigError
 from grasper.methods.base import Method
-from grasper.models.base import Completion, Prompt, TextModel, at_once, read_once
+from grasper.models.base import Completion, Prompt, TextModel, at_once
 from grasper.prompts.exemplars import ExemplarSource
 from grasper.prompts.render import Exemplar, render, render_review
 from grasper.prompts.templates import AnswerTask
@@ -83,7 +83,7 @@ class Desk:
         max_new_tokens: int | Sequence[int],
         min_new_tokens: Sequence[int] | None = None,
     ) -> list[list[Completion]]:
-        """`n` completions of each prompt, each prompt with its own seed; the first one bears the tokens of the prompt, which is read and paid once.
+        """`n` completions of each prompt, each prompt with its own seed.
 
         Args:
             max_new_tokens: Of each answer: one for all prompts, or one for each.
@@ -92,8 +92,7 @@ class Desk:
         if not prompts:
             return []
         held = {"min_new_tokens": min_new_tokens} if min_new_tokens and getattr(self.model, "can_hold_length", False) else {}
-        found = self.model.generate(prompts, n=n, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seeds, **held)
-        return read_once(found)
+        return self.model.generate(prompts, n=n, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seeds, **held)
 
     def seed_of(self, *names: str | int) -> int:
         """The seed of one named piece of work; methods that share an adapter draw alike, so that they differ where their prompts do."""

@@ -9,6 +9,10 @@ import ctypes
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 CGROUP_LIMIT, CGROUP_USAGE, CGROUP_PARTS = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current", "memory.stat"))
 
@@ -30,6 +34,14 @@ def _trim() -> Callable[[int], int]:
         return lambda keep: 0
     trim.argtypes, trim.restype = [ctypes.c_size_t], ctypes.c_int
     return lambda keep: int(trim(keep))
+
+
+def available_gpu_bytes(device: torch.device) -> int:
+    """Memory of a GPU that this process may still take: what nobody holds, and what torch keeps for itself without using it."""
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
 
 
 def available_bytes() -> int:

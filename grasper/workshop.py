@@ -162,7 +162,8 @@ def _tell_other_prompts(model: TextModel) -> None:
     version = getattr(model, "prompt_version", None)
     if version not in (None, PROMPT_VERSION):
         logger.warning(
-            "model %s was tuned on prompts of version %s, grasper renders version %s: expect worse texts; `make nano` trains it anew",
+            "model %s was tuned on prompts of version %s, grasper renders version %s: expect worse texts; "
+            "train it anew (`make nano`, or `grasper tune` for adapters)",
             model.name,
             version,
             PROMPT_VERSION,

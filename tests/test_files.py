@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
-from grasper.files import cache_dir
+from grasper.files import atomic_path, cache_dir
 from grasper.models.endpoint.cache import AnswerCache
 from grasper.prepare.collections import data_folder
 
@@ -30,3 +31,25 @@ def test_everything_is_kept_in_one_folder(variables: dict[str, str], expected: P
     assert data_folder() == expected / "data"
     monkeypatch.setenv("GRASPER_DATA", "~/sets")
     assert data_folder() == Path("/home/mira/sets")
+
+
+def test_threads_that_write_one_file_do_not_write_into_each_other(tmp_path: Path) -> None:
+    """Whoever ends last is what stays, whole."""
+    both_write = threading.Barrier(2)
+
+    def write(text: str) -> None:
+        with atomic_path(tmp_path / "file") as temporary:
+            temporary.write_text(text)
+            both_write.wait(10)
+            assert temporary.read_text() == text
+            written.append(text)
+
+    written: list[str] = []
+    threads = [threading.Thread(target=write, args=(text,)) for text in ("one", "another")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(written) == ["another", "one"]
+    assert (tmp_path / "file").read_text() in written
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

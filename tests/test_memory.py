@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from grasper import memory
 from grasper.memory import give_back
@@ -36,3 +37,11 @@ def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert memory.available_bytes() == 4500  # pages of files that were read are given up when they are needed
     (tmp_path / "CGROUP_LIMIT").write_text("max")
     assert memory.available_bytes() > 3000
+
+
+def test_what_torch_keeps_for_itself_on_a_gpu_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 80 GB another process holds 10; torch has taken 50 and uses 20 of them: 50 may still be had, not 20."""
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (20, 80))
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda device: 50)
+    monkeypatch.setattr("torch.cuda.memory_allocated", lambda device: 20)
+    assert memory.available_gpu_bytes(torch.device("cuda:0")) == 50

@@ -57,12 +57,12 @@ def save_model(folder: Path, *, seed: int = 0, hidden_size: int = 32, context_to
     return folder
 
 
-def save_adapter(model_dir: Path, adapter_dir: Path, base: str) -> Path:
+def save_adapter(model_dir: Path, adapter_dir: Path, base: str, *, seed: int = 1) -> Path:
     """An adapter with weights that matter, as training leaves it."""
     import peft
 
     with torch.random.fork_rng():
-        torch.manual_seed(1)
+        torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
         model.name_or_path = base
         config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)

@@ -60,7 +60,7 @@ class Case:
 
 
 class TokenCountingModel:
-    """A model that counts the tokens of what it is asked; the samples of one prompt share its reading."""
+    """A model that counts the tokens of what it is asked."""
 
     def __init__(self, model: TextModel) -> None:
         self._model = model
@@ -72,8 +72,8 @@ class TokenCountingModel:
     def generate(self, prompts: Sequence[Prompt], **options: Any) -> list[list[Completion]]:
         """What the model answers."""
         found = self._model.generate(prompts, **options)
-        self.tokens["tokens_in"] += sum(completions[0].tokens_in for completions in found)
-        self.tokens["tokens_out"] += sum(completion.tokens_out for completions in found for completion in completions)
+        for name in self.tokens:
+            self.tokens[name] += sum(getattr(completion, name) for completions in found for completion in completions)
         return found
 
     def score_texts(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> np.ndarray:

@@ -23,7 +23,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from grasper.align.checkpoints import PART, publish
 from grasper.errors import CheckpointError, ModelError
 from grasper.files import read_json, write_json
-from grasper.memory import available_bytes
+from grasper.memory import available_bytes, available_gpu_bytes
 from grasper.models.adapters import CONFIG_FILE
 from grasper.models.backbone import TRAINED
 from grasper.models.decoding import BLOCK
@@ -141,7 +141,7 @@ def recomputes_activations(model: LocalModel, tokens: int) -> bool:
     network, is_on_gpu = model.model, model.device.type == "cuda"
     config = network.config.get_text_config()
     units = getattr(config, "num_hidden_layers", 0) * getattr(config, "hidden_size", 0)
-    free = torch.cuda.mem_get_info(model.device)[0] if is_on_gpu else available_bytes()
+    free = available_gpu_bytes(model.device) if is_on_gpu else available_bytes()
     is_much = tokens * units * ACTIVATIONS * network.dtype.itemsize > free // 2
     return network.supports_gradient_checkpointing and (is_much or (is_on_gpu and network.num_parameters() >= RECOMPUTED_FROM))
 

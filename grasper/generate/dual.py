@@ -84,8 +84,6 @@ class DualWriter:
         return least_of_all(self.desk.model, profiles, paths, self.config.least_length, most)
 
     def _output(self, request: Request, evidence: Evidence, found: Deliberation) -> Output:
-        # Known only after asking: a server that gives no log-probabilities is taken at its word.
-        is_measured = getattr(self.desk.model, "has_choice_probabilities", True)
         is_rating = request.task == "rating"
         return Output(
             example_id=request.example_id,
@@ -97,7 +95,7 @@ class DualWriter:
             raw=found.raw,
             is_parsed=found.is_parsed and not (is_rating and not found.path),
             is_cut=found.is_cut,
-            probabilities=found.probabilities if is_measured else (),
+            probabilities=found.probabilities if found.rated_by == "measured" else (),
             evidence=evidence.review_ids(),
             notes=found.to_json(evidence.remarks),
             tokens_in=found.tokens_in,
@@ -107,11 +105,13 @@ class DualWriter:
     def _averaged(self, output: Output, found: Sequence[Deliberation]) -> Output:
         """The rating by the mean probabilities of several deliberations, as other methods average over their paths."""
         shares = np.array([one.probabilities for one in found])
-        mean = shares.mean(axis=0)
+        is_rated = [one.rated_by != "none" for one in found]
+        mean = shares[is_rated].mean(axis=0) if any(is_rated) else shares.mean(axis=0)
         return replace(
             output,
             rating=float(rating_from_probabilities(mean[None], self.config.rating)[0]),
-            probabilities=tuple(round(float(value), 6) for value in mean) if output.probabilities else (),
+            is_parsed=any(one.is_parsed for one in found) and bool(output.path),
+            probabilities=tuple(round(float(value), 6) for value in mean) if all(one.rated_by == "measured" for one in found) else (),
             samples=tuple(f"{rating:g}" for rating in rating_from_probabilities(shares, self.config.rating)),
             tokens_in=sum(one.tokens_in for one in found),
             tokens_out=sum(one.tokens_out for one in found),
@@ -138,9 +138,10 @@ class DualWriter:
             usable = [number for number, parsed in enumerate(is_parsed) if parsed] or list(range(len(texts)))
             cut = [output.is_cut, *(is_cut(one.text, draft, one.finish_reason) for one, draft in zip(completions, drafts, strict=True))]
             best = usable[choose([texts[number] for number in usable], evidence_for(request.task, shown.writer))]
-            tokens = output.tokens_in + completions[0].tokens_in, output.tokens_out + sum(completion.tokens_out for completion in completions)
+            tokens_in = output.tokens_in + sum(completion.tokens_in for completion in completions)
+            tokens_out = output.tokens_out + sum(completion.tokens_out for completion in completions)
             voted = replace(output, text=texts[best], raw=raws[best], is_parsed=is_parsed[best], is_cut=cut[best], samples=tuple(texts))
-            chosen.append(replace(voted, tokens_in=tokens[0], tokens_out=tokens[1]))
+            chosen.append(replace(voted, tokens_in=tokens_in, tokens_out=tokens_out))
         return chosen
 
 

@@ -73,7 +73,7 @@ def load_outputs(path: Path) -> list[Output]:
 
 
 def _counts(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    ratings = [record for record in records if record["task"] == "rating" and record["tokens_in"]]
+    ratings = [record for record in records if record["task"] == "rating" and record["tokens_in"] + record["tokens_out"]]
     by_task = {task: sum(record["task"] == task for record in records) for task in TASKS}
     return {
         "requests": len(records),

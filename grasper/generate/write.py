@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from grasper.generate.consensus import choose, evidence_for
 from grasper.generate.length import first_words, least_of_all
 from grasper.generate.thinking import Thinking
 from grasper.metrics.rating import rating_from_probabilities
-from grasper.models.base import Completion, Pool, PoolingModel, Prompt, TextModel, read_once
+from grasper.models.base import Completion, Pool, PoolingModel, Prompt, scored
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.render import after_path
 from grasper.prompts.templates import RATING_CHOICES
@@ -112,7 +112,7 @@ class Writer:
         )
         return [
             [_joined(first, thoughts if number == 0 else (), answer) for number, answer in enumerate(group)]
-            for first, thoughts, group in zip(firsts, thoughts, read_once(answers), strict=True)
+            for first, thoughts, group in zip(firsts, thoughts, answers, strict=True)
         ]
 
     def _seed_of_answer(self, request: Request, number: int) -> int:
@@ -158,13 +158,15 @@ class Writer:
             thoughts = self._thinking.think(requests, profiles, rendered, seeds, count)
         pools = [self._pool(*parts) for parts in zip(requests, profiles, rendered, thoughts, strict=True)]
         asked = [prompt for pool in pools for prompt in pool.prompts]
-        scored = self.desk.model.score_choices(asked, RATING_CHOICES)
-        # Known only after asking: a server that gives no log-probabilities is taken at its word.
-        is_measured = getattr(self.desk.model, "has_choice_probabilities", True)
-        ends = np.cumsum([len(pool.prompts) for pool in pools])[:-1]
+        told = iter(scored(self.desk.model, asked, RATING_CHOICES))
         outputs = []
-        for request, profile, group, probabilities, pool in zip(requests, profiles, thoughts, np.split(scored, ends), pools, strict=True):
-            mean = np.asarray(pool.weights) @ probabilities
+        for request, profile, group, pool in zip(requests, profiles, thoughts, pools, strict=True):
+            rated = list(islice(told, len(pool.prompts)))
+            # What no rating came to says nothing, unless nothing else was said.
+            is_rated = [one.told_by != "none" for one in rated]
+            weights = np.asarray(pool.weights) * (is_rated if any(is_rated) else 1.0)
+            probabilities = np.array([one.probabilities for one in rated])
+            mean = weights @ probabilities / weights.sum()
             paths = [thought.text for thought in group if thought.text]
             outputs.append(
                 Output(
@@ -174,12 +176,12 @@ class Writer:
                     rating=float(rating_from_probabilities(mean[None], self.config.rating)[0]),
                     path=paths[0] if paths else None,
                     raw=group[0].text if group else "",
-                    is_parsed=not self.desk.method.reasoning or bool(paths),
+                    is_parsed=any(is_rated) and (not self.desk.method.reasoning or bool(paths)),
                     samples=tuple(f"{rating:g}" for rating in rating_from_probabilities(probabilities, self.config.rating)) if len(group) > 1 else (),
-                    probabilities=tuple(round(float(value), 6) for value in mean) if is_measured else (),
+                    probabilities=tuple(round(float(value), 6) for value in mean) if all(one.told_by == "measured" for one in rated) else (),
                     evidence=profile.review_ids(),
-                    tokens_in=sum(thought.tokens_in for thought in group) + sum(_count(self.desk.model, prompt) for prompt in pool.prompts),
-                    tokens_out=sum(thought.tokens_out for thought in group) + 1,
+                    tokens_in=sum(thought.tokens_in for thought in group) + sum(one.tokens_in for one in rated),
+                    tokens_out=sum(thought.tokens_out for thought in group) + sum(one.tokens_out for one in rated),
                 )
             )
         return outputs
@@ -199,7 +201,3 @@ def _text(answer: Answer, task: Task) -> str:
     if task == "title":
         return first_words(answer.title or "")
     return answer.text or ""
-
-
-def _count(model: TextModel, prompt: Prompt) -> int:
-    return sum(model.count_tokens(message.content) for message in prompt.messages) + model.count_tokens(prompt.prefix)

@@ -13,11 +13,13 @@ from grasper.errors import AdapterError
 from grasper.models.fingerprints import fingerprint_weights
 from grasper.runs import stable_hash
 
-CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+CONFIG_FILE, WEIGHTS_FILE, TRAINING_FILE = "adapter_config.json", "adapter_model.safetensors", "training.json"
+_BEYOND_PLAIN = ("use_rslora", "use_dora", "alpha_pattern", "rank_pattern", "modules_to_save")
+"""Settings of peft with which rank, alpha and target modules do not tell all of an adapter."""
 _ADVICE = "run `grasper align` again"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Adapter:
     """A whole adapter as it lay in its folder: another content at the same place is another adapter."""
 
@@ -44,6 +46,16 @@ def find_adapter(folder: Path) -> Adapter:
     return Adapter(folder, stable_hash(f"{fingerprint_weights(settings)} {fingerprint_weights(weights)}")[:16])
 
 
+def prompt_version_of(folder: Path) -> int | None:
+    """Version of grasper's prompts that the adapter in a folder was tuned on; None where nothing tells."""
+    try:
+        told = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    version = told.get("prompt_version") if isinstance(told, dict) else None
+    return version if isinstance(version, int) else None
+
+
 def is_this_adapter(folder: Path, fingerprint: str | None) -> bool:
     """Whether the folder holds a whole adapter, and this one."""
     try:
@@ -64,13 +76,29 @@ def base_of(folder: Path) -> str:
     return base
 
 
+def name_of(identity: str) -> str:
+    """What a model is opened by, without the revision or hash that an identity ends with (`owner/model@0123abc`); a folder may have @ in its path."""
+    if Path(identity).expanduser().is_dir() or identity.startswith(("/", ".", "~")):
+        return identity
+    name, _, pin = identity.rpartition("@")
+    return name if name and "/" not in pin else identity
+
+
 def shape_of(folder: Path) -> dict[str, Any]:
     """Rank, alpha and target modules of the adapter in a folder, by the names of `TuneConfig`.
 
     Raises:
-        AdapterError: There is no adapter, or its settings lack them.
+        AdapterError: There is no adapter, its settings lack them, or there is more to it than they tell.
     """
     settings = _read_settings(folder)
+    more = [f"{name}={settings[name]!r}" for name in _BEYOND_PLAIN if settings.get(name)]
+    if isinstance(settings.get("target_modules"), str):
+        more.append(f"target_modules={settings['target_modules']!r}")
+    if more:
+        raise AdapterError(
+            f"{folder / CONFIG_FILE} has {', '.join(more)}: only plain LoRA with a list of target modules can be trained on; "
+            "merge the adapter into its base, and name the folder of that as the model"
+        )
     try:
         return {
             "rank": int(settings["r"]),
@@ -88,7 +116,7 @@ def require_fitting(adapter: Adapter, identity: str) -> set[str]:
         AdapterError: The adapter was made for another model than `identity`, or is damaged.
     """
     base = base_of(adapter.folder)
-    if base not in (identity, identity.partition("@")[0]):
+    if base not in (identity, name_of(identity)):
         raise AdapterError(f"adapter {adapter.folder} was trained for model '{base}', not for '{identity}'; {_ADVICE}, or open it on its own model")
     path = adapter.folder / WEIGHTS_FILE
     try:

@@ -6,6 +6,7 @@ were before is kept and put back, so that no rounding stays behind. Large models
 
 from __future__ import annotations
 
+import gc
 import threading
 import warnings
 import weakref
@@ -21,7 +22,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from grasper.errors import AdapterError, ConfigError
-from grasper.models.adapters import Adapter, find_adapter, require_fitting
+from grasper.models.adapters import Adapter, find_adapter, prompt_version_of, require_fitting
 from grasper.models.fingerprints import fingerprint_weights
 from grasper.models.gather import Gathering
 from grasper.models.locate import find_weights, first_line
@@ -33,6 +34,9 @@ TRAINED = "default"
 
 MOST_MERGED = 2_000_000_000
 """Parameters of the largest network whose weights are kept twice on a GPU."""
+
+MOST_IDLE = 4
+"""Adapters that stay in memory though nobody holds them any more: the ones that were used last."""
 
 _UNKNOWN = ""
 """In the place of the active adapter's fingerprint while adapters are switched: whoever comes after an interruption begins by putting things back."""
@@ -66,21 +70,40 @@ class Backbone(Tokens):
         self._peft: PeftModel | None = None
         self._active: str | None = None
         self._num_wearers = 0
+        self._holders: dict[str, list[weakref.ref[Adapter]]] = {}
+        """Who may still ask for an adapter that is in memory, the one that was used last at the end."""
         self._is_training = False
         self._originals: list[tuple[torch.nn.Parameter, Tensor]] = []
+        self.prompt_version: int | None = getattr(self.model.config, "prompt_version", None)
+        """Version of grasper's prompts that the network was tuned on, as its configuration or its adapter tells; None for models of others."""
         if found.adapter is not None:
             self._merge_for_good(find_adapter(found.adapter))
+            own = prompt_version_of(found.adapter)
+            self.prompt_version = self.prompt_version if own is None else own
 
     def load(self, adapter: Adapter) -> None:
-        """Bring an adapter into memory, unless it is there.
+        """Bring an adapter into memory, unless it is there; what the network wears stays on.
+
+        It stays as long as somebody holds the adapter that is given here, and `MOST_IDLE` stay without.
 
         Raises:
-            AdapterError: It was made for another model, or is damaged.
+            AdapterError: It is asked for within a training, was made for another model, or is damaged.
         """
         with self._lock:
             if self._peft is None or adapter.fingerprint not in self._peft.peft_config:
+                if self._is_training:
+                    raise AdapterError(f"adapter {adapter.folder} cannot be put on model {self.name} while another is trained on it")
+                outer = (self._active or None) if self._num_wearers else None
                 self._switch(None)
-                self._add(adapter)
+                try:
+                    self._add(adapter)
+                finally:
+                    self._switch(outer)
+            holders = [holder for holder in self._holders.pop(adapter.fingerprint, []) if holder() is not None]
+            if all(holder() is not adapter for holder in holders):  # equal ones are others
+                holders.append(weakref.ref(adapter))
+            self._holders[adapter.fingerprint] = holders
+            self._unload_idle()
 
     @contextmanager
     def wearing(self, adapter: Adapter | None) -> Iterator[PreTrainedModel]:
@@ -134,9 +157,7 @@ class Backbone(Tokens):
                     self._peft.unload()
                     self._drop_peft()
                 else:
-                    with warnings.catch_warnings():
-                        warnings.filterwarnings("ignore", message="Adapter default was active")
-                        self._peft.delete_adapter(TRAINED)
+                    self._delete(TRAINED)
                     _layers_of(self._peft).disable_adapter_layers()
                 self.model.eval()
 
@@ -164,11 +185,28 @@ class Backbone(Tokens):
             raise AdapterError(f"adapter {folder} lacks {len(missing)} of {len(expected)} tensors, first {min(missing)}; it is damaged")
         _layers_of(peft_model).disable_adapter_layers()
 
+    def _unload_idle(self) -> None:
+        """Take out of memory what nobody holds and was not used lately; nothing while the network is in use."""
+        idle = [fingerprint for fingerprint, holders in self._holders.items() if all(holder() is None for holder in holders)]
+        if self._peft is None or self._num_wearers or len(idle) <= MOST_IDLE:
+            return
+        self._switch(None)
+        for fingerprint in idle[:-MOST_IDLE]:
+            self._delete(fingerprint)
+            del self._holders[fingerprint]
+        _layers_of(self._peft).disable_adapter_layers()
+
+    def _delete(self, fingerprint: str) -> None:
+        assert self._peft is not None
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Adapter .* was active")
+            self._peft.delete_adapter(fingerprint)
+
     def _forget(self, adapter: Adapter) -> None:
         """Leave nothing of an adapter that could not be loaded."""
         if self._peft is not None:
             if adapter.fingerprint in self._peft.peft_config:
-                self._peft.delete_adapter(adapter.fingerprint)
+                self._delete(adapter.fingerprint)
             if self._peft.peft_config:
                 _layers_of(self._peft).disable_adapter_layers()
                 return
@@ -245,6 +283,7 @@ def shared_backbone(name: str, device: str) -> Backbone:
         key = (found.identity, str(choose_device(device)), *map(fingerprint_weights, found.files))
         if (backbone := _shared.get(key)) is None:
             _latest.clear()  # one at a time where nobody holds the other
+            gc.collect()  # peft and transformers tie networks into cycles
             backbone = _shared[key] = Backbone(name, device=device)
         _latest[:] = [backbone]
         return backbone

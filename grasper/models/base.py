@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, cast, runtime_checkable
 
 from grasper.errors import ShapeError
 from grasper.runs import derive_seed
@@ -50,9 +50,22 @@ class Completion:
 
     text: str
     tokens_in: int = 0
+    """Read, and paid, for this answer: 0 where the prompt was read for another sample of it."""
     tokens_out: int = 0
     finish_reason: Literal["stop", "length", "error"] = "stop"
     mean_logprob: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """What a model says of the choices behind one prompt, and how it came to be known."""
+
+    probabilities: np.ndarray
+    """Of each choice, `[choices]`; they sum to 1."""
+    told_by: Literal["measured", "sampled", "none"] = "measured"
+    """The model's own probabilities, the shares among a few answers that it gave, or nothing: it named no choice, and all count the same."""
+    tokens_in: int = 0
+    tokens_out: int = 1
 
 
 def prompt_seeds(seed: int | Sequence[int], count: int) -> list[int]:
@@ -66,11 +79,6 @@ def prompt_seeds(seed: int | Sequence[int], count: int) -> list[int]:
     if len(seed) != count:
         raise ShapeError(f"{len(seed)} seeds for {count} prompts, expected one for each")
     return list(seed)
-
-
-def read_once(completions: Sequence[Sequence[Completion]]) -> list[list[Completion]]:
-    """The completions of each prompt, of which the first alone bears the tokens of the prompt: it is read, and paid, once."""
-    return [[first, *(replace(other, tokens_in=0) for other in others)] for first, *others in completions]
 
 
 def most_tokens(max_new_tokens: int | Sequence[int], count: int) -> list[int]:
@@ -126,6 +134,14 @@ class TextModel(Protocol):
         ...
 
 
+class ScoringModel(TextModel, Protocol):
+    """A model whose scores do not always come from probabilities, and that tells."""
+
+    def scored(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[Scored]:
+        """What `score_choices` gives, prompt by prompt, with how each was found."""
+        ...
+
+
 @runtime_checkable
 class PoolingModel(TextModel, Protocol):
     """A model that can write one text behind several prompts at once."""
@@ -146,6 +162,18 @@ class PoolingModel(TextModel, Protocol):
     ) -> list[list[Completion]]:
         """`n` completions for each pool, in the order of the pools."""
         ...
+
+
+def scored(model: TextModel, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[Scored]:
+    """What a model says of the choices behind each prompt; probabilities are the model's own unless it tells otherwise (`ScoringModel`)."""
+    if hasattr(model, "scored"):
+        return cast(ScoringModel, model).scored(prompts, choices)
+    return [Scored(row, tokens_in=tokens_of(model, prompt)) for row, prompt in zip(model.score_choices(prompts, choices), prompts, strict=True)]
+
+
+def tokens_of(model: TextModel, prompt: Prompt) -> int:
+    """Tokens of what a prompt says, without those of the template around it."""
+    return sum(model.count_tokens(message.content) for message in prompt.messages) + model.count_tokens(prompt.prefix)
 
 
 def at_once(size: int, model: TextModel) -> int:

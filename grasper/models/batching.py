@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 from transformers import PreTrainedModel
 
+from grasper.memory import available_gpu_bytes
 from grasper.models.base import Message, Prompt
 
 ON_PROCESSORS, LEAST, MOST = 32_768, 2_048, 262_144
@@ -21,8 +21,7 @@ def usual_batch_tokens(model: PreTrainedModel) -> int:
     config = model.config.get_text_config()
     if model.device.type != "cuda" or not hasattr(config, "num_attention_heads"):  # networks without attention keep a state of fixed size
         return ON_PROCESSORS
-    free, _ = torch.cuda.mem_get_info(model.device)
-    return tokens_that_fit(free // 2, cached_bytes(config, model.dtype.itemsize))
+    return tokens_that_fit(available_gpu_bytes(model.device) // 2, cached_bytes(config, model.dtype.itemsize))
 
 
 def cached_bytes(config: Any, itemsize: int) -> int:

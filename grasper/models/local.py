@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from grasper.errors import ModelError, PromptTooLongError, ShapeError
-from grasper.models.adapters import find_adapter
+from grasper.models.adapters import find_adapter, prompt_version_of
 from grasper.models.backbone import Backbone
 from grasper.models.base import Completion, Pool, Prompt, most_tokens, prompt_seeds
 from grasper.models.batching import by_conversation, by_length, usual_batch_tokens
@@ -58,7 +58,6 @@ class LocalModel(Spelling):
         AdapterError: The adapter belongs to another model or is damaged.
     """
 
-    has_choice_probabilities = True
     can_hold_length = True
 
     def __init__(
@@ -96,8 +95,9 @@ class LocalModel(Spelling):
 
     @property
     def prompt_version(self) -> int | None:
-        """Version of grasper's prompts that the network was tuned on, as its configuration names it; None for models of others."""
-        return getattr(self.model.config, "prompt_version", None)
+        """Version of grasper's prompts that this model was tuned on, the adapter's where it tells; None for models of others."""
+        own = prompt_version_of(self._adapter.folder) if self._adapter else None
+        return self.backbone.prompt_version if own is None else own
 
     @property
     def device(self) -> torch.device:
@@ -172,7 +172,10 @@ class LocalModel(Spelling):
         kind = (self._adapter, sampling, self.batch_tokens) if has_exact_batches(self.model) else object()  # others wait for their turn
         call = Call(kind, requests)
         answers = self.backbone.gathering.answer(call, self.network, lambda network, calls: self._answer(network, calls, sampling))
-        completions = [self._complete(request.ids, answer) for request, answer in zip(requests, answers, strict=True)]
+        completions = [
+            self._complete(request.ids, answer, is_read=number % n == 0)
+            for number, (request, answer) in enumerate(zip(requests, answers, strict=True))
+        ]
         return [completions[start : start + n] for start in range(0, len(completions), n)]
 
     @within_memory
@@ -212,7 +215,7 @@ class LocalModel(Spelling):
                 written = decode_pooled(network, [texts[place] for place in batch], sampling, end_ids=self.end_ids, pad_id=self._pad_id)
             for place, samples in zip(batch, written, strict=True):
                 read = list(chain.from_iterable(texts[place].prompts))
-                completions[place] = [self._complete(read, sample) for sample in samples]
+                completions[place] = [self._complete(read, sample, is_read=number == 0) for number, sample in enumerate(samples)]
         return completions
 
     def _sampling(self, temperature: float | None, top_p: float, *, is_held: bool) -> Sampling:
@@ -251,10 +254,11 @@ class LocalModel(Spelling):
                 f"a prompt has {len(ids)} tokens, model {self.name} holds {self.context_tokens} with the answer; show fewer reviews"
             )
 
-    def _complete(self, ids: Sequence[int], continuation: Continuation) -> Completion:
+    def _complete(self, ids: Sequence[int], continuation: Continuation, *, is_read: bool) -> Completion:
+        """An answer; what all samples of a prompt share is read for the first of them."""
         return Completion(
             text=self.answer_in(continuation.tokens, is_open=ends_in_thought(str(self.tokenizer.decode(list(ids[-8:]))))),
-            tokens_in=len(ids),
+            tokens_in=len(ids) if is_read else 0,
             tokens_out=continuation.num_generated,
             finish_reason="stop" if continuation.is_ended else "length",
             mean_logprob=continuation.logprob / max(continuation.num_generated, 1),

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from grasper.errors import GrasperError, ModelNotFoundError
-from grasper.models.adapters import base_of, find_adapter, is_adapter
+from grasper.models.adapters import base_of, find_adapter, is_adapter, name_of
 from grasper.models.catalogue import KNOWN, require_known
 from grasper.models.fingerprints import fingerprint_weights
 
@@ -79,7 +79,7 @@ def _found(folder: Path, identity: str) -> FoundModel:
 def _find_base(adapter: Path) -> FoundModel:
     """The model that an adapter was made for, the very weights where its identity tells them."""
     identity = base_of(adapter)
-    base = find_weights(identity.partition("@")[0])
+    base = find_weights(name_of(identity))
     if base.adapter is not None:
         raise ModelNotFoundError(f"model folder {adapter} holds an adapter for another adapter, {base.adapter}; merge that one into its base first")
     return base
@@ -100,7 +100,7 @@ def find_on_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     cached = _find_in_cache(name)
-    if cached is not None and _is_whole(cached):
+    if cached is not None and is_whole(cached):
         return cached
     if not _hub_is_reachable():
         if cached is not None:
@@ -142,7 +142,7 @@ def _find_in_cache(name: str) -> Path | None:
         return None
 
 
-def _is_whole(folder: Path) -> bool:
+def is_whole(folder: Path) -> bool:
     """Whether a folder of the cache holds configuration and all weights: other programs leave tokenizers, and single files, there, too."""
     index = folder / "model.safetensors.index.json"
     try:
@@ -183,7 +183,7 @@ def describe_weights(name: str) -> dict[str, str]:
         if named_folder(name):
             return {}
         cached = _find_in_cache(name)
-        is_taken = cached is not None and _is_whole(cached)  # else the Hub's newest is fetched, where it can be reached
+        is_taken = cached is not None and is_whole(cached)  # else the Hub's newest is fetched, where it can be reached
         revision = (None if is_taken else _revision_on_hub(name)) or (cached.name if cached else None)
     except GrasperError:
         return {}

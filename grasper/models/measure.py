@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Iterable
@@ -32,7 +33,10 @@ def bytes_per_parameter() -> int:
 
 def measure_speeds(names: Iterable[str]) -> dict[str, Speed]:
     """The speed of each model, measured now and remembered."""
-    speeds = known_speeds() | {name: measure_speed(name) for name in names}
+    speeds = known_speeds()
+    for name in names:
+        speeds[name] = measure_speed(name)
+        gc.collect()  # one network at a time
     write_json(_memory(), {"cores": os.cpu_count(), "speeds": {name: asdict(speed) for name, speed in speeds.items()}})
     return speeds
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from grasper.errors import ModelError
-from grasper.models.base import Completion, Prompt, most_tokens
+from grasper.models.base import Completion, Prompt, most_tokens, tokens_of
 
 Script = Sequence[str] | Callable[[Prompt], str]
 
@@ -24,8 +24,6 @@ class ScriptedModel:
         choice: Decides `score_choices`: the function returns the choice that gets nearly all probability; None makes all choices equal.
         context_tokens: What the model claims to hold; one token is a word or a punctuation mark.
     """
-
-    has_choice_probabilities = True
 
     def __init__(
         self,
@@ -70,7 +68,7 @@ class ScriptedModel:
         for prompt, most in zip(prompts, most_tokens(max_new_tokens, len(prompts)), strict=True):
             number = len(self.prompts)
             self.prompts.append(prompt)
-            completions.append([self._complete(prompt, self._answer(prompt, number * n + sample), most) for sample in range(n)])
+            completions.append([self._complete(prompt, sample, self._answer(prompt, number * n + sample), most) for sample in range(n)])
         return completions
 
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> np.ndarray:
@@ -85,11 +83,11 @@ class ScriptedModel:
     def _answer(self, prompt: Prompt, number: int) -> str:
         return self._answers(prompt) if callable(self._answers) else self._answers[number % len(self._answers)]
 
-    def _complete(self, prompt: Prompt, answer: str, max_new_tokens: int) -> Completion:
+    def _complete(self, prompt: Prompt, sample: int, answer: str, max_new_tokens: int) -> Completion:
         text = self.truncate(answer, max_new_tokens)
         return Completion(
             text=text,
-            tokens_in=sum(self.count_tokens(message.content) for message in prompt.messages) + self.count_tokens(prompt.prefix),
+            tokens_in=tokens_of(self, prompt) if sample == 0 else 0,
             tokens_out=self.count_tokens(text),
             finish_reason="stop" if text == answer else "length",
             mean_logprob=-1.0,

@@ -18,7 +18,15 @@ class Tokens:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
         self._tokenizer_lock = threading.Lock()
-        self.count_tokens = lru_cache(maxsize=65536)(lambda text: len(self.encode(text)))
+        lock = self._tokenizer_lock
+
+        @lru_cache(maxsize=65536)
+        def count_tokens(text: str) -> int:
+            """Number of tokens of a text."""
+            with lock:  # not `self.encode`: a cache that held this object would keep its network in memory
+                return len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+        self.count_tokens = count_tokens
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text as the tokenizer reads it, special tokens that it spells out included."""

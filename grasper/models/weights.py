@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from grasper.errors import ConfigError, ModelNotFoundError
+from grasper.errors import ConfigError, ModelError, ModelNotFoundError
 from grasper.models.locate import first_line
 
 DEFAULT_CHAT_TEMPLATE = (
@@ -22,6 +22,14 @@ DEFAULT_CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}### Assistant:\n{% endif %}"
 )
 """How a conversation is written for a model whose tokenizer has no chat template of its own."""
+
+_THE_DAY = {"%d": "26", "%-d": "26", "%b": "Jul", "%B": "July", "%m": "07", "%Y": "2024", "%y": "24", "%A": "Friday", "%a": "Fri"}
+_ALWAYS_THE_SAME_DAY = (
+    "{%- macro strftime_now(format) -%}{{ format"
+    + "".join(f" | replace('{directive}', '{value}')" for directive, value in _THE_DAY.items())
+    + " }}{%- endmacro -%}"
+)
+"""Stands in front of templates that write today's date: the same prompt is then the same on every day. Llama 3.1's own take this day, too."""
 
 logger = logging.getLogger(__name__)
 
@@ -73,9 +81,17 @@ def load_tokenizer(folder: Path, identity: str) -> PreTrainedTokenizerBase:
     if tokenizer.chat_template is None:
         logger.warning("model %s has no chat template; grasper's default one ('### User: …') is used", identity)
         tokenizer.chat_template = DEFAULT_CHAT_TEMPLATE
+    tokenizer.chat_template = _without_today(tokenizer.chat_template)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _without_today(template: str | dict[str, str]) -> str | dict[str, str]:
+    """The chat template, or all of several, with one and the same day for today's."""
+    if isinstance(template, dict):
+        return {name: str(_without_today(one)) for name, one in template.items()}
+    return _ALWAYS_THE_SAME_DAY + template if "strftime_now" in template else template
 
 
 def load_model(folder: Path, identity: str, *, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
@@ -83,6 +99,7 @@ def load_model(folder: Path, identity: str, *, device: torch.device, dtype: torc
 
     Raises:
         ModelNotFoundError: The weights or the configuration cannot be read.
+        ModelError: The device has no room for them.
     """
     try:
         with _LOADING, quiet():
@@ -90,7 +107,13 @@ def load_model(folder: Path, identity: str, *, device: torch.device, dtype: torc
     except Exception as error:  # damaged files raise errors of several libraries
         raise ModelNotFoundError(f"the weights of model {identity} cannot be read: {first_line(error)}") from None
     model.name_or_path = model.config._name_or_path = identity
-    cast(torch.nn.Module, model).to(device)
+    try:
+        cast(torch.nn.Module, model).to(device)
+    except torch.OutOfMemoryError:
+        size = f"{model.num_parameters() * dtype.itemsize / 1e9:.1f} GB"
+        raise ModelError(
+            f"{device} has no room for the weights of model {identity} ({size}); end what else uses it, or take a smaller model or model.device=cpu"
+        ) from None
     return cast(PreTrainedModel, model.eval())
 
 

@@ -21,7 +21,7 @@ from grasper.config import PromptConfig
 from grasper.errors import ConfigError, ShapeError
 from grasper.metrics.rating import rating_from_probabilities
 from grasper.metrics.text import rouge1, unicode_tokens
-from grasper.models.base import Completion, Prompt, TextModel
+from grasper.models.base import Completion, Prompt, TextModel, scored
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.escape import one_line
 from grasper.prompts.render import Notes, after_path, render
@@ -94,6 +94,8 @@ class Deliberation:
     raw: str = ""
     probabilities: tuple[float, ...] = ()
     """Of the ratings 1–5, for the rating task."""
+    rated_by: Literal["measured", "sampled", "none"] = "measured"
+    """How the last rating was found (`models.base.Scored`)."""
     tokens_in: int = 0
     tokens_out: int = 0
 
@@ -205,12 +207,11 @@ class DualReasoning:
     def _rate(self, work: _Work, active: Sequence[int], notes: Mapping[int, Notes], prompts: Sequence[Prompt]) -> None:
         """Draft ratings from the digit probabilities."""
         asked = [after_path(prompt, "", "rating") for prompt in prompts]
-        scored = self.model.score_choices(asked, RATING_CHOICES)
-        for place, prompt, row, rating in zip(active, asked, scored, rating_from_probabilities(scored, self.rating), strict=True):
-            work.add(place, notes[place], f"{rating:g}")
-            tokens = sum(self.model.count_tokens(message.content) for message in prompt.messages)
-            probabilities = tuple(round(float(value), 6) for value in row)
-            work.record(place, Completion("", tokens_in=tokens, tokens_out=1), probabilities=probabilities)
+        for place, one in zip(active, scored(self.model, asked, RATING_CHOICES), strict=True):
+            work.add(place, notes[place], f"{rating_from_probabilities(one.probabilities[None], self.rating)[0]:g}")
+            cost = Completion("", tokens_in=one.tokens_in, tokens_out=one.tokens_out)
+            probabilities = tuple(round(float(value), 6) for value in one.probabilities)
+            work.record(place, cost, probabilities=probabilities, rated_by=one.told_by, is_parsed=one.told_by != "none")
 
     # -- prompts ---------------------------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ import numpy as np
 from grasper.config import PromptConfig
 from grasper.errors import LeakError
 from grasper.files import BatchLog
-from grasper.models.base import Completion, Prompt, TextModel, at_once, read_once
+from grasper.models.base import Completion, Prompt, TextModel, at_once
 from grasper.progress import Progress
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.escape import one_line
@@ -270,7 +270,7 @@ class _Sampler:
     def _generate(
         self, asked: Sequence[Prompt], pairs: Sequence[TrainingPair], purpose: str, num_samples: int, *, reasoning: bool
     ) -> list[list[Completion]]:
-        """The completions of each prompt; the first one bears the tokens of the prompt, which is read and paid once."""
+        """The completions of each prompt."""
         if not asked:
             return []
         most = [max_new_tokens(pair.task, self.prompts, reasoning=reasoning) for pair in pairs]
@@ -279,8 +279,7 @@ class _Sampler:
         for pair in pairs:  # a pair may be asked several times, behind different paths
             seeds.append(derive_seed(self.seed, purpose, pair.pair_id, numbers[pair.pair_id]))
             numbers[pair.pair_id] += 1
-        found = self.model.generate(asked, n=num_samples, temperature=self.temperature, top_p=self.top_p, max_new_tokens=most, seed=seeds)
-        return read_once(found)
+        return self.model.generate(asked, n=num_samples, temperature=self.temperature, top_p=self.top_p, max_new_tokens=most, seed=seeds)
 
 
 def _read(pair: TrainingPair, source: Source, prefix: str, completion: Completion) -> Trace:

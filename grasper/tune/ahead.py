@@ -6,8 +6,10 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.shared_memory import SharedMemory
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 
+from grasper.errors import ModelError
 from grasper.models.local import LocalModel
 from grasper.models.spelling import Speller
 from grasper.tune.examples import ExampleMaker, Mixture, ReviewSet
@@ -82,17 +85,27 @@ class Drawers:
         self._sizes: dict[int, Future[int]] = {}
 
     def num_windows(self, round_number: int) -> int:
-        """How many windows a round has."""
-        if round_number not in self._sizes:
-            self._sizes[round_number] = self._pool.submit(_num_windows, round_number)
-        return self._sizes[round_number].result()
+        """How many windows a round has.
+
+        Raises:
+            ModelError: A process has ended.
+        """
+        with _all_there():
+            if round_number not in self._sizes:
+                self._sizes[round_number] = self._pool.submit(_num_windows, round_number)
+            return self._sizes[round_number].result()
 
     def draw(self, round_number: int, window: int) -> list[TrainingRow]:
-        """The examples of one window; those that follow it are begun."""
+        """The examples of one window; those that follow it are begun.
+
+        Raises:
+            ModelError: A process has ended.
+        """
         size = self.num_windows(round_number)
         following = [(round_number, number) if number < size else (round_number + 1, number - size) for number in range(window, window + self._ahead)]
-        self._drawn = {place: self._drawn.get(place) or self._pool.submit(_draw, *place) for place in following}
-        return self._drawn.pop((round_number, window)).result()
+        with _all_there():
+            self._drawn = {place: self._drawn.get(place) or self._pool.submit(_draw, *place) for place in following}
+            return self._drawn.pop((round_number, window)).result()
 
     def __enter__(self) -> Self:
         return self
@@ -101,6 +114,17 @@ class Drawers:
         self._pool.shutdown(cancel_futures=True)
         self._memory.close()
         self._memory.unlink()
+
+
+@contextmanager
+def _all_there() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        raise ModelError(
+            "a process that draws examples was ended from outside, perhaps for want of memory; the same command goes on from the last checkpoint, "
+            "with less memory where tune.drawers is smaller"
+        ) from None
 
 
 _drawer: Drawer | None = None

@@ -70,7 +70,12 @@ def _short(value: Any) -> str:
 
 def latest(folder: Path) -> Path | None:
     """The checkpoint with the most tokens, or None."""
-    return max((path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()), default=None)
+    return next(reversed(checkpoints(folder)), None)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints, that with the most tokens last; folders of other names, such as one that was set aside, are none."""
+    return sorted(path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal())
 
 
 def save(folder: Path, adapter: Adapter, progress: TrainingProgress) -> Path:
@@ -84,7 +89,7 @@ def save(folder: Path, adapter: Adapter, progress: TrainingProgress) -> Path:
     if path.exists():
         shutil.rmtree(path)
     part.replace(path)
-    for old in sorted(folder.glob("checkpoint-*"))[:-_KEPT]:
+    for old in checkpoints(folder)[:-_KEPT]:
         shutil.rmtree(old)
     return path
 

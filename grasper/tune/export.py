@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from grasper.errors import MissingFileError
 from grasper.files import read_json, write_json
+from grasper.models.adapters import TRAINING_FILE
 from grasper.tune.checkpoint import SETTINGS_FILE, latest, read_progress, tensors_path
 
 _PREFIX = "mean/"
@@ -48,7 +49,7 @@ def export_adapter(folder: Path, out_dir: Path, *, base: str) -> None:
             "inference_mode": True,
         },
     )
-    write_json(part / "training.json", {"tokens": progress.tokens, "examples": progress.examples, "steps": progress.steps} | _prompts(folder))
+    write_json(part / TRAINING_FILE, {"tokens": progress.tokens, "examples": progress.examples, "steps": progress.steps} | _prompts(folder))
     if out_dir.exists():
         shutil.rmtree(out_dir)
     part.replace(out_dir)

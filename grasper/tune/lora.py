@@ -20,9 +20,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from grasper.errors import AdapterError, ModelError
+from grasper.errors import AdapterError, ConfigError, ModelError
 from grasper.models.adapters import WEIGHTS_FILE
 from grasper.models.attention_gradient import fast_attention_gradient
+from grasper.models.locate import first_line
 from grasper.models.weights import without_future_warnings
 from grasper.tune.sequences import Batch
 
@@ -60,6 +61,9 @@ class Adapter:
         threads: Cores of each worker.
         seed: Of the initial weights.
         averaging: Decay per step of the running mean, which is what is evaluated and shipped: at a constant learning rate the last weights are noisy.
+
+    Raises:
+        ConfigError: The model has no such modules.
     """
 
     def __init__(
@@ -68,7 +72,10 @@ class Adapter:
         settings = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=list(target_modules), task_type="CAUSAL_LM")
         with torch.random.fork_rng(), without_future_warnings():
             torch.manual_seed(seed)
-            self.peft_model = get_peft_model(model, settings, autocast_adapter_dtype=False)
+            try:
+                self.peft_model = get_peft_model(model, settings, autocast_adapter_dtype=False)
+            except ValueError as error:
+                raise ConfigError(f"tune.target_modules {list(target_modules)} do not fit the model: {first_line(error)}") from None
         self.base = self.peft_model.get_base_model()
         named = {name.replace(".default.", "."): value for name, value in self.peft_model.named_parameters() if value.requires_grad}
         self.names, self._working = list(named), list[Tensor](named.values())

@@ -18,7 +18,7 @@ from grasper.config import ModelConfig, TuneConfig
 from grasper.errors import ConfigError
 from grasper.files import write_json
 from grasper.models import fingerprint_model
-from grasper.models.adapters import base_of, find_adapter, shape_of
+from grasper.models.adapters import base_of, find_adapter, name_of, shape_of
 from grasper.models.local import LocalModel
 from grasper.models.locate import find_weights
 from grasper.prompts.templates import PROMPT_VERSION
@@ -80,7 +80,7 @@ def tune(
     start = find_weights(model_config.name).adapter
     if start is not None:
         config = config.model_copy(update=shape_of(start))
-        model_config = model_config.model_copy(update={"name": base_of(start).partition("@")[0]})
+        model_config = model_config.model_copy(update={"name": name_of(base_of(start))})
     with Run(folder).lock():
         model = LocalModel(model_config.name, device=model_config.device, template=model_config.template_settings)
         settings = _settings(config, model_config, model, sets, seed) | ({"start": find_adapter(start).fingerprint} if start else {})

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from grasper.errors import ModelError
 from grasper.models.room import room_to_train
 from grasper.tune import checkpoint
 from grasper.tune.checkpoint import MetricsLog, TrainingProgress
@@ -44,7 +45,7 @@ def train(
 
     Raises:
         AdapterError: The checkpoint is damaged or of another shape.
-        ModelError: The gradient is no longer finite.
+        ModelError: The gradient is no longer finite, or the examples end; in the latter case a checkpoint is written first.
     """
     last = checkpoint.latest(folder)
     progress = checkpoint.load(last, adapter) if last else TrainingProgress()
@@ -64,7 +65,12 @@ def train(
             evaluate()
         while progress.tokens < schedule.tokens and not stop:
             step_started = time.monotonic()
-            chosen, position = _take(batches, pace.step_tokens)
+            try:
+                chosen, position = _take(batches, pace.step_tokens)
+            except ModelError:  # nothing more is drawn, and what was learned is sound
+                if progress.tokens > first:
+                    checkpoint.save(folder, adapter, progress)
+                raise
             rate = schedule.rate(progress.tokens)
             losses.append(adapter.step(chosen, rate))
             now = time.monotonic()

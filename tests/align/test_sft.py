@@ -311,7 +311,7 @@ def test_activations_are_recomputed_for_large_networks_on_a_gpu_and_where_there_
     device: str, parameters: float, tokens: int, free: float, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SmolLM2's thirty layers take some 2.4 MB a token."""
-    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (int(free), int(free)))
+    monkeypatch.setattr("grasper.align.trainer.available_gpu_bytes", lambda device: int(free))
     monkeypatch.setattr("grasper.align.trainer.available_bytes", lambda: int(free))
     config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(num_hidden_layers=30, hidden_size=576))
     network = SimpleNamespace(num_parameters=lambda: int(parameters), config=config, dtype=torch.bfloat16, supports_gradient_checkpointing=True)

@@ -12,7 +12,7 @@ from servers import serving, write_reviews
 from worlds import system_of, tables_of
 
 from grasper.config import GenerateConfig
-from grasper.models.base import Completion, Prompt
+from grasper.models.base import Completion, Prompt, Scored
 from grasper.models.endpoint.model import EndpointModel
 from grasper.models.scripted import ScriptedModel
 from grasper.records import Example, Output, Review, Tables
@@ -102,6 +102,25 @@ def test_ratings_are_averaged_over_deliberations(tables: Tables) -> None:
         assert output.probabilities != one.probabilities
         assert output.rating == float(np.searchsorted(np.cumsum(output.probabilities), 0.5) + 1)
         assert output.tokens_out == 3 * one.tokens_out
+
+
+def test_ratings_of_pat_tell_how_they_were_found(tables: Tables) -> None:
+    """Shares of samples are no probabilities; a deliberation that ends without any rating is unparsed, and counts nothing beside one with one."""
+
+    class Wordy(ScriptedModel):
+        how: tuple[str, ...] = ()
+
+        def scored(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[Scored]:
+            rows = {"sampled": [0.0, 0.9, 0.1, 0.0, 0.0], "none": [0.2] * 5, "measured": [0.0, 0.0, 0.0, 0.1, 0.9]}
+            told = [self.how[number % len(self.how)] for number in range(len(prompts))]
+            return [Scored(np.array(rows[name]), name) for name in told]  # type: ignore[arg-type]
+
+    for how, is_parsed, rating in (("sampled", True, 2.0), ("none", False, 3.0), ("measured", True, 5.0)):
+        model = Wordy(answer)
+        model.how = (how,)
+        for samples in (1, 2):
+            outputs, _ = write(tables, "rating", model=model, consensus_samples=samples)
+            assert {(output.rating, output.is_parsed, bool(output.probabilities)) for output in outputs} == {(rating, is_parsed, how == "measured")}
 
 
 def test_random_people_take_the_place_of_both_trajectories(tables: Tables) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from worlds import SeededModel, shown, system_of
 
@@ -15,7 +16,7 @@ from grasper.errors import ConfigError
 from grasper.generate import generate, load_outputs
 from grasper.generate import stage as stage_module
 from grasper.methods import METHODS, get_method
-from grasper.models.base import Prompt
+from grasper.models.base import Prompt, Scored
 from grasper.models.scripted import ScriptedModel
 from grasper.prompts.render import Exemplar
 from grasper.records import TASKS, Example, Output, Tables, Task
@@ -156,16 +157,39 @@ def test_ratings_are_averaged_over_sampled_paths(tables: Tables, tmp_path: Path)
 
 
 def test_ratings_of_models_without_probabilities_are_marked(tables: Tables, tmp_path: Path) -> None:
-    """An endpoint may turn out not to give log-probabilities only when it is asked."""
+    """One of three ratings is the share of samples, and only that one is left without probabilities."""
 
-    class Silent(ScriptedModel):
-        def score_choices(self, prompts, choices):  # type: ignore[no-untyped-def]
-            self.has_choice_probabilities = False
-            return super().score_choices(prompts, choices)
+    class Wordy(ScriptedModel):
+        def scored(self, prompts, choices):  # type: ignore[no-untyped-def]
+            self.asked += len(prompts)
+            told = ["sampled" if number == self.asked - len(prompts) == 0 else "measured" for number in range(len(prompts))]
+            return [Scored(row, how) for row, how in zip(self.score_choices(prompts, choices), told, strict=True)]
 
-    model = Silent(choice=lambda prompt: " 2")
-    assert stage(tables, tmp_path, model, "lamp", ["rating"])["ratings_without_probabilities"] == 3
-    assert {(output.rating, output.probabilities) for output in load_outputs(tmp_path / "outputs.jsonl")} == {(2.0, ())}
+        asked = 0
+
+    model = Wordy(choice=lambda prompt: " 2")
+    assert stage(tables, tmp_path, model, "lamp", ["rating"])["ratings_without_probabilities"] == 1
+    outputs = load_outputs(tmp_path / "outputs.jsonl")
+    assert {output.rating for output in outputs} == {2.0}
+    assert sorted(len(output.probabilities) for output in outputs) == [0, 5, 5]
+
+
+@pytest.mark.parametrize(("names_one", "rating", "num_unparsed"), [(False, 3.0, 3), (True, 5.0, 0)])
+def test_ratings_that_nothing_was_said_of_are_unparsed(tables: Tables, tmp_path: Path, names_one: bool, rating: float, num_unparsed: int) -> None:
+    """A refusal is no 3: it counts as unparsed, and takes no part in a mean in which another path led to a rating."""
+
+    class Refusing(ScriptedModel):
+        def scored(self, prompts, choices):  # type: ignore[no-untyped-def]
+            rows = self.score_choices(prompts, choices)
+            even = np.full(len(choices), 1 / len(choices))
+            is_told = [names_one and "praise more" in prompt.prefix for prompt in prompts]
+            return [Scored(row, "sampled") if told else Scored(even, "none") for row, told in zip(rows, is_told, strict=True)]
+
+    answers = [PATH.replace("praise", plan) + "Rating: 3" for plan in ("praise", "gloomy", "praise more")]
+    model = Refusing(answers, choice=lambda prompt: " 5")
+    assert stage(tables, tmp_path, model, "grasper-no-graph", ["rating"], consensus_samples=3)["unparsed"] == num_unparsed
+    outputs = load_outputs(tmp_path / "outputs.jsonl")
+    assert {(output.rating, output.is_parsed, output.probabilities) for output in outputs} == {(rating, num_unparsed == 0, ())}
 
 
 def test_probabilities_are_kept(tables: Tables, tmp_path: Path) -> None:

@@ -40,7 +40,12 @@ class Pooling(ScriptedModel):
 
     def generate_pooled(self, pools: Sequence[Pool], *, n: int = 1, **options: Any) -> list[list[Completion]]:
         self.pools += pools
-        return [[Completion(" A fine stay.", tokens_in=9, tokens_out=4)] * n for _ in pools]
+        return [_drafts(9, n) for _ in pools]
+
+
+def _drafts(tokens_in: int, n: int) -> list[Completion]:
+    """Samples behind what was read once."""
+    return [Completion(" A fine stay.", tokens_in=0 if number else tokens_in, tokens_out=4) for number in range(n)]
 
 
 def written(tables: Tables, out_dir: Path, model: ScriptedModel, task: Task, method: str = "grasper-no-graph", **settings: Any) -> list[Output]:
@@ -224,7 +229,7 @@ def test_every_prompt_that_is_read_is_counted_once(tables: Tables, tmp_path: Pat
             return super().generate(prompts, **options)
 
         def generate_pooled(self, pools: Sequence[Pool], *, n: int = 1, **options: Any) -> list[list[Completion]]:
-            return [[Completion(" A fine stay.", tokens_in=sum(self.count(pool.prompts)), tokens_out=4)] * n for pool in pools]
+            return [_drafts(sum(self.count(pool.prompts)), n) for pool in pools]
 
         def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Any:
             self.count(prompts)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +16,9 @@ from tiny_model import save_adapter, save_model
 from grasper.config import ModelConfig
 from grasper.errors import AdapterError, ConfigError, GrasperError, ModelError
 from grasper.files import fingerprint_file
-from grasper.models import fingerprint_model, open_model, require_model
+from grasper.models import fingerprint_model, measure, open_model, require_model
+from grasper.models.adapters import name_of
+from grasper.models.backbone import MOST_IDLE, Backbone
 from grasper.models.base import Message, Prompt
 from grasper.models.fingerprints import fingerprint_weights
 from grasper.models.local import LocalModel
@@ -130,6 +135,38 @@ def test_nested_use_by_one_thread(model_dir: Path, adapter: Path) -> None:
         assert not torch.allclose(network(input_ids=ids).logits, before, atol=1e-2)
 
 
+def test_opening_an_adapter_leaves_the_one_in_use_on(model_dir: Path, adapter: Path, tmp_path: Path) -> None:
+    """Within a block that wears another, whether the new one is sound or not."""
+    other = save_adapter(model_dir, tmp_path / "other", str(model_dir), seed=5)
+    broken = shutil.copytree(other, tmp_path / "broken")
+    settings = json.loads((broken / "adapter_config.json").read_text())
+    (broken / "adapter_config.json").write_text(json.dumps(settings | {"r": 3}))
+    base = LocalModel(str(model_dir), device="cpu", dtype=torch.float32)
+    worn, ids = base.with_adapter(adapter), torch.tensor([[1, 2, 3]])
+    with worn.network() as network, torch.no_grad():
+        expected = network(input_ids=ids).logits
+        opened = base.with_adapter(other)
+        assert torch.equal(network(input_ids=ids).logits, expected)
+        with pytest.raises(AdapterError):
+            base.with_adapter(broken)
+        assert torch.equal(network(input_ids=ids).logits, expected)
+    with opened.network() as network, torch.no_grad():
+        assert not torch.equal(network(input_ids=ids).logits, expected)
+
+
+def test_adapters_that_nobody_holds_do_not_pile_up(model_dir: Path, tmp_path: Path) -> None:
+    """As rounds of a training leave them at one place: the last few stay, and one that somebody holds writes on as before."""
+    base = LocalModel(str(model_dir), device="cpu", dtype=torch.float32)
+    before = texts(base)
+    held = base.with_adapter(save_adapter(model_dir, tmp_path / "rounds", str(model_dir), seed=2))
+    first = texts(held)
+    for seed in range(10, 18):
+        latest = base.with_adapter(save_adapter(model_dir, tmp_path / "rounds", str(model_dir), seed=seed))
+        written = texts(latest)
+    assert len(base.model.peft_config) == MOST_IDLE + 2
+    assert (texts(held), texts(latest), texts(base)) == (first, written, before)
+
+
 def test_a_folder_with_an_adapter_is_a_model(model_dir: Path, adapter: Path, tmp_path: Path) -> None:
     """It writes as base and adapter do, takes adapters of its own, and refuses those of its base."""
     name, expected = str(adapter), texts(open_model(settings(model_dir), adapter))
@@ -150,6 +187,24 @@ def test_a_device_that_is_not_there_is_told_in_one_line(device: str) -> None:
         with pytest.raises(ConfigError, match="this machine has cpu") as caught:
             look(config)
         assert "\n" not in str(caught.value)
+
+
+def test_a_folder_may_have_an_at_sign_in_its_path(tmp_path: Path) -> None:
+    """Only what stands behind the name of a model of the catalogue or of the Hub is a revision."""
+    base = save_model(tmp_path / "mira@home" / "model@2")
+    adapter = save_adapter(base, tmp_path / "adapter", str(base))
+    assert LocalModel(str(adapter), device="cpu", dtype=torch.float32).name.startswith(f"{base}+")
+    pinned = {"smollm2@0123abc": "smollm2", "owner/model@0123abc": "owner/model", "nano": "nano", "/gone/mira@home": "/gone/mira@home"}
+    assert {identity: name_of(identity) for identity in pinned} == pinned
+
+
+def test_weights_that_do_not_fit_are_told_in_one_line(model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(module: torch.nn.Module, device: torch.device) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(torch.nn.Module, "to", no_room)
+    with pytest.raises(ModelError, match=r"no room for the weights of model .* GB\); end what else uses it"):
+        Backbone(str(model_dir), device="cpu", dtype=torch.float32)
 
 
 def test_weights_are_hashed_once(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,3 +239,41 @@ def test_odd_prompts(tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ModelError, match="no tokens") as caught:
             use([ask("")])
         assert isinstance(caught.value, GrasperError)
+
+
+def test_a_network_that_nobody_holds_leaves_memory_at_once(model_dir: Path) -> None:
+    """Nothing waits for the garbage collector: two large networks would not fit beside each other."""
+    gc.collect()
+    gc.disable()
+    try:
+        backbone = Backbone(str(model_dir), device="cpu")
+        assert backbone.count_tokens("two words") == backbone.count_tokens("two words") == len(backbone.encode("two words"))
+        dropped = weakref.ref(backbone), weakref.ref(backbone.model)
+        del backbone
+        assert dropped[0]() is None
+        gc.collect()  # transformers may tie a network to itself
+        assert dropped[1]() is None
+    finally:
+        gc.enable()
+
+
+def test_networks_are_measured_one_at_a_time(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the one before left in cycles is gone when the next is opened."""
+    left: list[weakref.ref[object]] = []
+
+    class Cycle:
+        pass
+
+    def measure_speed(name: str) -> measure.Speed:
+        assert not left or left[-1]() is None
+        cycle: Any = Cycle()
+        cycle.itself = cycle
+        left.append(weakref.ref(cycle))
+        return measure.Speed(1.0, 2.0)
+
+    monkeypatch.setattr(measure, "measure_speed", measure_speed)
+    gc.disable()
+    try:
+        assert measure.measure_speeds(["a", "b"]) == {"a": measure.Speed(1.0, 2.0), "b": measure.Speed(1.0, 2.0)}
+    finally:
+        gc.enable()

@@ -79,6 +79,17 @@ def test_tokens_and_money_are_never_passed(budget: Budget, tmp_path: Path) -> No
         assert 0.8 * budget.amount < budget.used_by(meter.spent) <= budget.amount
 
 
+def test_waiting_for_the_budget_takes_no_time_from_an_answer(tmp_path: Path) -> None:
+    """Another request holds all that is left for longer than an answer may take."""
+    one = Spending(requests=1)
+    with serving() as server, limit_spending(Budget(1, "requests")) as meter:
+        assert meter.reserve(one)
+        release = threading.Timer(2.2, meter.settle, (one, Spending()))
+        release.start()
+        model = EndpointModel("tiny", server.url, cache_dir=tmp_path, patience=Patience(deadline_seconds=2.0))
+        assert model.generate(prompts(1))[0][0].text == "hello"
+
+
 def test_repetitions_count_as_requests(tmp_path: Path) -> None:
     def respond(body: Body, number: int) -> Answer:
         return refusal("busy", 503) if number == 0 else chat("fine")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from grasper.errors import ConfigError, ModelError, ModelNotFoundError
 from grasper.models import open_model
 from grasper.models.base import Message, Prompt
 from grasper.models.endpoint import EndpointModel
-from grasper.models.endpoint.client import Patience
+from grasper.models.endpoint.client import Client, Patience
 
 HURRIED = Patience(max_repeats=3, pause_seconds=0.001)
 
@@ -56,7 +57,10 @@ def test_bounds_the_requests_under_way(server: Server, tmp_path: Path) -> None:
 def test_asks_once_for_n_samples(server: Server, model: EndpointModel) -> None:
     """A server that knows `n` gets one request."""
     server.respond = lambda body, number: chat(*[f"sample {index}" for index in range(body["n"])])
-    assert [completion.text for completion in model.generate([ask("x")], n=3)[0]] == ["sample 0", "sample 1", "sample 2"]
+    samples = model.generate([ask("x")], n=3)[0]
+    assert [completion.text for completion in samples] == ["sample 0", "sample 1", "sample 2"]
+    assert [completion.tokens_in for completion in samples] == [11, 0, 0]  # the prompt is read once
+    assert model.generate([ask("x")], n=3)[0] == samples
     assert len(server.requests) == 1
 
 
@@ -73,7 +77,7 @@ def test_repeats_where_n_is_ignored(server: Server, model: EndpointModel, reject
     first = model.generate([ask("x")], n=3, seed=5)[0]
     assert len({completion.text for completion in first}) == 3
     before = len(server.requests)
-    model.generate([ask("y")], n=3, seed=5)
+    assert [completion.tokens_in for completion in model.generate([ask("y")], n=3, seed=5)[0]] == [11, 11, 11]  # the prompt is read, and paid, anew
     assert len(server.requests) == before + 3
     assert all("n" not in body for body in server.requests[before:])
 
@@ -168,15 +172,15 @@ def test_choices_from_log_probabilities(server: Server, model: EndpointModel) ->
     logprobs = {"content": [spaces, {"token": " 5", "logprob": -0.6931, "top_logprobs": candidates}]}
     server.respond = lambda body, number: chat(" 5", logprobs=logprobs)
     assert model.score_choices([ask("x", "Rating:")], ["1", "2", "3", "4", "5"])[0] == pytest.approx([0, 0, 0, 0.25, 0.75], abs=1e-4)
-    assert model.has_choice_probabilities
+    assert model.scored([ask("x", "Rating:")], ["1", "2", "3", "4", "5"])[0].told_by == "measured"
 
 
-@pytest.mark.parametrize(("text", "expected"), [("I say 4 of 5", [0, 0, 0, 1, 0]), ("no idea", [0.2] * 5)])
-def test_choices_from_text(server: Server, model: EndpointModel, text: str, expected: list[float]) -> None:
+@pytest.mark.parametrize(("text", "expected", "told_by"), [("I say 4 of 5", [0, 0, 0, 1, 0], "sampled"), ("no idea", [0.2] * 5, "none")])
+def test_choices_from_text(server: Server, model: EndpointModel, text: str, expected: list[float], told_by: str) -> None:
     """A server without log-probabilities, here one that even rejects the question, is read by its words and marked so."""
     server.respond = lambda body, number: (422, {"detail": "logprobs unknown"}) if "logprobs" in body else chat(text)
     assert model.score_choices([ask("x")], ["1", "2", "3", "4", "5"])[0].tolist() == expected
-    assert not model.has_choice_probabilities
+    assert model.scored([ask("x")], ["1", "2", "3", "4", "5"])[0].told_by == told_by
 
 
 def test_key_comes_from_the_environment_and_stays_there(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,3 +220,14 @@ def test_further_fields_go_out_with_every_request(server: Server, tmp_path: Path
     assert [body["chat_template_kwargs"] for body in server.requests] == [{"enable_thinking": False}]
     open_model(config.model_copy(update={"extra": {}})).generate([ask("x")])
     assert "chat_template_kwargs" not in server.requests[-1]
+
+
+def test_a_server_that_answered_one_call_has_answered(server: Server, model: EndpointModel) -> None:
+    """A call that began before and ends after it without asking anything does not take that back: such a server gets all its tries."""
+
+    async def ask_in_another_thread(index: int, prompt: Prompt, client: Client) -> None:
+        await asyncio.to_thread(model.generate, [ask("y")])
+
+    model._for_each([ask("x")], ask_in_another_thread)
+    assert len(server.requests) == 1
+    assert model._has_answered

@@ -130,7 +130,7 @@ def test_ratings_are_read_behind_thoughts_and_repeated_beginnings(written: list[
     with serving(lambda body, number: chat("".join(written), logprobs=rating_logprobs(*written))) as server:
         model = model_at(server.url, tmp_path)
         assert model.score_choices([ask(0, "Rating:")], DIGITS)[0] == pytest.approx([0, 0, 0, 0.25, 0.75], abs=1e-6)
-        assert model.has_choice_probabilities
+        assert model.scored([ask(0, "Rating:")], DIGITS)[0].told_by == "measured"
 
 
 @pytest.mark.parametrize("status", [400, 403, 422])
@@ -146,15 +146,58 @@ def test_ratings_without_log_probabilities_are_shares_of_samples(status: int, tm
     with serving(respond) as server:
         model = model_at(server.url, tmp_path)
         assert model.score_choices([ask(0, "Rating:"), ask(1, "Rating:")], DIGITS) == pytest.approx(np.array([[0, 0, 0, 0.2, 0.8]] * 2))
-        assert not model.has_choice_probabilities
+        assert {one.told_by for one in model.scored([ask(0, "Rating:"), ask(1, "Rating:")], DIGITS)} == {"sampled"}
         assert len([record for record in caplog.records if "logprobs" in record.getMessage()]) == 1
         asked = len(server.requests)
         model.score_choices([ask(2, "Rating:")], DIGITS)
         assert len(server.requests) == asked + 1
         again = model_at(server.url, tmp_path)
         assert again.score_choices([ask(0, "Rating:")], DIGITS)[0] == pytest.approx([0, 0, 0, 0.2, 0.8])
-        assert not again.has_choice_probabilities
+        assert again.scored([ask(0, "Rating:")], DIGITS)[0].told_by == "sampled"
         assert len(server.requests) == asked + 1
+
+
+def test_one_rating_without_log_probabilities_says_nothing_of_the_others(tmp_path: Path) -> None:
+    """Two answers in words come first, then only digits: what is measured does not depend on what came before, nor on how many were asked at once."""
+
+    def respond(body: Body, number: int) -> Answer:
+        if body["messages"][-2]["content"] in ("Write number 0.", "Write number 1."):
+            return chat(*["four, I mean 4"] * body.get("n", 1))
+        return chat("5", logprobs=rating_logprobs("5"))
+
+    with serving(respond) as server:
+        for width in (1, 4):
+            model = model_at(server.url, tmp_path / str(width), concurrency=1)
+            prompts = [ask(number, "Rating:") for number in range(4)]
+            told = [one.told_by for start in range(0, 4, width) for one in model.scored(prompts[start : start + width], DIGITS)]
+            assert told == ["sampled", "sampled", "measured", "measured"]
+
+
+def test_log_probabilities_that_never_come_are_asked_for_three_times(tmp_path: Path) -> None:
+    """A server may ignore the question without a word."""
+    with serving(lambda body, number: chat(*["4"] * body.get("n", 1))) as server:
+        model = model_at(server.url, tmp_path, concurrency=1)
+        assert {one.told_by for one in model.scored([ask(number, "Rating:") for number in range(6)], DIGITS)} == {"sampled"}
+        assert sum("logprobs" in body for body in server.requests) == 3
+
+
+@pytest.mark.parametrize(("knows_n", "num_answers"), [(True, 1 + 1), (False, 1 + 5)])
+def test_ratings_book_what_all_their_answers_cost(knows_n: bool, num_answers: int, tmp_path: Path) -> None:
+    """An answer without log-probabilities and five samples, whose prompt is read once where the server knows `n`; from disk, too."""
+
+    def respond(body: Body, number: int) -> Answer:
+        num_choices = body.get("n", 1) if knows_n else 1
+        return chat(*["4"] * num_choices, usage={"prompt_tokens": 100, "completion_tokens": num_choices})
+
+    with serving(respond) as server:
+        model = model_at(server.url, tmp_path)
+        model.generate([ask(0)], n=2)  # here it is found out
+        asked = len(server.requests)
+        [found] = model.scored([ask(1, "Rating:")], DIGITS)
+        assert (found.told_by, found.tokens_in, found.tokens_out) == ("sampled", 100 * (len(server.requests) - asked), 6)
+        assert len(server.requests) - asked == num_answers
+        [again] = model_at(server.url, tmp_path).scored([ask(1, "Rating:")], DIGITS)
+        assert (again.tokens_in, again.tokens_out) == (found.tokens_in, found.tokens_out)
 
 
 def test_a_real_403_is_a_refused_key(tmp_path: Path) -> None:
@@ -188,7 +231,7 @@ def test_fewer_log_probabilities_will_do(tmp_path: Path) -> None:
     with serving(respond) as server:
         model = model_at(server.url, tmp_path)
         assert model.score_choices([ask(0, "Rating:")], DIGITS)[0] == pytest.approx([0, 0, 0, 0.25, 0.75], abs=1e-6)
-        assert model.has_choice_probabilities
+        assert model.scored([ask(0, "Rating:")], DIGITS)[0].told_by == "measured"
 
 
 # -- thoughts --------------------------------------------------------------------------------------------------------------------------

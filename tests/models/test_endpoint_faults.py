@@ -128,6 +128,7 @@ def test_answers_that_stay_empty_are_counted_and_never_kept(kind: str, tmp_path:
         assert len(server.requests) == 60
         assert "20 of 20 answers" in caplog.text
         assert model.score_choices([ASKED], DIGITS).tolist() == [[0.2] * 5]
+        assert model.scored([ASKED], DIGITS)[0].told_by == "none"
     assert stored(tmp_path) == ""
 
 
@@ -138,7 +139,7 @@ def test_one_empty_answer_does_not_cost_the_probabilities(kind: str, tmp_path: P
     with serving(lambda body, number: EMPTY[kind] if number == 0 else chat("4", **four)) as server:
         model = model_at(server.url, tmp_path)
         assert model.score_choices([ASKED], DIGITS).tolist() == [[0, 0, 0, 1, 0]]
-        assert model.has_choice_probabilities
+        assert model.scored([ASKED], DIGITS)[0].told_by == "measured"
         assert len(server.requests) == 2
 
 

@@ -192,6 +192,22 @@ def test_the_hub_gives_full_precision(wheel: Path, tmp_path: Path, monkeypatch: 
     assert read_json(folder / "source.json")["revision"] == "0123abc"
 
 
+def test_a_folder_of_the_hub_without_weights_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As other programs leave it in the Hub's cache; what such a folder once left in the way of the model gives way to it."""
+    monkeypatch.setenv("GRASPER_CACHE", str(tmp_path / "cache"))
+    snapshot = tmp_path / "snapshots" / "0123abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    monkeypatch.setattr("grasper.models.locate.find_on_hub", lambda name: snapshot)
+    with pytest.raises(ModelNotFoundError, match="does not hold all weights of HuggingFaceTB/SmolLM2"):
+        get_model("smollm2", "hub")
+    assert not (models_dir() / "smollm2").exists()
+    (models_dir() / "smollm2").mkdir(parents=True)
+    (models_dir() / "smollm2" / "config.json").write_text("{}")
+    (snapshot / "model.safetensors").write_bytes(b"full")
+    assert (get_model("smollm2", "hub") / "model.safetensors").read_bytes() == b"full"
+
+
 @pytest.mark.network
 @pytest.mark.slow
 def test_the_real_model_is_fetched_converted_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import logging
 import shutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import peft
@@ -15,6 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_model import save_adapter, save_model
+from torch.overrides import TorchFunctionMode
 from transformers import AutoTokenizer
 
 from grasper.config import ModelConfig
@@ -72,6 +74,25 @@ class TestEncoding:
         with pytest.raises(ModelError, match="never"):
             tiny.chat_text(ask("Nice rooms"))
 
+    @pytest.mark.parametrize(
+        ("template", "expected"),
+        [
+            (
+                "{{- bos_token }}{%- if not date_string is defined %}{%- if strftime_now is defined %}"
+                "{%- set date_string = strftime_now('%d %b %Y') %}{%- else %}{%- set date_string = '1 Jan 1970' %}{%- endif %}{%- endif %}"
+                "{{- 'Today Date: ' + date_string }}",
+                "Today Date: 26 Jul 2024",
+            ),
+            ("{% macro head() %}{{ strftime_now('%Y-%m-%d') }}{% endmacro %}\n{{ head() }}", "2024-07-26"),
+            ("{{ strftime_now('%d %B %Y') }}", "26 July 2024"),
+        ],
+    )
+    def test_prompts_are_the_same_on_every_day(self, template: str, expected: str, model_dir: Path, tmp_path: Path) -> None:
+        """Many templates write today's date."""
+        folder = shutil.copytree(model_dir, tmp_path / "dated")
+        (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+        assert open_tiny(folder).conversation(ask("x").messages) == expected
+
     def test_templates_are_told_what_the_configuration_says(self, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
         """For example not to think; it is part of what identifies the model, and unlike it no setting changes the template's own parts."""
         config = ModelConfig(name=str(tiny.backbone.name), extra={"chat_template_kwargs": {"enable_thinking": False, "tokenize": True}})
@@ -104,7 +125,7 @@ class TestGenerate:
         texts = tiny.generate(prompts, n=3, max_new_tokens=6, seed=1)
         assert tiny.generate(prompts, n=3, max_new_tokens=6, seed=1) == texts
         assert tiny.generate(prompts, n=3, max_new_tokens=6, seed=2) != texts
-        assert [completion.tokens_in for completion, *_ in texts] == [len(tiny.encode(prompt)) for prompt in prompts]
+        assert [[completion.tokens_in for completion in row] for row in texts] == [[len(tiny.encode(prompt)), 0, 0] for prompt in prompts]
         assert len({completion.text for completion in texts[0]}) == 3
 
     def test_batch_width_changes_nothing(self, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,6 +242,29 @@ class TestLikelihood:
             rest = [*tiny.encode_text(f" {text}" if prompt.prefix else text), tiny.tokenizer.eos_token_id]
             assert score == pytest.approx(sum(self.plain(tiny, tiny.encode(prompt), rest)), abs=1e-3)
         assert tiny.score_texts([], []).shape == (0,)
+
+    def test_sums_are_kept_on_the_processor(self, tiny: LocalModel) -> None:
+        """Some devices (mps) know no float64: what becomes one was brought to the processor before, and none is made elsewhere."""
+
+        class NoDoublesElsewhere(TorchFunctionMode):
+            num_doubles = 0
+
+            def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+                found = function(*args, **(kwargs or {}))
+                if function is torch.Tensor.cpu:
+                    found = found.clone()
+                    found.is_brought = True
+                if function is torch.Tensor.double:
+                    assert getattr(args[0], "is_brought", False)
+                    self.num_doubles += 1
+                if (kwargs or {}).get("dtype") is torch.float64:
+                    assert "device" not in kwargs
+                return found
+
+        with NoDoublesElsewhere() as mode:
+            tiny.score_texts([ask("a"), ask("b")], ["good good", "bad"])
+            assert mode.num_doubles
+            tiny.score_choices([ask("a")], ["1", "2"])
 
     def test_many_prompts_are_spelled_as_one(self, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("grasper.models.tokens.TEXTS_AT_ONCE", 2)

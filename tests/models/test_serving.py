@@ -56,4 +56,4 @@ def test_speaks_with_transformers_serve(address: str, model_dir: Path, tmp_path:
     assert [len(row) for row in completions] == [2, 2]
     assert all(0 < completion.tokens_out <= 6 for row in completions for completion in row)
     assert model.score_choices(prompts, ["1", "2"]).sum(axis=1).tolist() == [1, 1]
-    assert not model.has_choice_probabilities
+    assert {one.told_by for one in model.scored(prompts, ["1", "2"])} <= {"sampled", "none"}

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from grasper.errors import ModelError
+from grasper.errors import ConfigError, ModelError
 from grasper.models.local import LocalModel
 from grasper.tune.lora import Adapter, token_nll
 from grasper.tune.sequences import Batch, TrainingRow, collate
@@ -78,6 +78,11 @@ def test_small_steps_add_up_although_the_model_is_in_bfloat16(model_dir: object)
         adapter.step([batch], 1e-6)
     moved = max(float((now - then).abs().max()) for now, then in zip(adapter.masters, start, strict=True))
     assert 1e-5 < moved < 2.1e-5
+
+
+def test_modules_that_the_model_lacks_are_told(tiny: LocalModel) -> None:
+    with pytest.raises(ConfigError, match=r"tune.target_modules \['qproj'\] do not fit the model"):
+        Adapter(tiny.model, rank=2, alpha=4, target_modules=["qproj"], num_workers=1, threads=1, seed=0, averaging=0.9)
 
 
 def test_a_gradient_that_is_no_number_is_told(tiny: LocalModel) -> None:

@@ -14,17 +14,18 @@ import torch
 from peft import PeftModel
 from processes import run_grasper
 from safetensors.torch import load_file, save_file
-from tiny_model import save_model
+from tiny_model import save_adapter, save_model
 from tune_reviews import make_reviews
 
 from grasper.config import ModelConfig, TuneConfig
-from grasper.errors import AdapterError, ConfigError, RunLockedError, RunMismatchError
+from grasper.errors import AdapterError, ConfigError, ModelError, RunLockedError, RunMismatchError
 from grasper.files import read_jsonl
 from grasper.models import fingerprint_model
 from grasper.models.local import LocalModel
 from grasper.tune import checkpoint, training
+from grasper.tune.ahead import Drawers, Recipe
 from grasper.tune.examples import ReviewSet
-from grasper.tune.stage import tune
+from grasper.tune.stage import MIXTURE, tune
 
 CONFIG = TuneConfig(
     rank=2,
@@ -95,11 +96,48 @@ def test_a_training_that_is_stopped_by_a_signal_ends_as_an_undisturbed_one(
     assert all(value.equal(cut[name]) for name, value in whole.items())
 
 
+def test_a_killed_drawing_process_costs_no_step(tmp_path: Path, model_dir: Path, review_set: ReviewSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the system kills the largest process where memory ends: told in one line, with a checkpoint, from which the training goes on."""
+    recipe = Recipe.of(LocalModel(str(model_dir), device="cpu"), str(model_dir), [review_set], 0, MIXTURE, CONFIG.max_length)
+    real, steps = training._take, 0
+
+    def killing(*arguments: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            for process in drawers._pool._processes.values():
+                process.kill()
+        return real(*arguments)
+
+    monkeypatch.setattr(training, "_take", killing)
+    config = CONFIG.model_copy(update={"tokens": 10**9})
+    with Drawers(recipe, 1) as drawers, pytest.raises(ModelError, match="a process that draws examples was ended"):
+        tune(config, ModelConfig(name=str(model_dir), device="cpu"), [review_set], [], tmp_path, seed=0, drawers=drawers)
+    monkeypatch.setattr(training, "_take", real)
+    saved = checkpoint.latest(tmp_path)
+    assert saved is not None
+    progress = checkpoint.read_progress(saved)
+    assert progress.steps == steps - 1 >= 2
+    assert run(tmp_path, model_dir, review_set, tokens=progress.tokens + 1)["steps"] == progress.steps + 1
+
+
 def test_a_longer_training_goes_on(tmp_path: Path, model_dir: Path, review_set: ReviewSet) -> None:
     first = run(tmp_path, model_dir, review_set, tokens=5000)
     assert run(tmp_path, model_dir, review_set, tokens=5000) == first  # nothing is left to do
     assert run(tmp_path, model_dir, review_set, tokens=9000)["steps"] > first["steps"]
     assert len(list(tmp_path.glob("checkpoint-*"))) == 2
+
+
+def test_a_checkpoint_that_was_set_aside_stays(tmp_path: Path, model_dir: Path, review_set: ReviewSet) -> None:
+    """Under a name of its own it is nobody's to delete, and counts for none of the two that are kept."""
+    run(tmp_path, model_dir, review_set, tokens=1)
+    first = checkpoint.latest(tmp_path)
+    assert first is not None
+    aside = first.rename(first.with_name(f"{first.name}-before-decay"))
+    for tokens in (2000, 4000, 6000):
+        run(tmp_path, model_dir, review_set, tokens=tokens)
+    assert (aside / "tensors.safetensors").is_file()
+    assert len(checkpoint.checkpoints(tmp_path)) == 2
 
 
 def test_a_training_goes_on_from_an_adapter(tmp_path: Path, model_dir: Path, review_set: ReviewSet, held_out: ReviewSet) -> None:
@@ -120,6 +158,27 @@ def test_a_training_goes_on_from_an_adapter(tmp_path: Path, model_dir: Path, rev
     save_file(other, adapter / "adapter_model.safetensors", metadata={"format": "pt"})
     with pytest.raises(AdapterError, match="does not fit"):
         run(tmp_path / "third", adapter, review_set)
+
+
+@pytest.mark.parametrize(
+    "beyond",
+    [
+        {"use_rslora": True},
+        {"use_dora": True},
+        {"alpha_pattern": {"q_proj": 8}},
+        {"rank_pattern": {"q_proj": 4}},
+        {"modules_to_save": ["lm_head"]},
+        {"target_modules": "all-linear"},
+    ],
+    ids=lambda beyond: next(iter(beyond)),
+)
+def test_an_adapter_that_is_no_plain_lora_is_not_gone_on_from(beyond: dict[str, Any], tmp_path: Path, model_dir: Path, review_set: ReviewSet) -> None:
+    """In its bare shape it would be another adapter, scaled otherwise or without a part of it."""
+    adapter = save_adapter(model_dir, tmp_path / "adapter", str(model_dir))
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps(settings | beyond))
+    with pytest.raises(AdapterError, match=f"has {next(iter(beyond))}=.*only plain LoRA"):
+        run(tmp_path / "run", adapter, review_set, tokens=1)
 
 
 @pytest.mark.parametrize(

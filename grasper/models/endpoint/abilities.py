@@ -20,6 +20,8 @@ _FILTERED = re.compile(r"content[_ ]filter|content management policy|data_inspec
 _Put = Callable[[frozenset[Part]], Awaitable[Answer]]
 REPEATS_OF_EMPTY = 2
 """How often an empty answer is asked for again."""
+ANSWERS_WITHOUT_LOGPROBS = 3
+"""So many answers without the log-probabilities that were asked for, and none with them, and they are not asked for any more."""
 LEAST_ANSWERS, WORTH_TELLING = 20, 0.05
 """More than one empty answer in twenty is told, once there are twenty."""
 
@@ -31,8 +33,9 @@ class Abilities:
         self.name = name
         self.refused: frozenset[Part] = frozenset()
         self.thinks = False
-        self.has_logprobs: bool | None = None
-        """None until an answer came to a request for them."""
+        self.has_logprobs = False
+        """Whether any answer came with those that were asked for."""
+        self._without_logprobs = 0
         self.price = price
         """Of one token of the prompt and of the answer."""
         self._thinking_tokens = thinking_tokens
@@ -123,7 +126,9 @@ class Abilities:
         if request.logprobs and "logprobs" not in self.refused:
             choice = answer.choices[0]
             self.has_logprobs = self.has_logprobs or bool(choice.positions)
-            if not self.has_logprobs and choice.content.strip() and not choice.spoken().is_cut:  # an empty answer has none at any server
+            # An empty answer has none at any server.
+            self._without_logprobs += bool(not choice.positions and choice.content.strip() and not choice.spoken().is_cut)
+            if not self.has_logprobs and self._without_logprobs >= ANSWERS_WITHOUT_LOGPROBS:
                 self.refused |= {"logprobs"}
 
     def count(self, *, is_empty: bool) -> None:

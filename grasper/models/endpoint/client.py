@@ -3,7 +3,8 @@
 - Connections that break, time-outs, 408, 409, 425, 429 and 5xx are repeated with doubling pauses, or after what `Retry-After` says. Waits of two
   seconds and more are announced.
 - A success that holds no chat completion is asked for twice more.
-- Everything together ends at the deadline. A server that never answered at all gets two tries, so that a dead port is told within seconds.
+- Everything together ends at the deadline, which waiting for the budget puts off. A server that never answered at all gets two tries, so that a
+  dead port is told within seconds.
 - Refused keys, unknown models, used-up quotas are final at once.
 """
 
@@ -125,7 +126,9 @@ class Client:
         end = time.monotonic() + self._patience.deadline_seconds
         failures = odd_answers = 0
         while True:
+            asked = time.monotonic()
             await self._reserve(expected)
+            end += time.monotonic() - asked  # the server has no part in it
             spent = expected  # until it is known better: a request that was sent and lost may have been answered
             try:
                 async with asyncio.timeout(max(end - time.monotonic(), 0.001)):

@@ -66,8 +66,11 @@ class Exchange:
 
     async def ask(self, client: Client, request: Request, *, doublings: int = 0) -> Answer:
         """The server's answer, whatever it is worth."""
-        prompt_tokens = sum(self._count(message.content) for message in request.prompt.messages) + self._count(request.prompt.prefix)
-        return await self.abilities.ask(client, self._fields, request, prompt_tokens=prompt_tokens, doublings=doublings)
+        tokens = self._prompt_tokens(request.prompt)
+        return await self.abilities.ask(client, self._fields, request, prompt_tokens=tokens, doublings=doublings)
+
+    def _prompt_tokens(self, prompt: Prompt) -> int:
+        return sum(self._count(message.content) for message in prompt.messages) + self._count(prompt.prefix)
 
     def key(self, request: Request) -> dict[str, Any]:
         """What a request is known by in the cache."""
@@ -86,8 +89,8 @@ class Exchange:
     def cost(self, prompt: Prompt, answer: Answer) -> tuple[int, int]:
         """Tokens of the prompt and of the answer, thoughts included; estimates where the server does not tell."""
         choice, tokens_in, tokens_out = answer.choices[0], answer.tokens_in, answer.tokens_out
-        if tokens_in is None:
-            tokens_in = sum(self._count(message.content) for message in prompt.messages)
+        if tokens_in is None:  # 0 is told: another sample bears them
+            tokens_in = self._prompt_tokens(prompt)
         return tokens_in, self._count(choice.content) + self._count(choice.reasoning) if tokens_out is None else tokens_out
 
 
@@ -97,12 +100,12 @@ def text_of(choice: Choice, prefix: str) -> str:
 
 
 def _apart(answer: Answer, most: int) -> list[Answer]:
-    """One answer for each choice; the server tells the tokens of all choices together."""
+    """One answer for each choice. The server tells the tokens of all choices together; those of the prompt, read once, go to the first."""
     choices, total = answer.choices, answer.tokens_out
     return [
         Answer(
             choices=(choice,),
-            tokens_in=answer.tokens_in,
+            tokens_in=answer.tokens_in if number == 0 else 0,
             tokens_out=None if total is None else total // len(choices) + (number < total % len(choices)),
         )
         for number, choice in enumerate(choices[:most])

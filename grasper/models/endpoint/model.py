@@ -6,7 +6,7 @@
   cache, so that a second run costs nothing.
 - An empty answer, or one that was cut off within a thought, is asked for again with another seed, and never kept.
 - Choices are scored by the log-probabilities of the first token of the answer. Where the server gives none, a few answers are sampled and their
-  shares count, which `has_choice_probabilities` then tells.
+  shares count, which `scored` tells of each prompt.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict
 from grasper.errors import ConfigError, GrasperError
 from grasper.files import cache_dir
 from grasper.login import login_of
-from grasper.models.base import Completion, Prompt, most_tokens, prompt_seeds
+from grasper.models.base import Completion, Prompt, Scored, most_tokens, prompt_seeds, tokens_of
 from grasper.models.budget import current_meter
 from grasper.models.endpoint.abilities import REPEATS_OF_EMPTY, Abilities
 from grasper.models.endpoint.access import make_access, open_http
@@ -56,6 +56,9 @@ class _Score(BaseModel):
 
     weights: tuple[float, ...]
     has_probabilities: bool
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    """Of all answers that it took; None in entries of former versions."""
 
     def is_usable(self, num_choices: int) -> bool:
         sound = all(math.isfinite(weight) and weight >= 0 for weight in self.weights)
@@ -110,8 +113,6 @@ class EndpointModel:
         self.name = f"{name}@{address.hostname}{f':{address.port}' if address.port else ''}{address.path}"
         self.name += f"+{adapter}" if adapter else ""
         self.context_tokens = context_tokens or DEFAULT_CONTEXT_TOKENS
-        self.has_choice_probabilities = True
-        """Whether the server gave log-probabilities to `score_choices`; False once it did not."""
         self._concurrency, self._rating_samples = concurrency, rating_samples
         self._patience = patience or Patience()
         price = ((price_in or 0.0) / 1e6, (price_out or 0.0) / 1e6)
@@ -176,11 +177,15 @@ class EndpointModel:
 
         Without log-probabilities from the server: the shares of the choices among a few sampled answers, equal ones where none names any.
         """
+        return np.stack([one.probabilities for one in self.scored(prompts, choices)]) if prompts else np.zeros((0, len(choices)))
 
-        async def score(index: int, prompt: Prompt, client: Client) -> np.ndarray:
+    def scored(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[Scored]:
+        """What `score_choices` gives, prompt by prompt, with how each was found and the tokens of all answers that it took."""
+
+        async def score(index: int, prompt: Prompt, client: Client) -> Scored:
             return await self._score(client, prompt, choices)
 
-        return np.stack(self._for_each(prompts, score)) if prompts else np.zeros((0, len(choices)))
+        return self._for_each(prompts, score)
 
     def _for_each(self, prompts: Sequence[Prompt], work: Callable[[int, Prompt, Client], Awaitable[T]]) -> list[T]:
         """The results of `work` on all prompts. After an error nothing more is sent; what is under way comes to its end and is kept."""
@@ -201,7 +206,8 @@ class EndpointModel:
                 client.stop()
                 if unfinished:
                     await asyncio.wait(unfinished)
-                self._has_answered = client.has_answered
+                if client.has_answered:  # it may be known through another call already
+                    self._has_answered = True
                 errors = [error for task in tasks if (error := task.exception()) is not None and not isinstance(error, StoppedError)]
                 if errors:
                     raise min(errors, key=lambda error: isinstance(error, GrasperError))
@@ -223,39 +229,44 @@ class EndpointModel:
         choice = answer.choices[0]
         return Completion(text_of(choice, prompt.prefix), tokens_in=tokens_in, tokens_out=tokens_out, finish_reason=choice.finish_reason)
 
-    async def _score(self, client: Client, prompt: Prompt, choices: Sequence[str]) -> np.ndarray:
+    async def _score(self, client: Client, prompt: Prompt, choices: Sequence[str]) -> Scored:
         asked = Request(prompt, 0.0, 1.0, CHOICE_TOKENS, 0, logprobs=True)
         key = self._exchange.key(asked) | {"choices": list(choices), "samples": self._rating_samples}
         score = self._exchange.cache.get(key, _Score)
         if score is None or not score.is_usable(len(choices)):
-            score = await self._measure(client, asked, choices) or await self._poll(client, prompt, choices)
-            if score is not None:
-                self._exchange.cache.put(key, score)
-        if score is None or not score.has_probabilities:
-            self.has_choice_probabilities = False
-        weights = np.ones(len(choices)) if score is None else np.array(score.weights)
-        return weights / weights.sum()
+            answers: list[Answer] = []
+            weights = await self._measure(client, asked, choices, answers)
+            is_measured = weights is not None
+            weights = await self._poll(client, prompt, choices, answers) if weights is None else weights
+            tokens_in, tokens_out = map(sum, zip(*(self._exchange.cost(prompt, answer) for answer in answers), strict=True))
+            if weights is None:
+                return Scored(np.full(len(choices), 1 / len(choices)), "none", tokens_in, tokens_out)
+            score = _Score(weights=tuple(weights.tolist()), has_probabilities=is_measured, tokens_in=tokens_in, tokens_out=tokens_out)
+            self._exchange.cache.put(key, score)
+        weights = np.array(score.weights)
+        cost = tokens_of(self, prompt) if score.tokens_in is None else score.tokens_in, 1 if score.tokens_out is None else score.tokens_out
+        return Scored(weights / weights.sum(), "measured" if score.has_probabilities else "sampled", *cost)
 
-    async def _measure(self, client: Client, asked: Request, choices: Sequence[str]) -> _Score | None:
-        """From the log-probabilities of the answer's first token; None where they do not tell."""
+    async def _measure(self, client: Client, asked: Request, choices: Sequence[str], answers: list[Answer]) -> np.ndarray | None:
+        """Weights from the log-probabilities of the answer's first token; None where they do not tell. What is answered joins `answers`."""
         for number in range(REPEATS_OF_EMPTY + 1):
             if "logprobs" in self._exchange.abilities.refused:
                 return None
-            choice = (await self._exchange.ask(client, asked, doublings=max(number - 1, 0))).choices[0]
+            answers.append(await self._exchange.ask(client, asked, doublings=max(number - 1, 0)))
+            choice = answers[-1].choices[0]
             weights = weights_from_logprobs(choice, asked.prompt.prefix, choices)
-            if weights is not None:
-                return _Score(weights=tuple(weights.tolist()), has_probabilities=True)
-            if choice.content.strip() and not choice.spoken().is_cut:
-                return None
+            if weights is not None or (choice.content.strip() and not choice.spoken().is_cut):
+                return weights
         return None
 
-    async def _poll(self, client: Client, prompt: Prompt, choices: Sequence[str]) -> _Score | None:
-        """From the shares of sampled answers; None where none of them names a choice."""
+    async def _poll(self, client: Client, prompt: Prompt, choices: Sequence[str], answers: list[Answer]) -> np.ndarray | None:
+        """Weights from the shares of sampled answers, which join `answers`; None where none of them names a choice."""
         asked = [Request(prompt, 1.0, 1.0, 2 * CHOICE_TOKENS, derive_seed(0, "poll", number)) for number in range(self._rating_samples)]
-        answers = await self._exchange.answers(client, asked)
-        named = [choice_in(text_of(answer.choices[0], prompt.prefix), choices) for answer in answers]
-        weights = [float(named.count(number)) for number in range(len(choices))]
-        return _Score(weights=tuple(weights), has_probabilities=False) if any(weights) else None
+        sampled = await self._exchange.answers(client, asked)
+        answers += sampled
+        named = [choice_in(text_of(answer.choices[0], prompt.prefix), choices) for answer in sampled]
+        weights = np.array([float(named.count(number)) for number in range(len(choices))])
+        return weights if weights.any() else None
 
 
 @lru_cache(maxsize=64)
