@@ -72,7 +72,7 @@ def test_local_models_take_thoughts_off_as_well(tiny: LocalModel) -> None:
 
     def complete(prompt: str, answer: str) -> Completion:
         tokens = tiny.encode_text(answer)
-        return tiny._complete(tiny.encode_text(prompt), Continuation(tokens, len(tokens), is_ended=True, logprob=-1.0))
+        return tiny._complete(tiny.encode_text(prompt), Continuation(tokens, len(tokens), is_ended=True, logprob=-1.0), is_read=True)
 
     closed = complete("Rate it.", "<think>1 to 5</think>4")
     assert (closed.text, closed.tokens_out) == ("4", len(tiny.encode_text("<think>1 to 5</think>4")))
