@@ -32,7 +32,7 @@ class Pipeline:
 
     Args:
         only: Run just this stage; the earlier ones must be finished, and are taken as they are: neither the input data nor, for `evaluate`, the
-            model is looked at again.
+            model's weights are looked at again.
     """
 
     def __init__(self, config: Config, run: Run, *, only: str | None = None) -> None:
@@ -150,7 +150,9 @@ class Pipeline:
             return {"method": asdict(method), "model": None, "prompts": None}
         recorded = self._recorded(stage, method.name).get("model") if self.only == "evaluate" else None
         prompts = self.config.prompts.model_dump(mode="json") | {"version": PROMPT_VERSION}
-        return {"method": asdict(method), "model": recorded or fingerprint_model(self._model_of(stage, method)), "prompts": prompts}
+        # Which model it is, the configuration says, so that what different ones wrote is not compared; the weights may be elsewhere by now.
+        model = fingerprint_model(self._model_of(stage, method), weights=recorded["weights"] if recorded else None)
+        return {"method": asdict(method), "model": model, "prompts": prompts}
 
     def _model_of(self, stage: str, method: Method) -> ModelConfig:
         """The model that a stage asks: the one that is trained, the one that writes, or that one with the method's adapter at a server."""

@@ -200,6 +200,32 @@ def test_evaluation_needs_the_run_folder_alone(tmp_path: Path, monkeypatch: pyte
     assert metrics.read_bytes() == before
 
 
+def test_texts_of_two_models_are_not_compared(tmp_path: Path) -> None:
+    """A method that another model wrote anew stands beside those of the first one: that is told, with both names."""
+
+    def scripted(name: str, *methods: str, only: str | None = None) -> Pipeline:
+        return plan(tmp_path, "model.kind=scripted", f"model.name={name}", "tasks=[long]", methods=methods, limit=2, only=only)
+
+    carry_out(scripted("alpha", "none", "lamp"))
+    carry_out(scripted("alpha", "none", "lamp", only="evaluate"))
+    carry_out(scripted("beta", "lamp"), overwrite=True)
+    with pytest.raises(RunMismatchError, match=r"generate/none was written by another configuration \(model\.name: alpha → beta\)"):
+        carry_out(scripted("beta", "none", "lamp", only="evaluate"))
+
+
+def test_evaluation_goes_by_the_weights_of_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that a local model wrote is evaluated where that model is not."""
+    from grasper.models import locate
+
+    monkeypatch.setattr(locate, "describe_weights", lambda name: {"model.safetensors": "1234"})
+    writing = plan(tmp_path, "model.name=my/model", "tasks=[long]", methods=("none",), limit=1, only="evaluate")
+    then = next(step for step in writing.steps if step.name == "generate/none")
+    then.folder.mkdir(parents=True)
+    writing.run.finish(then.folder, key=then.key, seed=0, counts={}, seconds=0.0, scope=then.scope)
+    monkeypatch.setattr(locate, "describe_weights", lambda name: pytest.fail("the weights were looked for"))
+    assert plan(tmp_path, "model.name=my/model", "tasks=[long]", methods=("none",), limit=1, only="evaluate").steps[1].state() == "done"
+
+
 def test_nothing_is_given_up_for_a_model_that_is_not_there(tmp_path: Path) -> None:
     """Redoing a step with a mistyped model leaves what the step had written, and the run's configuration."""
     carry_out(plan(tmp_path, methods=("none",)))
