@@ -186,7 +186,8 @@ class Pipeline:
             chosen = [step for step in self.steps if self.only in (None, step.stage)]
             states = {step.name: step.state() for step in chosen}
             self._tell_untrained(say)
-            stale = [step for step in chosen if states[step.name] == "changed" and step.stage != "evaluate"]
+            changed = [step for step in chosen if states[step.name] == "changed"]
+            stale = [step for step in changed if step.stage != "evaluate" or not step.has_known_origin()]  # numbers of our own are cheap
             if stale and not overwrite:
                 raise RunMismatchError(stale[0].explain_stale())
             self.require_inputs(chosen)

@@ -69,6 +69,13 @@ class Step:
         kept = [path for path in self.folder.iterdir() if path.name != "started.json" and not is_leftover(path)] if self.folder.exists() else []
         return "changed" if kept else "to do"
 
+    def has_known_origin(self) -> bool:
+        """Whether the folder tells what it was made with; where it does not, its files may be somebody's own."""
+        try:
+            return (read_manifest(self.folder) or self._started()) is not None
+        except GrasperError:
+            return False
+
     def differences(self) -> list[str]:
         """The entries of the key that differ from those that the folder was written with, as `name: then → now`."""
         try:

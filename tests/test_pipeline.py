@@ -185,6 +185,22 @@ def test_texts_of_unknown_origin_are_not_adopted(tmp_path: Path) -> None:
         carry_out(plan(tmp_path), overwrite=True)
 
 
+@pytest.mark.parametrize("only", [None, "evaluate"])
+def test_a_folder_of_somebodys_own_is_not_replaced_by_the_report(tmp_path: Path, only: str | None) -> None:
+    """Results of grasper's own are made anew without a word; whatever else is called `evaluate` needs `--overwrite`."""
+    for stage in ("prepare", "generate"):
+        carry_out(plan(tmp_path, only=stage))
+    notes = tmp_path / "run/evaluate/notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("mine")
+    with pytest.raises(RunMismatchError, match=r"evaluate was written.*nothing tells what they were made with.*--overwrite"):
+        carry_out(plan(tmp_path, only=only))
+    assert notes.read_text() == "mine"
+    carry_out(plan(tmp_path, only=only), overwrite=True)
+    assert not notes.exists()
+    carry_out(plan(tmp_path, "evaluate.bootstrap_samples=200", only=only))
+
+
 def test_evaluation_needs_the_run_folder_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the raw data nor the model is looked at, and the numbers are made anew each time."""
     table = tmp_path / "reviews.csv"
