@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from grasper.config import load_config
+from grasper.config import ModelConfig, load_config
 from grasper.errors import ConfigError, MissingFileError
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -33,6 +33,15 @@ def test_bad_settings_are_named(override: str, message: str) -> None:
     """An unknown key, a wrong type, a value out of range: each error names the key and what is possible there."""
     with pytest.raises(ConfigError, match=message):
         load_config(None, [override])
+
+
+@pytest.mark.parametrize("address", ["https://h/v1?api_key=sk-secret", "https://h/v1#sk-secret", "https://me:pw@h/?sk-secret"])
+def test_a_key_in_the_address_is_refused_and_not_shown(address: str) -> None:
+    """Else it would stand in the run's configuration, its manifests and its report."""
+    for refuse in (lambda: load_config(None, [f"model.base_url={address}"]), lambda: ModelConfig(base_url=address)):
+        with pytest.raises(ValueError, match=r"(?s)base_url.*without \? or #; a key belongs in the environment") as raised:
+            refuse()
+        assert "sk-secret" not in str(raised.value)
 
 
 def test_gold_by_likelihood_is_chosen_among_sampled_paths() -> None:

@@ -103,6 +103,8 @@ def load_config(path: Path | str | Sequence[Path | str] | None = None, overrides
         raise ConfigError(_explain(error, layers)) from None
 
 
+_UNSHOWN = ("model.base_url",)
+"""Keys whose value may hold a secret."""
 _Layer = tuple[str, dict[str, Any]]
 """Where settings come from, in words, and what they are."""
 
@@ -121,7 +123,8 @@ def _explain(error: ValidationError, layers: Sequence[_Layer]) -> str:
             message = problem["msg"].removeprefix("Value error, ")
             is_list = problem["type"] == "tuple_type" and isinstance(problem["input"], str)
             hint = f"; a list is written [{repr(problem['input'])[1:-1]:.80}]" if is_list else ""
-            lines.append(f"{where}'{key:.120}' is {_short(problem['input'])}: {message[0].lower()}{message[1:]}{hint}")
+            given = "not shown here" if key in _UNSHOWN else _short(problem["input"])
+            lines.append(f"{where}'{key:.120}' is {given}: {message[0].lower()}{message[1:]}{hint}")
     return "; ".join(lines)
 
 
