@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from grasper.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,17 +69,28 @@ def plan_of_options(
     *,
     only: str | None = None,
 ) -> Pipeline:
-    """The plan that the common options describe."""
+    """The plan that the common options describe. A run that is there goes on with its own configuration unless another is named; where the run is
+    not named either, that is said.
+    """
     from grasper.config import load_config
     from grasper.runs import Run, run_folder
+
+    overrides = list(settings or [])
+    if data is not None:
+        overrides.append(f"prepare.data={data}")
+
+    def resolve(files: Sequence[Path] | None) -> Config:
+        return load_config(files, overrides, methods=_listed_methods(methods), limit=limit, split=split)
 
     root = run_folder(run) if run else None
     if not config and root and (root / "config.yaml").exists():
         config = [root / "config.yaml"]
-    overrides = list(settings or [])
-    if data is not None:
-        overrides.append(f"prepare.data={data}")
-    resolved = load_config(config, overrides, methods=_listed_methods(methods), limit=limit, split=split)
+    resolved = resolve(config)
+    if root is None:
+        root = run_folder(resolved.prepare.name)
+        if not config and (root / "config.yaml").exists() and (own := resolve([root / "config.yaml"])).prepare.name == resolved.prepare.name:
+            resolved = own
+            typer.echo(f"goes on with the configuration of {root}; -c or --run chooses another", err=True)
     from grasper.pipeline import Pipeline
 
-    return Pipeline(resolved, Run(root or run_folder(resolved.prepare.name)), only=only)
+    return Pipeline(resolved, Run(root), only=only)
