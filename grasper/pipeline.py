@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -199,7 +199,7 @@ class Pipeline:
 
                 for name in training:
                     TRAINERS.get(name)
-            self._record_config(unfinished)
+            self._record_config()
             for step in chosen:
                 if step in unfinished:
                     self._carry_out_step(step, states[step.name], say)
@@ -230,17 +230,15 @@ class Pipeline:
             if state == "more to do":
                 raise RunMismatchError(f"{step.folder} does not hold all targets that are asked for; run `grasper {step.stage}` with them first")
 
-    def _record_config(self, steps: Iterable[Step]) -> None:
-        """Keep in `config.yaml` what the folders are made with: of the present configuration only what these steps read."""
-        path, now, steps = self.run.root / "config.yaml", self.config, list(steps)
+    def _record_config(self, step: Step | None = None) -> None:
+        """Keep in `config.yaml` what the folders are made with: of the present configuration only what this step reads, of a new run all of it."""
+        path, now = self.run.root / "config.yaml", self.config
         if not path.exists():
             write_text(path, dump_config(now))
-        elif steps or (self.is_for_use and self.only is None):
+        elif step or (self.is_for_use and self.only is None):
             kept = load_config(path)
-            names = ["seed", *(section for step in steps for section in step.sections)]
-            if self.is_for_use and self.only is None:
-                names += ["model", "prompts", "synthesize", "generate"]  # no step reads them: `write` and `rate` do
-            if any(step.scope for step in steps):
+            names = ["seed", *(step.sections if step else ("model", "prompts", "synthesize", "generate"))]  # no step reads those: `write` does
+            if step and step.scope:
                 names += ["split", "limit", "tasks"]
             changes = {name: getattr(now, name) for name in names}
             methods = tuple(dict.fromkeys([*kept.methods, *now.methods]))
@@ -263,12 +261,17 @@ class Pipeline:
 
         note(earlier)
         (step.folder / "manifest.json").unlink(missing_ok=True)
+        config_path = self.run.root / "config.yaml"
+        config_before = config_path.read_text(encoding="utf-8")
+        self._record_config(step)
         say(f"{step.name}: {_WORDS.get(state, 'running')}")
         started = time.monotonic()
         try:
             counts = step.work(step.folder)
         except BaseException:
             note(earlier + time.monotonic() - started)
+            if not step.holds_anything():
+                write_text(config_path, config_before)  # a setting that made nothing holds for no later command
             raise
         seconds = earlier + time.monotonic() - started
         self.run.finish(step.folder, key=step.key, seed=self.config.seed, counts=counts, seconds=seconds, scope=step.scope)

@@ -153,6 +153,29 @@ def test_the_runs_configuration_is_what_its_folders_were_made_with(tmp_path: Pat
     assert load_config(path).limit == 5
 
 
+@pytest.mark.usefixtures("finished")
+def test_a_setting_of_a_failed_step_holds_for_no_later_command(tmp_path: Path) -> None:
+    """Neither its own nor those of the steps that it kept from being done; what was made before it stays recorded."""
+    path = tmp_path / "run/config.yaml"
+    (table := tmp_path / "reviews.csv").write_text("who,what,body\n", encoding="utf-8")
+    before = load_config(path)
+    settings = ("prepare.source=table", "prepare.split=users", f"prepare.data={table}", "prepare.encoding=cp1252", "predict.top_k=3")
+    with pytest.raises(DataFormatError, match="no column 'user_id'"):
+        carry_out(plan(tmp_path, *settings, methods=("grasper",)), overwrite=True)
+    assert load_config(path) == before
+    overrides = ("predict.encoder=ease", "predict.top_k=3", "generate.top_p=0.5", "model.kind=scripted", "tasks=[rating]", "align.num_pairs=0")
+    failing = plan(tmp_path, *overrides, methods=("grasper-popular-items",), limit=2)
+    failing.work.synthesize = lambda method, folder: fail()  # type: ignore[method-assign]
+
+    def fail() -> dict[str, object]:
+        raise ConfigError("that cannot be")
+
+    with pytest.raises(ConfigError, match="that cannot be"):
+        carry_out(failing)
+    kept = load_config(path)
+    assert (kept.predict.top_k, kept.generate, kept.model, kept.tasks) == (3, before.generate, before.model, before.tasks)
+
+
 @pytest.mark.parametrize("damage", ["cut", "changed", "removed"])
 @pytest.mark.usefixtures("finished")
 def test_damage_is_told_and_mended_by_running_again(tmp_path: Path, damage: str) -> None:

@@ -70,7 +70,7 @@ def plan_of_options(
     only: str | None = None,
 ) -> Pipeline:
     """The plan that the common options describe. A run that is there goes on with its own configuration unless another is named; where the run is
-    not named either, that is said.
+    not named either, or nothing came of that configuration so far, it is said.
     """
     from grasper.config import load_config
     from grasper.runs import Run, run_folder
@@ -85,6 +85,8 @@ def plan_of_options(
     root = run_folder(run) if run else None
     if not config and root and (root / "config.yaml").exists():
         config = [root / "config.yaml"]
+        if not any(root.glob("*/manifest.json")):
+            typer.echo(f"goes on with the configuration of {root}, with which nothing is finished yet; -c chooses another", err=True)
     resolved = resolve(config)
     if root is None:
         root = run_folder(resolved.prepare.name)

@@ -60,3 +60,11 @@ def test_a_run_without_a_name_goes_on_with_its_own_configuration(
     (root / "config.yaml").write_text(dump_config(Config(limit=4, prepare=PrepareConfig(name="hotel"))), encoding="utf-8")
     assert plan_of_options(None, None, None, None, None, None, None).config == Config(), "of another data set"
     assert not capsys.readouterr().err
+
+
+def test_a_configuration_that_made_nothing_is_said(tmp_path: Path, prepared: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "failed").mkdir()
+    (tmp_path / "failed/config.yaml").write_text(dump_config(Config(seed=7)), encoding="utf-8")
+    for root in (str(tmp_path / "failed"), prepared):
+        assert plan_of_options(None, None, None, root, None, None, None).config.seed == 7
+    assert [line.split(",")[1:] for line in capsys.readouterr().err.splitlines()] == [[" with which nothing is finished yet; -c chooses another"]]
