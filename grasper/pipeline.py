@@ -190,6 +190,10 @@ class Pipeline:
             stale = [step for step in changed if step.stage != "evaluate" or not step.has_known_origin()]  # numbers of our own are cheap
             if stale and not overwrite:
                 raise RunMismatchError(stale[0].explain_stale())
+            if linked := [step.folder for step in changed if step.folder.is_symlink()]:
+                raise RunMismatchError(
+                    f"{linked[0]} is to be made anew, but is a link to {linked[0].resolve()}, which is left alone; remove the link"
+                )
             self.require_inputs(chosen)
             unfinished = [step for step in chosen if states[step.name] != "done" or step.stage == self.only == "evaluate"]
             if any(step.settings.get("model") for step in unfinished):

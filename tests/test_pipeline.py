@@ -224,6 +224,17 @@ def test_a_folder_of_somebodys_own_is_not_replaced_by_the_report(tmp_path: Path,
     carry_out(plan(tmp_path, "evaluate.bootstrap_samples=200", only=only))
 
 
+@pytest.mark.usefixtures("finished")
+def test_what_a_link_leads_to_is_left_alone(tmp_path: Path) -> None:
+    """A stage folder that is a link is read and added to; to be made anew, somebody has to say what becomes of the other place."""
+    (tmp_path / "run/generate/copy").rename(tmp_path / "elsewhere")
+    (tmp_path / "run/generate/copy").symlink_to(tmp_path / "elsewhere")
+    assert {step.state() for step in plan(tmp_path).steps} == {"done"}
+    with pytest.raises(RunMismatchError, match=r"generate/copy is to be made anew, but is a link to .*elsewhere"):
+        carry_out(plan(tmp_path, "generate.top_p=0.5"), overwrite=True)
+    assert (tmp_path / "elsewhere/outputs.jsonl").exists()
+
+
 def test_evaluation_needs_the_run_folder_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the raw data nor the model is looked at, and the numbers are made anew each time."""
     table = tmp_path / "reviews.csv"
