@@ -192,3 +192,41 @@ def test_costly_yaml_is_refused_at_once(tmp_path: Path, text: str, message: str)
     with pytest.raises(ConfigError, match=message) as caught:
         load_config(path)
     assert len(str(caught.value)) < 800
+
+
+@pytest.mark.parametrize("override", ["prepare.data=\udcff.csv", 'prepare.train=["\\uDCFF"]', "model.name=a\udcff", 'model.extra={a: "\\uDCFF"}'])
+def test_settings_that_are_no_utf_8_are_named(override: str) -> None:
+    """They could be neither recorded nor compared; the key is told, and the message can be printed."""
+    with pytest.raises(ConfigError) as raised:
+        load_config(None, [override])
+    assert override.partition("=")[0] in str(raised.value)
+    assert "not UTF-8" in str(raised.value)
+    str(raised.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("methods=[]", "at least 1"),
+        ("tasks=[]", "at least 1"),
+        ("methods=[copy,lamp,copy]", "copy more than once"),
+        ("tasks=[long,long]", "long more"),
+    ],
+)
+def test_methods_and_tasks_are_some_and_each_once(override: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load_config(None, [override])
+
+
+@pytest.mark.parametrize("name", ["base64", "rot13", "hex", "undefined", "klingon"])
+def test_only_encodings_of_text_are_taken(name: str) -> None:
+    for key in ("prepare.encoding={}", "prepare.items={{data: items.csv, encoding: {}}}"):
+        with pytest.raises(ConfigError, match="unknown encoding"):
+            load_config(None, [key.format(name)])
+    assert load_config(None, ["prepare.encoding=Latin1"]).prepare.encoding == "iso8859-1"
+
+
+@pytest.mark.parametrize("key", ["memory_mib", "max_line_mib"])
+def test_sizes_beyond_any_machine_are_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key}.*less than or equal"):
+        load_config(None, [f"prepare.{key}=99999999999999999999"])
