@@ -12,7 +12,7 @@ from worlds import SeededModel, system_of
 from grasper import batch
 from grasper.asking import Asker
 from grasper.batch import answer_all, ask_all
-from grasper.errors import ConfigError, DataFormatError, RunMismatchError
+from grasper.errors import ConfigError, DataFormatError, RunLockedError, RunMismatchError
 from grasper.records import Tables
 from grasper.rows import read_rows
 
@@ -101,3 +101,25 @@ def test_all_faulty_rows_are_told_at_once(tables: Tables) -> None:
         DataFormatError, match=r"4 of 5 requests.*row 2: no 'item_id'; row 3: item 'moon'.*row 4: .*'rating' is 'nine'.*row 5: 'history'"
     ):
         ask_all(Asker(tables, "run"), rows, "long")
+
+
+@pytest.mark.parametrize("history", [["FelixD"], '"FelixD"', 5, "[1]", {"user_id": "dora"}, [[{"item_id": "inn"}]]])
+def test_a_history_that_is_no_list_of_reviews_is_no_user_either(tables: Tables, history: Any) -> None:
+    with pytest.raises(DataFormatError, match=r"row 2: .*history"):
+        ask_all(Asker(tables, "run"), [{"item_id": "inn"}, {"item_id": "inn", "history": history}], "long")
+
+
+def test_two_processes_do_not_write_one_file(tables: Tables, tmp_path: Path) -> None:
+    """The second is refused while the first one writes; the lock goes with it, also where it fails."""
+    out = tmp_path / "out.csv"
+
+    class Meanwhile(SeededModel):
+        def generate(self, *arguments: Any, **options: Any) -> Any:
+            with pytest.raises(RunLockedError, match=r"out\.csv is being written by another process"):
+                answer(tables, out)
+            return super().generate(*arguments, **options)
+
+    with pytest.raises(KeyboardInterrupt):
+        answer(tables, out, SeededModel(0))
+    assert answer(tables, out, Meanwhile()) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
