@@ -49,10 +49,13 @@ def finished_run(name: str, settings: Sequence[str] | None, methods: str | None)
     Raises:
         MissingFileError: The run is not prepared.
         ConfigError: A setting that cannot be, or no method.
-        UnknownNameError: No encoder has this name.
+        UnknownNameError: No encoder, or no method, has this name.
     """
+    from grasper.methods import get_method
     from grasper.runs import Run, run_folder
 
+    for method in _listed_methods(methods) or ():
+        get_method(method)
     run = Run(run_folder(name))
     run.require(run.folder("prepare"))
     return run, read_config(run.root / "config.yaml", settings or (), _listed_methods(methods))

@@ -3,10 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from grasper.cli import app
 from grasper.commands.plan import finished_run, listed, plan_of_options
 from grasper.config import Config, PrepareConfig
-from grasper.errors import ConfigError, MissingFileError, UnknownNameError
+from grasper.errors import ConfigError, MissingFileError, UnknownMethodError, UnknownNameError
 from grasper.pipeline import dump_config
 from grasper.runs import Run
 
@@ -68,3 +70,15 @@ def test_a_configuration_that_made_nothing_is_said(tmp_path: Path, prepared: str
     for root in (str(tmp_path / "failed"), prepared):
         assert plan_of_options(None, None, None, root, None, None, None).config.seed == 7
     assert [line.split(",")[1:] for line in capsys.readouterr().err.splitlines()] == [[" with which nothing is finished yet; -c chooses another"]]
+
+
+def test_an_unknown_method_of_a_run_is_named_as_such(prepared: str) -> None:
+    with pytest.raises(UnknownMethodError, match="unknown method 'nosuch'"):
+        finished_run(prepared, None, "nosuch")
+
+
+def test_a_judge_may_have_a_budget(prepared: str) -> None:
+    """Which is for servers, as everywhere, and refused before a model is opened."""
+    failed = CliRunner().invoke(app, ["judge", prepared, "--methods", "copy", "--budget", "5requests"]).exception
+    assert isinstance(failed, ConfigError)
+    assert "--budget is for servers" in str(failed)
