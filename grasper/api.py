@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import isfinite
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,8 +127,8 @@ class LoadedRun:
 
     def predict_items(self, users: Any, k: int = 10, *, near: Hashable | None = None) -> pd.DataFrame:
         """See `grasper.predict_items`."""
-        if isinstance(k, bool) or k != int(k) or k < 1:
-            raise ConfigError(f"k is {k}, expected a whole number, at least 1")
+        if isinstance(k, bool) or not isinstance(k, Real) or not isfinite(k) or k != int(k) or k < 1:
+            raise ConfigError(f"k is {k!r:.60}, expected a whole number, at least 1")
         examples = [self.asker.wondering(who, near) for who in self.asker.people(users)]
         table = self.predictor.predict(examples, int(k))
         return table.drop(columns="example_id").assign(name=table["item_id"].map(self.names)).reset_index(drop=True)
@@ -222,8 +224,11 @@ def load_run(path: str | Path | None = None) -> LoadedRun:
 
     Raises:
         MissingFileError: The folder is not a run whose data are prepared.
+        ConfigError: There is no such folder, but a run of that name.
     """
     root = Path(path).expanduser() if path is not None else newest_run()
+    if not root.exists() and not root.is_absolute() and (named := "runs" / root).is_dir():
+        raise ConfigError(f"there is no folder {root} here, but {named}; pass run={str(named)!r}")
     stamps = tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in (root / f"{name}/manifest.json" for name in ("prepare", "predict")))
     config = root / "config.yaml"
     return _load_run(root.resolve(), (*stamps, config.stat().st_mtime_ns if config.exists() else 0))

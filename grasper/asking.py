@@ -194,7 +194,7 @@ def as_id(value: Hashable) -> str:
     """
     if isinstance(value, str):
         return value
-    if value is None or isinstance(value, bool | list | dict | set) or value != value:
+    if not isinstance(value, Hashable) or isinstance(value, bool) or none_if_missing(value) is None:
         raise ConfigError(f"{_short(value)} is no id; expected text or a number")
     if isinstance(value, Real) and float(value).is_integer():
         return str(int(value))

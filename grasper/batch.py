@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from grasper.asking import Asker, as_id
-from grasper.errors import ConfigError, DataFormatError, GrasperError, RunMismatchError
+from grasper.errors import ConfigError, DataFormatError, GrasperError, RunLockedError, RunMismatchError
 from grasper.files import BatchLog, fingerprint_file
 from grasper.progress import Progress
 from grasper.records import Example, Task, none_if_missing
@@ -72,6 +75,8 @@ def _person(asker: Asker, row: Mapping[str, Any]) -> tuple[Any, str | None]:
             history = json.loads(history)
         except ValueError:
             raise DataFormatError("'history' is no JSON list of reviews") from None
+    if not (history is None or isinstance(history, Mapping) or (isinstance(history, list) and all(isinstance(one, Mapping) for one in history))):
+        raise DataFormatError(f"'history' is {history!r:.60}, expected a list of reviews, each with at least 'item_id'")
     user = none_if_missing(row.get("user_id"))
     known = as_id(user) if user is not None and asker.knows_user(user) else None
     if history is None and known is not None:
@@ -102,14 +107,53 @@ def answer_all(
     Raises:
         ConfigError: An unknown format, or the file is there already and `overwrite` is not set.
         RunMismatchError: The file was begun by another command.
+        RunLockedError: Another process writes it now.
     """
     if out_path.suffix.lower() not in FORMATS:
         raise ConfigError(f"{out_path}: unknown format '{out_path.suffix}', expected one of {', '.join(FORMATS)}")
     if out_path.exists() and not overwrite:
         raise ConfigError(f"{out_path} exists already; choose another --out, or replace it with --overwrite")
     part = out_path.with_name(f".{out_path.name}.part")
+    with _held(out_path):
+        return _continue(personalize, asked, task, out_path, part, fingerprint([PART_FORMAT, origin]), describe, overwrite=overwrite)
+
+
+@contextmanager
+def _held(out_path: Path) -> Iterator[None]:
+    """Hold a file that is being written against a second writer; the lock file is gone afterwards."""
+    path = out_path.with_name(f".{out_path.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with path.open("a") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunLockedError(f"{out_path} is being written by another process; wait for it, or choose another --out") from None
+            try:
+                if os.fstat(handle.fileno()).st_ino != path.stat().st_ino:
+                    continue
+            except FileNotFoundError:
+                continue  # the other process has ended between the two calls, and taken its lock with it
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _continue(
+    personalize: Callable[[Task, Sequence[Example]], Sequence[Personalized]],
+    asked: Sequence[Asked],
+    task: Task,
+    out_path: Path,
+    part: Path,
+    begun: str,
+    describe: Callable[[Asked, Personalized], dict[str, Any]],
+    *,
+    overwrite: bool,
+) -> int:
+    """Answer what the part file lacks, and make the whole of it."""
     log = BatchLog(part)
-    begun = fingerprint([PART_FORMAT, origin])
     if log.records and log.records[0].get("origin") != begun:
         if not overwrite:
             raise RunMismatchError(f"{out_path} was begun with other requests or settings; choose another --out, or start anew with --overwrite")

@@ -81,6 +81,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # a usage error found by the option parser
+            if not error.format_message().strip():  # no command at all: its help has been printed
+                raise SystemExit(error.exit_code) from None
             _fail(f"error: {error.format_message()} (grasper COMMAND --help lists the options)", error.exit_code)
         if not debug and (explanation := explain_system_error(error)):
             _fail(f"error: {explanation}", 2)

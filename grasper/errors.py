@@ -104,6 +104,8 @@ def explain_system_error(error: BaseException) -> str:
         code, strerror = errno.ENOSPC, "no space left on the disk"
     elif isinstance(error, OSError) and error.errno is not None and error.strerror:
         code, strerror = error.errno, error.strerror[:1].lower() + error.strerror[1:]
+    elif isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        return f"{error.object[max(error.start - 30, 0) : error.end + 30]!r} holds bytes that are not UTF-8; give the file or folder another name"
     else:
         return ""
     place = f"{error.filename}: " if isinstance(error, OSError) and isinstance(error.filename, str) else ""

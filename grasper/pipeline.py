@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,7 @@ class Pipeline:
 
     Args:
         only: Run just this stage; the earlier ones must be finished, and are taken as they are: neither the input data nor, for `evaluate`, the
-            model is looked at again.
+            model's weights are looked at again.
     """
 
     def __init__(self, config: Config, run: Run, *, only: str | None = None) -> None:
@@ -152,7 +152,9 @@ class Pipeline:
             return {"method": asdict(method), "model": None, "prompts": None}
         recorded = self._recorded(stage, method.name).get("model") if self.only == "evaluate" else None
         prompts = self.config.prompts.model_dump(mode="json") | {"version": PROMPT_VERSION}
-        return {"method": asdict(method), "model": recorded or fingerprint_model(self._model_of(stage, method)), "prompts": prompts}
+        # Which model it is, the configuration says, so that what different ones wrote is not compared; the weights may be elsewhere by now.
+        model = fingerprint_model(self._model_of(stage, method), weights=recorded["weights"] if recorded else None)
+        return {"method": asdict(method), "model": model, "prompts": prompts}
 
     def _model_of(self, stage: str, method: Method) -> ModelConfig:
         """The model that a stage asks: the one that is trained, the one that writes, or that one with the method's adapter at a server."""
@@ -186,9 +188,14 @@ class Pipeline:
             chosen = [step for step in self.steps if self.only in (None, step.stage)]
             states = {step.name: step.state() for step in chosen}
             self._tell_untrained(say)
-            stale = [step for step in chosen if states[step.name] == "changed" and step.stage != "evaluate"]
+            changed = [step for step in chosen if states[step.name] == "changed"]
+            stale = [step for step in changed if step.stage != "evaluate" or not step.has_known_origin()]  # numbers of our own are cheap
             if stale and not overwrite:
                 raise RunMismatchError(stale[0].explain_stale())
+            if linked := [step.folder for step in changed if step.folder.is_symlink()]:
+                raise RunMismatchError(
+                    f"{linked[0]} is to be made anew, but is a link to {linked[0].resolve()}, which is left alone; remove the link"
+                )
             self.require_inputs(chosen)
             unfinished = [step for step in chosen if states[step.name] != "done" or step.stage == self.only == "evaluate"]
             if any(step.settings.get("model") for step in unfinished):
@@ -198,7 +205,7 @@ class Pipeline:
 
                 for name in training:
                     TRAINERS.get(name)
-            self._record_config(unfinished)
+            self._record_config()
             for step in chosen:
                 if step in unfinished:
                     self._carry_out_step(step, states[step.name], say)
@@ -229,17 +236,15 @@ class Pipeline:
             if state == "more to do":
                 raise RunMismatchError(f"{step.folder} does not hold all targets that are asked for; run `grasper {step.stage}` with them first")
 
-    def _record_config(self, steps: Iterable[Step]) -> None:
-        """Keep in `config.yaml` what the folders are made with: of the present configuration only what these steps read."""
-        path, now, steps = self.run.root / "config.yaml", self.config, list(steps)
+    def _record_config(self, step: Step | None = None) -> None:
+        """Keep in `config.yaml` what the folders are made with: of the present configuration only what this step reads, of a new run all of it."""
+        path, now = self.run.root / "config.yaml", self.config
         if not path.exists():
             write_text(path, dump_config(now))
-        elif steps or (self.is_for_use and self.only is None):
+        elif step or (self.is_for_use and self.only is None):
             kept = load_config(path)
-            names = ["seed", *(section for step in steps for section in step.sections)]
-            if self.is_for_use and self.only is None:
-                names += ["model", "prompts", "synthesize", "generate"]  # no step reads them: `write` and `rate` do
-            if any(step.scope for step in steps):
+            names = ["seed", *(step.sections if step else ("model", "prompts", "synthesize", "generate"))]  # no step reads those: `write` does
+            if step and step.scope:
                 names += ["split", "limit", "tasks"]
             changes = {name: getattr(now, name) for name in names}
             methods = tuple(dict.fromkeys([*kept.methods, *now.methods]))
@@ -262,12 +267,17 @@ class Pipeline:
 
         note(earlier)
         (step.folder / "manifest.json").unlink(missing_ok=True)
+        config_path = self.run.root / "config.yaml"
+        config_before = config_path.read_text(encoding="utf-8")
+        self._record_config(step)
         say(f"{step.name}: {_WORDS.get(state, 'running')}")
         started = time.monotonic()
         try:
             counts = step.work(step.folder)
         except BaseException:
             note(earlier + time.monotonic() - started)
+            if not step.holds_anything():
+                write_text(config_path, config_before)  # a setting that made nothing holds for no later command
             raise
         seconds = earlier + time.monotonic() - started
         self.run.finish(step.folder, key=step.key, seed=self.config.seed, counts=counts, seconds=seconds, scope=step.scope)

@@ -22,6 +22,7 @@ from typing import Any, TextIO
 
 from grasper.errors import MissingFileError, RunLockedError, RunMismatchError
 from grasper.files import is_leftover, read_json, sha256_of, write_json
+from grasper.settings import expand_home
 
 STAGES = ("prepare", "predict", "align", "synthesize", "generate", "evaluate")
 
@@ -42,8 +43,8 @@ def fingerprint(value: Any) -> str:
 
 
 def run_folder(name: str) -> Path:
-    """`runs/<name>` for a bare name; a path is taken as it is."""
-    return Path(name) if os.sep in name or name in (".", "..") else Path("runs") / name
+    """`runs/<name>` for a bare name; a path is taken as it is, with `~` for the home folder."""
+    return expand_home(Path(name)) if os.sep in name or name in (".", "..", "~") else Path("runs") / name
 
 
 @dataclass(frozen=True)

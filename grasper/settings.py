@@ -147,8 +147,9 @@ def _scalar(node: yaml.ScalarNode, annotation: Any, where: str) -> Any:
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_object(node)
-    except ValueError as error:
-        raise ConfigError(f"{where} line {node.start_mark.line + 1}: {node.value[:40]!r} is no value ({error})") from None
+    except (ValueError, LookupError, AttributeError, TypeError) as error:  # the last ones where a tag asks for what the text is not
+        told = str(error) if isinstance(error, ValueError) else f"{node.tag.rpartition(':')[2]} is asked for"
+        raise ConfigError(f"{where} line {node.start_mark.line + 1}: {node.value[:40]!r} is no value ({told})") from None
     finally:
         loader.dispose()
 

@@ -66,8 +66,18 @@ class Step:
             return "done" if _covers(manifest.get("scope", {}), self.scope) else "more to do"
         if started is not None and started["fingerprint"] == self.fingerprint:
             return "cut off"
-        kept = [path for path in self.folder.iterdir() if path.name != "started.json" and not is_leftover(path)] if self.folder.exists() else []
-        return "changed" if kept else "to do"
+        return "changed" if self.holds_anything() else "to do"
+
+    def holds_anything(self) -> bool:
+        """Whether there are files other than the note of a start and what a kill left of one that was to appear at once."""
+        return self.folder.exists() and any(path.name != "started.json" and not is_leftover(path) for path in self.folder.iterdir())
+
+    def has_known_origin(self) -> bool:
+        """Whether the folder tells what it was made with; where it does not, its files may be somebody's own."""
+        try:
+            return (read_manifest(self.folder) or self._started()) is not None
+        except GrasperError:
+            return False
 
     def differences(self) -> list[str]:
         """The entries of the key that differ from those that the folder was written with, as `name: then → now`."""

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from grasper.errors import RunMismatchError
 from grasper.files import read_json
 from grasper.runs import read_manifest
 
@@ -175,7 +176,11 @@ def print_user(loaded: LoadedRun, user_id: str) -> None:
         for item_id, rank, score in zip(candidates["item_id"], candidates["rank"], candidates["score"], strict=True):
             say("predicted", f"{rank:2d}. {names.get(item_id, item_id)}  score {score:.3f}")
     for method in loaded.methods():
-        written = [output for output in loaded.outputs(method) if output.example_id in wanted]
+        try:
+            written = [output for output in loaded.outputs(method) if output.example_id in wanted]
+        except RunMismatchError as error:
+            console.print(f"{method}: not shown; {error}", style="yellow")
+            continue
         if not written:
             continue
         console.print(method, style="bold")

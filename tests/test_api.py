@@ -89,6 +89,12 @@ def test_bad_questions_are_named(run_dir: Path, tmp_path: Path, monkeypatch: pyt
         as_reviews([{"item_id": "a"}, {"text": "no item"}])
     with pytest.raises(ConfigError, match="k is 0"):
         grasper.predict_items([], k=0, run=run_dir)
+    for k in (float("nan"), float("inf"), None, "abc", 2.5, True):
+        with pytest.raises(ConfigError, match=f"k is {k!r}, expected a whole number"):
+            grasper.predict_items([], k=k, run=run_dir)  # type: ignore[arg-type]
+    for users in ([pd.NA], [pd.NaT], np.array([["a", "b"]]), [np.nan]):
+        with pytest.raises(ConfigError, match="is no id; expected text or a number"):
+            grasper.predict_items(users, run=run_dir)
     with pytest.raises(DataFormatError, match=r"entry 1 is 'mira'"):
         grasper.predict_items([{"item_id": load_run(run_dir).tables.items["item_id"].iloc[0]}, "mira"], run=run_dir)
     with pytest.raises(MissingFileError, match="not complete"):
@@ -96,6 +102,34 @@ def test_bad_questions_are_named(run_dir: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MissingFileError, match="make pipeline"):
         grasper.predict_items([])
+    monkeypatch.chdir(run_dir.parent.parent)
+    with pytest.raises(ConfigError, match="there is no folder small here, but runs/small; pass run='runs/small'"):
+        grasper.predict_items([], run="small")
+
+
+def test_recommendations_come_in_the_order_of_the_questions(run_dir: Path) -> None:
+    """Strangers keep their places among the known, and whoever is named twice is answered twice."""
+    known = list(dict.fromkeys(load_run(run_dir).tables.reviews["user_id"]))[:2]
+    asked = ["stranger", known[1], "nobody", known[0], known[1]]
+    told = CliRunner().invoke(app, ["recommend", *asked, "-k", "2", "--run", str(run_dir)]).stdout
+    assert [line.split("\t")[0] for line in told.splitlines()] == [user for user in asked for _ in range(2)]
+
+
+def test_what_a_request_is_not_given_is_refused_and_not_dropped(run_dir: Path, tmp_path: Path) -> None:
+    """As the Python API does; beside a file the columns say what is asked."""
+    item = load_run(run_dir).tables.items["item_id"].iloc[0]
+    (file := tmp_path / "asked.jsonl").write_text('{"item_id": "inn", "history": ["FelixD"]}\n')
+
+    def refusal(*arguments: str) -> str:
+        result = CliRunner().invoke(app, [*arguments, "--method", "copy", "--run", str(run_dir)])
+        assert isinstance(result.exception, ConfigError | DataFormatError), result.output
+        return str(result.exception)
+
+    assert refusal("write", "--item", item, "--text", "x") == "task 'long' is not given a text; it takes title and rating"
+    assert "not given a title" in refusal("write", "--task", "title", "--item", item, "--text", "x", "--title", "y")
+    assert "--user, --title cannot stand beside --file" in refusal("write", "--file", str(file), "--user", "u", "--title", "t")
+    assert "--text cannot stand beside --file" in refusal("rate", "--file", str(file), "--text", "t")
+    assert refusal("write", "--file", str(file)).startswith(f"{file}: 1 of 1 requests cannot be asked: row 1: 'history' is ['FelixD']")
 
 
 def test_newest_run_wins(run_dir: Path) -> None:

@@ -13,7 +13,7 @@ from worlds import SeededModel, system_of
 from grasper import asking, batch
 from grasper.asking import Asker
 from grasper.batch import answer_all, ask_all
-from grasper.errors import ConfigError, DataFormatError, RunMismatchError
+from grasper.errors import ConfigError, DataFormatError, RunLockedError, RunMismatchError
 from grasper.records import Tables
 from grasper.retrieve.store import ReviewStore
 from grasper.rows import read_rows
@@ -131,3 +131,25 @@ def test_a_history_is_of_the_person_who_brings_it(tables: Tables) -> None:
     rows = [{"user_id": "dora", "item_id": "boat", "history": [{"item_id": "inn", "user_id": "lee", "text": "Fine."}]}]
     with pytest.raises(DataFormatError, match="holds a review by 'lee', expected those of 'dora' alone"):
         ask_all(Asker(tables, "run"), rows, "long")
+
+
+@pytest.mark.parametrize("history", [["FelixD"], '"FelixD"', 5, "[1]", {"user_id": "dora"}, [[{"item_id": "inn"}]]])
+def test_a_history_that_is_no_list_of_reviews_is_no_user_either(tables: Tables, history: Any) -> None:
+    with pytest.raises(DataFormatError, match=r"row 2: .*history"):
+        ask_all(Asker(tables, "run"), [{"item_id": "inn"}, {"item_id": "inn", "history": history}], "long")
+
+
+def test_two_processes_do_not_write_one_file(tables: Tables, tmp_path: Path) -> None:
+    """The second is refused while the first one writes; the lock goes with it, also where it fails."""
+    out = tmp_path / "out.csv"
+
+    class Meanwhile(SeededModel):
+        def generate(self, *arguments: Any, **options: Any) -> Any:
+            with pytest.raises(RunLockedError, match=r"out\.csv is being written by another process"):
+                answer(tables, out)
+            return super().generate(*arguments, **options)
+
+    with pytest.raises(KeyboardInterrupt):
+        answer(tables, out, SeededModel(0))
+    assert answer(tables, out, Meanwhile()) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]

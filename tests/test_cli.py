@@ -57,6 +57,37 @@ def assert_refused(result: subprocess.CompletedProcess[str], message: str, folde
     assert not list(folder.glob("runs/**/manifest.json"))
 
 
+@pytest.mark.parametrize("arguments", [(), ("data",)])
+def test_a_group_alone_prints_its_help_and_nothing_else(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    result = run_grasper(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "Usage: grasper" in result.stdout + result.stderr
+    assert "error" not in result.stderr
+
+
+def test_a_damaged_run_does_not_hide_the_others(tmp_path: Path) -> None:
+    for name, content in (("broken", "{"), ("whole", None)):
+        (folder := tmp_path / "runs" / name / "prepare").mkdir(parents=True)
+        (folder.parent / "config.yaml").touch()
+        if content is not None:
+            (folder / "manifest.json").write_text(content)
+    result = run_grasper("runs", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert [line.partition(":")[0] for line in result.stdout.splitlines()] == ["broken", "whole"]
+    assert "not valid JSON" in result.stdout
+
+
+def test_a_model_is_not_ready_from_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert_refused(run_grasper("models", "get", "nano", "--from", "nosuch", cwd=tmp_path), "nosuch does not exist; --from is registry", tmp_path)
+
+
+def test_names_that_are_no_utf_8_are_one_line(tmp_path: Path) -> None:
+    """Also where no setting holds them."""
+    assert_refused(run_grasper("pipeline", "--methods", "copy", "--data", "\udcff.csv", cwd=tmp_path), "not UTF-8", tmp_path)
+    told = explain_system_error(UnicodeEncodeError("utf-8", "runs/\udcff/x", 5, 6, "surrogates not allowed"))
+    assert told == "'runs/\\udcff/x' holds bytes that are not UTF-8; give the file or folder another name"
+
+
 def test_a_file_in_the_place_of_a_folder_is_one_line_and_debug_tells_where(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("no folder")
     assert_refused(run_grasper("prepare", "--run", "x", cwd=tmp_path), "runs", tmp_path)

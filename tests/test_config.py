@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from grasper.config import load_config
+from grasper.config import ModelConfig, load_config
 from grasper.errors import ConfigError, MissingFileError
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -33,6 +33,15 @@ def test_bad_settings_are_named(override: str, message: str) -> None:
     """An unknown key, a wrong type, a value out of range: each error names the key and what is possible there."""
     with pytest.raises(ConfigError, match=message):
         load_config(None, [override])
+
+
+@pytest.mark.parametrize("address", ["https://h/v1?api_key=sk-secret", "https://h/v1#sk-secret", "https://me:pw@h/?sk-secret"])
+def test_a_key_in_the_address_is_refused_and_not_shown(address: str) -> None:
+    """Else it would stand in the run's configuration, its manifests and its report."""
+    for refuse in (lambda: load_config(None, [f"model.base_url={address}"]), lambda: ModelConfig(base_url=address)):
+        with pytest.raises(ValueError, match=r"(?s)base_url.*without \? or #; a key belongs in the environment") as raised:
+            refuse()
+        assert "sk-secret" not in str(raised.value)
 
 
 def test_gold_by_likelihood_is_chosen_among_sampled_paths() -> None:
@@ -183,3 +192,41 @@ def test_costly_yaml_is_refused_at_once(tmp_path: Path, text: str, message: str)
     with pytest.raises(ConfigError, match=message) as caught:
         load_config(path)
     assert len(str(caught.value)) < 800
+
+
+@pytest.mark.parametrize("override", ["prepare.data=\udcff.csv", 'prepare.train=["\\uDCFF"]', "model.name=a\udcff", 'model.extra={a: "\\uDCFF"}'])
+def test_settings_that_are_no_utf_8_are_named(override: str) -> None:
+    """They could be neither recorded nor compared; the key is told, and the message can be printed."""
+    with pytest.raises(ConfigError) as raised:
+        load_config(None, [override])
+    assert override.partition("=")[0] in str(raised.value)
+    assert "not UTF-8" in str(raised.value)
+    str(raised.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("methods=[]", "at least 1"),
+        ("tasks=[]", "at least 1"),
+        ("methods=[copy,lamp,copy]", "copy more than once"),
+        ("tasks=[long,long]", "long more"),
+    ],
+)
+def test_methods_and_tasks_are_some_and_each_once(override: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load_config(None, [override])
+
+
+@pytest.mark.parametrize("name", ["base64", "rot13", "hex", "undefined", "klingon"])
+def test_only_encodings_of_text_are_taken(name: str) -> None:
+    for key in ("prepare.encoding={}", "prepare.items={{data: items.csv, encoding: {}}}"):
+        with pytest.raises(ConfigError, match="unknown encoding"):
+            load_config(None, [key.format(name)])
+    assert load_config(None, ["prepare.encoding=Latin1"]).prepare.encoding == "iso8859-1"
+
+
+@pytest.mark.parametrize("key", ["memory_mib", "max_line_mib"])
+def test_sizes_beyond_any_machine_are_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key}.*less than or equal"):
+        load_config(None, [f"prepare.{key}=99999999999999999999"])

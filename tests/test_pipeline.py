@@ -155,6 +155,29 @@ def test_the_runs_configuration_is_what_its_folders_were_made_with(tmp_path: Pat
     assert load_config(path).limit == 5
 
 
+@pytest.mark.usefixtures("finished")
+def test_a_setting_of_a_failed_step_holds_for_no_later_command(tmp_path: Path) -> None:
+    """Neither its own nor those of the steps that it kept from being done; what was made before it stays recorded."""
+    path = tmp_path / "run/config.yaml"
+    (table := tmp_path / "reviews.csv").write_text("who,what,body\n", encoding="utf-8")
+    before = load_config(path)
+    settings = ("prepare.source=table", "prepare.split=users", f"prepare.data={table}", "prepare.encoding=cp1252", "predict.top_k=3")
+    with pytest.raises(DataFormatError, match="no column 'user_id'"):
+        carry_out(plan(tmp_path, *settings, methods=("grasper",)), overwrite=True)
+    assert load_config(path) == before
+    overrides = ("predict.encoder=ease", "predict.top_k=3", "generate.top_p=0.5", "model.kind=scripted", "tasks=[rating]", "align.num_pairs=0")
+    failing = plan(tmp_path, *overrides, methods=("grasper-popular-items",), limit=2)
+    failing.work.synthesize = lambda method, folder: fail()  # type: ignore[method-assign]
+
+    def fail() -> dict[str, object]:
+        raise ConfigError("that cannot be")
+
+    with pytest.raises(ConfigError, match="that cannot be"):
+        carry_out(failing)
+    kept = load_config(path)
+    assert (kept.predict.top_k, kept.generate, kept.model, kept.tasks) == (3, before.generate, before.model, before.tasks)
+
+
 @pytest.mark.parametrize("damage", ["cut", "changed", "removed"])
 @pytest.mark.usefixtures("finished")
 def test_damage_is_told_and_mended_by_running_again(tmp_path: Path, damage: str) -> None:
@@ -187,6 +210,33 @@ def test_texts_of_unknown_origin_are_not_adopted(tmp_path: Path) -> None:
         carry_out(plan(tmp_path), overwrite=True)
 
 
+@pytest.mark.parametrize("only", [None, "evaluate"])
+def test_a_folder_of_somebodys_own_is_not_replaced_by_the_report(tmp_path: Path, only: str | None) -> None:
+    """Results of grasper's own are made anew without a word; whatever else is called `evaluate` needs `--overwrite`."""
+    for stage in ("prepare", "generate"):
+        carry_out(plan(tmp_path, only=stage))
+    notes = tmp_path / "run/evaluate/notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("mine")
+    with pytest.raises(RunMismatchError, match=r"evaluate was written.*nothing tells what they were made with.*--overwrite"):
+        carry_out(plan(tmp_path, only=only))
+    assert notes.read_text() == "mine"
+    carry_out(plan(tmp_path, only=only), overwrite=True)
+    assert not notes.exists()
+    carry_out(plan(tmp_path, "evaluate.bootstrap_samples=200", only=only))
+
+
+@pytest.mark.usefixtures("finished")
+def test_what_a_link_leads_to_is_left_alone(tmp_path: Path) -> None:
+    """A stage folder that is a link is read and added to; to be made anew, somebody has to say what becomes of the other place."""
+    (tmp_path / "run/generate/copy").rename(tmp_path / "elsewhere")
+    (tmp_path / "run/generate/copy").symlink_to(tmp_path / "elsewhere")
+    assert {step.state() for step in plan(tmp_path).steps} == {"done"}
+    with pytest.raises(RunMismatchError, match=r"generate/copy is to be made anew, but is a link to .*elsewhere"):
+        carry_out(plan(tmp_path, "generate.top_p=0.5"), overwrite=True)
+    assert (tmp_path / "elsewhere/outputs.jsonl").exists()
+
+
 def test_evaluation_needs_the_run_folder_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the raw data nor the model is looked at, and the numbers are made anew each time."""
     table = tmp_path / "reviews.csv"
@@ -200,6 +250,32 @@ def test_evaluation_needs_the_run_folder_alone(tmp_path: Path, monkeypatch: pyte
     metrics.write_text("{}")
     carry_out(Pipeline(load_config(tmp_path / "run/config.yaml"), Run(tmp_path / "run"), only="evaluate"))
     assert metrics.read_bytes() == before
+
+
+def test_texts_of_two_models_are_not_compared(tmp_path: Path) -> None:
+    """A method that another model wrote anew stands beside those of the first one: that is told, with both names."""
+
+    def scripted(name: str, *methods: str, only: str | None = None) -> Pipeline:
+        return plan(tmp_path, "model.kind=scripted", f"model.name={name}", "tasks=[long]", methods=methods, limit=2, only=only)
+
+    carry_out(scripted("alpha", "none", "lamp"))
+    carry_out(scripted("alpha", "none", "lamp", only="evaluate"))
+    carry_out(scripted("beta", "lamp"), overwrite=True)
+    with pytest.raises(RunMismatchError, match=r"generate/none was written by another configuration \(model\.name: alpha → beta\)"):
+        carry_out(scripted("beta", "none", "lamp", only="evaluate"))
+
+
+def test_evaluation_goes_by_the_weights_of_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that a local model wrote is evaluated where that model is not."""
+    from grasper.models import locate
+
+    monkeypatch.setattr(locate, "describe_weights", lambda name: {"model.safetensors": "1234"})
+    writing = plan(tmp_path, "model.name=my/model", "tasks=[long]", methods=("none",), limit=1, only="evaluate")
+    then = next(step for step in writing.steps if step.name == "generate/none")
+    then.folder.mkdir(parents=True)
+    writing.run.finish(then.folder, key=then.key, seed=0, counts={}, seconds=0.0, scope=then.scope)
+    monkeypatch.setattr(locate, "describe_weights", lambda name: pytest.fail("the weights were looked for"))
+    assert plan(tmp_path, "model.name=my/model", "tasks=[long]", methods=("none",), limit=1, only="evaluate").steps[1].state() == "done"
 
 
 def test_nothing_is_given_up_for_a_model_that_is_not_there(tmp_path: Path) -> None:

@@ -12,7 +12,14 @@ import pytest
 from grasper import runs
 from grasper.errors import MissingFileError, RunLockedError, RunMismatchError
 from grasper.files import BatchLog, atomic_path, read_json, read_jsonl, read_records, write_text
-from grasper.runs import Run, derive_seed, describe_files, fingerprint, read_manifest
+from grasper.runs import Run, derive_seed, describe_files, fingerprint, read_manifest, run_folder
+
+
+def test_a_run_may_lie_in_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the shell leaves `~` as it is, as in `--run=~/x`."""
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert run_folder("~/x") == Path("/home/somebody/x")
+    assert run_folder("x") == Path("runs/x")
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

@@ -82,3 +82,9 @@ def test_the_blame_is_where_it_belongs(tmp_path: Path) -> None:
     for deep in ("[" * 5000, "9" * 5000):
         with pytest.raises(ConfigError, match="--set"):
             load_config(None, [f"limit={deep}"])
+
+
+@pytest.mark.parametrize("value", ["!!bool maybe", "!!int ''", "!!timestamp soon", "!!float x"])
+def test_a_tag_that_the_text_does_not_fit_is_told(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"--set .seed=.*is no value"):
+        load_config(None, [f"seed={value}"])

@@ -8,12 +8,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from grasper import terminal
+from grasper.errors import RunMismatchError
 from grasper.files import write_json
-from grasper.terminal import print_metrics, print_statistics
+from grasper.records import Review
+from grasper.terminal import print_metrics, print_statistics, print_user
 
 NAMES = ("rouge1", "rougeL", "meteor", "personalization", "style_match")
 
@@ -108,3 +111,28 @@ def test_models_are_listed_literally(capsys: pytest.CaptureFixture[str]) -> None
     printed = capsys.readouterr().out
     assert "shop[/x]" in printed
     assert "[bold]MIT" in printed
+
+
+def test_one_stale_method_does_not_hide_the_rest_of_a_user(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its texts go back to other data than those that are there now; the others' do not."""
+
+    def outputs(method: str) -> list[Any]:
+        if method == "stale":
+            raise RunMismatchError("made from another prepare")
+        return [SimpleNamespace(example_id="e", path=None, task="long", text="A fine text.")]
+
+    tables = SimpleNamespace(examples=pd.DataFrame({"user_id": ["u"], "split": ["dev"], "review_id": ["r"], "example_id": ["e"]}))
+    tables.reviews_by_id = {"r": Review("r", "u", "i", "What was written.")}
+    loaded = SimpleNamespace(
+        tables=tables,
+        names={},
+        asker=SimpleNamespace(known_user=str),
+        run=SimpleNamespace(folder=Path),
+        methods=lambda: ["stale", "whole"],
+        outputs=outputs,
+        synthetic=lambda method: [],
+    )
+    print_user(loaded, "u")  # type: ignore[arg-type]
+    told = capsys.readouterr().out
+    assert "stale: not shown; made from another prepare" in told
+    assert told.index("A fine text.") < told.index("What was written.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -46,9 +47,10 @@ def init(
     try:
         typer.echo(f"checked: {check_data(load_config(target).prepare)}")
     except DataFormatError as error:
-        raise DataFormatError(f"{error}; correct {target} and check it with grasper doctor -c {target}") from None
-    typer.echo(f"next, to compare methods: grasper pipeline -c {target}")
-    typer.echo(f"next, to write and recommend: grasper pipeline -c {target} --set prepare.split=none --run {survey.settings['name']}-all")
+        raise DataFormatError(f"{error}; correct {target} and check it with grasper doctor -c {quote(str(target))}") from None
+    named, run = quote(str(target)), quote(f"{survey.settings['name']}-all")
+    typer.echo(f"next, to compare methods: grasper pipeline -c {named}")
+    typer.echo(f"next, to write and recommend: grasper pipeline -c {named} --set prepare.split=none --run {run}")
 
 
 @data_app.command("list")
@@ -82,7 +84,7 @@ def info(name: Annotated[str, typer.Argument(help="A data set of `grasper data l
     if found.source != "harbour":
         split = " --set prepare.split=last-out" if found.source not in ("pgraphrag", "lamp") else ""
         called, where = ("hotel", folder / "data_splits") if found.source == "pgraphrag" else (name, folder)
-        typer.echo(f"use: grasper prepare --set prepare.source={found.source} --set prepare.name={called}{split} --data {where}")
+        typer.echo(f"use: grasper prepare --set prepare.source={found.source} --set prepare.name={called}{split} --data {quote(str(where))}")
         if found.source == "pgraphrag":
             typer.echo("  or with prepare.name=gap, prepare.name=b2w")
 

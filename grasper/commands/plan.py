@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from grasper.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,10 +49,13 @@ def finished_run(name: str, settings: Sequence[str] | None, methods: str | None)
     Raises:
         MissingFileError: The run is not prepared.
         ConfigError: A setting that cannot be, or no method.
-        UnknownNameError: No encoder has this name.
+        UnknownNameError: No encoder, or no method, has this name.
     """
+    from grasper.methods import get_method
     from grasper.runs import Run, run_folder
 
+    for method in _listed_methods(methods) or ():
+        get_method(method)
     run = Run(run_folder(name))
     run.require(run.folder("prepare"))
     return run, read_config(run.root / "config.yaml", settings or (), _listed_methods(methods))
@@ -67,17 +72,30 @@ def plan_of_options(
     *,
     only: str | None = None,
 ) -> Pipeline:
-    """The plan that the common options describe."""
+    """The plan that the common options describe. A run that is there goes on with its own configuration unless another is named; where the run is
+    not named either, or nothing came of that configuration so far, it is said.
+    """
     from grasper.config import load_config
     from grasper.runs import Run, run_folder
+
+    overrides = list(settings or [])
+    if data is not None:
+        overrides.append(f"prepare.data={data}")
+
+    def resolve(files: Sequence[Path] | None) -> Config:
+        return load_config(files, overrides, methods=_listed_methods(methods), limit=limit, split=split)
 
     root = run_folder(run) if run else None
     if not config and root and (root / "config.yaml").exists():
         config = [root / "config.yaml"]
-    overrides = list(settings or [])
-    if data is not None:
-        overrides.append(f"prepare.data={data}")
-    resolved = load_config(config, overrides, methods=_listed_methods(methods), limit=limit, split=split)
+        if not any(root.glob("*/manifest.json")):
+            typer.echo(f"goes on with the configuration of {root}, with which nothing is finished yet; -c chooses another", err=True)
+    resolved = resolve(config)
+    if root is None:
+        root = run_folder(resolved.prepare.name)
+        if not config and (root / "config.yaml").exists() and (own := resolve([root / "config.yaml"])).prepare.name == resolved.prepare.name:
+            resolved = own
+            typer.echo(f"goes on with the configuration of {root}; -c or --run chooses another", err=True)
     from grasper.pipeline import Pipeline
 
-    return Pipeline(resolved, Run(root or run_folder(resolved.prepare.name)), only=only)
+    return Pipeline(resolved, Run(root), only=only)

@@ -52,13 +52,17 @@ def recommend(
         names += [row["user_id"] for row in rows]
     if out is not None and out.exists() and not overwrite:
         raise ConfigError(f"{out} exists already; choose another --out, or replace it with --overwrite")
-    known = [name for name in names if loaded.asker.knows_user(name)]
-    strangers = [str(name) for name in names if not loaded.asker.knows_user(name)]
-    table = loaded.predict_items(known if names and known else [], k, near=near)
-    answers = table.to_dict("records") if known or not names else []
+    strangers = [name for name in names if not loaded.asker.knows_user(name)]
+    known = list(dict.fromkeys(loaded.asker.known_user(name) for name in names if loaded.asker.knows_user(name)))
+    popular = loaded.predict_items([], k, near=near).to_dict("records") if strangers or not names else []
+    found: dict[str, list[dict[Any, Any]]] = {}
+    for row in loaded.predict_items(known, k, near=near).to_dict("records") if known else []:
+        found.setdefault(row["user_id"], []).append(row)
+    answers = [] if names else popular
+    for name in names:
+        is_known = loaded.asker.knows_user(name)
+        answers += found.get(loaded.asker.known_user(name), []) if is_known else [{**row, "user_id": str(name)} for row in popular]
     if strangers:
-        popular = table if not known else loaded.predict_items([], k, near=near)
-        answers += [{**row, "user_id": stranger} for stranger in strangers for row in popular.to_dict("records")]
         typer.echo(f"{len(strangers)} of {len(names)} users are not in {loaded.run.root}: they get what people without history get", err=True)
     if out is not None:
         write_rows(out, [{str(name): none_if_missing(value) for name, value in row.items()} for row in answers])
@@ -123,11 +127,21 @@ def _answer(
 
     if (file is None) == (request["item_id"] is None):
         raise ConfigError("give either --item (and --user) for one request, or --file for many")
+    given = [name for name, value in request.items() if value is not None]
+    if file is not None and given:
+        options = ", ".join(f"--{name.removesuffix('_id')}" for name in given)
+        raise ConfigError(f"{options} cannot stand beside --file, whose columns hold what is asked; leave it out, or add a column")
     loaded, chosen = _load(run), get_method(method)
+    takes = loaded.asker.given(task)
+    if untaken := [name for name in given if name not in (*takes, "user_id", "item_id")]:
+        raise ConfigError(f"task '{task}' is not given a {untaken[0]}; it takes {' and '.join(takes)}")
     rows = [request] if file is None else read_rows(file)
     if ours := [name for name in ANSWER_COLUMNS if any(name in row for row in rows)]:
         raise DataFormatError(f"{file} has a column '{ours[0]}', which the answers have, too; rename it")
-    asked = ask_all(loaded.asker, rows, task)
+    try:
+        asked = ask_all(loaded.asker, rows, task)
+    except DataFormatError as error:
+        raise error if file is None else DataFormatError(f"{file}: {error}") from None
     if newcomers := sum(one.is_newcomer for one in asked):
         typer.echo(f"{newcomers} of {len(asked)} requests are by people without a history in {loaded.run.root}", err=True)
     with within_budget(loaded.config.model, budget, lambda line: typer.echo(line, err=True)):

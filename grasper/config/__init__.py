@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from grasper.config.data import ColumnMapping, ItemMapping, ItemTable, PredictConfig, PrepareConfig
 from grasper.config.model import ModelConfig, PromptConfig
@@ -51,8 +51,10 @@ class Config(Section):
     seed: int = Field(0, ge=0, description="The one seed; every stage derives its own from it.")
     split: Split = Field("dev-a", description="Which targets are written.")
     limit: int | None = Field(None, ge=1, description="At most this many targets, the same ones for every method.")
-    tasks: tuple[Task, ...] = Field(TASKS, description="Which tasks are asked.")
-    methods: tuple[str, ...] = Field(("none", "copy", "lamp", "pgraphrag", "rest_pg", "grasper"), description="Which systems are compared.")
+    tasks: tuple[Task, ...] = Field(TASKS, min_length=1, description="Which tasks are asked.")
+    methods: tuple[str, ...] = Field(
+        ("none", "copy", "lamp", "pgraphrag", "rest_pg", "grasper"), min_length=1, description="Which systems are compared."
+    )
     prepare: PrepareConfig = Field(default_factory=PrepareConfig)
     predict: PredictConfig = Field(default_factory=PredictConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
@@ -62,6 +64,13 @@ class Config(Section):
     synthesize: SynthesizeConfig = Field(default_factory=SynthesizeConfig)
     generate: GenerateConfig = Field(default_factory=GenerateConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+
+    @field_validator("tasks", "methods")
+    @classmethod
+    def _once_each(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if repeated := [name for name in dict.fromkeys(value) if value.count(name) > 1]:
+            raise ValueError(f"{', '.join(repeated)} more than once; name each one once")
+        return value
 
     def aligns(self, method: Method) -> bool:
         """Whether a method writes with an alignment of its own; with `align.num_pairs=0` none does."""
@@ -108,6 +117,8 @@ def load_config(path: Path | str | Sequence[Path | str] | None = None, overrides
         raise ConfigError(_explain(error, layers)) from None
 
 
+_UNSHOWN = ("model.base_url",)
+"""Keys whose value may hold a secret."""
 _Layer = tuple[str, dict[str, Any]]
 """Where settings come from, in words, and what they are."""
 
@@ -126,7 +137,8 @@ def _explain(error: ValidationError, layers: Sequence[_Layer]) -> str:
             message = problem["msg"].removeprefix("Value error, ")
             is_list = problem["type"] == "tuple_type" and isinstance(problem["input"], str)
             hint = f"; a list is written [{repr(problem['input'])[1:-1]:.80}]" if is_list else ""
-            lines.append(f"{where}'{key:.120}' is {_short(problem['input'])}: {message[0].lower()}{message[1:]}{hint}")
+            given = "not shown here" if key in _UNSHOWN else _short(problem["input"])
+            lines.append(f"{where}'{key:.120}' is {given}: {message[0].lower()}{message[1:]}{hint}")
     return "; ".join(lines)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import codecs
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from grasper.config.section import Section
 
@@ -34,12 +34,24 @@ class ItemMapping(Section):
     brand: str | None = Field(None, description="Column with the item's brand; null if there is none.")
 
 
+def _known_encoding(value: str) -> str:
+    """The usual name of an encoding of text."""
+    try:
+        "".encode(value)  # base64, rot13 and their like turn no text into bytes
+        return codecs.lookup(value).name
+    except (LookupError, UnicodeError):
+        raise ValueError("unknown encoding; known are utf-8, cp1252, latin-1, utf-16 and the others of Python") from None
+
+
+Encoding = Annotated[str, AfterValidator(_known_encoding)]
+
+
 class ItemTable(Section):
     """A user's own table of what is known of the items."""
 
     data: Path = Field(description="File with the items (relative to the reviews).")
     columns: ItemMapping = Field(default_factory=ItemMapping, description="Column mapping of that file.")
-    encoding: str | None = Field(None, description="Of that file, as prepare.encoding.")
+    encoding: Encoding | None = Field(None, description="Of that file, as prepare.encoding.")
     delimiter: str | None = Field(None, min_length=1, max_length=1, description="Of that file, as prepare.delimiter.")
 
 
@@ -66,7 +78,7 @@ class PrepareConfig(Section):
     rating_fractions: bool = Field(False, description="Accept ratings between whole numbers, such as 3.5; they are rounded, halves up.")
     rating_in_words: bool = Field(False, description="Ratings are words around one number, such as '4 stars' or '4/5', or stars (★★★★☆).")
     invalid_rating: Literal["error", "null"] = Field("error", description="What to do with a rating that is not on the scale; null keeps the review.")
-    encoding: str | None = Field(None, description="Of text files, for example cp1252; null: UTF-8, or what a byte order mark says.")
+    encoding: Encoding | None = Field(None, description="Of text files, for example cp1252; null: UTF-8, or what a byte order mark says.")
     delimiter: str | None = Field(None, min_length=1, max_length=1, description="Of CSV files; null: a tab in .tsv, else a comma.")
     decimal: Literal[".", ","] = Field(".", description="Decimal mark of numbers in text.")
     date_formats: tuple[str, ...] = Field((), description="strptime formats tried in order on digits and on dates that are not ISO 8601: %d.%m.%Y.")
@@ -78,9 +90,9 @@ class PrepareConfig(Section):
     database_env: str = Field("DATABASE_URL", description="Environment variable with the SQLAlchemy URL of the database (source `sql`).")
     max_text_characters: int = Field(100_000, ge=1, description="Longer texts are cut, and counted.")
     max_name_characters: int = Field(1_000, ge=1, description="Longer titles, item names, categories and brands are cut; longer ids are refused.")
-    max_line_mib: int = Field(64, ge=1, description="Longer lines of text files are refused (MiB).")
+    max_line_mib: int = Field(64, ge=1, le=2**20, description="Longer lines of text files are refused (MiB).")
     max_unpacked_ratio: int = Field(200, ge=1, description="Compressed files that unpack to more than so many times their size are refused.")
-    memory_mib: int = Field(768, ge=128, description="What joining and sorting may hold in memory before it goes to disk (MiB).")
+    memory_mib: int = Field(768, ge=128, le=2**24, description="What joining and sorting may hold in memory before it goes to disk (MiB).")
 
     @model_serializer(mode="wrap")
     def _without_absent_items(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -98,14 +110,6 @@ class PrepareConfig(Section):
         if value.strip() != value or value.startswith(".") or any(letter in "/\\:" or not letter.isprintable() for letter in value):
             raise ValueError("a data set's name is also a folder's: no / \\ : or control characters, no dot at the start, no outer spaces")
         return value
-
-    @field_validator("encoding")
-    @classmethod
-    def _must_be_known(cls, value: str | None) -> str | None:
-        try:
-            return value if value is None else codecs.lookup(value).name
-        except LookupError:
-            raise ValueError("unknown encoding; known are utf-8, cp1252, latin-1, utf-16 and the others of Python") from None
 
     @model_validator(mode="after")
     def _scale_must_rise(self) -> PrepareConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from grasper.config.section import Section
 from grasper.login import without_login
@@ -12,6 +12,8 @@ from grasper.login import without_login
 
 class ModelConfig(Section):
     """The language model."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # an address may hold a key
 
     kind: Literal["local", "endpoint", "scripted"] = Field("local", description="Which door.")
     name: str = Field("nano", description="`nano`, a Hub id, a path, or the endpoint's model name.")
@@ -41,8 +43,11 @@ class ModelConfig(Section):
 
     @field_validator("base_url")
     @classmethod
-    def _take_login_out(cls, value: str | None) -> str | None:
-        return None if value is None else without_login(value)  # kept in memory; see there
+    def _take_secrets_out(cls, value: str | None) -> str | None:
+        plain = None if value is None else without_login(value)  # kept in memory; see there
+        if plain and any(mark in plain for mark in "?#"):
+            raise ValueError("an address ends with its path, without ? or #; a key belongs in the environment variable that model.api_key_env names")
+        return plain
 
     @property
     def template_settings(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from grasper.errors import ConfigError
+from grasper.errors import ConfigError, RunMismatchError
 from grasper.evaluate.swap import SWAPS, Swap
 from grasper.files import BatchLog
 from grasper.generate.writers import LeadingWriter
@@ -80,12 +80,20 @@ class Measurement:
 
         Args:
             path: `measure/<method>/bits.jsonl`.
+
+        Raises:
+            RunMismatchError: It holds numbers with other paths, or with others' evidence than is asked for, that are not out of date.
         """
         _ = self.writer
         lent = stable_hash(" ".join(example.example_id for example in self.lenders or examples))[:16]  # other lenders, other partners
         facts: dict[str, dict[str, Any]] = {swap: {"paths": self.num_paths, "source": self.source, "lenders": lent} for swap in SWAPS}
         del facts["bits"]["lenders"]
-        if any(not facts[record["metric"]].items() <= record.items() for record in BatchLog(path).records):
+        others = [record for record in BatchLog(path).records if not facts[record["metric"]].items() <= record.items()]
+        for record in others:
+            if record["source"] == self.source:  # hours of work, and not out of date
+                what = f"--paths {record['paths']}" if record["paths"] != self.num_paths else "the evidence of other targets"
+                raise RunMismatchError(f"{path} holds numbers that were measured with {what}; ask for the same, or delete it to measure anew")
+        if others:
             path.unlink()
         log, size = BatchLog(path), self.system.desk.at_once(BATCH_SIZE)
         work = [

@@ -73,10 +73,13 @@ def require_model(config: ModelConfig) -> None:
         open_model(config)
 
 
-def fingerprint_model(config: ModelConfig) -> dict[str, Any]:
+def fingerprint_model(config: ModelConfig, *, weights: dict[str, Any] | None = None) -> dict[str, Any]:
     """What decides a model's texts: kind, name, address, context, and the weights' hashes or their revision on the Hub. Loads no weights.
 
     Batch size, device and the name of the key's variable are no part of it.
+
+    Args:
+        weights: What is known of the weights already; given, they are not looked for, so the model need not be on this machine.
     """
     facts: dict[str, Any] = {
         "kind": config.kind,
@@ -90,7 +93,7 @@ def fingerprint_model(config: ModelConfig) -> dict[str, Any]:
     if config.kind == "local":
         from grasper.models.locate import describe_weights
 
-        facts["weights"] = describe_weights(config.name)
+        facts["weights"] = describe_weights(config.name) if weights is None else weights
         if config.template_settings:
             facts["template"] = config.template_settings
     return facts

@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from grasper.config import PrepareConfig
-from grasper.errors import DataFormatError
+from grasper.errors import DataFormatError, MissingFileError
 from grasper.prepare.arrays import elements
 from grasper.prepare.fields import clean_text
 from grasper.prepare.formats import delimiter_of, excel_header, format_of, is_list, json_lines, read_batches
@@ -101,6 +101,8 @@ def survey_further(path: Path, survey: Survey) -> None:
 
 def _open(path: Path, survey: Survey) -> pd.DataFrame:
     """The rows, read as the survey finds that they are written."""
+    if not path.is_file():
+        raise MissingFileError(f"{path} does not exist" + (" as a file, but as a folder; name a table in it" if path.is_dir() else ""))
     if format_of(path) in _TEXT_FORMATS:
         _look_at_bytes(path, survey)
     if format_of(path) in (".csv", ".tsv"):
@@ -176,7 +178,11 @@ def _column_names(path: Path, config: PrepareConfig) -> list[str]:
     if suffix == ".xlsx":
         return [name for name in excel_header(path, config) if name]
     if suffix in (".csv", ".tsv"):
-        return [name.strip() for name in next(csv.reader(numbered_lines(path, config), delimiter=delimiter_of(path, config)))]
+        try:
+            return [name.strip() for name in next(csv.reader(numbered_lines(path, config), delimiter=delimiter_of(path, config)))]
+        except csv.Error as error:
+            told = "expected text whose lines end with a line feed; is it binary, or are its line ends those of an old Mac (bare carriage returns)?"
+            raise DataFormatError(f"{path} has no header that can be read as CSV ({error}): {told}") from None
     return list(_plain_keys(path, config))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -199,3 +200,26 @@ def test_a_source_from_a_plugin_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     result = CliRunner().invoke(app, ["--plugin", "mine.py", "prepare", *options], catch_exceptions=False)
     assert result.exit_code == 0
     assert Path("runs/pages/prepare/reviews.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("mac.csv", b"user_id,item_id,text\ru,i,hello\r", "old Mac"),
+        ("noise.csv", b"\x93\r\xbc\x10" * 90, "noise.csv has no header that can be read as CSV"),
+        ("nosuch.csv", None, "nosuch.csv does not exist"),
+    ],
+)
+def test_init_says_what_no_table_is(name: str, content: bytes | None, told: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    failed = CliRunner().invoke(app, ["init", str(tmp_path / name), "--out", str(tmp_path / "out.yaml")]).exception
+    assert isinstance(failed, DataFormatError | MissingFileError)
+    assert told in str(failed)
+
+
+def test_proposed_commands_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_shop(Path("reviews.csv"))
+    told = CliRunner().invoke(app, ["init", "reviews.csv", "--out", "my shop's.yaml"]).output
+    assert [shlex.split(line)[-1] for line in told.splitlines() if "to compare" in line] == ["my shop's.yaml"]

@@ -16,7 +16,7 @@ from worlds import desk_of
 
 from grasper.cli import app
 from grasper.config import GenerateConfig, SynthesizeConfig, load_config
-from grasper.errors import ConfigError, MissingFileError
+from grasper.errors import ConfigError, MissingFileError, RunMismatchError
 from grasper.evaluate.compare import Bootstrap
 from grasper.evaluate.measured import read_measured
 from grasper.evaluate.swap import Swap, swap_test
@@ -114,7 +114,7 @@ def test_the_file_never_holds_a_text(tables: Tables, examples: list[Example], tm
 
 
 def test_a_stopped_measurement_goes_on_and_another_source_begins_anew(tables: Tables, examples: list[Example], tmp_path: Path) -> None:
-    """What is there is not measured again; numbers of another alignment, or of other paths, are given up."""
+    """What is there is not measured again; numbers of another alignment are given up, those of other paths only by hand."""
     path = tmp_path / "bits.jsonl"
     one = measurement(tables)
     assert one.measure(examples[:1], ("long",), path) == 1
@@ -124,7 +124,10 @@ def test_a_stopped_measurement_goes_on_and_another_source_begins_anew(tables: Ta
     assert replace(one, source="t").measure(examples, ("long",), path) == len(examples)
     assert read_measured([path], source="s") == {}
     assert len(read_measured([path], source="t")) == len(examples)
-    assert replace(one, source="t", num_paths=5).measure(examples, ("long",), path) == len(examples)
+    with pytest.raises(RunMismatchError, match=r"bits\.jsonl holds numbers that were measured with --paths 2; ask for the same, or delete it"):
+        replace(one, source="t", num_paths=5).measure(examples, ("long",), path)
+    assert len(read_measured([path], source="t")) == len(examples)
+    assert replace(one, source="u", num_paths=5).measure(examples, ("long",), path) == len(examples)
 
 
 @pytest.mark.parametrize("swap", ["bits_other_user", "bits_other_item"])
