@@ -108,10 +108,17 @@ def test_a_folder_without_sets_is_an_error(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def review_set() -> ReviewSet:
-    """Twelve users, four items; each text has a word of its own, and one text stands twice."""
+    """Twelve users, half of whom exclaim, four items; each text has a word of its own, and one text stands twice."""
     chooser = random.Random(2)
     reviews = [
-        Review(f"r{number}", f"u{number % 12}", f"i{number % 4}", f"{sentence(chooser)} mark{number}x", f"{sentence(chooser, 3)} head{number}x", 4.0)
+        Review(
+            f"r{number}",
+            f"u{number % 12}",
+            f"i{number % 4}",
+            f"{sentence(chooser)}{'!' * (number % 2)} {sentence(chooser)}{'!' * (number % 2)} mark{number}x",
+            f"{sentence(chooser, 3)} head{number}x",
+            4.0,
+        )
         for number in range(48)
     ]
     reviews.append(Review("copy", "u1", "i0", reviews[0].text, "other headcopyx", 5.0))

@@ -173,9 +173,10 @@ def test_who_stands_in_does_not_depend_on_how_many_are_measured(tables: Tables, 
         for part in parts:
             measurement(tables, swaps=("bits_other_item",), lenders=examples).measure(part, ("long",), tmp_path / path)
     assert bits_of(tmp_path / "grown", "bits_other_item") == bits_of(tmp_path / "once", "bits_other_item") != {}
-    asked = measurement(tables, swaps=("bits_other_item",), lenders=[*examples, *tables.select("align")])
-    assert asked.measure(examples, ("long",), tmp_path / "grown") > 0, "other lenders are other partners"
-    assert asked.measure(examples, ("long",), tmp_path / "grown") == 0
+    others = measurement(tables, swaps=("bits_other_item",), lenders=[*examples, *tables.select("align")])
+    with pytest.raises(RunMismatchError, match="measured with the evidence of other targets"):
+        others.measure(examples, ("long",), tmp_path / "grown")
+    assert bits_of(tmp_path / "grown", "bits_other_item") == bits_of(tmp_path / "once", "bits_other_item")
 
 
 def test_only_those_who_have_evidence_lend_it() -> None:
