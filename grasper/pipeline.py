@@ -22,7 +22,7 @@ from grasper.memory import give_back
 from grasper.methods import Method, get_method
 from grasper.models import fingerprint_model, require_model
 from grasper.prompts.render import PROMPT_VERSION
-from grasper.runs import Run, read_manifest
+from grasper.runs import Run, commit, read_manifest
 from grasper.step import State, Step
 from grasper.work import Work
 
@@ -184,6 +184,7 @@ class Pipeline:
             RunMismatchError: A folder was written by another configuration and `overwrite` is not set. Nothing is touched then.
             MissingFileError: With `only`, an earlier stage is not finished.
         """
+        commit()  # that of the code which is loaded now
         with self.run.lock():
             chosen = [step for step in self.steps if self.only in (None, step.stage)]
             states = {step.name: step.state() for step in chosen}

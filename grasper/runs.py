@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
@@ -235,8 +236,12 @@ def versions() -> dict[str, str]:
     return found
 
 
+@cache
 def commit() -> str | None:
-    """The commit of the working copy that grasper runs from, with `+changes` where it is not clean; None outside of git."""
+    """The commit of the working copy that grasper runs from, with `+changes` where it is not clean; None outside of git.
+
+    As it was when first asked: a process goes on with the code that it began with, whatever becomes of the working copy. So work asks at its start.
+    """
     folder = Path(__file__).parent
     try:
         # Installed into a project of the user's own, the package is no part of that one's repository.

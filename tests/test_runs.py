@@ -5,6 +5,7 @@ import multiprocessing
 import re
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -208,4 +209,18 @@ def test_the_commit_is_grasper_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "Begin"]):
         subprocess.run([*git, *command], cwd=project, check=True, capture_output=True)
     monkeypatch.setattr(runs, "__file__", str(package / "runs.py"))
-    assert runs.commit() is None
+    assert runs.commit.__wrapped__() is None
+
+
+def test_the_commit_is_that_of_the_code_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process goes on with what it loaded, while the working copy moves on."""
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@x"]
+    (tmp_path / "runs.py").write_text("")
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "Begin"]):
+        subprocess.run([*git, *command], cwd=tmp_path, check=True, capture_output=True)
+    monkeypatch.setattr(runs, "__file__", str(tmp_path / "runs.py"))
+    monkeypatch.setattr(runs, "commit", cache(runs.commit.__wrapped__))
+    first = runs.commit()
+    assert first
+    subprocess.run([*git, "commit", "-qm", "Go on", "--allow-empty"], cwd=tmp_path, check=True, capture_output=True)
+    assert runs.commit() == first != runs.commit.__wrapped__()
