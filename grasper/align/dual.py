@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from grasper.align.counting import TokenCountingModel
 from grasper.align.dpo import MORE_PAIRS, require_trl, train_on_preferences
 from grasper.align.lesson import Lesson
 from grasper.align.preference import JudgedNotes, choose_pairs
@@ -29,7 +30,7 @@ from grasper.config import AlignConfig, DpoConfig, PromptConfig
 from grasper.errors import ConfigError
 from grasper.files import BatchLog, read_json, read_jsonl, write_json, write_lines
 from grasper.models.adapters import find_adapter, is_this_adapter
-from grasper.models.base import Completion, Prompt, TextModel, at_once
+from grasper.models.base import Completion, TextModel, at_once
 from grasper.progress import Progress
 from grasper.prompts.render import Notes
 from grasper.reason.differential import NotesTrial, Worth, copied_from, judge, judge_by_likelihood
@@ -57,38 +58,6 @@ class Case:
 
     pair: TrainingPair
     evidence: Evidence
-
-
-class TokenCountingModel:
-    """A model that counts the tokens of what it is asked."""
-
-    def __init__(self, model: TextModel) -> None:
-        self._model = model
-        self.tokens = {"tokens_in": 0, "tokens_out": 0}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def generate(self, prompts: Sequence[Prompt], **options: Any) -> list[list[Completion]]:
-        """What the model answers."""
-        found = self._model.generate(prompts, **options)
-        for name in self.tokens:
-            self.tokens[name] += sum(getattr(completion, name) for completions in found for completion in completions)
-        return found
-
-    def score_texts(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> np.ndarray:
-        """How likely the model holds the texts, which it reads."""
-        self._read(prompts)
-        return cast("LocalModel", self._model).score_texts(prompts, texts)
-
-    def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> np.ndarray:
-        """How likely the model holds each choice; one token is answered."""
-        self._read(prompts)
-        self.tokens["tokens_out"] += len(prompts)
-        return self._model.score_choices(prompts, choices)
-
-    def _read(self, prompts: Sequence[Prompt]) -> None:
-        self.tokens["tokens_in"] += sum(map(len, cast("LocalModel", self._model).encode_all(prompts)))
 
 
 def train_roles(lesson: Lesson) -> dict[str, Any]:
