@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -157,19 +158,21 @@ class SyntheticReview:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The entries chosen for one prompt, best first, each kind under its own label."""
+    """The entries chosen for one prompt, best first, each kind under its own label, and the neighbours for others beside it."""
 
     own: tuple[Review, ...] = ()
     neighbours: tuple[Review, ...] = ()
     predicted: tuple[SyntheticReview, ...] = ()
+    further: tuple[tuple[Review, ...], ...] = ()
+    """More neighbours, set by set: each stands in the place of `neighbours` in a prompt of its own (`generate.neighbour_sets`)."""
 
     def texts(self) -> tuple[str, ...]:
-        """The text of every entry."""
+        """The text of every entry of the prompt."""
         return (*(review.text for review in (*self.own, *self.neighbours)), *(review.text for review in self.predicted))
 
     def review_ids(self) -> tuple[str, ...]:
-        """Ids of all real reviews that the prompt shows."""
-        return tuple(review.review_id for review in (*self.own, *self.neighbours))
+        """Ids of all real reviews that are shown."""
+        return tuple(review.review_id for review in (*self.own, *self.neighbours, *chain.from_iterable(self.further)))
 
 
 def with_text(reviews: Sequence[Review]) -> tuple[Review, ...]:

@@ -34,7 +34,10 @@ class GenerateConfig(Section):
     pooled_paths: int = Field(
         0, ge=0, description="Local models: an answer is written behind so many paths at once, by the pool of their distributions; 0: behind one."
     )
-    plain_weight: float = Field(0.5, ge=0, le=1, description="Weight in that pool of the same prompt without a path.")
+    neighbour_sets: int = Field(
+        1, ge=1, description="Local models, methods that pool them: and behind so many sets of `prompts.neighbour_entries` neighbours at once."
+    )
+    plain_weight: float = Field(0.5, ge=0, le=1, description="Weight in that pool of the real reviews alone: no path, no synthetic reviews.")
     least_length: float = Field(
         0.0,
         ge=0,

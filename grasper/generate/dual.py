@@ -13,7 +13,7 @@ from grasper.desk import Desk
 from grasper.generate.consensus import choose, evidence_for
 from grasper.generate.length import first_words, least_of_all
 from grasper.metrics.rating import rating_from_probabilities
-from grasper.models.base import Pool, even_pool
+from grasper.models.base import Pool, even_mixture
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.render import after_path
 from grasper.reason.dual import Deliberation, DualReasoning, Evidence
@@ -40,7 +40,7 @@ class DualWriter:
         requests = [request_for(example, task, desk.store.tables.item(example.item_id)) for example in examples]
         evidence = []
         for request, example in zip(requests, examples, strict=True):
-            profile = desk.profiles.for_request(request, example, synthetic.get(example.example_id, ()))
+            profile = self.profile(request, example, synthetic.get(example.example_id, ()))
             evidence.append(evidence_of(desk, request, example, profile))
         seeds = [desk.seed_of("generate", task, request.example_id) for request in requests]
         found = self._reasoning.write(requests, evidence, seeds)
@@ -55,6 +55,10 @@ class DualWriter:
             return [self._averaged(output, all_of_it) for output, *all_of_it in zip(outputs, found, *others, strict=True)]
         return self._vote(requests, evidence, found, outputs)
 
+    def profile(self, request: Request, example: Example, synthetic: Sequence[SyntheticReview]) -> Profile:
+        """The writer's own evidence; each reasoner has more of its own."""
+        return self.desk.profiles.for_request(request, example, synthetic)
+
     def lead(self, requests: Sequence[Request], examples: Sequence[Example], profiles: Sequence[Profile], count: int) -> list[Pool]:
         """What the last drafts are written behind, up to the label of their line, one prompt for each of `count` deliberations."""
         evidence = [evidence_of(self.desk, *parts) for parts in zip(requests, examples, profiles, strict=True)]
@@ -64,7 +68,7 @@ class DualWriter:
         found = self._reasoning.write(asked, shown, seeds)
         last = map(self._reasoning.last_prompt, asked, shown, found)
         prompts = [after_path(prompt, "", request.task) for prompt, request in zip(last, asked, strict=True)]
-        return [even_pool(prompts[start : start + count]) for start in range(0, len(prompts), count)]
+        return [even_mixture(prompts[start : start + count]) for start in range(0, len(prompts), count)]
 
     @property
     def _reasoning(self) -> DualReasoning:

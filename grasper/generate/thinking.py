@@ -1,16 +1,21 @@
-"""What a method that reasons thinks before it answers: its paths, and the pool of prompts that the answer is written behind.
+"""What a method thinks before it answers: its paths, and the pool of prompts that the answer is written behind.
 
-Two things that a small model does badly are taken from it. What can be counted is counted (`generate.counted_path`): the style and the interests that
-the evidence shows are put before its plan as `reason.analyse` finds them, as they stand in every path that it learned from, and the plan's length,
-which it guesses (the commonest one, nearly always), is taken out again. And no path is trusted alone (`generate.pooled_paths`): the plans that the
-model learned from knew the answer, its own do not, but it follows them as if they did. So an answer is written behind several paths and the bare
-evidence at once (`models.pooling`), and what a plan makes unlikely stays possible.
+Three things that a small model does badly are taken from it. What can be counted is counted (`generate.counted_path`): the style and the interests
+that the evidence shows are put before its plan as `reason.analyse` finds them, as they stand in every path that it learned from, and the plan's
+length, which it guesses (the commonest one, nearly always), is taken out again. No path is trusted alone (`generate.pooled_paths`): the plans that
+the model learned from knew the answer, its own do not, but it follows them as if they did. So an answer is written behind several paths and the bare
+evidence at once (`models.pooling`), and what a plan makes unlikely stays possible. Nor does it read a long prompt well: twice the neighbours in one
+prompt tell it nothing more, in two prompts they do (`generate.neighbour_sets`).
+
+Whatever the model made up itself, paths and synthetic reviews, stands in prompts of its own; those of real reviews alone weigh
+`generate.plain_weight`.
 
 Ours, not of a paper.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -41,8 +46,23 @@ class Thinking:
 
     @property
     def is_pooled(self) -> bool:
-        """Whether an answer is written behind several paths at once; models behind an endpoint cannot do it."""
-        return self.desk.method.reasoning and self.config.pooled_paths > 0 and getattr(self.desk.model, "can_pool", False)
+        """Whether an answer is written behind several prompts at once; models behind an endpoint cannot do it."""
+        pools_paths = self.desk.method.reasoning and self.config.pooled_paths > 0
+        return self.num_sets > 1 or (pools_paths and self._can_pool)
+
+    @property
+    def num_paths(self) -> int:
+        """Paths of a request: as many as are pooled, at least one, or one for each sample of an answer."""
+        return max(self.config.pooled_paths, 1) if self.is_pooled else self.config.consensus_samples
+
+    @property
+    def num_sets(self) -> int:
+        """Sets of neighbours that an answer is written behind, where there are enough of them."""
+        return self.config.neighbour_sets if self.desk.method.pools_neighbours and self._can_pool else 1
+
+    @property
+    def _can_pool(self) -> bool:
+        return getattr(self.desk.model, "can_pool", False)
 
     def think(
         self, requests: Sequence[Request], profiles: Sequence[Profile], prompts: Sequence[Prompt], seeds: Sequence[int], count: int
@@ -57,16 +77,24 @@ class Thinking:
         return [[replace(one, text=_path(lines, one.text)) for one in group] for lines, group in zip(begun, found, strict=True)]
 
     def pool(self, request: Request, profile: Profile, prompt: Prompt, paths: Sequence[str]) -> Pool:
-        """What an answer is written behind: the prompt with each of its paths and the label of the answer, and where paths are pooled a prompt that
-        asks for none, by `generate.plain_weight`. Equal paths are one with more weight; empty ones, which the model did not write, count as the
-        prompt that asks for none, or where paths are not pooled as the prompt as it is.
+        """What an answer is written behind, up to its label: the prompt with one of its paths, or where prompts are pooled with all of them, and by
+        `generate.plain_weight` the real reviews alone, in a prompt for each set of neighbours.
+
+        Equal paths are one with more weight. Empty ones, which the model did not write, count as the prompt as it is; where prompts are pooled as one
+        that asks for no path, or, if that showed real reviews alone, as those that do.
         """
-        plain = self.config.plain_weight if self.is_pooled and any(paths) else 0.0
-        weights = {"": plain} if plain else {}
-        for path in paths or [""]:
-            weights[path] = weights.get(path, 0.0) + (1 - plain) / max(len(paths), 1)
-        bare = self.desk.prompt(request, profile, reasoning=False) if self.is_pooled and "" in weights else prompt
-        return Pool(tuple(after_path(prompt if path else bare, path, request.task) for path in weights), tuple(weights.values()))
+        shares = {path: count / max(len(paths), 1) for path, count in Counter(paths or [""]).items()}
+        if not self.is_pooled:
+            return Pool(tuple(after_path(prompt, path, request.task) for path in shares), tuple(shares.values()), is_mixture=True)
+        made_up, plain = 1 - self.config.plain_weight, self.config.plain_weight
+        if not profile.predicted:
+            plain += made_up * shares.pop("", 0.0)
+        real = [replace(profile, predicted=(), neighbours=shown) for shown in (profile.neighbours, *profile.further)]
+        members: list[tuple[Prompt, str, float]] = [(self.desk.prompt(request, shown, reasoning=False), "", plain / len(real)) for shown in real]
+        for path, share in shares.items():
+            members.append((prompt if path else self.desk.prompt(request, profile, reasoning=False), path, made_up * share))
+        asked, paths, weights = zip(*(member for member in members if member[2]), strict=True)
+        return Pool(tuple(after_path(one, path, request.task) for one, path in zip(asked, paths, strict=True)), weights)
 
 
 def _counted_lines(request: Request, profile: Profile) -> str:

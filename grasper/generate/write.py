@@ -36,15 +36,16 @@ class Writer:
             synthetic: The synthetic reviews by example id.
         """
         requests = [request_for(example, task, self.desk.store.tables.item(example.item_id)) for example in examples]
-        profiles = [
-            self.desk.profiles.for_request(request, example, synthetic.get(example.example_id, ()))
-            for request, example in zip(requests, examples, strict=True)
-        ]
+        profiles = [self.profile(*parts, synthetic.get(parts[1].example_id, ())) for parts in zip(requests, examples, strict=True)]
         prompts = [self.desk.prompt(request, profile) for request, profile in zip(requests, profiles, strict=True)]
         if task == "rating":
             return self._rate(requests, profiles, prompts)
         samples = self._sample(requests, profiles, prompts)
         return [self._output(*parts) for parts in zip(requests, profiles, samples, strict=True)]
+
+    def profile(self, request: Request, example: Example, synthetic: Sequence[SyntheticReview]) -> Profile:
+        """The evidence that an answer stands behind, in one prompt or in several."""
+        return self.desk.profiles.for_request(request, example, synthetic, sets=self._thinking.num_sets)
 
     def lead(self, requests: Sequence[Request], examples: Sequence[Example], profiles: Sequence[Profile], count: int) -> list[Pool]:
         """What the answers are written behind, up to the label of their line: one prompt each, or one for each of `count` sampled paths."""
@@ -67,12 +68,13 @@ class Writer:
         room = max_new_tokens(task, self.desk.prompts, reasoning=False)
         share = config.least_length if task == "long" else 0.0
         if not self.desk.method.reasoning:
+            if thinking.is_pooled:
+                return self._answer_pools(requests, profiles, prompts, [[] for _ in prompts])
             least = least_of_all(self.desk.model, profiles, [""] * len(prompts), share, room)
             return self._complete(prompts, seeds, config.consensus_samples, room, least)
         if not share and not thinking.is_apart:
             return self._complete(prompts, seeds, config.consensus_samples, room + self.desk.prompts.path_tokens)
-        count = config.pooled_paths if thinking.is_pooled else config.consensus_samples
-        thoughts = thinking.think(requests, profiles, prompts, seeds, count)
+        thoughts = thinking.think(requests, profiles, prompts, seeds, thinking.num_paths)
         return (self._answer_pools if thinking.is_pooled else self._answer_paths)(requests, profiles, prompts, thoughts)
 
     def _answer_paths(
@@ -96,11 +98,11 @@ class Writer:
     def _answer_pools(
         self, requests: Sequence[Request], profiles: Sequence[Profile], prompts: Sequence[Prompt], thoughts: Sequence[Sequence[Completion]]
     ) -> list[list[Completion]]:
-        """`consensus_samples` answers behind all paths of a request at once; its first path stands for them in the output."""
+        """`consensus_samples` answers behind all prompts of a request at once; its first path stands for all of them in the output."""
         config, task, model = self.config, requests[0].task, self.desk.model
         assert isinstance(model, PoolingModel)
         room = max_new_tokens(task, self.desk.prompts, reasoning=False)
-        firsts = [after_path(prompt, group[0].text, task).prefix for prompt, group in zip(prompts, thoughts, strict=True)]
+        firsts = [after_path(prompt, group[0].text if group else "", task).prefix for prompt, group in zip(prompts, thoughts, strict=True)]
         answers = model.generate_pooled(
             [self._pool(*parts) for parts in zip(requests, profiles, prompts, thoughts, strict=True)],
             n=config.consensus_samples,
@@ -154,8 +156,7 @@ class Writer:
         thoughts: list[list[Completion]] = [[] for _ in rendered]
         if self.desk.method.reasoning:
             seeds = [self.desk.seed_of("generate", "rating", request.example_id) for request in requests]
-            count = self.config.pooled_paths if self._thinking.is_pooled else self.config.consensus_samples
-            thoughts = self._thinking.think(requests, profiles, rendered, seeds, count)
+            thoughts = self._thinking.think(requests, profiles, rendered, seeds, self._thinking.num_paths)
         pools = [self._pool(*parts) for parts in zip(requests, profiles, rendered, thoughts, strict=True)]
         asked = [prompt for pool in pools for prompt in pool.prompts]
         told = iter(scored(self.desk.model, asked, RATING_CHOICES))

@@ -27,9 +27,13 @@ class TextWriter(Protocol):
 class LeadingWriter(Protocol):
     """Can tell what its model is shown before the answer, so that the real answer's probability can be measured there."""
 
+    def profile(self, request: Request, example: Example, synthetic: Sequence[SyntheticReview]) -> Profile:
+        """The evidence for a request; `synthetic` are its example's synthetic reviews."""
+        ...
+
     def lead(self, requests: Sequence[Request], examples: Sequence[Example], profiles: Sequence[Profile], count: int) -> list[Pool]:
-        """For every request the prompts that end in the label of the answer's line: one, or `count` where the method thinks before it writes, each
-        with its weight.
+        """For every request the prompts that end in the label of the answer's line, each with its weight: one, as many as it shows sets of evidence,
+        or one for each of `count` paths or deliberations where the method thinks before it writes.
 
         Args:
             requests: Of one task.

@@ -142,37 +142,54 @@ class Measurement:
     def _profile(self, request: Request, example: Example, task: Task, swap: Swap, partners: Mapping[str, Example]) -> Profile | None:
         desk = self.system.desk
         synthetic = self.synthetic.get(example.example_id, ())
-        profile = desk.profiles.for_request(request, example, synthetic)
+        profile = self.writer.profile(request, example, synthetic)
         if swap == "bits":
             return profile
         partner = partners.get(example.example_id)
         field = "own" if swap == "bits_other_user" else "neighbours"
         if partner is None or not getattr(profile, field):
             return None
-        theirs = desk.profiles.for_request(request_for(partner, task, desk.store.tables.item(partner.item_id)), partner)
+        theirs = self.writer.profile(request_for(partner, task, desk.store.tables.item(partner.item_id)), partner, ())
         shown = tuple(review for review in getattr(theirs, field) if _may_see(example, review))
-        return replace(profile, **{field: shown}) if shown else None
+        if not shown:
+            return None
+        if field == "own":
+            return replace(profile, own=shown)
+        further = (tuple(review for review in reviews if _may_see(example, review)) for reviews in theirs.further)
+        return replace(profile, neighbours=shown, further=tuple(filter(None, further)))
 
     def _text_bits(self, leads: Sequence[Pool], answers: Sequence[str]) -> list[float]:
         model = self.system.desk.model
         assert isinstance(model, LocalModel)
         flat = [(prompt, answer) for lead, answer in zip(leads, answers, strict=True) for prompt in lead.prompts]
-        scores = model.score_texts([prompt for prompt, _ in flat], [answer for _, answer in flat])
-        return [-float(np.logaddexp.reduce(group + np.log(weights))) / np.log(2) for group, weights in _by_lead(scores, leads)]
+        scores = model.score_tokens([prompt for prompt, _ in flat], [answer for _, answer in flat])
+        return [-_log_probability(group, lead) / np.log(2) for group, lead in _by_lead(scores, leads)]
 
     def _rating_bits(self, leads: Sequence[Pool], answers: Sequence[str]) -> list[float]:
         scores = self.system.desk.model.score_choices([prompt for lead in leads for prompt in lead.prompts], RATING_CHOICES)
         places = [int(answer) - 1 for answer in answers]
-        return [-float(np.log2((weights @ group)[place])) for (group, weights), place in zip(_by_lead(scores, leads), places, strict=True)]
+        return [-float(np.log2((lead.weights @ group)[place])) for (group, lead), place in zip(_by_lead(list(scores), leads), places, strict=True)]
 
 
-def _by_lead(scores: np.ndarray, leads: Sequence[Pool]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The scores of the prompts of each lead, and their weights."""
+def _by_lead(scores: Sequence[np.ndarray], leads: Sequence[Pool]) -> Iterator[tuple[np.ndarray, Pool]]:
+    """The scores of the prompts of each lead, stacked, and the lead."""
     start = 0
     for lead in leads:
         end = start + len(lead.prompts)
-        yield scores[start:end], np.array(lead.weights)
+        yield np.stack(scores[start:end]), lead
         start = end
+
+
+def _log_probability(scores: np.ndarray, lead: Pool) -> float:
+    """That of a text in nats as its writer would draw it: token by token from the pool, or as a whole behind one of the prompts.
+
+    Args:
+        scores: Log-probability of each token behind each prompt, `[prompts, tokens]`.
+    """
+    log_weights = np.log(lead.weights)
+    if lead.is_mixture:
+        return float(np.logaddexp.reduce(scores.sum(axis=1) + log_weights))
+    return float(np.logaddexp.reduce(scores + log_weights[:, None], axis=0).sum())
 
 
 def measure_plan(plan: Pipeline, *, num_paths: int, swaps: Sequence[Swap], say: Callable[[str], None]) -> dict[str, Path]:

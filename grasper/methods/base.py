@@ -34,6 +34,8 @@ class Method:
     """Shows the user's other reviews."""
     others: str = ""
     """Which reviews of other people it shows: a name in `retrieve.RETRIEVERS` (`neighbours`, `random`, …); empty: none."""
+    pools_neighbours: bool = False
+    """Its answer may be written behind several sets of other people's reviews at once (`generate.neighbour_sets`); ours, of no paper."""
     predicted: Predicted = "none"
     reasoning: bool = False
     """Writes a reasoning path before the text."""

@@ -37,11 +37,13 @@ class Pool:
 
     prompts: tuple[Prompt, ...]
     weights: tuple[float, ...]
+    is_mixture: bool = False
+    """A text is written behind one of them instead, drawn by weight."""
 
 
-def even_pool(prompts: Sequence[Prompt]) -> Pool:
-    """A pool of prompts that weigh the same."""
-    return Pool(tuple(prompts), (1 / len(prompts),) * len(prompts))
+def even_mixture(prompts: Sequence[Prompt]) -> Pool:
+    """A mixture of prompts that weigh the same."""
+    return Pool(tuple(prompts), (1 / len(prompts),) * len(prompts), is_mixture=True)
 
 
 @dataclass(frozen=True, slots=True)

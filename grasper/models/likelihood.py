@@ -29,8 +29,10 @@ class Ending:
 
 
 @torch.inference_mode()
-def log_likelihoods(model: PreTrainedModel, context: Sequence[int], endings: Sequence[Ending], *, context_tokens: int, pad_id: int) -> list[float]:
-    """The log-probability in nats of each ending's counted tokens.
+def log_likelihoods(
+    model: PreTrainedModel, context: Sequence[int], endings: Sequence[Ending], *, context_tokens: int, pad_id: int
+) -> list[np.ndarray]:
+    """The log-probability in nats of every counted token of each ending, `[counted]` each.
 
     Endings that do not fit behind the context are scored in windows: later tokens see the context and as many of the tokens before them as there is
     room for, at least half of it.
@@ -40,12 +42,10 @@ def log_likelihoods(model: PreTrainedModel, context: Sequence[int], endings: Seq
         context_tokens: Longest context plus ending.
     """
     room = context_tokens - len(context)
-    scores = [0.0] * len(endings)
     windows = [(number, window) for number, ending in enumerate(endings) for window in _windows(ending, room)]
     score = _score_cached if keeps_keys_only(model) else _score_whole
-    for number, value in zip((number for number, _ in windows), score(model, context, [window for _, window in windows], pad_id), strict=True):
-        scores[number] += value
-    return scores
+    values = score(model, context, [window for _, window in windows], pad_id)
+    return _whole([number for number, _ in windows], values, len(endings))
 
 
 @torch.inference_mode()
@@ -89,37 +89,45 @@ def score_choices(
 @torch.inference_mode()
 def log_likelihoods_together(
     model: PreTrainedModel, rows: Sequence[tuple[Sequence[int], Ending]], *, context_tokens: int, batch_tokens: int, pad_id: int
-) -> list[float]:
+) -> list[np.ndarray]:
     """The same for many contexts at once, each read anew with every ending: where a batch takes the time of a row (GPUs). Plain attention only.
 
     Args:
         rows: Contexts, each with one ending.
         batch_tokens: Most tokens read at once, padding included.
     """
-    scores = torch.zeros(len(rows), dtype=torch.float64)
     read = [
         (number, (*context, *window.tokens), window.counted)
         for number, (context, ending) in enumerate(rows)
         for window in _windows(ending, context_tokens - len(context))
     ]
-    read.sort(key=lambda row: -len(row[1]))
-    start = 0
-    while start < len(read):
-        batch = read[start : start + max(1, batch_tokens // len(read[start][1]))]
-        start += len(batch)
+    values: dict[int, np.ndarray] = {}
+    order = sorted(range(len(read)), key=lambda place: -len(read[place][1]))
+    while order:
+        width = max(1, batch_tokens // len(read[order[0]][1]))
+        places, order = order[:width], order[width:]
+        batch = [read[place] for place in places]
         ids, mask = pad([tokens for _, tokens, _ in batch], pad_id, model.device, in_front=False)  # no token sees the padding behind it
         hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
         counted = torch.tensor([count for *_, count in batch], device=model.device)
         lengths, steps = mask.sum(-1, keepdim=True), torch.arange(1, ids.shape[1], device=model.device)
         is_counted = (steps < lengths) & (steps >= lengths - counted[:, None])
-        owners = torch.tensor([number for number, *_ in batch], device=model.device)[is_counted.nonzero()[:, 0]]
         tokens = ids[:, 1:][is_counted]
         logprobs = []
         for states, chosen in zip(*(part.split(TOKENS_AT_ONCE) for part in (hidden[is_counted], tokens)), strict=True):
             logits = model.get_output_embeddings()(states).float()
             logprobs.append(logits.gather(1, chosen[:, None]).squeeze(1) - logits.logsumexp(-1))
-        scores.index_add_(0, owners.cpu(), torch.cat(logprobs).cpu().double())
-    return [float(score) for score in scores.tolist()]
+        found = torch.cat(logprobs).cpu().double().split([count for *_, count in batch])
+        values.update((place, one.numpy()) for place, one in zip(places, found, strict=True))
+    return _whole([number for number, *_ in read], [values[place] for place in range(len(read))], len(rows))
+
+
+def _whole(owners: Sequence[int], values: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
+    """The values of each of `count` endings from those of its windows, in their order."""
+    parts: list[list[np.ndarray]] = [[] for _ in range(count)]
+    for owner, value in zip(owners, values, strict=True):
+        parts[owner].append(value)
+    return [np.concatenate(own) if own else np.zeros(0) for own in parts]
 
 
 def _windows(ending: Ending, room: int) -> Iterator[Ending]:
@@ -131,7 +139,7 @@ def _windows(ending: Ending, room: int) -> Iterator[Ending]:
         start = stop
 
 
-def _score_cached(model: PreTrainedModel, context: Sequence[int], endings: Sequence[Ending], pad_id: int) -> list[float]:
+def _score_cached(model: PreTrainedModel, context: Sequence[int], endings: Sequence[Ending], pad_id: int) -> list[np.ndarray]:
     """Reads the context once and the endings behind it, in batches."""
     scores = []
     width = max(1, TOKENS_AT_ONCE // max(len(ending.tokens) for ending in endings))
@@ -151,20 +159,20 @@ def _score_cached(model: PreTrainedModel, context: Sequence[int], endings: Seque
         for row, ending in enumerate(batch):
             length = len(ending.tokens)
             before = torch.cat([logits, output.logits[row, : length - 1]])[-ending.counted :]
-            scores.append(_log_probability(before, ids[row, length - ending.counted : length]))
+            scores.append(_log_probabilities(before, ids[row, length - ending.counted : length]))
     return scores
 
 
-def _score_whole(model: PreTrainedModel, context: Sequence[int], endings: Sequence[Ending], pad_id: int) -> list[float]:
+def _score_whole(model: PreTrainedModel, context: Sequence[int], endings: Sequence[Ending], pad_id: int) -> list[np.ndarray]:
     """Reads the context again with every ending: for networks whose layers keep a state of their own."""
     scores = []
     for ending in endings:
         ids = torch.tensor([[*context, *ending.tokens]], device=model.device)
         logits = model(input_ids=ids, use_cache=False).logits[0, :-1]
-        scores.append(_log_probability(logits[-ending.counted :], ids[0, -ending.counted :]))
+        scores.append(_log_probabilities(logits[-ending.counted :], ids[0, -ending.counted :]))
     return scores
 
 
-def _log_probability(logits: torch.Tensor, tokens: torch.Tensor) -> float:
-    """Sum over tokens of their log-probabilities, `logits` `[tokens, vocabulary]`."""
-    return float(logits.float().log_softmax(-1).gather(1, tokens[:, None]).cpu().double().sum())
+def _log_probabilities(logits: torch.Tensor, tokens: torch.Tensor) -> np.ndarray:
+    """Of each token, `[tokens]`; `logits` `[tokens, vocabulary]`."""
+    return np.asarray(logits.float().log_softmax(-1).gather(1, tokens[:, None]).squeeze(1).cpu().double().numpy())

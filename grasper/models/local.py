@@ -291,7 +291,12 @@ class LocalModel(Spelling):
 
     @within_memory
     def score_texts(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> np.ndarray:
-        """Log-probability in nats of each text as the whole rest of the answer to its prompt, end token included: `[prompts]`.
+        """Log-probability in nats of each text as the whole rest of the answer to its prompt, end token included: `[prompts]`; see `score_tokens`."""
+        return np.array([tokens.sum() for tokens in self.score_tokens(prompts, texts)])
+
+    @within_memory
+    def score_tokens(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[np.ndarray]:
+        """Log-probability in nats of each token of each text as the whole rest of the answer to its prompt, end token included: `[tokens]` each.
 
         Prompts that differ in their prefix alone share one reading of the conversation. A text that does not fit is scored in windows. On a GPU
         prompt and text are read as one, those of similar length in a batch.
@@ -302,30 +307,27 @@ class LocalModel(Spelling):
         """
         if len(prompts) != len(texts):
             raise ShapeError(f"{len(texts)} texts for {len(prompts)} prompts, expected one for each")
-        scores = np.zeros(len(prompts))
-        if not prompts:
-            return scores
         asked: dict[tuple[int, ...], list[tuple[int, Ending]]] = {}
         encode = cache(self.encode_text)  # many prompts, few texts
-        conversations = self.backbone.encode_all([self.conversation(prompt.messages) for prompt in prompts])
+        conversations = self.backbone.encode_all([self.conversation(prompt.messages) for prompt in prompts]) if prompts else []
         for number, (prompt, text, conversation) in enumerate(zip(prompts, texts, conversations, strict=True)):
             self._require_room([*conversation, 0])
             # As `encode` would spell it: what the prefix spells alone is given, the rest is scored.
             given = encode(prompt.prefix) if prompt.prefix else []
             tokens = [*given, *encode(f" {text}" if prompt.prefix else text), *self.turn_end]
             asked.setdefault(tuple(conversation), []).append((number, Ending(tuple(tokens), len(tokens) - len(given))))
-        if self.parallelism > 1 and can_share_prefix(self.model):
+        limit, scores = self.context_tokens, dict[int, np.ndarray]()
+        if asked and self.parallelism > 1 and can_share_prefix(self.model):
             numbers, pairs = zip(*((number, (ids, ending)) for ids, rows in asked.items() for number, ending in rows), strict=True)
             with self.network() as network:
-                scores[list(numbers)] = log_likelihoods_together(
-                    network, pairs, context_tokens=self.context_tokens, batch_tokens=self.batch_tokens, pad_id=self._pad_id
-                )
-            return scores
-        for ids, rows in asked.items():
-            with self.network() as network:
-                limit, endings = self.context_tokens, [ending for _, ending in rows]
-                scores[[number for number, _ in rows]] = log_likelihoods(network, ids, endings, context_tokens=limit, pad_id=self._pad_id)
-        return scores
+                found = log_likelihoods_together(network, pairs, context_tokens=limit, batch_tokens=self.batch_tokens, pad_id=self._pad_id)
+            scores.update(zip(numbers, found, strict=True))
+        else:
+            for ids, rows in asked.items():
+                with self.network() as network:
+                    found = log_likelihoods(network, ids, [ending for _, ending in rows], context_tokens=limit, pad_id=self._pad_id)
+                scores.update(zip((number for number, _ in rows), found, strict=True))
+        return [scores[number] for number in range(len(prompts))]
 
     def _split_choices(self, prompt: Prompt, choices: Sequence[str]) -> tuple[list[int], list[list[int]]]:
         """The tokens before the first difference of the choices, and each choice's tokens from there on (at least one)."""

@@ -19,13 +19,20 @@ class ProfileBuilder:
     def __init__(self, method: Method, store: ReviewStore, prompts: PromptConfig) -> None:
         self._method, self._prompts, self._store = method, prompts, store
 
-    def for_request(self, request: Request, example: Example, synthetic: Sequence[SyntheticReview] = ()) -> Profile:
-        """The evidence for a request. `synthetic` holds the example's synthetic reviews; rejected ones are left out."""
+    def for_request(self, request: Request, example: Example, synthetic: Sequence[SyntheticReview] = (), *, sets: int = 1) -> Profile:
+        """The evidence for a request.
+
+        Args:
+            synthetic: The example's synthetic reviews; rejected ones are left out.
+            sets: Sets of other people's reviews, as far as there are enough of them.
+        """
         accepted = sorted((review for review in synthetic if review.rejected is None), key=lambda review: review.rank)
+        neighbours, *further = in_sets(self.others(self._method.others, request, example, sets=sets), self._prompts.neighbour_entries)
         return Profile(
             own=self._own(request, example),
-            neighbours=self.others(self._method.others, request, example),
+            neighbours=neighbours,
             predicted=tuple(accepted[: self._prompts.predicted_entries]) if self._method.predicted != "none" else (),
+            further=tuple(further),
         )
 
     def for_item(self, item: Item, example: Example) -> Profile:
@@ -33,14 +40,20 @@ class ProfileBuilder:
         request = Request(example.example_id, "long", example.user_id, item)
         return Profile(own=self._own(request, example), neighbours=self.others(self._method.others, request, example))
 
-    def others(self, retriever: str, request: Request, example: Example) -> tuple[Review, ...]:
-        """What a named retriever finds; nothing for an empty name."""
+    def others(self, retriever: str, request: Request, example: Example, *, sets: int = 1) -> tuple[Review, ...]:
+        """What a named retriever finds for so many sets; nothing for an empty name."""
         if not retriever:
             return ()
-        k = RANDOM_ENTRIES if retriever == "random" else self._prompts.neighbour_entries
+        k = RANDOM_ENTRIES if retriever == "random" else sets * self._prompts.neighbour_entries
         return tuple(self._store.retriever(retriever).retrieve(request, example, k))
 
     def _own(self, request: Request, example: Example) -> tuple[Review, ...]:
         if not self._method.own:
             return ()
         return tuple(self._store.retriever("own").retrieve(request, example, self._prompts.own_entries))
+
+
+def in_sets(reviews: Sequence[Review], size: int) -> list[tuple[Review, ...]]:
+    """Reviews, best first, in sets of `size`, at least one; what is left over at the end is a set where it is the half of one, or more."""
+    starts = range(size, len(reviews) - (size + 1) // 2 + 1, size) if size else ()
+    return [tuple(reviews[:size]), *(tuple(reviews[start : start + size]) for start in starts)]

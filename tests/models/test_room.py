@@ -11,7 +11,7 @@ import torch
 
 from grasper.errors import ModelError
 from grasper.models import local
-from grasper.models.base import Completion, Message, Prompt, even_pool
+from grasper.models.base import Completion, Message, Prompt, even_mixture
 from grasper.models.batching import LEAST
 from grasper.models.local import LocalModel
 from grasper.models.room import room_to_train, within_memory
@@ -40,7 +40,7 @@ def texts(completions: list[list[Completion]]) -> list[str]:
     ("name", "ask"),
     [
         ("decode", lambda model: model.generate(PROMPTS, n=2, max_new_tokens=8, seed=1)),
-        ("decode_pooled", lambda model: model.generate_pooled([even_pool([prompt, PROMPTS[0]]) for prompt in PROMPTS], max_new_tokens=8, seed=1)),
+        ("decode_pooled", lambda model: model.generate_pooled([even_mixture([prompt, PROMPTS[0]]) for prompt in PROMPTS], max_new_tokens=8, seed=1)),
     ],
 )
 def test_half_as_much_is_tried_until_it_fits(
