@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from grasper.predict.features import words_of
-from grasper.predict.graph import FloatArray, IndexArray, Interactions, as_interactions, log_popularity
+from grasper.predict.graph import FloatArray, IndexArray, Interactions, as_interactions, log_popularity, read
 from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, keep_strongest
 from grasper.predict.topk import top_k
 
@@ -148,6 +148,7 @@ class Similarity(FittedPredictor):
         scores = np.zeros((histories.num_users, histories.num_items), np.float32)
         if self.text is not None:
             scores += self.text.score(histories)
+        history = read(histories, "all")  # a mean, as the words' is: a long history makes nothing likelier
         for vectors in self.metadata.values():
-            scores += self.metadata_weight * np.asarray(((histories.matrix @ vectors) @ vectors.T).todense())
+            scores += self.metadata_weight * np.asarray(((history @ vectors) @ vectors.T).todense())
         return scores

@@ -90,6 +90,12 @@ class Encoder(nn.Module, ABC):
         """What every user's score of an item starts from, `[num_items]`."""
         return self.popularity_weight * messages.log_degree + self.item_bias
 
+    @torch.no_grad()
+    def forget(self, is_unmet: Tensor) -> None:
+        """Take back what was learned of single items that nobody met, `[num_items]`: negatives in every step and positives in none, they would all
+        come to point away from everybody, and be alike for no other reason."""
+        self.item_bias[is_unmet] = 0
+
 
 class LightGCNEncoder(Encoder):
     """Item embeddings averaged over the layers of a linear propagation (He et al. 2020, arXiv:2002.02126, Sec. 3.1).
@@ -114,6 +120,11 @@ class LightGCNEncoder(Encoder):
 
     def users(self, items: Tensor, histories: HistoryMessages) -> Tensor:
         return self.user_scale * super().users(items, histories)
+
+    @torch.no_grad()
+    def forget(self, is_unmet: Tensor) -> None:
+        super().forget(is_unmet)
+        self.embedding[is_unmet] = 0
 
 
 class TextEncoder(Encoder):

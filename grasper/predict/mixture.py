@@ -102,8 +102,10 @@ def _newton(loss: _Loss, prior: np.ndarray, ridge: float, start: np.ndarray) -> 
             trial = weights - size * step
             value, gradient, curvature = loss.derivatives(trial)
             new_objective = value + float(pull @ (trial - centre) ** 2)
-            if new_objective <= objective or size < 1e-3:
+            if new_objective <= objective:
                 break
+            if size < 1e-3:
+                return weights
             size /= 2
         gain, weights, objective = objective - new_objective, trial, new_objective
         if gain < 1e-4:

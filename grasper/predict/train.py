@@ -42,6 +42,8 @@ def train_encoder(
 ) -> int:
     """Train in place; the number of epochs after which validation NDCG@10 was best (whose parameters are kept).
 
+    Nothing is learned of single items that nobody met (`Encoder.forget`); where later edges link them, they are what their neighbours are.
+
     Args:
         graph: What is learned from; with `withheld`, its `rest` or a part of it.
         withheld: Edges for early stopping; without them `num_epochs` epochs are made.
@@ -49,12 +51,15 @@ def train_encoder(
     rng = np.random.default_rng(seed)
     words = words_of(graph)
     optimizer = torch.optim.Adam(encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    is_unmet = torch.from_numpy(graph.item_degree == 0)
+    encoder.forget(is_unmet)
     best, best_epoch, best_state = -1.0, 0, _copy_state(encoder)
     for epoch in range(1, (num_epochs or config.max_epochs) + 1):
         for fold in deal_folds(graph.num_edges, config.batch_size, rng):
             optimizer.zero_grad()
             fold_backward(encoder, graph, fold, rng, words)
             optimizer.step()
+            encoder.forget(is_unmet)
         if withheld is None or not len(withheld.targets):
             continue
         value = _validation_ndcg(encoder, graph, words, withheld)
@@ -139,12 +144,15 @@ def _full_loss(ends: Ends, graph: Interactions, users: IndexArray, rows: IndexAr
 def _sampled_loss(
     ends: Ends, users: IndexArray, rows: IndexArray, targets: IndexArray, negatives: NegativeSampler, rng: np.random.Generator
 ) -> Tensor:
-    """The same against a uniform sample, weighted up to the size of the catalogue."""
+    """The same against a uniform sample, weighted up to the size of the catalogue.
+
+    Rows are looked up as embeddings: the gradient of plain indexing is summed by whichever thread comes first, and differs from run to run.
+    """
     items, popularity, vectors = ends
-    drawn = torch.from_numpy(negatives.draw(users[rows], NUM_NEGATIVES, rng))
-    asked, target = vectors[torch.from_numpy(rows)], torch.from_numpy(targets)
-    positive = (asked * items[target]).sum(1) + popularity[target]
-    negative = torch.einsum("bd,bnd->bn", asked, items[drawn]) + popularity[drawn]
+    drawn, target = torch.from_numpy(negatives.draw(users[rows], NUM_NEGATIVES, rng)), torch.from_numpy(targets)
+    asked, start = F.embedding(torch.from_numpy(rows), vectors), popularity[:, None]
+    positive = (asked * F.embedding(target, items)).sum(1) + F.embedding(target, start).squeeze(1)
+    negative = torch.einsum("bd,bnd->bn", asked, F.embedding(drawn, items)) + F.embedding(drawn, start).squeeze(2)
     correction = float(np.log(items.shape[0] / NUM_NEGATIVES))
     return F.softplus(negative.logsumexp(1) + correction - positive).sum()
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from grasper.errors import ShapeError
 from grasper.predict.baselines import Ease, ItemKNN, ItemPredictor, Popularity, Similarity
@@ -48,6 +49,13 @@ def test_finds_the_withheld_item(name: str) -> None:
     """Even users like even items, odd users odd ones; user u's own item is hidden, and comes back first."""
     predictor = MAKE[name]().fit(Interactions.from_matrix(parity()))
     assert (predictor.top_k(1)[:, 0] == np.arange(20)).all()  # type: ignore[attr-defined]
+
+
+def test_metadata_weigh_alike_in_short_and_long_histories() -> None:
+    """Similarity takes the mean over the items met: who met ten of a category is no surer of the next one than who met two."""
+    graph = Interactions.from_matrix(np.array([[1] * 2 + [0] * 9, [1] * 10 + [0]]))
+    scores = Similarity({"category": sp.csr_matrix(np.ones((11, 1)))}).fit(graph).score(graph)
+    assert scores[:, 10] == pytest.approx([0.5, 0.5])
 
 
 def test_similarity_finds_the_item_with_the_same_words() -> None:

@@ -104,6 +104,35 @@ def test_sampled_softmax_learns_the_same_structure(monkeypatch: pytest.MonkeyPat
     assert (scores.argmax(1) == np.arange(40) % 20).mean() > 0.9
 
 
+@pytest.mark.parametrize("full_softmax", [5, 20_000])
+def test_nothing_is_learned_of_an_item_that_nobody_met(monkeypatch: pytest.MonkeyPatch, full_softmax: int) -> None:
+    """It is a negative in every step and a positive in none; until an edge links it, it is like no other item and no more popular than it is."""
+    monkeypatch.setattr(train, "FULL_SOFTMAX", full_softmax)
+    users, items = np.indices((40, 20))
+    graph = Interactions.from_matrix((users % 2 == items % 2) & (users % 20 != items) & (items < 17))
+    encoder = LightGCNEncoder(20, 16, 2, torch.Generator().manual_seed(0))
+    train_encoder(encoder, graph, PredictConfig(), seed=0, num_epochs=3)
+    encoded = train.bind_encoder(encoder, graph)
+    assert encoded.items[17:].abs().max() == 0
+    assert encoded.items[:17].norm(dim=1).min() > 0
+    assert encoder.item_bias[17:].abs().max() == 0
+    linked = Interactions.from_matrix(np.vstack([graph.matrix.toarray() > 0, np.isin(np.arange(20), [0, 19])[None]]))
+    vectors = train.bind_encoder(encoder, linked).items
+    assert torch.cosine_similarity(vectors[19], vectors[0], dim=0) > 0.5 > torch.cosine_similarity(vectors[19], vectors[1], dim=0)
+
+
+def test_training_on_a_large_catalogue_is_the_same_in_every_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients of what is looked up are summed in one order, however many threads there are."""
+    monkeypatch.setattr(train, "FULL_SOFTMAX", 5)
+    graph = Interactions.from_matrix(np.random.default_rng(0).random((300, 200)) < 0.1)
+    states = []
+    for _ in range(2):
+        encoder = LightGCNEncoder(200, 64, 2, torch.Generator().manual_seed(0))
+        train_encoder(encoder, graph, PredictConfig(), seed=0, num_epochs=1)
+        states.append(encoder.state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
 def test_linking_edges_are_those_of_users_with_two() -> None:
     """Single edges are left out, users and items keep their numbers."""
     graph = Interactions.from_matrix([[1, 0, 0], [1, 0, 1]])
