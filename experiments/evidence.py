@@ -89,7 +89,7 @@ def main() -> None:
         for example in targets:
             rows.append(bits_of(system, config, example))
             progress.advance(1)
-    write_record(options.out, "evidence", config, system, targets, pd.DataFrame(rows), USUAL)
+    write_record(options.out, config, system, targets, pd.DataFrame(rows), USUAL)
 
 
 if __name__ == "__main__":

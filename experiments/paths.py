@@ -89,7 +89,7 @@ def main() -> None:
     for start in range(0, len(targets), BATCH):
         batches.append(bits_of(system, config, targets[start : start + BATCH], options.paths))
         print(f"{min(start + BATCH, len(targets))} of {len(targets)}", flush=True)
-    write_record(options.out, "paths", config, system, targets, pd.concat(batches, ignore_index=True), NO_PATH)
+    write_record(options.out, config, system, targets, pd.concat(batches, ignore_index=True), NO_PATH)
 
 
 if __name__ == "__main__":
