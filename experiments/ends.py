@@ -20,12 +20,12 @@ from experiments.evidence import distributions
 from experiments.kinds import SPLIT, TASK, arguments, means, open_targets
 from experiments.publish import made_by
 from grasper.files import write_json
-from grasper.measure.bits import answer_of
 from grasper.models.adapters import find_adapter
 from grasper.models.base import Prompt
 from grasper.models.local import LocalModel
 from grasper.progress import Progress
 from grasper.prompts.render import after_path
+from grasper.reason.format import answer_of
 from grasper.records import request_for
 
 

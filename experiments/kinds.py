@@ -14,9 +14,9 @@ from grasper.config import Config, load_config
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.evaluate.score import sizes_of
 from grasper.files import write_json
-from grasper.measure.bits import answer_of
 from grasper.methods import get_method
 from grasper.pipeline import Pipeline
+from grasper.reason.format import answer_of
 from grasper.records import Example, Task
 from grasper.runs import Run
 from grasper.system import System
