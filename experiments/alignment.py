@@ -12,11 +12,7 @@ show own reviews and neighbours, no synthetic reviews. Work in `--work` is resum
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import re
-import shlex
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -29,6 +25,7 @@ import pandas as pd
 import torch
 from scipy.stats import pearsonr
 
+from experiments.publish import made_by
 from experiments.resumed import require_same
 from grasper.align import align, select_pairs
 from grasper.align.lesson import Lesson
@@ -48,7 +45,7 @@ from grasper.reason.reward import make_reward
 from grasper.reason.traces import Source, Trace, TrainingPair, sample_traces
 from grasper.records import TASKS, Example, Tables
 from grasper.retrieve.store import ReviewStore
-from grasper.runs import commit, derive_seed, versions
+from grasper.runs import derive_seed
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("selection", "alignment", "boilerplate", "plan", "rounds")
@@ -362,16 +359,14 @@ def main() -> None:
 def provenance(work: Work) -> dict[str, Any]:
     """What it takes to repeat a part."""
     return {
-        "command": shlex.join(["python", "experiments/alignment.py", *sys.argv[1:]]),
-        "commit": commit(),
-        "seed": work.seed,
+        **made_by(work.seed),
         "dataset": work.config.prepare.name,
         "model": work.model.name,
         "pairs": len(work.pairs),
         "held_out": {"tuning": len(work.tuning), "reported": len(work.reported)},
         "align": work.config.align.model_dump(mode="json"),
-        "versions": versions(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch threads {torch.get_num_threads()}, {work.model.model.dtype}",
+        "threads": torch.get_num_threads(),
+        "dtype": str(work.model.model.dtype),
     }
 
 

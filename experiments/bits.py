@@ -15,19 +15,17 @@ Ablations behind the same weights, with GraSPer as what they are compared with:
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
-from experiments.publish import hardware
+from experiments.publish import made_by
 from grasper.config import load_config
 from grasper.evaluate.bits import summarize_bits
 from grasper.evaluate.swap import SWAPS
 from grasper.files import read_json, write_json
 from grasper.measure.bits import measure_plan
 from grasper.pipeline import Pipeline
-from grasper.runs import Run, commit, derive_seed, versions
+from grasper.runs import Run, derive_seed
 
 ROOT = Path(__file__).parents[1]
 BEFORE = ("prepare", "predict", "align", "synthesize")
@@ -67,11 +65,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     found: dict[str, Any] = read_json(options.out)["models"] if options.out.exists() else {}
-    command = shlex.join(["python", "experiments/bits.py", *sys.argv[1:]])
     for model in options.models:
         measured = measure(options, model)
-        facts = {"command": command, "commit": commit(), "split": options.split, "hardware": hardware(), "versions": versions()}
-        found[model] = measured | {"provenance": facts}
+        found[model] = measured | {"provenance": made_by(measured["seed"]) | {"split": options.split}}
         write_json(options.out, {"models": found})
 
 

@@ -9,8 +9,6 @@ every method of a run. Generous on purpose, since it learns from targets of the 
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
+from experiments.publish import made_by
 from grasper.config import load_config
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.files import write_json
@@ -26,7 +25,7 @@ from grasper.generate import load_outputs
 from grasper.methods import get_method
 from grasper.metrics.rating import RATINGS, rating_from_probabilities
 from grasper.records import Tables
-from grasper.runs import Run, commit, versions
+from grasper.runs import Run
 
 FOLDS, SEED = 5, 0
 
@@ -70,8 +69,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    facts = {"command": shlex.join(["python", "experiments/calibration.py", *sys.argv[1:]]), "commit": commit(), "versions": versions()}
-    write_json(options.out, {"provenance": facts, "folds": FOLDS, "seed": SEED, "sets": dict(map(measure, options.runs))})
+    write_json(options.out, {"provenance": made_by(SEED), "folds": FOLDS, "sets": dict(map(measure, options.runs))})
 
 
 if __name__ == "__main__":

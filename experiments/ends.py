@@ -10,8 +10,6 @@ adapter minus without it, on the same texts. Nothing is written. Dev-a only.
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +17,16 @@ import pandas as pd
 import torch
 
 from experiments.evidence import distributions
-from experiments.kinds import SPLIT, TASK, arguments, open_targets
-from experiments.publish import hardware
-from grasper.evaluate.compare import Bootstrap, summarize
+from experiments.kinds import SPLIT, TASK, arguments, means, open_targets
+from experiments.publish import made_by
 from grasper.files import write_json
-from grasper.measure.bits import answer_of
 from grasper.models.adapters import find_adapter
 from grasper.models.base import Prompt
 from grasper.models.local import LocalModel
 from grasper.progress import Progress
 from grasper.prompts.render import after_path
+from grasper.reason.format import answer_of
 from grasper.records import request_for
-from grasper.runs import commit, versions
 
 
 def taken_apart(model: LocalModel, prompt: Prompt, text: str) -> dict[str, float]:
@@ -61,21 +57,17 @@ def main() -> None:
             profile = system.desk.profiles.for_request(request, example)
             prompt = after_path(system.desk.prompt(request, profile, reasoning=False), "", TASK)
             parts = {name: taken_apart(model, prompt, answer_of(example, TASK)) for name, model in models.items()}
-            row = {(name, TASK, part): value for name, found in parts.items() for part, value in found.items()}
-            rows.append(row | {("difference", TASK, part): parts["aligned"][part] - parts["as tuned"][part] for part in parts["aligned"]})
+            row = {(name, part): value for name, found in parts.items() for part, value in found.items()}
+            rows.append(row | {("difference", part): parts["aligned"][part] - parts["as tuned"][part] for part in parts["aligned"]})
             progress.advance(1)
-    found = summarize(Bootstrap([example.item_id for example in targets], seed=config.seed).estimate(pd.DataFrame(rows)))
-    facts = {
-        "command": shlex.join(["python", "experiments/ends.py", *sys.argv[1:]]),
-        "commit": commit(),
+    table = pd.DataFrame(rows)
+    facts = made_by(config.seed) | {
         "split": SPLIT,
-        "seed": config.seed,
         "model": tuned.name,
         "adapter": find_adapter(options.adapter).fingerprint,
-        "hardware": hardware(),
-        "versions": versions(),
     }
-    write_json(options.out, {"provenance": facts, "n": len(targets), **{name: by_task[TASK] for name, by_task in found.items()}})
+    found = means({name: table[name] for name in table}, targets, config.seed, counts=["early ends"])
+    write_json(options.out, {"provenance": facts, "n": len(targets), **found})
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ from torch import Tensor
 from experiments.kinds import TASK, arguments, open_targets, write_record
 from grasper.config import Config
 from grasper.generate.thinking import Thinking
-from grasper.measure.bits import answer_of
 from grasper.models.base import Prompt
 from grasper.models.local import LocalModel
 from grasper.progress import Progress
 from grasper.prompts.render import after_path, render
+from grasper.reason.format import answer_of
 from grasper.records import Example, Profile, request_for
 from grasper.system import System
 
@@ -89,7 +89,7 @@ def main() -> None:
         for example in targets:
             rows.append(bits_of(system, config, example))
             progress.advance(1)
-    write_record(options.out, "evidence", config, system, targets, pd.DataFrame(rows), USUAL)
+    write_record(options.out, config, system, targets, pd.DataFrame(rows), USUAL)
 
 
 if __name__ == "__main__":

@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from experiments.publish import made_by
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.files import read_jsonl, write_json
 from grasper.generate import load_outputs
 from grasper.records import Tables
-from grasper.runs import Run, commit
+from grasper.runs import Run
 from grasper.synthesize import load_synthetic
 from grasper.system import by_example
 
+SEED = 0
 LIST = re.compile(r"(Bad|Good|Pros|Cons):", re.IGNORECASE)
 METRICS = ("rouge1", "rougeL", "meteor", "words")
 
@@ -64,8 +64,7 @@ def main() -> None:
     synthetic = by_example(load_synthetic(run.folder("synthesize", options.method) / "synthetic.jsonl"))
     shown = {row: sum(bool(LIST.match(review.text.strip())) for review in synthetic.get(row, ())) for row in own.index}
     found = {
-        "command": shlex.join(["python", "experiments/forms.py", *sys.argv[1:]]),
-        "commit": commit(),
+        "provenance": made_by(SEED),
         "real": {split: share(rows["text"].dropna()) for split, rows in tables.reviews.groupby("split")},
         "learned": share(learned["text"].dropna()),
         "synthetic": share(review.text for reviews in synthetic.values() for review in reviews),
@@ -75,7 +74,7 @@ def main() -> None:
             if (chosen := [row for row in own.index if shown[row] == count])
         },
         "written": {name: share(by_example.values()) for name, by_example in texts.items()},
-        f"{options.method} minus {options.baseline}": summarize(Bootstrap(own["item_id"].tolist(), seed=0).estimate(pd.DataFrame(columns))),
+        f"{options.method} minus {options.baseline}": summarize(Bootstrap(own["item_id"].tolist(), seed=SEED).estimate(pd.DataFrame(columns))),
     }
     write_json(options.out, found)
 

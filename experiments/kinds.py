@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from experiments.publish import hardware
+from experiments.publish import made_by
 from grasper.config import Config, load_config
 from grasper.evaluate.compare import Bootstrap, summarize
+from grasper.evaluate.score import sizes_of
 from grasper.files import write_json
-from grasper.measure.bits import answer_of
 from grasper.methods import get_method
 from grasper.pipeline import Pipeline
+from grasper.reason.format import answer_of
 from grasper.records import Example, Task
-from grasper.runs import Run, commit, versions
+from grasper.runs import Run
 from grasper.system import System
 
 ROOT = Path(__file__).parents[1]
@@ -50,18 +49,23 @@ def open_targets(options: argparse.Namespace) -> tuple[Config, System, list[Exam
     return config, system, [example for example in work.targets if answer_of(example, TASK)]
 
 
-def write_record(out: Path, script: str, config: Config, system: System, targets: Sequence[Example], bits: pd.DataFrame, usual: str) -> None:
+def write_record(out: Path, config: Config, system: System, targets: Sequence[Example], bits: pd.DataFrame, usual: str) -> None:
     """Means with intervals of every kind (a column of `bits`), and the paired differences from the usual one."""
-    columns = {("bits", TASK, name): bits[name] for name in bits} | {(f"minus {usual}", TASK, name): bits[name] - bits[usual] for name in bits}
-    found: dict[str, Any] = summarize(Bootstrap([example.item_id for example in targets], seed=config.seed).estimate(pd.DataFrame(columns)))
-    facts = {
-        "command": shlex.join(["python", f"experiments/{script}.py", *sys.argv[1:]]),
-        "commit": commit(),
-        "split": SPLIT,
-        "seed": config.seed,
-        "model": system.desk.model.name,
-        "prompts": config.prompts.model_dump(mode="json"),
-        "hardware": hardware(),
-        "versions": versions(),
-    }
-    write_json(out, {"provenance": facts, "n": len(targets), **{name: by_task[TASK] for name, by_task in found.items()}})
+    columns = {("bits", name): bits[name] for name in bits} | {(f"minus {usual}", name): bits[name] - bits[usual] for name in bits}
+    facts = made_by(config.seed) | {"split": SPLIT, "model": system.desk.model.name, "prompts": config.prompts.model_dump(mode="json")}
+    write_json(out, {"provenance": facts, "n": len(targets), **means(columns, targets, config.seed)})
+
+
+def means(
+    columns: Mapping[tuple[str, str], pd.Series], targets: Sequence[Example], seed: int, *, counts: Collection[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """Means with intervals, `{group: {kind: entry}}`: bits per byte are averaged by bytes, as everywhere.
+
+    Args:
+        columns: Bits per byte of the targets' texts, by group and kind.
+        counts: Kinds that are no bits, for which every text counts alike.
+    """
+    named = {(group, kind, TASK, kind if kind in counts else "bits"): values for (group, kind), values in columns.items()}
+    bootstrap = Bootstrap([example.item_id for example in targets], sizes=sizes_of(targets, [TASK]), seed=seed)
+    found: dict[str, Any] = summarize(bootstrap.estimate(pd.DataFrame(named)))
+    return {group: {kind: entry for kind, by_task in kinds.items() for entry in by_task[TASK].values()} for group, kinds in found.items()}

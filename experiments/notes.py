@@ -16,8 +16,6 @@ how much of the difference between them is left on drafts that did not choose th
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.preference import lesson_of
+from experiments.publish import made_by
 from experiments.resumed import require_same
 from grasper.align.dual import Case, DualTraining, training_of
 from grasper.align.preference import JudgedNotes, PreferencePair, choose_pairs
@@ -37,7 +36,7 @@ from grasper.models.base import TextModel
 from grasper.reason.differential import NotesTrial, judge
 from grasper.reason.dual import REASONERS, DualReasoning, Reasoner, notes_of
 from grasper.reason.roles import analysed_notes
-from grasper.runs import commit, derive_seed, versions
+from grasper.runs import derive_seed
 
 ROOT = Path(__file__).parents[1]
 OTHER: dict[Reasoner, Reasoner] = {"style": "topic", "topic": "style"}
@@ -136,8 +135,7 @@ def main() -> None:
     require_same(work, {"config": config.model_dump(mode="json"), "model": fingerprint_model(config.model)})
     training = training_of(lesson_of(config, work))
     warm = training.base.with_adapter(work / "warm-start" / "adapter")
-    facts = {"command": shlex.join(["python", "-m", "experiments.notes", *sys.argv[1:]]), "commit": commit(), "seed": config.seed}
-    found: dict[str, Any] = {"provenance": facts | {"versions": versions()}, "held_out": value_of_notes(training, warm, config.seed)}
+    found: dict[str, Any] = {"provenance": made_by(config.seed), "held_out": value_of_notes(training, warm, config.seed)}
     write_json(options.out, found)
     judged = [JudgedNotes.from_json(record) for record in read_jsonl(next(iter(sorted(work.glob("*/round-1/judged.jsonl")))))]
     found["first_round"] = luck_of_the_draw(training, warm, judged, config.seed)

@@ -19,11 +19,10 @@ import pandas as pd
 from experiments.kinds import TASK, arguments, open_targets, write_record
 from grasper.config import Config
 from grasper.generate.thinking import Thinking
-from grasper.measure.bits import answer_of
 from grasper.models.local import LocalModel
 from grasper.prompts.render import after_path
 from grasper.reason.analyse import analyse, without_length
-from grasper.reason.format import parse_path
+from grasper.reason.format import answer_of, parse_path
 from grasper.records import Example, request_for
 from grasper.system import System
 
@@ -89,7 +88,7 @@ def main() -> None:
     for start in range(0, len(targets), BATCH):
         batches.append(bits_of(system, config, targets[start : start + BATCH], options.paths))
         print(f"{min(start + BATCH, len(targets))} of {len(targets)}", flush=True)
-    write_record(options.out, "paths", config, system, targets, pd.concat(batches, ignore_index=True), NO_PATH)
+    write_record(options.out, config, system, targets, pd.concat(batches, ignore_index=True), NO_PATH)
 
 
 if __name__ == "__main__":

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from experiments.publish import made_by
 from grasper.files import read_json, write_json
 from grasper.generate import load_outputs
 from grasper.records import Tables
-from grasper.runs import Run, commit
+from grasper.runs import Run
 
 PLANNED = re.compile(r"^Plan:.*?\babout (\d+) words", re.MULTILINE)
 
@@ -57,7 +56,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     found = {name: describe(Run(Path(folder)), options.method) for name, _, folder in (given.partition("=") for given in options.run)}
-    write_json(options.out, {"command": shlex.join(["python", "experiments/plans.py", *sys.argv[1:]]), "commit": commit(), "runs": found})
+    write_json(options.out, {"provenance": made_by(None), "runs": found})
 
 
 if __name__ == "__main__":

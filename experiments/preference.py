@@ -12,15 +12,14 @@ not to be compared with others'. Every round is reported, also those that a run 
 from __future__ import annotations
 
 import argparse
-import shlex
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from experiments.publish import made_by
 from experiments.resumed import require_same
 from grasper.align.dual import DualTraining, training_of
 from grasper.align.lesson import Lesson
@@ -35,7 +34,6 @@ from grasper.predict import fit, load
 from grasper.prepare import build_tables
 from grasper.reason.reward import make_reward
 from grasper.retrieve.store import ReviewStore
-from grasper.runs import commit, versions
 
 ROOT = Path(__file__).parents[1]
 
@@ -117,8 +115,7 @@ def main() -> None:
         found[variant]["base_model"] = {name: value for name, value in bases[kind].items() if name != "differences"}
         for record in found[variant]["rounds"]:
             print(variant, record["round"], record["held_out"]["difference"]["both"], record["held_out"]["reward"], flush=True)
-        facts = {"command": shlex.join(["python", "experiments/preference.py", *sys.argv[1:]]), "commit": commit(), "seed": config.seed}
-        write_json(options.out, {"provenance": {**facts, "versions": versions()}, "variants": found})
+        write_json(options.out, {"provenance": made_by(config.seed), "variants": found})
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,10 @@ from grasper.evaluate.score import SIZE
 from grasper.files import read_json, write_json
 from grasper.methods import get_method
 from grasper.metrics.choose import metric_of
-from grasper.runs import Run
+from grasper.runs import Run, commit, versions
 
-RESULTS_DIR = Path(__file__).parent / "results"
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS_DIR = ROOT / "experiments" / "results"
 
 
 def hardware() -> dict[str, Any]:
@@ -34,6 +37,24 @@ def hardware() -> dict[str, Any]:
 
     model = next((line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")), platform.processor())
     return {"cpu": model, "cores": os.cpu_count(), "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None}
+
+
+def made_by(seed: int | Sequence[int] | None) -> dict[str, Any]:
+    """What it takes to repeat the script that runs now: `command`, `commit`, `seed`, `versions`, `hardware`.
+
+    Args:
+        seed: What decides its draws; None where nothing is drawn.
+    """
+    script, spec = Path(sys.argv[0]).resolve(), sys.modules["__main__"].__spec__
+    name = script.relative_to(ROOT).as_posix() if script.is_relative_to(ROOT) else script.name
+    command = shlex.join(["python", *(["-m", spec.name] if spec else [name]), *sys.argv[1:]])
+    return {
+        "command": command,
+        "commit": commit(),
+        "seed": seed if seed is None or isinstance(seed, int) else list(seed),
+        "versions": versions(),
+        "hardware": hardware(),
+    }
 
 
 def _cpu_lines() -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.publish import RESULTS_DIR
+from experiments.publish import RESULTS_DIR, made_by
 from grasper.config import load_config
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.evaluate.score import Answers, read_outputs, reference_text
@@ -24,7 +24,7 @@ from grasper.files import write_json
 from grasper.metrics.meteor import meteor
 from grasper.metrics.text import rouge1
 from grasper.records import Example, Output, Tables
-from grasper.runs import Run, commit
+from grasper.runs import Run
 
 INTERESTS = re.compile(r"Interests: (?:likely )?(.*)")
 PLANNED = re.compile(r"about (\d+) words")
@@ -81,7 +81,7 @@ def main() -> None:
         if asked and task != "rating":
             found[task] = by_step([answers[example.example_id, task] for example in asked], asked, task)
     path = RESULTS_DIR / f"{arguments.name}.json"
-    facts = {"method": arguments.method, "split": config.split, "limit": config.limit, "seed": config.seed, "commit": commit()}
+    facts = made_by(config.seed) | {"method": arguments.method, "split": config.split, "limit": config.limit}
     write_json(path, {"provenance": facts, "tasks": found})
     print(path)
 

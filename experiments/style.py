@@ -17,8 +17,6 @@ beside what a random choice would give.
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from experiments.publish import made_by
 from grasper.config import PrepareConfig
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.files import read_json, write_json
@@ -36,7 +35,7 @@ from grasper.prepare.bundled import harbour_folder
 from grasper.prepare.harbour import load_latent
 from grasper.retrieve.style import FLOOR, weights_of
 from grasper.retrieve.stylometry import Stylometry, mean_rows, unit
-from grasper.runs import commit, stable_hash, versions
+from grasper.runs import stable_hash
 
 ROOT = Path(__file__).parents[1]
 SETS = ("amazon14_musical_instruments", "amazon14_digital_music_part", "yelp_10k", "beeradvocate_part")
@@ -213,12 +212,9 @@ def main() -> None:
         found["harbour"] = harbour(options.seed)
     earlier = known["provenance"]
     now = {
-        "command": shlex.join(["python", "experiments/style.py", *sys.argv[1:]]),
-        "commit": commit(),
-        "seed": options.seed,
+        **made_by(options.seed),
         "users": f"{MIN_REVIEWS} or more reviews (harbour: 2); features are learned from the other half of the users",
         "interval": "95 % bootstrap over users, 1000 draws",
-        "versions": versions(),
     }
     facts = {name: now if name in options.sets else earlier[name] for name in found}
     write_json(options.out, {"provenance": facts, "sets": found})

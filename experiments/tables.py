@@ -73,12 +73,13 @@ def titles_table(*names: str) -> str:
 
 
 def provenance_line(name: str) -> str:
-    """Command, seed, hardware and commits of a results file in one sentence."""
+    """Command, seed, hardware and commits of a results file in one sentence; the minutes are those of the stages, which bits are none of."""
     facts = _results(name)["provenance"]
     commits = sorted({stage["commit"] or "unknown" for stage in facts["stages"].values()})
     seconds = sum(stage["seconds"] for stage in facts["stages"].values())
     hardware = facts["hardware"]["gpu"] or f"{facts['hardware']['cores']} cores of {facts['hardware']['cpu']}"
-    return f"`{facts['command']}` · seed {facts['seed']} · {hardware} · {seconds / 60:.0f} minutes · commit {', '.join(f'`{c}`' for c in commits)}"
+    minutes = f"{'pipeline: ' if 'grasper bits' in facts['command'] else ''}{seconds / 60:.0f} minutes"
+    return f"`{facts['command']}` · seed {facts['seed']} · {hardware} · {minutes} · commit {', '.join(f'`{c}`' for c in commits)}"
 
 
 COMPARED = (("long", "rouge1"), ("long", "meteor"), ("long", "bits"), ("title", "rouge1"), ("rating", "mae"))
@@ -162,8 +163,10 @@ def cost_table(*names: str) -> str:
     lines = ["| method | seconds | tokens read | tokens written |", "|---|--:|--:|--:|"]
     costs = [_results(name)["cost"] for name in names]
     for method in costs[0]:
-        total = {entry: sum(cost[method][entry] for cost in costs) for entry in ("seconds", "tokens_in", "tokens_out")}
-        lines.append(f"| `{method}` | {total['seconds']:.0f} | {total['tokens_in']:,.0f} | {total['tokens_out']:,.0f} |")
+        spent = [cost[method] for cost in costs]
+        is_known = all(one["seconds"] or not one["tokens_in"] for one in spent)  # a kill once lost the seconds of what had been written
+        seconds = f"{sum(one['seconds'] or 0.0 for one in spent):.0f}" if is_known else "–"
+        lines.append(f"| `{method}` | {seconds} | {' | '.join(f'{sum(one[name] for one in spent):,.0f}' for name in ('tokens_in', 'tokens_out'))} |")
     return "\n".join(lines)
 
 

@@ -10,22 +10,23 @@ dev-a, so no other split is offered. Interrupted, the same command goes on.
 from __future__ import annotations
 
 import argparse
-import shlex
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from experiments.publish import made_by
 from grasper.config import load_config
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.files import write_json
 from grasper.pipeline import Pipeline
-from grasper.runs import Run, commit, versions
+from grasper.runs import Run
 
 ROOT = Path(__file__).parents[1]
 SPLIT = "dev-a"
+SEED = 0
+"""Of the draws of the intervals; that of the runs is a setting."""
 METRICS = ("rouge1", "rougeL", "meteor", "meteor_no_wordnet", "words", "parsed", "absolute_error")
 AS_CONFIGURED = "as configured"
 
@@ -39,7 +40,7 @@ def carry_out(options: argparse.Namespace, settings: str, folder: Path) -> pd.Da
     return rows.sort_values(["task", "example_id"]).reset_index(drop=True)
 
 
-def compare(rows: pd.DataFrame, base: pd.DataFrame, seed: int) -> dict[str, Any]:
+def compare(rows: pd.DataFrame, base: pd.DataFrame) -> dict[str, Any]:
     """Means of a variant by task, and their paired differences to the base."""
     columns = {}
     for task in rows["task"].unique():
@@ -48,7 +49,7 @@ def compare(rows: pd.DataFrame, base: pd.DataFrame, seed: int) -> dict[str, Any]
             if metric in rows:
                 columns[task, "variant", metric] = rows[metric].where(is_task)
                 columns[task, "minus_base", metric] = (rows[metric] - base[metric]).where(is_task)
-    return summarize(Bootstrap(rows["item_id"].tolist(), seed=seed).estimate(pd.DataFrame(columns)))
+    return summarize(Bootstrap(rows["item_id"].tolist(), seed=SEED).estimate(pd.DataFrame(columns)))
 
 
 def main() -> None:
@@ -65,7 +66,7 @@ def main() -> None:
     name = f"{options.config.stem}-{options.method}"
     base_folder = options.work / f"{name}-base"
     base = carry_out(options, "", base_folder)
-    found = {AS_CONFIGURED: compare(base, base, seed=0)}
+    found = {AS_CONFIGURED: compare(base, base)}
     for number, settings in enumerate(options.variant):
         folder = options.work / f"{name}-{number}"
         if not folder.exists():
@@ -73,15 +74,8 @@ def main() -> None:
             shutil.rmtree(partial, ignore_errors=True)
             shutil.copytree(base_folder, partial)
             partial.replace(folder)
-        found[settings] = compare(carry_out(options, settings, folder), base, seed=0)
-    facts = {
-        "command": shlex.join(["python", "experiments/variants.py", *sys.argv[1:]]),
-        "commit": commit(),
-        "split": SPLIT,
-        "limit": options.limit,
-        "method": options.method,
-        "versions": versions(),
-    }
+        found[settings] = compare(carry_out(options, settings, folder), base)
+    facts = made_by(SEED) | {"split": SPLIT, "limit": options.limit, "method": options.method}
     write_json(options.out, {"provenance": facts, "variants": found})
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from grasper.concerns import concerns
 from grasper.config import Config, ModelConfig, load_config
 from grasper.errors import ConfigError, RunMismatchError
-from grasper.files import is_leftover, read_json, write_json, write_text
+from grasper.files import is_leftover, write_json, write_text
 from grasper.memory import give_back
 from grasper.methods import Method, get_method
 from grasper.models import fingerprint_model, require_model
@@ -256,13 +256,14 @@ class Pipeline:
         if state == "changed":
             shutil.rmtree(step.folder)
         step.folder.mkdir(parents=True, exist_ok=True)
+        manifest = read_manifest(step.folder)
+        earlier = step.seconds_spent() if state == "cut off" else manifest["seconds"] if manifest else 0.0
         for path in filter(is_leftover, list(step.folder.rglob("*"))):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)  # gone with its folder
-        started_path, manifest = step.folder / "started.json", read_manifest(step.folder)
-        earlier = read_json(started_path)["seconds"] if state == "cut off" else manifest["seconds"] if manifest else 0.0
+        started_path = step.folder / "started.json"
 
         def note(seconds: float) -> None:
             write_json(started_path, {"fingerprint": step.fingerprint, "key": step.key, "seconds": seconds})

@@ -68,6 +68,13 @@ class Step:
             return "cut off"
         return "changed" if self.holds_anything() else "to do"
 
+    def seconds_spent(self) -> float:
+        """Seconds behind what the folder of a cut-off step holds: those that were noted and, since a kill notes nothing, those from the note to the
+        newest file, which is that of the last finished batch."""
+        path = self.folder / "started.json"
+        newest = max(found.stat().st_mtime for found in self.folder.rglob("*") if found.is_file())
+        return float(read_json(path)["seconds"]) + newest - path.stat().st_mtime
+
     def holds_anything(self) -> bool:
         """Whether there are files other than the note of a start and what a kill left of one that was to appear at once."""
         return self.folder.exists() and any(path.name != "started.json" and not is_leftover(path) for path in self.folder.iterdir())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from grasper.config import Config, load_config
 from grasper.errors import ConfigError, DataFormatError, MissingFileError, ModelNotFoundError, RunMismatchError, UnknownMethodError, UnknownNameError
+from grasper.files import read_json, write_json
 from grasper.generate import load_outputs
 from grasper.methods import get_method
 from grasper.pipeline import Pipeline
@@ -316,6 +318,26 @@ def test_a_failed_step_is_not_taken_for_complete(tmp_path: Path, monkeypatch: py
     states = {step.name: step.state() for step in plan(tmp_path).steps}
     assert states == {"prepare": "done", "generate/copy": "cut off", "evaluate": "to do"}
     assert "generate/copy: resuming" in carry_out(plan(tmp_path))
+
+
+def test_a_kill_loses_no_seconds_of_finished_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five seconds were noted at the start, and the last batch before the kill was written a hundred seconds later."""
+    import grasper.generate
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(grasper.generate, "generate", fail)
+        with pytest.raises(KeyboardInterrupt):
+            carry_out(plan(tmp_path))
+    folder = tmp_path / "run/generate/copy"
+    write_json(folder / "started.json", read_json(folder / "started.json") | {"seconds": 5.0})
+    (outputs := folder / "outputs.jsonl").touch()
+    noted = (folder / "started.json").stat().st_mtime
+    os.utime(outputs, (noted + 100, noted + 100))
+    carry_out(plan(tmp_path))
+    assert 105 <= read_json(folder / "manifest.json")["seconds"] < 165
 
 
 def test_a_step_that_left_nothing_may_start_with_another_configuration(tmp_path: Path) -> None:

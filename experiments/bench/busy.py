@@ -19,8 +19,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from experiments.publish import made_by
 from grasper.files import write_json
-from grasper.runs import commit, versions
 
 OUT = Path(__file__).parents[1] / "results" / "bench" / "busy.json"
 POLICIES = ("grasper", "PASSIVE", "ACTIVE")
@@ -86,13 +86,9 @@ def main() -> None:
         for busy, policy in cases
     ]
     result = {
-        "command": " ".join(["python", "-m", "experiments.bench.busy", *sys.argv[1:]]),
-        "commit": commit(),
-        "versions": versions(),
-        "machine": f"{os.cpu_count()} cores of an x86-64 server processor",
+        **made_by(0),
         "load_before": round(load_before, 2),
         "model": options.model,
-        "seed": 0,
         "n": options.requests,
         "repetitions": options.repetitions,
         "cases": rows,

@@ -12,8 +12,6 @@ of all their methods, and no model is needed.
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.publish import made_by
 from grasper.config import Config, load_config
 from grasper.desk import Desk
 from grasper.evaluate.compare import Bootstrap, summarize
@@ -34,7 +33,7 @@ from grasper.models import TextModel, open_model
 from grasper.prepare import build_tables
 from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task, tasks_of
 from grasper.retrieve.store import ReviewStore
-from grasper.runs import Run, commit, versions
+from grasper.runs import Run
 from grasper.synthesize import load_synthetic
 from grasper.system import System, by_example
 
@@ -145,13 +144,10 @@ def main() -> None:
                 print(name, method, results[name][method], flush=True)
     else:
         model_name = ", ".join(sorted({config.model.name for config in configs}))
-    facts = {
-        "command": shlex.join(["python", "experiments/bench/consensus.py", *sys.argv[1:]]),
-        "commit": commit(),
+    facts = made_by(arguments.seed) | {
         "split": ", ".join(sorted({config.split for config in configs})) or "dev-b",
         "model": model_name,
         "interval": "95 % bootstrap, 1000 draws of whole items",
-        "versions": versions(),
     }
     write_json(arguments.out, {"provenance": facts, "sets": results})
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.publish import made_by
 from grasper.config import load_config
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.files import write_json
@@ -25,9 +26,9 @@ from grasper.metrics.text import rouge1, rougeL
 from grasper.prepare import build_tables
 from grasper.records import TASKS, Example, Output, Task, tasks_of
 from grasper.retrieve.store import ReviewStore
-from grasper.runs import commit, versions
 
 ROOT = Path(__file__).parents[2]
+SEED = 0
 SETS = {"amazon": "amazon", "hotel": "hotel", "stylized": "gap", "multilingual": "b2w"}
 EXPECTED = {
     "amazon": (0.188, 0.130, 0.177),
@@ -40,7 +41,7 @@ EXPECTED = {
 def measure(name: str, folder: Path) -> dict[str, Any]:
     """Scores of one data set by task, with 95 % intervals clustered by item."""
     config = load_config(ROOT / "experiments" / f"{name}.yaml", [f"prepare.data={folder}"])
-    tables, _ = build_tables(config.prepare, seed=0)
+    tables, _ = build_tables(config.prepare, seed=SEED)
     examples = tables.select("dev-b")
     copier = Copier(ReviewStore(tables))
     result: dict[str, Any] = {"targets": len(examples), "expected": EXPECTED[name], "tasks": {}}
@@ -49,7 +50,7 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
         started = time.monotonic()
         outputs = copier.write(task, asked)
         seconds = time.monotonic() - started
-        bootstrap = Bootstrap([example.item_id for example in asked])
+        bootstrap = Bootstrap([example.item_id for example in asked], seed=SEED)
         summary = summarize(bootstrap.estimate(pd.DataFrame(score(task, outputs, asked))))
         result["tasks"][task] = summary | {"seconds": round(seconds, 1)}
     result["title_rule"] = "consensus" if copier.prefers_consensus_title else "first ten words"
@@ -77,13 +78,7 @@ def main() -> None:
         results[name] = measure(name, arguments.data.resolve() / SETS[name])
         for task, entry in results[name]["tasks"].items():
             print(name, task, {metric: value["value"] for metric, value in entry.items() if isinstance(value, dict)}, flush=True)
-    facts = {
-        "command": "NLTK_DATA=../shared/nltk_data python experiments/bench/copy_baseline.py --data ../shared/data",
-        "commit": commit(),
-        "split": "dev-b",
-        "interval": "95 % bootstrap, 1000 draws of whole items",
-        "versions": versions(),
-    }
+    facts = made_by(SEED) | {"split": "dev-b", "interval": "95 % bootstrap, 1000 draws of whole items"}
     write_json(arguments.out, {"provenance": facts, "sets": results})
 
 

@@ -14,7 +14,6 @@ import argparse
 import json
 import random
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,11 +23,11 @@ import torch
 from transformers import pipeline
 from transformers.utils import logging as transformers_logging
 
+from experiments.publish import made_by
 from grasper.files import write_json
 from grasper.models.base import Message, Prompt
 from grasper.models.local import LocalModel
 from grasper.prompts.templates import SYSTEM
-from grasper.runs import commit, versions
 
 OUT = Path(__file__).parents[1] / "results" / "bench" / "decoding.json"
 COMMON = "the room was clean and quiet but breakfast late staff friendly price good location walk to beach view old carpet shower bed"
@@ -109,12 +108,9 @@ def main() -> None:
         print({name: round(rate(values, "seconds"), 1) for name, values in round_.items()}, flush=True)
         measured.append(round_)
     result = {
-        "command": " ".join(["python", "-m", "experiments.bench.decoding", *sys.argv[1:]]),
-        "commit": commit(),
-        "versions": versions(),
+        **made_by(options.seed),
         "machine": f"{options.threads} threads of an x86-64 server processor, shared with other work",
         "model": {"name": ours.name, "parameters": sum(p.numel() for p in ours.model.parameters()), "format": str(ours.model.dtype)},
-        "seed": options.seed,
         "n": len(prompts),
         "plain_n": len(part),
         "repetitions": options.repetitions,

@@ -15,8 +15,6 @@ import json
 import multiprocessing
 import platform
 import resource
-import shlex
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -31,6 +29,7 @@ import torch
 from peers import ImplicitModel, PygLightGCN
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
+from experiments.publish import made_by
 from grasper.files import atomic_path, write_json
 from grasper.metrics.ranking import coverage, ranks_of, recall, reciprocal_gain, reciprocal_rank
 from grasper.predict.baselines import Ease, ItemKNN, ItemPredictor, Popularity, Similarity
@@ -40,7 +39,7 @@ from grasper.predict.hybrid import Hybrid
 from grasper.predict.learned import EncoderPredictor
 from grasper.predict.topk import blocks, hide
 from grasper.predict.validation import validate, validation_ndcg
-from grasper.runs import commit, versions
+from grasper.runs import commit
 from grasper.topk import stable_top_k
 
 DATASETS = {
@@ -319,11 +318,7 @@ def summarise(cache: Path, names: list[str], models: list[str], seeds: tuple[int
         if "report" in runs.get("pyg-lightgcn", [{}])[0]:
             entry["pyg_lightgcn_curve"] = [json.loads(str(part["report"])).get("curve") for part in runs["pyg-lightgcn"]]
         datasets[name] = entry
-    provenance = {
-        "command": shlex.join(["python", "experiments/bench/link_prediction.py", *sys.argv[1:]]),
-        "commits": sorted(commits),
-        "versions": versions(),
-    }
+    provenance = made_by(seeds) | {"commits": sorted(commits)}
     hardware = f"{platform.processor() or platform.machine()}, one thread, torch {torch.__version__}"
     result = {"provenance": provenance, "default": DEFAULT, "seeds": list(seeds), "cap": CAP, "hardware": hardware, "datasets": datasets}
     return result | {"summary": overall(datasets)}

@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +17,11 @@ import numpy as np
 import torch
 from link_prediction import DATASETS, RESAMPLES, interval, load_dataset, rank, with_words, write_docs
 
+from experiments.publish import made_by
 from grasper.files import write_json
 from grasper.metrics.ranking import reciprocal_gain
 from grasper.predict.hybrid import Hybrid
 from grasper.predict.recency import SIDES, Side
-from grasper.runs import commit, versions
 
 VARIANTS: dict[str, tuple[Side, ...]] = {"with": SIDES, "without": ("behind",)}
 
@@ -66,9 +63,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=root / "experiments" / "results" / "link_prediction_ahead.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    command = shlex.join(["python", "experiments/bench/link_prediction_ahead.py", *sys.argv[1:]])
-    facts = {"command": command, "commit": commit(), "seed": arguments.seed, "versions": versions(), "machine": platform.machine()}
-    result: dict[str, Any] = {**facts, "datasets": {}}
+    result: dict[str, Any] = {"provenance": made_by(arguments.seed), "datasets": {}}
     for name in arguments.sets:
         result["datasets"][name] = compare(arguments.data, name, arguments.seed)
         write_json(arguments.out, result)

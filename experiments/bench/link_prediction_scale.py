@@ -14,8 +14,6 @@ import multiprocessing
 import os
 import platform
 import resource
-import shlex
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,13 +25,14 @@ import torch
 from link_prediction import write_docs
 
 import grasper
+from experiments.publish import made_by
 from grasper.config import PredictConfig, load_config
 from grasper.files import read_json, write_json
 from grasper.pipeline import Pipeline
 from grasper.predict.graph import Interactions
 from grasper.predict.hybrid import Hybrid
 from grasper.predict.topk import top_k
-from grasper.runs import Run, commit, versions
+from grasper.runs import Run
 
 EDGES_PER_USER, USERS_PER_ITEM = 5, 20
 NUM_TASTES = 50
@@ -170,8 +169,7 @@ def main() -> None:
     jobs: list[tuple[str, Any, tuple[Any, ...]]] = [(str(n), measure_fit, (n, arguments.epochs, part)) for n in arguments.edges]
     if not arguments.skip_answers:
         jobs.insert(0, ("answers", measure_answers, (part,)))
-    command = shlex.join(["python", "experiments/bench/link_prediction_scale.py", *sys.argv[1:]])
-    facts = {"command": command, "commit": commit(), "seed": 0, "load": round(os.getloadavg()[0], 1), "versions": versions()}
+    facts = made_by(0) | {"load": round(os.getloadavg()[0], 1)}
     for name, target, values in jobs:
         process = multiprocessing.get_context("fork").Process(target=target, args=values)
         process.start()

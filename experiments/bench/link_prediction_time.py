@@ -11,8 +11,6 @@ the scoring of its epochs.
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,11 +20,11 @@ import torch
 from link_prediction import DATASETS, MODELS, SEEDS, Dataset, load_dataset, rank, train_edges, write_docs
 from peers import PygLightGCN
 
+from experiments.publish import made_by
 from grasper.files import write_json
 from grasper.metrics.ranking import reciprocal_gain
 from grasper.predict.baselines import ItemPredictor
 from grasper.predict.graph import Interactions
-from grasper.runs import commit, versions
 
 ROOT = Path(__file__).parents[2]
 TIMES = 5.0
@@ -110,12 +108,7 @@ def main() -> None:
         for seed in arguments.seeds:
             datasets.setdefault(name, []).append(measure(dataset, seed))
             print(name, seed, datasets[name][-1], flush=True)
-    facts = {
-        "command": shlex.join(["python", "experiments/bench/link_prediction_time.py", *sys.argv[1:]]),
-        "commit": commit(),
-        "versions": versions(),
-    }
-    result = {"provenance": facts, "seeds": arguments.seeds, "hardware": f"one thread, torch {torch.__version__}", "datasets": datasets}
+    result = {"provenance": made_by(arguments.seeds), "hardware": f"one thread, torch {torch.__version__}", "datasets": datasets}
     write_json(arguments.out, result)
     if arguments.sets == list(DATASETS):
         write_docs(markdown(result), ROOT / "docs" / "predict.md", RESULTS)

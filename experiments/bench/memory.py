@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -24,8 +23,8 @@ import numpy as np
 import pandas as pd
 import psutil
 
+from experiments.publish import made_by
 from grasper.files import read_json, write_json
-from grasper.runs import commit, versions
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "experiments" / "results" / "bench" / "memory.json"
@@ -106,7 +105,7 @@ def main() -> None:
     parser.add_argument("case", choices=("pipeline", "predict"))
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    facts: dict[str, Any] = {"commit": commit(), "machine": f"{os.cpu_count()} cores, {platform.machine()}", "versions": versions()}
+    facts = made_by(None)
     with tempfile.TemporaryDirectory(prefix="grasper-memory-") as folder:
         run, table = Path(folder) / "run", Path(folder) / "reviews.parquet"
         grasper = [sys.executable, "-m", "grasper"]

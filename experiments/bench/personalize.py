@@ -17,10 +17,11 @@ import numpy as np
 import pandas as pd
 
 import grasper
+from experiments.publish import made_by
 from grasper.files import write_json
 from grasper.methods import get_method
 from grasper.pipeline import Pipeline
-from grasper.runs import Run, commit, versions
+from grasper.runs import Run
 
 OUT = Path(__file__).parents[1] / "results" / "bench" / "personalize.json"
 METHODS = ("pgraphrag", "grasper-popular-items")
@@ -69,8 +70,7 @@ def main() -> None:
     options = parser.parse_args()
     found = measure(options.reviews, options.calls, options.seed)
     print(found)
-    command = f"python experiments/bench/personalize.py --reviews {options.reviews} --calls {options.calls} --seed {options.seed}"
-    facts = {"command": command, "commit": commit(), "versions": versions(), "seed": options.seed, "n": options.calls, "unit": "ms"}
+    facts = made_by(options.seed) | {"n": options.calls, "unit": "ms"}
     write_json(options.out, {"provenance": facts, "methods": found})
 
 

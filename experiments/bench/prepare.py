@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from experiments.publish import made_by
 from grasper.files import write_json
 
 WORDS = ("warm", "cold", "bed", "cake", "noisy", "kind", "sea", "late", "soft", "slow", "bright", "cheap", "large", "worn", "clean", "strong")
@@ -79,7 +80,6 @@ def main() -> None:
     if options.measure:
         measure(options.measure, options.split, options.memory_mib)
         return
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     results = []
     with tempfile.TemporaryDirectory() as folder:
         for count in options.rows:
@@ -94,10 +94,8 @@ def main() -> None:
             results.append({"rows": count, "file_mib": round(data.stat().st_size / 2**20), **taken, **load})
             print(results[-1], flush=True)
             data.unlink()
-    arguments = f"--rows {' '.join(map(str, options.rows))} --split {options.split} --seed {options.seed} --memory-mib {options.memory_mib}"
-    command_line = f"python experiments/bench/prepare.py {arguments}"
     note = "load: processes that wanted a core, one of them the benchmark's own; seconds grow with it, processor_seconds less so"
-    facts = {"command": command_line, "commit": commit, "seed": options.seed, "memory_mib": options.memory_mib, "cores": os.cpu_count(), "note": note}
+    facts = made_by(options.seed) | {"memory_mib": options.memory_mib, "note": note}
     if options.out:
         write_json(options.out, {**facts, "results": results})
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import platform
 import resource
-import shlex
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,12 +21,12 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from experiments.publish import made_by
 from grasper.align.sft import TrainingSequence, finetune
 from grasper.config import AlignConfig
 from grasper.files import write_json
 from grasper.models.catalogue import KNOWN
 from grasper.models.local import LocalModel
-from grasper.runs import commit, versions
 
 OUT = Path(__file__).parents[1] / "results" / "bench" / "sft_load.json"
 SHAPES = {1: (128, 4, 2), 7: (256, 6, 4), 30: (512, 8, 8), 100: (768, 12, 12), 300: (1024, 22, 16), 1000: (2048, 19, 16)}
@@ -90,9 +88,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     on_gpu = model.device.type == "cuda"
     return {
-        "command": shlex.join(["python", "experiments/bench/sft_load.py", *sys.argv[1:]]),
-        "commit": commit(),
-        "seed": options.seed,
+        **made_by(options.seed),
         "device": torch.cuda.get_device_name(model.device) if on_gpu else f"CPU {platform.machine()}, {torch.get_num_threads()} threads",
         "dtype": str(model.model.dtype),
         "parameters": sum(parameter.numel() for parameter in model.model.parameters()),
@@ -105,7 +101,6 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "tokens_per_second": round(counts["tokens"] / seconds, 1),
         "memory_before_training": before,
         "peak_memory": peak_memory_mib(model.device),
-        "versions": versions(),
     }
 
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from experiments.publish import made_by
 from grasper.align import select_pairs
 from grasper.align.pairs import make_pairs
 from grasper.config import load_config
@@ -31,7 +31,7 @@ from grasper.models.local import LocalModel
 from grasper.models.sampling import Sampling
 from grasper.prepare import build_tables
 from grasper.retrieve.store import ReviewStore
-from grasper.runs import commit, derive_seed, versions
+from grasper.runs import derive_seed
 
 OUT = Path(__file__).parents[1] / "results" / "bench" / "shared_prefill.json"
 SAMPLING = Sampling(temperature=0.7, top_p=0.9)
@@ -95,12 +95,9 @@ def main() -> None:
         for clock in ("seconds", "processor_seconds")
     }
     result: dict[str, Any] = {
-        "command": " ".join(["python", "-m", "experiments.bench.shared_prefill", *sys.argv[1:]]),
-        "commit": commit(),
-        "versions": versions(),
+        **made_by(options.seed),
         "machine": f"{options.threads} threads of an x86-64 server processor, shared with other work",
         "model": {"name": model.name, "parameters": sum(p.numel() for p in model.model.parameters()), "format": str(model.model.dtype)},
-        "seed": options.seed,
         "n": len(prompts),
         "samples": options.samples,
         "batch_rows": options.width,

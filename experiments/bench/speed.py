@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import statistics
-import sys
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -27,12 +26,12 @@ import torch
 
 from experiments.bench.decoding import run_grasper, timed
 from experiments.nano.reviews import load_review_sets
+from experiments.publish import made_by
 from experiments.smollm2.data import MAX_WORDS
 from grasper.config import TuneConfig
 from grasper.files import write_json
 from grasper.models.base import Prompt
 from grasper.models.local import LocalModel
-from grasper.runs import commit, versions
 from grasper.tune.examples import ExampleMaker
 from grasper.tune.lora import Adapter
 from grasper.tune.sequences import Batch, Drawer, Position, Stream
@@ -103,14 +102,11 @@ def main() -> None:
     tuned = medians(lambda _: take_steps(adapter, steps[1:]), options.repetitions)
     result["tuning"] = rates(tuned["tokens"], *(tuned[clock] for clock in clocks))
     facts = {
-        "command": " ".join(["python", "-m", "experiments.bench.speed", *sys.argv[1:]]),
-        "commit": commit(),
-        "versions": versions(),
+        **made_by(0),
         "machine": f"{options.threads} threads of an x86-64 server processor",
         "load_before": round(load, 2),
         "parameters": sum(value.numel() for value in model.model.parameters()),
         "format": str(model.model.dtype),
-        "seed": 0,
         "n": len(prompts),
         "repetitions": options.repetitions,
         "mean_prompt_tokens": round(read_tokens / len(prompts), 1),

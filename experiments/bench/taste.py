@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +19,11 @@ import numpy as np
 import torch
 from link_prediction import DATASETS, RESAMPLES, interval, load_dataset, write_docs
 
+from experiments.publish import made_by
 from grasper.files import write_json
 from grasper.predict.graph import Interactions
 from grasper.predict.learned import EncoderPredictor
 from grasper.retrieve.topic import nearest_rows, unit
-from grasper.runs import commit, versions
 
 NUM_NEAREST = 10
 MAX_USERS = 1_500
@@ -104,9 +101,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=root / "experiments" / "results" / "taste.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    command = shlex.join(["python", "experiments/bench/taste.py", *sys.argv[1:]])
-    facts = {"command": command, "commit": commit(), "seed": arguments.seed, "versions": versions(), "machine": platform.machine()}
-    result: dict[str, Any] = {**facts, "datasets": {}}
+    result: dict[str, Any] = {"provenance": made_by(arguments.seed), "datasets": {}}
     for name in arguments.sets:
         result["datasets"][name] = measure(arguments.data, name, arguments.seed)
         write_json(arguments.out, result)

@@ -92,11 +92,12 @@ def _bounds(entry: Mapping[str, Any], value: float) -> tuple[float, float]:
 
 
 def full_tables(metrics: Mapping[str, Any], tasks: Sequence[Task], series: Mapping[str, int]) -> list[dict[str, Any]]:
-    """All metrics of all tasks, with and without repeated targets."""
+    """All metrics of all tasks, with and without repeated targets; methods that failed have no numbers."""
     tables = []
     for task in tasks:
+        failed = failed_methods(metrics, task)
         for part, methods in (("all targets", metrics["methods"]), ("without repeated targets", metrics["without_repeated"]["methods"])):
-            if rows := {method: entries[task] for method, entries in methods.items() if task in entries}:
+            if rows := {method: entries[task] for method, entries in methods.items() if task in entries and method not in failed}:
                 tables.append(_table(f"{TASK_TITLES[task][0]}, {part}", metrics_of(rows), rows, series))
     return tables
 
@@ -104,13 +105,18 @@ def full_tables(metrics: Mapping[str, Any], tasks: Sequence[Task], series: Mappi
 # ---- differences -------------------------------------------------------------------------------------------------------------------
 
 
+def known_pairs(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The paired comparisons of methods neither of which failed in the task."""
+    failed = {task: failed_methods(metrics, task) for task in TASK_TITLES}
+    return [pair for pair in metrics["comparison"]["pairs"] if failed[pair["task"]].keys().isdisjoint((pair["method"], pair["other"]))]
+
+
 def forest(metrics: Mapping[str, Any], series: Mapping[str, int]) -> list[dict[str, Any]]:
     """Differences of every method from the baseline, a plot for each task and plotted metric."""
     baseline = metrics["comparison"]["baseline"]
     groups: dict[tuple[Task, str], list[Point]] = {}
-    for pair in metrics["comparison"]["pairs"]:
-        failed = failed_methods(metrics, pair["task"])
-        if pair["other"] == baseline and _is_plotted(pair["metric"]) and failed.keys().isdisjoint((pair["method"], baseline)):
+    for pair in known_pairs(metrics):
+        if pair["other"] == baseline and _is_plotted(pair["metric"]):
             point = Point(pair["method"], pair["difference"], *_bounds(pair, pair["difference"]), series[pair["method"]])
             groups.setdefault((pair["task"], pair["metric"]), []).append(point)
     plots = []

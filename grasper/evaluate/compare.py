@@ -4,7 +4,7 @@ Reviews of one item are alike (they praise the same pool), so targets are not in
 serves all methods at once: a difference between two methods is then taken on the same targets, draw by draw.
 
 Percentile intervals of few clusters are too narrow. They are widened to what Student's t would give (expanded percentiles): with 100 items by a
-hundredth, with 12 by a sixth.
+hundredth, with 12 by a sixth. A p is the level at which such an interval begins to hold zero, so the two never contradict one another.
 
 References: Davison & Hinkley 1997, Bootstrap Methods and their Application, Sec. 3.8 (cluster bootstrap), 5.3 (percentile intervals); Hesterberg
 2015, What Teachers Should Know About the Bootstrap, The American Statistician 69(4) (expanded percentiles).
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr, stdtrit
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from grasper.errors import ShapeError
 from grasper.metrics.choose import metric_of
@@ -58,6 +58,22 @@ class Estimate:
         low, high = np.quantile(drawn, [tail, 1 - tail])
         return _rounded(low), _rounded(high)
 
+    def p_of_zero(self, draws: np.ndarray, column: int) -> float | None:
+        """The two-sided p of numbers drawn from a column, or from it and others of its examples, against zero; None without any.
+
+        Below `1 - confidence` exactly where their interval leaves out zero; but no draws tell of less than one over their number.
+        """
+        drawn = draws[~np.isnan(draws)]
+        if not drawn.size:
+            return None
+        clusters, floor = int(self.clusters[column]), 1 / len(drawn)
+        return min(1.0, max(2 * min(known_tail(share_up_to_zero(side), clusters) for side in (drawn, -drawn)), floor))
+
+
+def share_up_to_zero(drawn: np.ndarray) -> float:
+    """The probability whose quantile is zero, interpolated as `np.quantile` does; the larger one where zero was drawn more than once."""
+    return float(np.interp(0.0, np.sort(drawn), np.linspace(0, 1, len(drawn))))
+
 
 def expanded_tail(tail: float, clusters: int) -> float:
     """The probability to leave out on either side of drawn means, so that their interval is as wide as Student's t would have it.
@@ -67,6 +83,11 @@ def expanded_tail(tail: float, clusters: int) -> float:
         clusters: How many were drawn from, at least 2.
     """
     return float(ndtr(stdtrit(clusters - 1, tail) * np.sqrt(clusters / (clusters - 1))))
+
+
+def known_tail(share: float, clusters: int) -> float:
+    """What is left out of the mean's distribution where this share of drawn means is: the inverse of `expanded_tail`."""
+    return float(stdtr(clusters - 1, ndtri(share) / np.sqrt(clusters / (clusters - 1))))
 
 
 class Bootstrap:
@@ -154,9 +175,9 @@ def summarize(estimate: Estimate) -> dict[str, Any]:
 def compare(values: pd.DataFrame, bootstrap: Bootstrap, baseline: str, estimate: Estimate | None = None) -> list[dict[str, Any]]:
     """Paired differences of every two methods, `method` minus `other`, over the examples that both have a number for; the baseline's first.
 
-    Each row: `method`, `other`, `task`, `metric`, `difference` with `low` and `high`, `p` (two-sided, from the draws, not corrected for the
-    number of comparisons), `wins` and `ties` (shares of examples on which `method` is better, or equal) and `n`. Where all examples are about
-    one item, `low`, `high` and `p` are None. Pairs that share no example are left out.
+    Each row: `method`, `other`, `task`, `metric`, `difference` with `low` and `high`, `p` (two-sided, of the same draws as the interval, not
+    corrected for the number of comparisons), `wins` and `ties` (shares of examples on which `method` is better, or equal) and `n`. Where all examples
+    are about one item, `low`, `high` and `p` are None. Pairs that share no example are left out.
 
     Args:
         estimate: That of the values, where it is at hand.
@@ -194,8 +215,7 @@ def _difference(both: Estimate, per_example: np.ndarray, metric: Metric) -> dict
     draws = both.draws[:, 0] - both.draws[:, 1]
     low, high = both.interval(draws, 0)
     better = per_example > 0 if metric.higher_is_better else per_example < 0
-    drawn = draws[~np.isnan(draws)]
-    p = min(1.0, max(2 * min((drawn <= 0).mean(), (drawn >= 0).mean()), 1 / len(drawn))) if drawn.size else None
+    p = both.p_of_zero(draws, 0)
     return {
         "difference": _rounded(both.value[0] - both.value[1]),
         "low": low,

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import groupby
 
 from markupsafe import Markup
 
@@ -81,14 +82,16 @@ def level_plot(
         parts.append(f'<text class="tick" text-anchor="middle" x="{left + step * (place + 0.5):.1f}" y="{bottom + 17}">{escape(level)}</text>')
     for order, (colour, _, points) in enumerate(series):
         offset = (order - (len(series) - 1) / 2) * dodge
-        places = [(left + step * (place + 0.5) + offset, point) for place, point in enumerate(points) if point]
-        path = " ".join(f"{x:.1f},{y(point.value):.1f}" for x, point in places)
+        places = [(left + step * (place + 0.5) + offset, point) for place, point in enumerate(points)]
+        runs = [" ".join(f"{x:.1f},{y(point.value):.1f}" for x, point in run if point) for _, run in groupby(places, lambda place: place[1] is None)]
+        lines = "".join(f'<polyline class="trend" points="{run}"/>' for run in runs if run)
         marks = "".join(
             f'<line class="bar" x1="{x:.1f}" x2="{x:.1f}" y1="{y(point.low):.1f}" y2="{y(point.high):.1f}"/>'
             f'<circle cx="{x:.1f}" cy="{y(point.value):.1f}" r="3.4"/>'
             for x, point in places
+            if point
         )
-        parts.append(f'<g class="m{colour}"><polyline class="trend" points="{path}"/>{marks}</g>')
+        parts.append(f'<g class="m{colour}">{lines}{marks}</g>')
     spoken = "; ".join(
         f"{name}: " + ", ".join(f"{level} {point.value:.3f}" for level, point in zip(levels, points, strict=True) if point)
         for _, name, points in series

@@ -22,6 +22,7 @@ from grasper.evaluate.blocks import (
     cost_table,
     forest,
     full_tables,
+    known_pairs,
     pair_row,
     predicted_facts,
     predicted_table,
@@ -57,7 +58,10 @@ SECTIONS = {
     "terms": "Terms",
 }
 TERMS = (
-    ("Interval", "Percentile bootstrap; whole items are drawn with replacement, since reviews of one item are alike."),
+    (
+        "Interval",
+        "Expanded percentiles of a bootstrap, which hold for few items, too; whole items are drawn, since reviews of one item are alike.",
+    ),
     ("Synthetic review", "A review that the model wrote in the user’s stead about an item that the link predictor expects the user to meet."),
 )
 
@@ -106,8 +110,8 @@ def _series(metrics: Mapping[str, Any]) -> dict[str, int]:
 def _view(metrics: Mapping[str, Any], data: ReportData) -> dict[str, Any]:
     script = _resource("report.js")
     series = _series(metrics)
-    confidence = f"{metrics['bootstrap']['confidence']:.0%}".replace("%", " %")
-    pairs = [pair_row(pair) for pair in metrics["comparison"]["pairs"] if metric_of(pair["metric"]).shown != "detail"]
+    confidence = f"{100 * metrics['bootstrap']['confidence']:g} %"
+    pairs = [pair_row(pair) for pair in known_pairs(metrics) if metric_of(pair["metric"]).shown != "detail"]
     return {
         "metrics": metrics,
         "style": Markup(_resource("report.css")),

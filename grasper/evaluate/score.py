@@ -25,7 +25,7 @@ from grasper.evaluate.sparsity import level_of
 from grasper.files import read_jsonl
 from grasper.metrics.choose import choose_metrics
 from grasper.metrics.metric import Batch, Metric, Targets
-from grasper.prompts.escape import one_line
+from grasper.reason.format import answer_of
 from grasper.records import TASKS, Example, Output, Review, Tables, Task, tasks_of
 from grasper.retrieve.pool import ReviewPool
 from grasper.runs import derive_seed
@@ -186,8 +186,8 @@ def reference_text(target: Review, task: Task) -> str:
 
 
 def size_of(example: Example, task: Task) -> int:
-    """Bytes of the real answer on one line; 1 for a rating, and for an answer that is not there."""
-    return max(1, len(one_line(reference_text(example.target, task) if task != "rating" else "").encode()))
+    """Bytes of the real answer on one line, those that its bits are divided by; 1 for an answer that is not there."""
+    return max(1, len(answer_of(example, task).encode()))
 
 
 def sizes_of(examples: Sequence[Example], tasks: Sequence[Task]) -> dict[str, np.ndarray]:

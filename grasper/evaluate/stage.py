@@ -195,8 +195,9 @@ def _cost(
     kept = {example_id: entries for example_id, entries in synthetic.items() if example_id in wanted}
     written = [review for entries in kept.values() for review in entries]
     shares = {"generate_seconds": len(records) / max(len(answers), 1), "synthesize_seconds": len(kept) / max(len(synthetic), 1)}
-    seconds = round(sum(spent.get(name, 0.0) * share for name, share in shares.items()), 3) if any(name in spent for name in shares) else None
     tokens = {name: sum(getattr(record, name) for record in (*records, *written)) for name in ("tokens_in", "tokens_out")}
+    total = sum(spent.get(name, 0.0) * share for name, share in shares.items())
+    seconds = round(total, 3) if total or (any(name in spent for name in shares) and not any(tokens.values())) else None  # no text takes no time
     return {"seconds": seconds, **tokens, **{name: value for name, value in spent.items() if name not in shares}}
 
 

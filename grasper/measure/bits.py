@@ -23,13 +23,12 @@ from grasper.errors import ConfigError, RunMismatchError
 from grasper.evaluate.swap import SWAPS, Swap
 from grasper.files import BatchLog
 from grasper.generate.writers import LeadingWriter
-from grasper.metrics.rating import RATINGS
 from grasper.models.base import Pool
 from grasper.models.local import LocalModel
 from grasper.pipeline import Pipeline
 from grasper.progress import Progress
-from grasper.prompts.templates import ANSWER_LABELS, RATING_CHOICES
-from grasper.reason.format import render_answer
+from grasper.prompts.templates import RATING_CHOICES
+from grasper.reason.format import answer_of
 from grasper.records import Example, Profile, Request, Review, SyntheticReview, Task, request_for, tasks_of
 from grasper.retrieve.pool import is_same_text, is_visible
 from grasper.runs import stable_hash
@@ -220,15 +219,6 @@ def measure_plan(plan: Pipeline, *, num_paths: int, swaps: Sequence[Swap], say: 
                 say(f"bits/{name}: {count} measured")
                 measured[name] = path
     return measured
-
-
-def answer_of(example: Example, task: Task) -> str:
-    """The real answer as an answer's line would hold it; empty where there is none, or a rating between two digits."""
-    target = example.target
-    if task == "rating":
-        return f"{target.rating:g}" if target.rating in RATINGS else ""
-    line = render_answer(task, title=target.title, text=target.text)
-    return line.removeprefix(f"{ANSWER_LABELS[task][0]}:").strip()
 
 
 def choose_partners(examples: Sequence[Example], has_evidence: Callable[[Example], bool] = lambda example: True) -> dict[str, Example]:

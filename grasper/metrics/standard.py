@@ -221,7 +221,7 @@ register(
         lambda batch: distinct(batch.texts),
         TEXTS,
         None,
-        meaning="Share of pairs of words that no other text of the method holds; low where all texts are alike.",
+        meaning="Share of pairs of words that stand nowhere else among the texts, one that stands k times counting 1/k; low where all are alike.",
     )
 )
 register(

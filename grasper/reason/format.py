@@ -8,8 +8,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from grasper.metrics.rating import RATINGS
 from grasper.prompts.escape import one_line
 from grasper.prompts.templates import ANSWER_LABELS, INTERESTS, PATH_LABELS, PLAN, RATING, STYLE, TEXT, TITLE, AnswerTask
+from grasper.records import Example, Task
 
 _LABELS = (*PATH_LABELS, TITLE, TEXT, RATING)
 _SECTION = re.compile(
@@ -79,6 +81,15 @@ def render_answer(
         if value is not None:
             lines.append(f"{label}: {_unquoted(one_line(value)) if label == TITLE else one_line(value)}")
     return "\n".join(lines)
+
+
+def answer_of(example: Example, task: Task) -> str:
+    """The real answer as an answer's line would hold it; empty where there is none, or a rating between two digits."""
+    target = example.target
+    if task == "rating":
+        return f"{target.rating:g}" if target.rating in RATINGS else ""
+    line = render_answer(task, title=target.title, text=target.text)
+    return line.removeprefix(f"{ANSWER_LABELS[task][0]}:").strip()
 
 
 def parse_answer(raw: str, task: AnswerTask, *, expects_path: bool) -> Answer:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from grasper.errors import ShapeError
-from grasper.evaluate.compare import Bootstrap, compare, expanded_tail, summarize
+from grasper.evaluate.compare import Bootstrap, compare, expanded_tail, known_tail, summarize
 
 
 def columns(**values: np.ndarray) -> pd.DataFrame:
@@ -167,6 +167,38 @@ def test_p_values_are_uniform_under_no_difference() -> None:
         frame = columns(one__rouge1=rng.normal(size=60), two__rouge1=rng.normal(size=60))
         found += compare(frame, Bootstrap(clusters, samples=200, seed=trial), "one")[0]["p"] < 0.05
     assert found / 200 < 0.12
+
+
+@pytest.mark.parametrize("clusters", [2, 3, 12, 300])
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_p_is_small_exactly_where_the_interval_leaves_out_zero(clusters: int, confidence: float) -> None:
+    """Differences pushed along until either end of their interval nearly touches zero, from either side; ties at zero, too."""
+    rng = np.random.default_rng(clusters)
+    frame = columns(a__rouge1=rng.normal(size=clusters))
+    estimate = Bootstrap([str(n) for n in range(clusters)], samples=1000, confidence=confidence).estimate(frame)
+    for draws in (rng.normal(size=997), rng.integers(-3, 4, 1000).astype(float), np.exp(rng.normal(size=1001))):
+        for end in estimate.interval(draws, 0):
+            assert end is not None
+            for push in (-0.5, -1e-4, 0.0, 1e-4, 0.5):
+                low, high = estimate.interval(draws - end + push, 0)
+                p = estimate.p_of_zero(draws - end + push, 0)
+                assert low is not None
+                assert high is not None
+                assert p is not None
+                if min(abs(low), abs(high)) > 1e-5:  # what is nearer is rounding
+                    assert (p < 1 - confidence) == (low > 0 or high < 0), (low, high, p)
+
+
+def test_the_inverse_of_an_expanded_tail_is_the_tail() -> None:
+    for clusters in (2, 12, 100):
+        assert known_tail(expanded_tail(0.025, clusters), clusters) == pytest.approx(0.025)
+
+
+def test_p_is_never_below_one_over_the_draws() -> None:
+    """A difference of 1 everywhere: 200 draws tell no less than a two-hundredth."""
+    frame = columns(one__rouge1=np.zeros(12), two__rouge1=np.ones(12))
+    (row,) = compare(frame, Bootstrap([str(n) for n in range(12)], samples=200), "one")
+    assert (row["difference"], row["low"], row["high"], row["p"]) == (1, 1, 1, 1 / 200)
 
 
 def test_lower_errors_win() -> None:

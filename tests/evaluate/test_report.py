@@ -15,7 +15,7 @@ import pytest
 from grasper.config import EvaluateConfig
 from grasper.evaluate import evaluate, report
 from grasper.evaluate.synthetic import read_synthetic
-from grasper.files import write_json
+from grasper.files import read_json, write_json
 from grasper.records import Item, Tables
 from grasper.synthesize.select import REASONS
 
@@ -241,6 +241,12 @@ def test_a_method_whose_answers_cannot_be_read_has_failed(world: Any, tmp_path: 
     plots = page.split("<h3>Title")[1].split("<h3>Rating")[0].split("</table>")[1]
     assert "grasper-no-graph" in plots
     assert ">grasper<" not in plots
+    full = page.split('aria-label="Title, all targets"')[1].split("</table>")[0]
+    assert ">grasper-no-graph<" in full
+    assert ">grasper<" not in full
+    pairs = [row for row in page.split('<section id="differences">')[1].split("</section>")[0].split("<tr>") if "<td>title</td>" in row]
+    assert any("grasper-no-graph −" in row or "− grasper-no-graph<" in row for row in pairs)
+    assert not any(">grasper −" in row or "− grasper<" in row for row in pairs)
     head = page.split("<nav")[0]
     assert "grasper, title: 30 of 30 answers (100%) are not in the expected format" in head
     assert "<li>copy, title" not in head or "copy, title: 1 " not in head
@@ -270,6 +276,17 @@ def test_provenance_and_the_whole_cost_are_told(world: Any, tmp_path: Path) -> N
     written += sum(review.tokens_in + review.tokens_out for entries in read_synthetic(world.synthetic["grasper"]).values() for review in entries)
     assert f"{390_624 + written:,}" in row
     assert 'id="provenance"' not in write_report(world, tmp_path)
+
+
+def test_seconds_that_nobody_noted_are_not_told_as_none(world: Any, tmp_path: Path) -> None:
+    """Texts that took no time were written before seconds outlived a kill; what `copy` writes without a model may take none."""
+    nothing = {"generate_seconds": 0.0, "synthesize_seconds": 0.0}
+    write_report(world, tmp_path, costs=dict.fromkeys(world.outputs, nothing))
+    cost = read_json(next(tmp_path.rglob("metrics.json")))["cost"]
+    assert {method: entry["seconds"] for method, entry in cost.items()} == {
+        method: None if any(record.tokens_in + record.tokens_out for record in world.records[method]) else 0.0 for method in world.outputs
+    }
+    assert None in [entry["seconds"] for entry in cost.values()]
 
 
 def test_other_scripts_say_how_they_were_compared(world: Any, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from grasper.errors import MissingFileError, RunMismatchError
-from grasper.evaluate.score import answer_rating, answer_text, read_outputs, score
+from grasper.evaluate.score import answer_rating, answer_text, read_outputs, score, size_of
 from grasper.metrics.text import rouge1
-from grasper.records import TASKS, Output, Task
+from grasper.records import TASKS, Example, Output, Review, Task
 
 
 def answers_of(world: Any) -> dict[str, dict[tuple[str, Task], Output]]:
@@ -123,3 +123,10 @@ def test_bad_files_are_named(tmp_path: Path, world: Any, write_outputs: Any) -> 
     twice = write_outputs(tmp_path / "twice.jsonl", world.records["copy"][:1] * 2)
     with pytest.raises(RunMismatchError, match="twice"):
         read_outputs(twice)
+
+
+def test_the_size_of_an_answer_is_that_of_the_line_that_is_scored() -> None:
+    """A title's quotes are no part of the answer's line, and so none of its bytes; a rating is one, and so is an answer that is not there."""
+    example = Example("e", Review("r", "u", "i", "Très bien", title='"Great"', rating=5.0), "dev-a")
+    assert [size_of(example, task) for task in TASKS] == [10, 5, 1]
+    assert [size_of(Example("e", Review("r", "u", "i", "", rating=2.5), "dev-a"), task) for task in TASKS] == [1, 1, 1]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from experiments.publish import provenance, zero_history
+from experiments.publish import ROOT, made_by, provenance, zero_history
 from grasper.config import Config
 from grasper.files import write_json, write_text
 from grasper.pipeline import dump_config
@@ -42,3 +44,14 @@ def test_people_without_history_are_compared_apart(tmp_path: Path) -> None:
     assert (pair["difference"], pair["wins"], pair["ties"]) == pytest.approx((0.0, 0.5, 0.0))
     assert pair["low"] == pytest.approx(-0.1)
     assert pair["high"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("spec", "script"), [(None, "experiments/bits.py"), (SimpleNamespace(name="experiments.bits"), "-m experiments.bits")])
+def test_a_script_tells_the_command_that_repeats_it(monkeypatch: pytest.MonkeyPatch, spec: SimpleNamespace | None, script: str) -> None:
+    """As it was started, by its path from the project's root or as a module, with its own arguments, and what else it depends on."""
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "experiments" / "bits.py"), "--set", "a.b=c d"])
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", spec)
+    facts = made_by([1, 2])
+    assert facts["command"] == f"python {script} --set 'a.b=c d'"
+    assert facts["seed"] == [1, 2]
+    assert {"commit", "versions", "hardware"} < set(facts)

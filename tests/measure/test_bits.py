@@ -21,11 +21,12 @@ from grasper.evaluate.compare import Bootstrap
 from grasper.evaluate.measured import read_measured
 from grasper.evaluate.swap import Swap, swap_test
 from grasper.files import BatchLog, read_json, read_jsonl
-from grasper.measure.bits import Measurement, answer_of, choose_partners
+from grasper.measure.bits import Measurement, choose_partners
 from grasper.methods import BUILT_IN
 from grasper.models.local import LocalModel
 from grasper.models.scripted import ScriptedModel
 from grasper.pipeline import Pipeline
+from grasper.reason.format import answer_of
 from grasper.records import TASKS, Example, Item, Profile, Review, SyntheticReview, Tables, request_for
 from grasper.runs import Run
 from grasper.system import System
