@@ -48,7 +48,7 @@ class System:
     def predict(self, examples: Sequence[Example]) -> dict[str, list[Candidate]]:
         """The items that get a synthetic review, best first, by example id (GraSPer, Sec. 3.1)."""
         method, config = self.desk.method, self.synthesis
-        table = self.forecast(examples) if self.forecast is not None and method.uses_predictor else None
+        table = self.forecast(examples) if self.forecast is not None and method.needs_candidates else None
         pool, seed = self.desk.store.pool, self.desk.seed
         return choose_items(method, examples, table, pool, num_items=config.num_items, min_score=config.min_score, seed=seed)
 
