@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 ROUNDS_FILE = "rounds.json"
 BATCH_SIZE = 16
 """Pairs whose notes are sampled and judged in one batch, where the model does not want more at once."""
-_OF = {"style": "topic", "topic": "style"}
+_OTHER: dict[Reasoner, Reasoner] = {"style": "topic", "topic": "style"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +234,9 @@ class DualTraining:
             is_later = case.pair.pair_id in self._asked_later
             for reasoner in REASONERS:
                 if (profile := case.evidence.of(reasoner)) is not None:
-                    seen = deliberation.steps[0].notes if is_later else Notes()
+                    seen = deliberation.steps[0] if is_later else Notes()
                     prompt = reasoning.notes_prompt(reasoner, case.pair.request, profile, seen)
-                    asked.append((case, reasoner, deliberation.steps[0].notes, deliberation.draft if is_later else "", prompt))
+                    asked.append((case, reasoner, deliberation.steps[0], deliberation.draft if is_later else "", prompt))
         drawn = model.generate(
             [prompt for *_, prompt in asked],
             n=config.num_notes,
@@ -250,7 +250,7 @@ class DualTraining:
         for (case, reasoner, held, draft, prompt), completions in zip(asked, drawn, strict=True):
             # Notes that lack their end count as unread: chosen, they would teach to stop in the middle.
             for text, is_read in _read_all(reasoner, completions).items():
-                trials.append(NotesTrial(case.pair, case.evidence, reasoner, text, getattr(held, _OF[reasoner]), draft))
+                trials.append(NotesTrial(case.pair, case.evidence, reasoner, text, held.of(_OTHER[reasoner]), draft))
                 judged.append(JudgedNotes(case.pair.pair_id, reasoner, prompt, text, 0.0, is_read=is_read))
         worth = self._judge(reasoning, trials, seed)
         return [replace(notes, difference=value.difference, draft_words=value.draft_words) for notes, value in zip(judged, worth, strict=True)]
@@ -273,9 +273,9 @@ class DualTraining:
         model = counted = TokenCountingModel(model)
         found = self.deliberate(model, self.held_out, "evaluation")
         trials = [
-            NotesTrial(case.pair, case.evidence, reasoner, getattr(notes, reasoner), getattr(notes, _OF[reasoner]))
+            NotesTrial(case.pair, case.evidence, reasoner, notes.of(reasoner), notes.of(_OTHER[reasoner]))
             for case, deliberation in zip(self.held_out, found, strict=True)
-            for notes in [deliberation.steps[0].notes]
+            for notes in [deliberation.steps[0]]
             for reasoner in REASONERS
             if case.evidence.of(reasoner) is not None
         ]

@@ -14,7 +14,7 @@ from typing import Literal
 from grasper.models.base import Prompt
 from grasper.prompts.render import Notes
 from grasper.reason.analyse import analyse
-from grasper.reason.dual import DeliberationStep, DualReasoning, Evidence, Reasoner, notes_of
+from grasper.reason.dual import REASONERS, DualReasoning, Evidence, Reasoner, notes_of
 from grasper.reason.format import ReasoningPath
 from grasper.reason.traces import TrainingPair
 from grasper.records import Profile, Request, Task, with_text
@@ -33,7 +33,7 @@ class RoleExample:
     answer: str
 
 
-def role_examples(pair: TrainingPair, evidence: Evidence, reasoning: DualReasoning, earlier: DeliberationStep | None = None) -> list[RoleExample]:
+def role_examples(pair: TrainingPair, evidence: Evidence, reasoning: DualReasoning, earlier: Notes | None = None) -> list[RoleExample]:
     """Examples of every role that the method has: notes, notes again with the others' work in view, a draft, and a revision.
 
     Args:
@@ -43,7 +43,7 @@ def role_examples(pair: TrainingPair, evidence: Evidence, reasoning: DualReasoni
             to become are not asked for again: that would teach to copy.
     """
     path = analysed_notes(pair, evidence)
-    known: dict[Reasoner, str] = {reasoner: notes_of(reasoner, path) for reasoner in ("style", "topic") if evidence.of(reasoner) is not None}
+    known: dict[Reasoner, str] = {reasoner: notes_of(reasoner, path) for reasoner in REASONERS if evidence.of(reasoner) is not None}
     draft = earlier.draft if earlier else ""
     examples = []
     for reasoner, answer in known.items():
@@ -51,7 +51,7 @@ def role_examples(pair: TrainingPair, evidence: Evidence, reasoning: DualReasoni
         assert profile is not None
         seen = [Notes()]
         if earlier and draft and answer not in earlier.of(reasoner):
-            seen.append(earlier.notes)
+            seen.append(earlier)
         examples += [
             RoleExample(pair.pair_id, reasoner, pair.request.task, reasoning.notes_prompt(reasoner, pair.request, profile, shown), answer)
             for shown in seen
