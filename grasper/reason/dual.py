@@ -21,7 +21,7 @@ from grasper.config import PromptConfig
 from grasper.errors import ConfigError, ShapeError
 from grasper.metrics.rating import rating_from_probabilities
 from grasper.metrics.text import rouge1, unicode_tokens
-from grasper.models.base import Completion, Prompt, TextModel, scored
+from grasper.models.base import Completion, Prompt, TextModel, ToldBy, scored
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.escape import one_line
 from grasper.prompts.render import Notes, after_path, render
@@ -77,7 +77,7 @@ class Deliberation:
     raw: str = ""
     probabilities: tuple[float, ...] = ()
     """Of the ratings 1–5, for the rating task."""
-    rated_by: Literal["measured", "sampled", "none"] = "measured"
+    rated_by: ToldBy = "measured"
     """How the last rating was found (`models.base.Scored`)."""
     tokens_in: int = 0
     tokens_out: int = 0
