@@ -86,7 +86,7 @@ class Pipeline:
             if self.is_for_use:
                 continue
             upstream = _present(prepare, predict if uses_predictor(method) else None, aligned.get(owner.name))
-            if method.predicted != "none":
+            if method.predicts_items:
                 steps.append(self._synthesize_step(method, upstream))
                 upstream = (*upstream, steps[-1])
             steps.append(self._generate_step(method, upstream))
@@ -107,7 +107,7 @@ class Pipeline:
         return self._step("predict", None, settings, (prepare,), self.work.predict, sections=("predict",))
 
     def _align_step(self, method: Method, reads: tuple[Step, ...]) -> Step:
-        names = ("align", "synthesize") if method.predicted != "none" else ("align",)
+        names = ("align", "synthesize") if method.predicts_items else ("align",)
         settings = self._writing("align", method) | self._sections(*names)
         settings["align"]["num_pairs"] = self.config.num_alignment_pairs
         if self.config.align.consensus_samples and method.training == "gold":

@@ -49,7 +49,7 @@ def evaluate_run(config: Config, run: Run, methods: Sequence[str], out_dir: Path
     folders = {name: run.folder("generate", name) for name in methods}
     candidates = run.folder("predict") / "candidates.parquet"
     is_predicted = any(uses_predictor(method) for method in declared.values()) and candidates.exists()
-    synthetic = {name: run.folder("synthesize", name) / "synthetic.jsonl" for name, method in declared.items() if method.predicted != "none"}
+    synthetic = {name: run.folder("synthesize", name) / "synthetic.jsonl" for name, method in declared.items() if method.predicts_items}
     return evaluate(
         config.evaluate,
         tables,

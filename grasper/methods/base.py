@@ -70,6 +70,11 @@ class Method:
         return self.writer != "copy"
 
     @property
+    def predicts_items(self) -> bool:
+        """Whether synthetic reviews are written for it."""
+        return self.predicted != "none"
+
+    @property
     def needs_candidates(self) -> bool:
         """Whether items for synthetic reviews come from the link predictor's candidates, all or some of them."""
         return self.predicted in ("graph", "oracle")
