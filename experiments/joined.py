@@ -50,7 +50,7 @@ def join(parts: list[tuple[Run, list[str]]], out: Run) -> dict[str, Any]:
         split=first.split,
         seed=derive_seed(first.seed, "evaluate"),
         tasks=first.tasks,
-        synthetic={m: there.folder("synthesize", m) / "synthetic.jsonl" for m, there in where.items() if get_method(m).predicted != "none"},
+        synthetic={m: there.folder("synthesize", m) / "synthetic.jsonl" for m, there in where.items() if get_method(m).predicts_items},
         costs={method: cost_of(there, method) for method, there in where.items()},
     )
     return dict(read_json(out.folder("evaluate") / "metrics.json"))

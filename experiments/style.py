@@ -33,8 +33,9 @@ from grasper.files import read_json, write_json
 from grasper.prepare import build_tables
 from grasper.prepare.bundled import harbour_folder
 from grasper.prepare.harbour import load_latent
+from grasper.retrieve.similar import unit
 from grasper.retrieve.style import FLOOR, weights_of
-from grasper.retrieve.stylometry import Stylometry, mean_rows, unit
+from grasper.retrieve.stylometry import Stylometry, mean_rows
 from grasper.runs import stable_hash
 
 ROOT = Path(__file__).parents[1]

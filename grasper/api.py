@@ -17,6 +17,7 @@ from grasper.config import Config, load_config
 from grasper.errors import ConfigError, GrasperError, MissingFileError
 from grasper.files import read_json
 from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task
+from grasper.retrieve.store import uses_predictor
 from grasper.runs import Run, fingerprint, read_manifest
 from grasper.system import Personalized, System, by_example
 from grasper.workshop import Workshop
@@ -68,7 +69,7 @@ class LoadedRun:
         from grasper.models import fingerprint_model
 
         aligned = [f"align/{method.aligned_as}"] if self.config.aligns(method) else []
-        steps = ["prepare", *(["predict"] if method.uses_predictor else []), *aligned]
+        steps = ["prepare", *(["predict"] if uses_predictor(method) else []), *aligned]
         manifests = [read_manifest(self.run.root / step) or {} for step in steps]
         settings = {name: getattr(self.config, name).model_dump(mode="json") for name in ("prompts", "synthesize", "generate")}
         model = fingerprint_model(self.config.model) if method.uses_model else None

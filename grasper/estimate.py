@@ -146,7 +146,7 @@ class _Prompts:
         shown = (
             (method.own, self.sizes.own_reviews, config.own_tokens),
             (bool(method.others), RANDOM_ENTRIES if method.others == "random" else self.sizes.neighbours, config.neighbour_tokens),
-            (method.predicted != "none" and shows_synthetic, self._synthetic(), config.predicted_tokens),
+            (method.predicts_items and shows_synthetic, self._synthetic(), config.predicted_tokens),
         )
         evidence = sum(number * min(length + ENTRY_TOKENS, most) for is_shown, number, most in shown if is_shown)
         given = min(length, config.given_tokens) if task in ("title", "rating") else 0.0
@@ -217,7 +217,7 @@ def _take_turns(prompts: _Prompts) -> StepEstimate:
 
 
 def _synthesize(prompts: _Prompts, examples: int, name: str) -> StepEstimate:
-    if prompts.method.predicted == "none":
+    if not prompts.method.predicts_items:
         return StepEstimate(name)
     first = examples * prompts.config.synthesize.num_items
     return replace(prompts.step(name, [("review", first * (1 + RETRIED_SHARE), 1)]), most_requests=2 * first)

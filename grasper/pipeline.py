@@ -22,6 +22,7 @@ from grasper.memory import give_back
 from grasper.methods import Method, get_method
 from grasper.models import fingerprint_model, require_model
 from grasper.prompts.render import PROMPT_VERSION
+from grasper.retrieve.store import RETRIEVERS, uses_predictor
 from grasper.runs import Run, commit, read_manifest
 from grasper.step import State, Step
 from grasper.work import Work
@@ -51,7 +52,6 @@ class Pipeline:
         from grasper.metrics.choose import choose_metrics
         from grasper.predict import ENCODERS
         from grasper.reason.reward import REWARDS
-        from grasper.retrieve.store import RETRIEVERS
 
         REWARDS.get(self.config.align.reward)
         ENCODERS.get(self.config.predict.encoder)
@@ -63,9 +63,8 @@ class Pipeline:
                     f"model.kind is {self.config.model.kind}; name one with model.trained, or choose align.dpo.reward=drafts"
                 )
             WRITERS.get(method.writer)
-            for name in (method.others, *(trajectory.retriever for trajectory in method.trajectories)):
-                if name:
-                    RETRIEVERS.get(name)
+            for name in method.retrievers:
+                RETRIEVERS.get(name)
 
     # -- the plan ------------------------------------------------------------------------------------------------------------------
 
@@ -76,18 +75,18 @@ class Pipeline:
         steps, written = [prepare], []
         owners = {method.aligned_as: get_method(method.aligned_as) for method in self.methods}
         is_asked_for = self.is_for_use or self.only == "predict"  # `recommend` needs it, whatever the methods do
-        predict = self._predict_step(prepare) if is_asked_for or any(one.uses_predictor for one in (*self.methods, *owners.values())) else None
+        predict = self._predict_step(prepare) if is_asked_for or any(uses_predictor(one) for one in (*self.methods, *owners.values())) else None
         steps += [predict] if predict else []
         aligned: dict[str, Step] = {}
         for method in self.methods:
             owner = owners[method.aligned_as]
             if self.config.aligns(owner) and owner.name not in aligned:
-                aligned[owner.name] = self._align_step(owner, _present(prepare, predict if owner.uses_predictor else None))
+                aligned[owner.name] = self._align_step(owner, _present(prepare, predict if uses_predictor(owner) else None))
                 steps.append(aligned[owner.name])
             if self.is_for_use:
                 continue
-            upstream = _present(prepare, predict if method.uses_predictor else None, aligned.get(owner.name))
-            if method.predicted != "none":
+            upstream = _present(prepare, predict if uses_predictor(method) else None, aligned.get(owner.name))
+            if method.predicts_items:
                 steps.append(self._synthesize_step(method, upstream))
                 upstream = (*upstream, steps[-1])
             steps.append(self._generate_step(method, upstream))
@@ -108,7 +107,7 @@ class Pipeline:
         return self._step("predict", None, settings, (prepare,), self.work.predict, sections=("predict",))
 
     def _align_step(self, method: Method, reads: tuple[Step, ...]) -> Step:
-        names = ("align", "synthesize") if method.predicted != "none" else ("align",)
+        names = ("align", "synthesize") if method.predicts_items else ("align",)
         settings = self._writing("align", method) | self._sections(*names)
         settings["align"]["num_pairs"] = self.config.num_alignment_pairs
         if self.config.align.consensus_samples and method.training == "gold":

@@ -48,13 +48,13 @@ class System:
     def predict(self, examples: Sequence[Example]) -> dict[str, list[Candidate]]:
         """The items that get a synthetic review, best first, by example id (GraSPer, Sec. 3.1)."""
         method, config = self.desk.method, self.synthesis
-        table = self.forecast(examples) if self.forecast is not None and method.uses_predictor else None
+        table = self.forecast(examples) if self.forecast is not None and method.needs_candidates else None
         pool, seed = self.desk.store.pool, self.desk.seed
         return choose_items(method, examples, table, pool, num_items=config.num_items, min_score=config.min_score, seed=seed)
 
     def synthesize(self, examples: Sequence[Example]) -> list[SyntheticReview]:
         """The reviews that the users would write about their predicted items, rejected ones included (GraSPer, Sec. 3.1)."""
-        return self._synthesize(examples, self.predict(examples)) if self.desk.method.predicted != "none" else []
+        return self._synthesize(examples, self.predict(examples)) if self.desk.method.predicts_items else []
 
     def write(self, task: Task, examples: Sequence[Example], synthetic: Mapping[str, Sequence[SyntheticReview]]) -> list[Output]:
         """The wanted texts, titles or ratings, in the order of the examples.
@@ -67,7 +67,7 @@ class System:
     def personalize(self, task: Task, examples: Sequence[Example]) -> list[Personalized]:
         """All three steps for each example."""
         distinct = list({example.example_id: example for example in examples}.values())  # two requests of one person about one item are one example
-        items = self.predict(distinct) if self.desk.method.predicted != "none" else {}
+        items = self.predict(distinct) if self.desk.method.predicts_items else {}
         written = by_example(self._synthesize(distinct, items)) if items else {}
         outputs = self.write(task, examples, written)
         return [
@@ -80,7 +80,7 @@ class System:
 
     def items_of(self, example: Example) -> tuple[Candidate, ...]:
         """The predicted items of one example; none for methods that predict none."""
-        return () if self.desk.method.predicted == "none" else tuple(self.predict([example])[example.example_id])
+        return tuple(self.predict([example])[example.example_id]) if self.desk.method.predicts_items else ()
 
     @cached_property
     def writer(self) -> TextWriter:

@@ -70,7 +70,7 @@ class Work:
         held_out = select_pairs(tables, "held-out", config.num_held_out, seed=self._seed("align")) if is_trainable(system.desk.model) else []
         counts: dict[str, Any] = {}
         context = []
-        if method.predicted != "none":
+        if method.predicts_items:
             # The pairs see synthetic reviews as the targets will; the unaligned model writes them.
             size = system.desk.at_once(BATCH_SIZE)
             counts["context"] = synthesize(system.synthesize, [*pairs, *held_out], folder / "context", name=method.name, batch_size=size)
@@ -102,7 +102,7 @@ class Work:
         from grasper.generate.stage import BATCH_SIZE
         from grasper.synthesize import load_synthetic
 
-        written = load_synthetic(self.run.folder("synthesize", method.name) / "synthetic.jsonl") if method.predicted != "none" else []
+        written = load_synthetic(self.run.folder("synthesize", method.name) / "synthetic.jsonl") if method.predicts_items else []
         system = self.workshop.system(method)
         write = partial(system.write, synthetic=by_example(written))
         size = system.desk.at_once(BATCH_SIZE)

@@ -125,7 +125,7 @@ class Workshop:
             seed=config.seed,
             exemplars=self._exemplars(method) if trained else None,
         )
-        return System(desk, config.synthesize, config.generate, self.forecast if method.uses_predictor else None)
+        return System(desk, config.synthesize, config.generate, self.forecast if method.needs_candidates else None)
 
     def _alignment(self, method: Method) -> tuple[str, ...]:
         """What identifies the finished alignment that a method writes with; empty where there is none."""

@@ -10,8 +10,10 @@ from grasper.config import Config, load_config
 from grasper.errors import ConfigError, DataFormatError, MissingFileError, ModelNotFoundError, RunMismatchError, UnknownMethodError, UnknownNameError
 from grasper.files import read_json, write_json
 from grasper.generate import load_outputs
-from grasper.methods import get_method
+from grasper.methods import METHODS, Method, get_method
 from grasper.pipeline import Pipeline
+from grasper.retrieve.store import RETRIEVERS
+from grasper.retrieve.topic import SimilarTaste
 from grasper.runs import Run
 
 
@@ -421,6 +423,18 @@ def test_a_run_for_use_remembers_how_it_shall_write(tmp_path: Path) -> None:
     carry_out(plan(tmp_path, *settings, methods=("pgraphrag",), only="predict"))
     kept = load_config(tmp_path / "run/config.yaml")
     assert (kept.generate.temperature, kept.prompts.own_entries) == (0.9, 2)
+
+
+def test_a_retriever_of_ones_own_may_ask_the_predictor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so when it is registered; the plan of a method with it fits the predictor, and what is written depends on it."""
+    monkeypatch.setattr(METHODS, "_parts", dict(METHODS._parts))
+    monkeypatch.setattr(RETRIEVERS, "_parts", dict(RETRIEVERS._parts))
+    monkeypatch.setattr(RETRIEVERS, "_needing_predictor", set(RETRIEVERS._needing_predictor))
+    RETRIEVERS.register("ours", lambda store: SimilarTaste(store.pool, store.ranker, store.predictor), needs_predictor=True)
+    METHODS.register("ours", Method("ours", "reviews of people with similar taste", others="ours"))
+    steps = {step.name: step for step in plan(tmp_path, methods=("ours",)).steps}
+    assert list(steps) == ["prepare", "predict", "generate/ours", "evaluate"]
+    assert steps["predict"] in steps["generate/ours"].reads
 
 
 def test_the_predictor_is_fitted_where_it_is_asked_for(tmp_path: Path) -> None:

@@ -12,10 +12,9 @@ step, with the others' notes and the draft in view, so that both forms of a reas
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,11 +24,11 @@ from grasper.align.counting import TokenCountingModel
 from grasper.align.dpo import MORE_PAIRS, require_trl, train_on_preferences
 from grasper.align.lesson import Lesson
 from grasper.align.preference import JudgedNotes, choose_pairs
-from grasper.align.sft import finetune, make_sequence, replace_folder
+from grasper.align.rounds import finished, take_over
+from grasper.align.sft import finetune, make_sequence
 from grasper.config import AlignConfig, DpoConfig, PromptConfig
 from grasper.errors import ConfigError
 from grasper.files import BatchLog, read_json, read_jsonl, write_json, write_lines
-from grasper.models.adapters import find_adapter, is_this_adapter
 from grasper.models.base import Completion, TextModel, at_once
 from grasper.progress import Progress
 from grasper.prompts.render import Notes
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
 ROUNDS_FILE = "rounds.json"
 BATCH_SIZE = 16
 """Pairs whose notes are sampled and judged in one batch, where the model does not want more at once."""
-_OF = {"style": "topic", "topic": "style"}
+_OTHER: dict[Reasoner, Reasoner] = {"style": "topic", "topic": "style"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +72,7 @@ def train_by_preference(lesson: Lesson) -> dict[str, Any]:
     """
     require_trl()  # before hours are spent on what leads to it
     training, folder = training_of(lesson), lesson.out_dir / "warm-start"
-    counts = read_json(folder / "counts.json") if (folder / "counts.json").exists() else {}
-    if not is_this_adapter(folder / "adapter", counts.get("adapter")):
-        counts = training.warm_start(folder)
-        write_json(folder / "counts.json", counts | {"adapter": find_adapter(folder / "adapter").fingerprint})
+    counts = finished(folder / "counts.json", training.warm_start)
     found = training.improve(folder / "adapter", lesson.out_dir)
     selections = [record["selection"] for record in found["rounds"] if "selection" in record]
     spent = [counts, *selections, *found["fruitless"], *(record["held_out"] for record in found["rounds"])]
@@ -155,17 +151,17 @@ class DualTraining:
         """
         if not self.held_out:
             raise ConfigError("preference rounds stop by the reward on held-out pairs, but there are none; raise align.num_held_out")
-        rounds = [self._record(0, out_dir, lambda folder: {"held_out": self.evaluate(self._adapted(adapter))})]
+        rounds = [finished(out_dir / "round-0" / "round.json", partial(self._start, adapter))]
         adapters = {0: adapter}
         stopped, fruitless = "all rounds done", []
         for number in range(1, self.config.rounds + 1):
-            start = adapters[number - 1]
-            record = self._record(number, out_dir, lambda folder, number=number, start=start: self._round(number, start, folder))
+            folder = out_dir / f"round-{number}"
+            record = finished(folder / "round.json", partial(self._round, number, adapters[number - 1]))
             if not record["selection"]["pairs"]:
                 stopped, fruitless = _no_pairs(number, record["selection"]), [record["selection"]]
                 break
             rounds.append(record)
-            adapters[number] = out_dir / f"round-{number}" / "adapter"
+            adapters[number] = folder / "adapter"
             if number - _best(rounds) >= self.config.patience and number < self.config.rounds:
                 stopped = f"the held-out reward did not rise by round {number}"
                 break
@@ -173,24 +169,12 @@ class DualTraining:
         found = {"rounds": rounds, "best_round": best, "stopped": stopped, "fruitless": fruitless}
         write_json(out_dir / ROUNDS_FILE, found)
         if (chosen := adapters[best]) is not None and chosen != out_dir / "adapter":
-            part = out_dir / "adapter.part"
-            shutil.rmtree(part, ignore_errors=True)
-            shutil.copytree(chosen, part)
-            replace_folder(part, out_dir / "adapter")
+            take_over(chosen, out_dir)
         return found
 
-    def _record(self, number: int, out_dir: Path, carry_out: Any) -> dict[str, Any]:
-        """The record of a round, carried out where it is not there yet."""
-        folder = out_dir / f"round-{number}"
-        path = folder / "round.json"
-        record: dict[str, Any] = read_json(path) if path.exists() else {}
-        if not record or ("training" in record and not is_this_adapter(folder / "adapter", record.get("adapter"))):
-            folder.mkdir(parents=True, exist_ok=True)
-            record = {"round": number, **carry_out(folder)}
-            if "training" in record:
-                record["adapter"] = find_adapter(folder / "adapter").fingerprint
-            write_json(path, record)
-        return record
+    def _start(self, adapter: Path | None, folder: Path) -> dict[str, Any]:
+        """The record of round 0: how what the rounds start from does on the held-out pairs."""
+        return {"round": 0, "held_out": self.evaluate(self._adapted(adapter))}
 
     def _round(self, number: int, adapter: Path | None, folder: Path) -> dict[str, Any]:
         path, tokens_path = folder / "judged.jsonl", folder / "judged-tokens.json"
@@ -205,10 +189,11 @@ class DualTraining:
         selection |= read_json(tokens_path) if tokens_path.exists() else {}
         selection["mean_difference"] = float(np.mean([notes.difference for notes in judged])) if judged else None
         if not pairs:
-            return {"selection": selection}
+            return {"round": number, "selection": selection}
         seed = derive_seed(self.seed, "dpo", number)
         training = train_on_preferences(self.base, adapter, pairs, self.config, self.align, folder, seed=seed)
-        return {"selection": selection, "training": training, "held_out": self.evaluate(self._adapted(folder / "adapter"))}
+        held_out = self.evaluate(self._adapted(folder / "adapter"))
+        return {"round": number, "selection": selection, "training": training, "held_out": held_out}
 
     def _sample_all(self, adapter: Path | None, seed: int, log_path: Path) -> BatchLog:
         """The judged notes of all training pairs with the tokens that they took, a record for each batch; finished batches are not done again."""
@@ -234,9 +219,9 @@ class DualTraining:
             is_later = case.pair.pair_id in self._asked_later
             for reasoner in REASONERS:
                 if (profile := case.evidence.of(reasoner)) is not None:
-                    seen = deliberation.steps[0].notes if is_later else Notes()
+                    seen = deliberation.steps[0] if is_later else Notes()
                     prompt = reasoning.notes_prompt(reasoner, case.pair.request, profile, seen)
-                    asked.append((case, reasoner, deliberation.steps[0].notes, deliberation.draft if is_later else "", prompt))
+                    asked.append((case, reasoner, deliberation.steps[0], deliberation.draft if is_later else "", prompt))
         drawn = model.generate(
             [prompt for *_, prompt in asked],
             n=config.num_notes,
@@ -250,7 +235,7 @@ class DualTraining:
         for (case, reasoner, held, draft, prompt), completions in zip(asked, drawn, strict=True):
             # Notes that lack their end count as unread: chosen, they would teach to stop in the middle.
             for text, is_read in _read_all(reasoner, completions).items():
-                trials.append(NotesTrial(case.pair, case.evidence, reasoner, text, getattr(held, _OF[reasoner]), draft))
+                trials.append(NotesTrial(case.pair, case.evidence, reasoner, text, held.of(_OTHER[reasoner]), draft))
                 judged.append(JudgedNotes(case.pair.pair_id, reasoner, prompt, text, 0.0, is_read=is_read))
         worth = self._judge(reasoning, trials, seed)
         return [replace(notes, difference=value.difference, draft_words=value.draft_words) for notes, value in zip(judged, worth, strict=True)]
@@ -273,9 +258,9 @@ class DualTraining:
         model = counted = TokenCountingModel(model)
         found = self.deliberate(model, self.held_out, "evaluation")
         trials = [
-            NotesTrial(case.pair, case.evidence, reasoner, getattr(notes, reasoner), getattr(notes, _OF[reasoner]))
+            NotesTrial(case.pair, case.evidence, reasoner, notes.of(reasoner), notes.of(_OTHER[reasoner]))
             for case, deliberation in zip(self.held_out, found, strict=True)
-            for notes in [deliberation.steps[0].notes]
+            for notes in [deliberation.steps[0]]
             for reasoner in REASONERS
             if case.evidence.of(reasoner) is not None
         ]

@@ -17,16 +17,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from grasper.align.lesson import Lesson
-from grasper.align.sft import METRICS_FILE, finetune, replace_folder
+from grasper.align.rounds import finished, take_over
+from grasper.align.sft import METRICS_FILE, finetune
 from grasper.errors import ConfigError
-from grasper.files import read_json, write_json
-from grasper.models.adapters import find_adapter, is_this_adapter
+from grasper.files import write_json
 from grasper.models.base import TextModel
 from grasper.prompts.templates import AnswerTask
 from grasper.reason.gold import choose_gold
@@ -46,29 +47,30 @@ def self_train(lesson: Lesson) -> dict[str, Any]:
     Returns:
         `rounds`: one mapping per round with its counts and its mean rewards on the held-out pairs (`held_out`, by task), round 0 first.
     """
-    base, out_dir, seed = lesson.base, lesson.out_dir, lesson.seed
-    rounds = []
+    out_dir, rounds = lesson.out_dir, []
     for number in range(lesson.config.rounds + 1):
-        folder = out_dir / f"round-{number}"
-        counts = read_json(folder / "counts.json") if (folder / "counts.json").exists() else {}
-        if not is_this_adapter(folder / "adapter", counts.get("adapter")):
-            adapted = base if number == 0 else base.with_adapter(out_dir / f"round-{number - 1}" / "adapter")
-            counts = _round(number, lesson, adapted, folder, seed=derive_seed(seed, "round", number))
-            aligned = base.with_adapter(folder / "adapter")
-            counts["held_out"], counts["held_out_tokens"] = held_out_rewards(lesson, aligned, folder / "held-out.jsonl", seed=seed)
-            write_json(folder / "counts.json", counts | {"adapter": find_adapter(folder / "adapter").fingerprint})
-        rounds.append({"round": number, **read_json(folder / "counts.json")})
+        counts = finished(out_dir / f"round-{number}" / "counts.json", partial(_round, number, lesson))
+        rounds.append({"round": number, **counts})
     last = out_dir / f"round-{lesson.config.rounds}"
-    shutil.copytree(last / "adapter", out_dir / "adapter.part", dirs_exist_ok=True)
-    replace_folder(out_dir / "adapter.part", out_dir / "adapter")
+    take_over(last / "adapter", out_dir)
     shutil.copyfile(last / METRICS_FILE, out_dir / METRICS_FILE)
     write_json(out_dir / "rounds.json", rounds)
     spent = [entry.get(part, {}) for entry in rounds for part in ("traces", "held_out_tokens")]
     return {"rounds": rounds, **{name: sum(part.get(name, 0) for part in spent) for name in _TOKENS}}
 
 
-def _round(number: int, lesson: Lesson, adapted: TextModel, folder: Path, *, seed: int) -> dict[str, Any]:
-    """One round: its sampling by `adapted` and its training from the base."""
+def _round(number: int, lesson: Lesson, folder: Path) -> dict[str, Any]:
+    """One round in its folder: sampling with the adapter of the round before, training from the base, rewards on the held-out pairs."""
+    base = lesson.base
+    adapted = base if number == 0 else base.with_adapter(lesson.out_dir / f"round-{number - 1}" / "adapter")
+    counts = _train(number, lesson, adapted, folder, seed=derive_seed(lesson.seed, "round", number))
+    aligned = base.with_adapter(folder / "adapter")
+    counts["held_out"], counts["held_out_tokens"] = held_out_rewards(lesson, aligned, folder / "held-out.jsonl", seed=lesson.seed)
+    return counts
+
+
+def _train(number: int, lesson: Lesson, adapted: TextModel, folder: Path, *, seed: int) -> dict[str, Any]:
+    """The sampling of a round by `adapted` and its training from the base."""
     config, pairs = lesson.config, lesson.pairs
     traces = lesson.sample(folder / "traces.jsonl", ("hindsight",) if number == 0 else ("sampled",), seed=seed, model=adapted)
     top_n = 1 if number == 0 else config.max_per_input

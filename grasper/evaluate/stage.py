@@ -27,6 +27,7 @@ from grasper.metrics.choose import choose_metrics
 from grasper.metrics.text import tokenization_of
 from grasper.records import TASKS, Example, SyntheticReview, Tables, Task, tasks_of
 from grasper.retrieve.pool import ReviewPool
+from grasper.retrieve.store import uses_predictor
 from grasper.runs import Run, derive_seed, read_manifest, stable_hash
 
 
@@ -47,8 +48,8 @@ def evaluate_run(config: Config, run: Run, methods: Sequence[str], out_dir: Path
     declared = {name: get_method(name) for name in methods}
     folders = {name: run.folder("generate", name) for name in methods}
     candidates = run.folder("predict") / "candidates.parquet"
-    is_predicted = any(method.uses_predictor for method in declared.values()) and candidates.exists()
-    synthetic = {name: run.folder("synthesize", name) / "synthetic.jsonl" for name, method in declared.items() if method.predicted != "none"}
+    is_predicted = any(uses_predictor(method) for method in declared.values()) and candidates.exists()
+    synthetic = {name: run.folder("synthesize", name) / "synthetic.jsonl" for name, method in declared.items() if method.predicts_items}
     return evaluate(
         config.evaluate,
         tables,

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from grasper.config import GenerateConfig
 from grasper.desk import Desk
-from grasper.generate.consensus import choose, evidence_for
+from grasper.generate.choice import best_answer, mean_rating
+from grasper.generate.consensus import evidence_for
 from grasper.generate.length import first_words, least_of_all
-from grasper.metrics.rating import rating_from_probabilities
 from grasper.models.base import Pool, even_mixture
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.render import after_path
@@ -108,15 +106,13 @@ class DualWriter:
 
     def _averaged(self, output: Output, found: Sequence[Deliberation]) -> Output:
         """The rating by the mean probabilities of several deliberations, as other methods average over their paths."""
-        shares = np.array([one.probabilities for one in found])
-        is_rated = [one.rated_by != "none" for one in found]
-        mean = shares[is_rated].mean(axis=0) if any(is_rated) else shares.mean(axis=0)
+        mean = mean_rating([one.probabilities for one in found], [one.rated_by for one in found], self.config.rating)
         return replace(
             output,
-            rating=float(rating_from_probabilities(mean[None], self.config.rating)[0]),
+            rating=mean.rating,
             is_parsed=any(one.is_parsed for one in found) and bool(output.path),
-            probabilities=tuple(round(float(value), 6) for value in mean) if all(one.rated_by == "measured" for one in found) else (),
-            samples=tuple(f"{rating:g}" for rating in rating_from_probabilities(shares, self.config.rating)),
+            probabilities=mean.probabilities,
+            samples=mean.each,
             tokens_in=sum(one.tokens_in for one in found),
             tokens_out=sum(one.tokens_out for one in found),
         )
@@ -139,9 +135,8 @@ class DualWriter:
             texts = [output.text or "", *(_cut(draft, task) for draft in drafts)]
             raws = [output.raw, *(completion.text for completion in completions)]
             is_parsed = [output.is_parsed, *(answer.is_parsed for answer in answers)]
-            usable = [number for number, parsed in enumerate(is_parsed) if parsed] or list(range(len(texts)))
             cut = [output.is_cut, *(is_cut(one.text, draft, one.finish_reason) for one, draft in zip(completions, drafts, strict=True))]
-            best = usable[choose([texts[number] for number in usable], evidence_for(request.task, shown.writer))]
+            best = best_answer(texts, is_parsed, evidence_for(request.task, shown.writer))
             tokens_in = output.tokens_in + sum(completion.tokens_in for completion in completions)
             tokens_out = output.tokens_out + sum(completion.tokens_out for completion in completions)
             voted = replace(output, text=texts[best], raw=raws[best], is_parsed=is_parsed[best], is_cut=cut[best], samples=tuple(texts))

@@ -61,7 +61,7 @@ def first_words(text: str) -> str:
 
 
 def least_of_all(model: TextModel, profiles: Sequence[Profile], paths: Sequence[str], share: float, most: int) -> list[int] | None:
-    """The same for each of several texts; None where no share is asked for."""
+    """What `least_tokens` gives for each of several texts; None where no share is asked for."""
     if not share:
         return None
     return [least_tokens(model, profile, path, share, most) for profile, path in zip(profiles, paths, strict=True)]

@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
-import numpy as np
-
 from grasper.config import GenerateConfig
 from grasper.desk import Desk
-from grasper.generate.consensus import choose, evidence_for
+from grasper.generate.choice import best_answer, mean_rating
+from grasper.generate.consensus import evidence_for
 from grasper.generate.length import first_words, least_of_all
 from grasper.generate.thinking import Thinking
-from grasper.metrics.rating import rating_from_probabilities
 from grasper.models.base import Completion, Pool, PoolingModel, Prompt, scored
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.render import after_path
@@ -131,8 +129,7 @@ class Writer:
     def _output(self, request: Request, profile: Profile, completions: Sequence[Completion]) -> Output:
         answers = [parse_answer(completion.text, request.task, expects_path=self.desk.method.reasoning) for completion in completions]
         texts = [_text(answer, request.task) for answer in answers]
-        usable = [number for number, answer in enumerate(answers) if answer.is_parsed] or list(range(len(answers)))
-        chosen = usable[choose([texts[number] for number in usable], evidence_for(request.task, profile))]
+        chosen = best_answer(texts, [answer.is_parsed for answer in answers], evidence_for(request.task, profile))
         answer = answers[chosen]
         return Output(
             example_id=request.example_id,
@@ -163,23 +160,19 @@ class Writer:
         outputs = []
         for request, profile, group, pool in zip(requests, profiles, thoughts, pools, strict=True):
             rated = list(islice(told, len(pool.prompts)))
-            # What no rating came to says nothing, unless nothing else was said.
-            is_rated = [one.told_by != "none" for one in rated]
-            weights = np.asarray(pool.weights) * (is_rated if any(is_rated) else 1.0)
-            probabilities = np.array([one.probabilities for one in rated])
-            mean = weights @ probabilities / weights.sum()
+            found = mean_rating([one.probabilities for one in rated], [one.told_by for one in rated], self.config.rating, pool.weights)
             paths = [thought.text for thought in group if thought.text]
             outputs.append(
                 Output(
                     example_id=request.example_id,
                     task="rating",
                     method=self.desk.method.name,
-                    rating=float(rating_from_probabilities(mean[None], self.config.rating)[0]),
+                    rating=found.rating,
                     path=paths[0] if paths else None,
                     raw=group[0].text if group else "",
-                    is_parsed=any(is_rated) and (not self.desk.method.reasoning or bool(paths)),
-                    samples=tuple(f"{rating:g}" for rating in rating_from_probabilities(probabilities, self.config.rating)) if len(group) > 1 else (),
-                    probabilities=tuple(round(float(value), 6) for value in mean) if all(one.told_by == "measured" for one in rated) else (),
+                    is_parsed=found.is_rated and (not self.desk.method.reasoning or bool(paths)),
+                    samples=found.each if len(group) > 1 else (),
+                    probabilities=found.probabilities,
                     evidence=profile.review_ids(),
                     tokens_in=sum(thought.tokens_in for thought in group) + sum(one.tokens_in for one in rated),
                     tokens_out=sum(thought.tokens_out for thought in group) + sum(one.tokens_out for one in rated),

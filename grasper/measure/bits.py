@@ -205,7 +205,7 @@ def measure_plan(plan: Pipeline, *, num_paths: int, swaps: Sequence[Swap], say: 
         lenders = work.workshop.tables.select(plan.config.split)
         for method in plan.methods:
             name, path = method.name, run.folder("measure", method.name) / "bits.jsonl"
-            written = load_synthetic(run.folder("synthesize", name) / "synthetic.jsonl") if method.predicted != "none" else []
+            written = load_synthetic(run.folder("synthesize", name) / "synthetic.jsonl") if method.predicts_items else []
             system = work.workshop.system(method)
             if method.trajectories and len(swaps) > 1:
                 say(f"bits/{name}: without the swap test; its reasoners look for evidence of their own, which no swap of the prompt's reaches")

@@ -70,6 +70,16 @@ class Method:
         return self.writer != "copy"
 
     @property
-    def uses_predictor(self) -> bool:
-        """Whether the link predictor is needed: its candidates, or its users' vectors."""
-        return self.predicted in ("graph", "oracle") or any(trajectory.retriever == "topic" for trajectory in self.trajectories)
+    def predicts_items(self) -> bool:
+        """Whether synthetic reviews are written for it."""
+        return self.predicted != "none"
+
+    @property
+    def needs_candidates(self) -> bool:
+        """Whether items for synthetic reviews come from the link predictor's candidates, all or some of them."""
+        return self.predicted in ("graph", "oracle")
+
+    @property
+    def retrievers(self) -> tuple[str, ...]:
+        """Names of the retrievers that find other people's reviews for it."""
+        return tuple(name for name in (self.others, *(trajectory.retriever for trajectory in self.trajectories)) if name)

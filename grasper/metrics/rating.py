@@ -24,18 +24,6 @@ def squared_error(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     return _difference(predicted, true) ** 2
 
 
-def mae(predicted: np.ndarray, true: np.ndarray) -> float:
-    """Mean absolute error in stars, ≥ 0; NaN without pairs."""
-    errors = absolute_error(predicted, true)
-    return float(errors.mean()) if errors.size else float("nan")
-
-
-def rmse(predicted: np.ndarray, true: np.ndarray) -> float:
-    """Root of the mean squared error in stars, ≥ the mean absolute error; NaN without pairs."""
-    errors = squared_error(predicted, true)
-    return float(np.sqrt(errors.mean())) if errors.size else float("nan")
-
-
 def rating_from_probabilities(probabilities: np.ndarray, rule: RatingRule = "median") -> np.ndarray:
     """One rating per row of probabilities over 1–5, `[n]`.
 

@@ -8,7 +8,8 @@ them. That tokenizer knows only `[a-z0-9]`: it sees nothing of "очень чи�
 whose letters are mostly not Latin is compared by `unicode_tokens`, which know the words of any script; `tokenization_of` says how often that was.
 For texts in Latin letters the numbers are exactly the published ones, and `tokenizer=unicode_tokens` gives the others beside them.
 
-Whatever counts or compares words elsewhere (rewards, consensus, gates, the leak guard) uses `unicode_tokens`, too.
+Whatever compares answers elsewhere (rewards, consensus, gates, the leak guard) uses `unicode_tokens`, too. `reason.reading`,
+`retrieve.stylometry` and `tune.decontaminate` look for phrases, habits and shared runs, and cut words of their own.
 """
 
 from __future__ import annotations

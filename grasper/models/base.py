@@ -58,14 +58,17 @@ class Completion:
     mean_logprob: float | None = None
 
 
+ToldBy = Literal["measured", "sampled", "none"]
+"""The model's own probabilities, the shares among a few answers that it gave, or nothing: it named no choice, and all count the same."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
     """What a model says of the choices behind one prompt, and how it came to be known."""
 
     probabilities: np.ndarray
     """Of each choice, `[choices]`; they sum to 1."""
-    told_by: Literal["measured", "sampled", "none"] = "measured"
-    """The model's own probabilities, the shares among a few answers that it gave, or nothing: it named no choice, and all count the same."""
+    told_by: ToldBy = "measured"
     tokens_in: int = 0
     tokens_out: int = 1
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Literal
 
 from grasper.config import PromptConfig
 from grasper.errors import PromptTooLongError
@@ -54,6 +55,10 @@ class Notes:
     style: str = ""
     topic: str = ""
     draft: str = ""
+
+    def of(self, reasoner: Literal["style", "topic"]) -> str:
+        """The notes of a reasoner."""
+        return self.style if reasoner == "style" else self.topic
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 
 from grasper.prompts.templates import AnswerTask
 from grasper.reason.format import Answer, ReasoningPath
-from grasper.reason.leak import leaks_answer
+from grasper.reason.leak import leaks, leaks_review
 from grasper.reason.reading import Length, Reading, read
-from grasper.records import Profile, Request, Review, SyntheticReview, with_text
+from grasper.records import Item, Profile, Request, Review, SyntheticReview, with_text
 
 _NUM_INTERESTS, _NUM_PRAISE, _NUM_COMPLAINTS, _NUM_OF_ANSWER = 4, 4, 2, 3
 _OWN_WEIGHT, _PREDICTED_WEIGHT, _OTHERS_WEIGHT = 3.0, 2.0, 1.0
@@ -35,27 +35,41 @@ def analyse(request: Request, profile: Profile, answer: Answer | None = None) ->
             give the answer away (`reason.leak`). A title's plan names only what the given text holds; a rating's plan does not look at the
             answer at all.
     """
-    hidden = None if answer is None else {"long": answer.text, "title": answer.title}.get(request.task)
-    rating = None if answer is None or answer.rating is None or request.task != "rating" else f"{answer.rating:g}"
     style, interests = _style(request, profile), _interests(profile)
-    path = ReasoningPath(style, interests, _plan(request, profile, hidden))
-    if not (secret := hidden or rating) or not leaks_answer(path, request, profile, secret):
-        return path
-    blind = ReasoningPath(style, interests, _plan(request, profile, None))
-    return _SILENT if leaks_answer(blind, request, profile, secret) else blind
+
+    def written(answer: Answer | None) -> ReasoningPath:
+        hidden = None if answer is None else {"long": answer.text, "title": answer.title}.get(request.task)
+        return ReasoningPath(style, interests, _plan(request, profile, hidden))
+
+    return _guarded(written, answer, lambda path, answer: leaks(path, request, profile, answer))
 
 
-def analyse_review(profile: Profile, answer: Answer | None = None) -> ReasoningPath:
-    """The path of a whole review of an item (task `review`), from the profile alone, or from a training pair's real review."""
+def analyse_review(item: Item, profile: Profile, answer: Answer | None = None) -> ReasoningPath:
+    """The path of a whole review of an item (task `review`), from the profile alone, or from a training pair's real review; no phrase of the plan
+    then gives its text or its title away."""
     evidence = [read(_whole(entry)) for entry in profile.neighbours]
     ratings = [entry.rating for entry in profile.neighbours if entry.rating is not None]
-    if answer and answer.text:
-        reading = read(answer.text)
-        plan = _sentence(_feeling_word(reading.feeling, answer.rating), reading.length, *_from_answer(reading, evidence))
-    else:
-        feeling = _feeling_word(_mean(r.feeling for r in evidence), _mean(ratings) if ratings else None)
-        plan = _sentence(feeling, _usual_length(profile), *_likely(evidence, (), feeling))
-    return ReasoningPath(_own_style(profile) or _unknown_style(profile), _interests(profile), plan)
+    style, interests = _own_style(profile) or _unknown_style(profile), _interests(profile)
+
+    def written(answer: Answer | None) -> ReasoningPath:
+        if answer and answer.text:
+            reading = read(answer.text)
+            plan = _sentence(_feeling_word(reading.feeling, answer.rating), reading.length, *_from_answer(reading, evidence))
+        else:
+            feeling = _feeling_word(_mean(r.feeling for r in evidence), _mean(ratings) if ratings else None)
+            plan = _sentence(feeling, _usual_length(profile), *_likely(evidence, (), feeling))
+        return ReasoningPath(style, interests, plan)
+
+    return _guarded(written, answer, lambda path, answer: leaks_review(path, item, profile, answer))
+
+
+def _guarded(
+    written: Callable[[Answer | None], ReasoningPath], answer: Answer | None, is_leak: Callable[[ReasoningPath, Answer], bool]
+) -> ReasoningPath:
+    """The path in view of the answer; where that would give the answer away, the one without it, and where even that does, one that says nothing."""
+    if answer is None:
+        return written(None)
+    return next((path for path in map(written, (answer, None)) if not is_leak(path, answer)), _SILENT)
 
 
 # --- Style ------------------------------------------------------------------------------------------------------------------------------

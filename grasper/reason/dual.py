@@ -21,7 +21,7 @@ from grasper.config import PromptConfig
 from grasper.errors import ConfigError, ShapeError
 from grasper.metrics.rating import rating_from_probabilities
 from grasper.metrics.text import rouge1, unicode_tokens
-from grasper.models.base import Completion, Prompt, TextModel, scored
+from grasper.models.base import Completion, Prompt, TextModel, ToldBy, scored
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.escape import one_line
 from grasper.prompts.render import Notes, after_path, render
@@ -61,28 +61,11 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class DeliberationStep:
-    """The notes and the draft after one step; empty notes for a reasoner that the method does not have."""
-
-    style: str
-    topic: str
-    draft: str
-
-    def of(self, reasoner: Reasoner) -> str:
-        """The notes of a reasoner."""
-        return self.style if reasoner == "style" else self.topic
-
-    @property
-    def notes(self) -> Notes:
-        """The step as later prompts show it."""
-        return Notes(self.style, self.topic, self.draft)
-
-
-@dataclass(frozen=True, slots=True)
 class Deliberation:
     """How one text came to be."""
 
-    steps: tuple[DeliberationStep, ...] = ()
+    steps: tuple[Notes, ...] = ()
+    """The notes and the draft after each step; empty notes for a reasoner that the method does not have."""
     is_settled: bool = False
     """Whether the notes came to rest before the last step."""
     is_parsed: bool = True
@@ -94,7 +77,7 @@ class Deliberation:
     raw: str = ""
     probabilities: tuple[float, ...] = ()
     """Of the ratings 1–5, for the rating task."""
-    rated_by: Literal["measured", "sampled", "none"] = "measured"
+    rated_by: ToldBy = "measured"
     """How the last rating was found (`models.base.Scored`)."""
     tokens_in: int = 0
     tokens_out: int = 0
@@ -166,7 +149,7 @@ class DualReasoning:
         """The notes of both reasoners for this step, asked together; each sees the notes and the draft of the step before."""
         asked, prompts = [], []
         for place in active:
-            seen = work.done[place].steps[-1].notes if number else Notes()
+            seen = work.done[place].steps[-1] if number else Notes()
             for reasoner in REASONERS:
                 if (profile := work.evidence[place].of(reasoner)) is not None:
                     asked.append((place, reasoner))
@@ -227,7 +210,7 @@ class DualReasoning:
         """The prompt that the last draft of a finished deliberation answered, to draw more drafts like it."""
         number = len(found.steps) - 1 - found.is_settled  # a step that settled kept the draft of the one before
         earlier = found.steps[number - 1].draft if number else ""
-        return self.draft_prompt(request, evidence.writer, replace(found.steps[number].notes, draft=earlier))
+        return self.draft_prompt(request, evidence.writer, replace(found.steps[number], draft=earlier))
 
     def _render(self, request: Request, profile: Profile, role: PromptRole, notes: Notes) -> Prompt:
         return render(request, profile, reasoning=False, config=self.prompts, model=self.model, role=role, notes=notes)
@@ -253,7 +236,7 @@ class _Work:
 
     def add(self, place: int, notes: Notes, draft: str) -> None:
         """One more step of a request."""
-        self.done[place] = replace(self.done[place], steps=(*self.done[place].steps, DeliberationStep(notes.style, notes.topic, draft)))
+        self.done[place] = replace(self.done[place], steps=(*self.done[place].steps, replace(notes, draft=draft)))
 
     def record(self, place: int, completion: Completion, **facts: Any) -> None:
         """The cost of one more completion of a request, and what it changed."""
@@ -284,7 +267,7 @@ def notes_of(reasoner: Reasoner, path: ReasoningPath) -> str:
     return _lines(reasoner, (path.style,) if reasoner == "style" else (path.interests, path.plan))
 
 
-def path_of(step: DeliberationStep) -> str:
+def path_of(step: Notes) -> str:
     """The notes of a step as the lines of a reasoning path."""
     return "\n".join(line for line in (step.style, step.topic) if line)
 

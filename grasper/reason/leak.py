@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from grasper.lexicon import FUNCTION_WORDS
 from grasper.metrics.text import ngram_length, ngrams, whole_words
-from grasper.reason.format import ReasoningPath
-from grasper.records import Profile, Request, Review, SyntheticReview, Task
+from grasper.reason.format import Answer, ReasoningPath
+from grasper.records import Item, Profile, Request, Review, SyntheticReview, Task
 
 Words = tuple[str, ...]
 
@@ -28,16 +27,16 @@ _NUMBER_WORDS = {1: "one um uma", 2: "two dois duas", 3: "three três", 4: "four
 _STAR_WORDS = frozenset(["star", "stars", "starred", "rating", "rated", "estrela", "estrelas", "nota"])
 
 
-def leaks(path: ReasoningPath, request: Request, profile: Profile, target: Review) -> bool:
+def leaks(path: ReasoningPath, request: Request, profile: Profile, target: Review | Answer) -> bool:
     """Whether the path holds what the task hides of the target."""
     hidden = {"long": target.text, "title": target.title, "rating": None if target.rating is None else f"{target.rating:g}"}[request.task]
     return hidden is not None and leaks_answer(path, request, profile, hidden)
 
 
-def leaks_review(path: ReasoningPath, request: Request, profile: Profile, target: Review) -> bool:
-    """The same for a whole review, of which nothing is given: the path must hold neither its text nor its title."""
+def leaks_review(path: ReasoningPath, item: Item, profile: Profile, target: Review | Answer) -> bool:
+    """The same for a whole review of an item, of which nothing is given: the path must hold neither its text nor its title."""
     tasks: tuple[Task, ...] = ("long", "title")
-    return any(leaks(path, replace(request, task=task, title=None, text=None, rating=None), profile, target) for task in tasks)
+    return any(leaks(path, Request("", task, "", item), profile, target) for task in tasks)
 
 
 def leaks_answer(path: ReasoningPath, request: Request, profile: Profile, hidden: str) -> bool:

@@ -1,7 +1,7 @@
 """How good a sampled answer is: what decides which reasoning path is gold (GraSPer, Sec. 3.2; REST-PG, Sec. 3.2).
 
 Texts and titles: mean of ROUGE-1, ROUGE-L and METEOR without WordNet, so that gold paths do not depend on what a machine has installed; or
-any one of the three; or a weighted mean; or a judge; or what a plugin registers. Ratings: 1 − |error| / 4 in every case. Rewards look at the
+any one of the three; or a judge; or what a plugin registers. Ratings: 1 − |error| / 4 in every case. Rewards look at the
 answer alone, never at its path. Words are those of any script, see `metrics.text`.
 """
 
@@ -58,18 +58,25 @@ MakeReward = Callable[["TextModel | None"], Reward]
 REWARDS: Registry[MakeReward] = Registry("reward")
 
 
-def make_reward(name: str = "mean", *, weights: Mapping[str, float] | None = None, judge: TextModel | None = None) -> Reward:
-    """The reward of that name; `weights` (`rouge1`, `rougeL`, `meteor` → weight) take the place of a name.
+def make_reward(name: str = "mean", *, judge: TextModel | None = None) -> Reward:
+    """The reward of that name.
 
     Raises:
         UnknownNameError: Nobody registered that name; the message lists the known ones, the nearest first.
-        ConfigError: Weights that cannot be used, or a judge without a model.
+        ConfigError: A judge without a model.
     """
-    return MetricReward(weights) if weights is not None else REWARDS.get(name)(judge)
+    return REWARDS.get(name)(judge)
 
 
 class MetricReward:
-    """A weighted mean of text metrics."""
+    """A weighted mean of text metrics.
+
+    Args:
+        weights: Of `rouge1`, `rougeL` and `meteor`.
+
+    Raises:
+        ConfigError: Weights that cannot be used.
+    """
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         unknown = sorted(set(weights) - set(_METRICS))

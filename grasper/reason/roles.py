@@ -8,16 +8,14 @@ the real answer, from notes alone and from notes with a draft to improve.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from grasper.models.base import Prompt
 from grasper.prompts.render import Notes
 from grasper.reason.analyse import analyse
-from grasper.reason.dual import DeliberationStep, DualReasoning, Evidence, Reasoner, notes_of
-from grasper.reason.format import Answer, ReasoningPath
-from grasper.reason.leak import leaks
+from grasper.reason.dual import REASONERS, DualReasoning, Evidence, Reasoner, notes_of
+from grasper.reason.format import ReasoningPath
 from grasper.reason.traces import TrainingPair
 from grasper.records import Profile, Request, Task, with_text
 
@@ -35,7 +33,7 @@ class RoleExample:
     answer: str
 
 
-def role_examples(pair: TrainingPair, evidence: Evidence, reasoning: DualReasoning, earlier: DeliberationStep | None = None) -> list[RoleExample]:
+def role_examples(pair: TrainingPair, evidence: Evidence, reasoning: DualReasoning, earlier: Notes | None = None) -> list[RoleExample]:
     """Examples of every role that the method has: notes, notes again with the others' work in view, a draft, and a revision.
 
     Args:
@@ -45,7 +43,7 @@ def role_examples(pair: TrainingPair, evidence: Evidence, reasoning: DualReasoni
             to become are not asked for again: that would teach to copy.
     """
     path = analysed_notes(pair, evidence)
-    known: dict[Reasoner, str] = {reasoner: notes_of(reasoner, path) for reasoner in ("style", "topic") if evidence.of(reasoner) is not None}
+    known: dict[Reasoner, str] = {reasoner: notes_of(reasoner, path) for reasoner in REASONERS if evidence.of(reasoner) is not None}
     draft = earlier.draft if earlier else ""
     examples = []
     for reasoner, answer in known.items():
@@ -53,7 +51,7 @@ def role_examples(pair: TrainingPair, evidence: Evidence, reasoning: DualReasoni
         assert profile is not None
         seen = [Notes()]
         if earlier and draft and answer not in earlier.of(reasoner):
-            seen.append(earlier.notes)
+            seen.append(earlier)
         examples += [
             RoleExample(pair.pair_id, reasoner, pair.request.task, reasoning.notes_prompt(reasoner, pair.request, profile, shown), answer)
             for shown in seen
@@ -67,14 +65,8 @@ def role_examples(pair: TrainingPair, evidence: Evidence, reasoning: DualReasoni
 
 def analysed_notes(pair: TrainingPair, evidence: Evidence, *, sees_answer: bool = True) -> ReasoningPath:
     """The notes that the evidence suggests, as a path; the plan may look at the real answer, but where that would leak it does not."""
-    path = _path(pair.request, evidence, pair.answer if sees_answer else None)
-    is_leak = sees_answer and leaks(path, pair.request, _all_shown(evidence), pair.example.target)
-    return analysed_notes(pair, evidence, sees_answer=False) if is_leak else path
-
-
-def _path(request: Request, evidence: Evidence, answer: Answer | None) -> ReasoningPath:
-    topic = analyse(request, evidence.topic or evidence.writer, answer)
-    return ReasoningPath(_style(request, evidence.style or evidence.writer), topic.interests, topic.plan)
+    topic = analyse(pair.request, evidence.topic or evidence.writer, pair.answer if sees_answer else None)
+    return ReasoningPath(_style(pair.request, evidence.style or evidence.writer), topic.interests, topic.plan)
 
 
 def _style(request: Request, profile: Profile) -> str:
@@ -83,13 +75,3 @@ def _style(request: Request, profile: Profile) -> str:
     if with_text(profile.own) or not profile.neighbours:
         return own
     return f"unknown; likely {analyse(request, Profile(own=profile.neighbours)).style}"
-
-
-def _all_shown(evidence: Evidence) -> Profile:
-    """Everything that any role sees, for the leak guard: what the context shows anyway is no leak."""
-    profiles: Sequence[Profile] = [profile for profile in (evidence.writer, evidence.style, evidence.topic) if profile is not None]
-    return Profile(
-        own=tuple(dict.fromkeys(review for profile in profiles for review in profile.own)),
-        neighbours=tuple(dict.fromkeys(review for profile in profiles for review in profile.neighbours)),
-        predicted=evidence.writer.predicted,
-    )

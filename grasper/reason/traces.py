@@ -90,12 +90,13 @@ class TrainingPair:
     def analysed_path(self, *, sees_answer: bool) -> ReasoningPath:
         """The path by counting alone; its plan may look at the real answer, but where that would leak it does not."""
         answer = self.answer if sees_answer else None
-        path = analyse_review(self.profile, answer) if self.is_review else analyse(self.request, self.profile, answer)
-        return path if answer is None or not self.is_leaked_by(path) else self.analysed_path(sees_answer=False)
+        return analyse_review(self.request.item, self.profile, answer) if self.is_review else analyse(self.request, self.profile, answer)
 
     def is_leaked_by(self, path: ReasoningPath) -> bool:
         """Whether the path holds what the pair hides of its target."""
-        return (leaks_review if self.is_review else leaks)(path, self.request, self.profile, self.example.target)
+        if self.is_review:
+            return leaks_review(path, self.request.item, self.profile, self.example.target)
+        return leaks(path, self.request, self.profile, self.example.target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class ProfileBuilder:
         return Profile(
             own=self._own(request, example),
             neighbours=neighbours,
-            predicted=tuple(accepted[: self._prompts.predicted_entries]) if self._method.predicted != "none" else (),
+            predicted=tuple(accepted[: self._prompts.predicted_entries]) if self._method.predicts_items else (),
             further=tuple(further),
         )
 

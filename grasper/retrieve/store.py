@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from grasper.methods.base import Method
 from grasper.records import Tables
 from grasper.registry import Registry
 from grasper.retrieve import Retriever
@@ -56,12 +57,48 @@ def _similar_taste(store: ReviewStore) -> Retriever:
     return SimilarTaste(store.pool, store.ranker, store.predictor)
 
 
-RETRIEVERS: Registry[Callable[[ReviewStore], Retriever]] = Registry("retriever")
-"""What makes a retriever over a store, by name: `Method.others` and `Trajectory.retriever` name one."""
+class Retrievers(Registry[Callable[[ReviewStore], Retriever]]):
+    """What makes a retriever over a store, by name."""
+
+    def __init__(self) -> None:
+        super().__init__("retriever")
+        self._needing_predictor: set[str] = set()
+
+    def register(self, name: str, part: Callable[[ReviewStore], Retriever], *, needs_predictor: bool = False) -> Callable[[ReviewStore], Retriever]:
+        """Add a retriever and give it back.
+
+        Args:
+            needs_predictor: It asks `store.predictor`, so that a run of a method with it fits the link predictor first.
+
+        Raises:
+            PluginError: Another retriever has this name.
+        """
+        super().register(name, part)
+        if needs_predictor:
+            self._needing_predictor.add(name)
+        return part
+
+    def needs_predictor(self, name: str) -> bool:
+        """Whether the retriever of a name asks the link predictor.
+
+        Raises:
+            UnknownNameError: There is none of that name.
+        """
+        self.get(name)
+        return name in self._needing_predictor
+
+
+RETRIEVERS = Retrievers()
+"""The retrievers that `Method.others` and `Trajectory.retriever` name."""
 RETRIEVERS.register("own", lambda store: OwnReviews(store.pool, store.ranker))
 RETRIEVERS.register("neighbours", lambda store: Neighbours(store.pool, store.ranker))
 RETRIEVERS.register("random", lambda store: RandomReviews(store.pool, store.seed))
 RETRIEVERS.register("random-style-users", lambda store: RandomReviews(store.pool, store.seed, "random style users", is_by_user=True))
 RETRIEVERS.register("random-topic-users", lambda store: RandomReviews(store.pool, store.seed, "random topic users", is_by_user=True))
 RETRIEVERS.register("style", _similar_writers)
-RETRIEVERS.register("topic", _similar_taste)
+RETRIEVERS.register("topic", _similar_taste, needs_predictor=True)
+
+
+def uses_predictor(method: Method) -> bool:
+    """Whether a method needs the link predictor: for the items that it writes about, or for the people whose reviews it shows."""
+    return method.needs_candidates or any(RETRIEVERS.needs_predictor(name) for name in method.retrievers)

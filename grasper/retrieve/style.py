@@ -25,7 +25,8 @@ from grasper.errors import ConfigError
 from grasper.records import Example, Request, Review
 from grasper.retrieve.pool import POOLS, ReviewPool, is_visible, normalized, reserved_split
 from grasper.retrieve.rank import Ranker, query_of
-from grasper.retrieve.stylometry import Stylometry, mean_rows, num_words, unit
+from grasper.retrieve.similar import SimilarUser, unit
+from grasper.retrieve.stylometry import Stylometry, mean_rows, num_words
 from grasper.runs import stable_hash
 
 Basis = Literal["history", "given text", "given title", "audience", "nothing"]
@@ -43,14 +44,6 @@ BLOCK_ROWS = 65_536
 BLOCK_PEOPLE = 4_096
 """People whose style is made at once."""
 _LENGTH_POWER = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class SimilarUser:
-    """Somebody who writes alike. `similarity` is a cosine, −1 … 1."""
-
-    user_id: str
-    similarity: float
 
 
 @dataclass(frozen=True, slots=True)

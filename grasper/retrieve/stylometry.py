@@ -32,6 +32,7 @@ from sklearn.utils.extmath import randomized_svd
 
 from grasper.errors import ShapeError
 from grasper.lexicon import FUNCTION_WORDS, GLAD, HEDGES, UNHAPPY, WARM
+from grasper.retrieve.similar import unit
 
 WORD_PATTERN = r"[^\W\d_]+(?:['’][^\W\d_]+)*"
 SHAPE_DIM = 200
@@ -192,12 +193,6 @@ def mean_rows(values: np.ndarray, codes: np.ndarray, weights: np.ndarray, size: 
     chosen = csr_matrix((weights, (codes, np.arange(len(codes)))), shape=(size, len(codes)))
     totals = np.asarray(chosen.sum(axis=1))
     return np.asarray(chosen @ values) / np.where(totals > 0, totals, 1.0)
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    """The rows with length 1; a row of zeros stays as it is."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(lengths > 0, lengths, 1.0))
 
 
 def num_words(text: str) -> int:

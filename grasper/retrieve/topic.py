@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +17,7 @@ from grasper.errors import ConfigError
 from grasper.records import Example, Request, Review
 from grasper.retrieve.pool import POOLS, ReviewPool
 from grasper.retrieve.rank import Ranker, best, query_of
+from grasper.retrieve.similar import SimilarUser, unit
 from grasper.topk import stable_top_k
 
 if TYPE_CHECKING:
@@ -30,14 +30,6 @@ NUM_PEOPLE = 50
 """People whose reviews are looked through for one request."""
 BLOCK_ROWS = 65_536
 """People compared at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class AlignedUser:
-    """Somebody with similar taste. `similarity` is a cosine, −1 … 1."""
-
-    user_id: str
-    similarity: float
 
 
 class SimilarTaste:
@@ -68,12 +60,12 @@ class SimilarTaste:
         audience = [review for review in self._pool.neighbours(example) if review.text.strip()]
         return best(audience, self._ranker.scores(query_of(request), audience), k)
 
-    def _telling(self, example: Example) -> list[tuple[AlignedUser, Review]]:
+    def _telling(self, example: Example) -> list[tuple[SimilarUser, Review]]:
         """People with similar taste and of each the review that says most about the wanted item, best first; none that says nothing of it."""
         space = self._space(example)
         if space is None:
             return []
-        found: list[tuple[float, AlignedUser, Review]] = []
+        found: list[tuple[float, SimilarUser, Review]] = []
         for user in space.nearest(example, NUM_PEOPLE, self._floor):
             reviews = [review for review in self._pool.of_user(user.user_id, example) if review.text.strip()]
             if reviews:
@@ -81,7 +73,7 @@ class SimilarTaste:
                 found.append((user.similarity * float(likeness.max()), user, reviews[int(likeness.argmax())]))
         return [(user, review) for worth, user, review in sorted(found, key=lambda one: -one[0]) if worth > 0]
 
-    def find(self, example: Example, k: int) -> tuple[AlignedUser, ...]:
+    def find(self, example: Example, k: int) -> tuple[SimilarUser, ...]:
         """The `k` people whose taste is nearest to the user's, none of them the user; nobody below the floor."""
         space = self._space(example)
         return () if space is None else space.nearest(example, k, self._floor)
@@ -124,13 +116,13 @@ class TasteSpace:
         self._users = np.concatenate(vectors) if vectors else np.zeros((0, 1), np.float32)
         self._items = unit(self._model.item_vectors())  # type: ignore[attr-defined]
 
-    def nearest(self, example: Example, k: int, floor: float) -> tuple[AlignedUser, ...]:
+    def nearest(self, example: Example, k: int, floor: float) -> tuple[SimilarUser, ...]:
         """The people nearest to what the example's user is known by, best first, equal ones in order of the table."""
         query = unit(user_vectors(self._model, self._era.histories([example], self._pool)))
         if not len(self._users) or not query.any():
             return ()
         places, similarities = nearest_rows(query, self._users, k + 1)
-        found = [AlignedUser(self._user_ids[place], float(value)) for place, value in zip(places[0], similarities[0], strict=True)]
+        found = [SimilarUser(self._user_ids[place], float(value)) for place, value in zip(places[0], similarities[0], strict=True)]
         return tuple(user for user in found if user.user_id != example.user_id and user.similarity >= floor)[:k]
 
     def likeness(self, item_id: str, others: list[str]) -> np.ndarray:
@@ -153,12 +145,6 @@ def user_vectors(model: object, histories: object) -> np.ndarray:
         raise ConfigError(f"the encoder {name!r} has no user vectors, which similar taste needs; set predict.encoder to hybrid, lightgcn or sage")
     vectors: np.ndarray = encode(histories)
     return vectors
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Rows of length 1; zeros stay zeros."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
 def nearest_rows(queries: np.ndarray, rows: np.ndarray, k: int, block_rows: int = BLOCK_ROWS) -> tuple[np.ndarray, np.ndarray]:

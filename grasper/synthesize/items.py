@@ -39,7 +39,7 @@ def choose_items(
         ConfigError: The method needs the link predictor's table and got none.
     """
     predicted: dict[str, list[Candidate]] = {}
-    if method.uses_predictor:
+    if method.needs_candidates:
         if candidates is None:
             raise ConfigError(f"method '{method.name}' needs the candidates of the predict stage, but none were given")
         predicted = _from_table(candidates, examples, min_score)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from grasper.config import PromptConfig
 from grasper.errors import PromptTooLongError
 from grasper.models.base import Prompt, TextModel
-from grasper.prompts.render import render, render_review
+from grasper.prompts.render import Notes, render, render_review
 from grasper.reason.analyse import analyse
-from grasper.reason.dual import REASONERS, DeliberationStep, DualReasoning, Evidence, notes_of
+from grasper.reason.dual import REASONERS, DualReasoning, Evidence, notes_of
 from grasper.reason.format import Answer, ReasoningPath, render_answer
 from grasper.reason.roles import Role, analysed_notes, role_examples
 from grasper.reason.traces import TrainingPair
@@ -161,7 +161,7 @@ class ExampleMaker:
         pair = TrainingPair(example, request, profile)
         draft = self._draft(pair, chooser, may_quote=role == "revise") if role == "revise" or chooser.random() < 0.5 else ""
         reasoning = DualReasoning(self.model, config, steps=0)
-        earlier = DeliberationStep(*self._other_notes(pair, shown, chooser), draft) if draft else None
+        earlier = Notes(*self._other_notes(pair, shown, chooser), draft) if draft else None
         solved = [one for one in role_examples(pair, Evidence(profile, style, topic), reasoning, earlier) if one.role == role]
         return Solved(solved[-1].prompt, solved[-1].answer, f"pat-{role}")
 

@@ -10,8 +10,9 @@ from worlds import SeededModel, candidates_of, system_of, tables_of
 
 from grasper.config import SynthesizeConfig
 from grasper.errors import UnknownMethodError
-from grasper.methods import METHODS, get_method
+from grasper.methods import METHODS, Method, get_method
 from grasper.records import Example, Review
+from grasper.retrieve.store import uses_predictor
 
 
 def test_every_method_is_found_by_its_name() -> None:
@@ -64,7 +65,7 @@ def test_every_part_that_a_method_names_is_registered() -> None:
     for method in METHODS.values():
         assert method.writer in WRITERS
         assert method.training == "none" or method.training in TRAINERS
-        assert {name for name in (method.others, *(t.retriever for t in method.trajectories)) if name} <= set(RETRIEVERS)
+        assert set(method.retrievers) <= set(RETRIEVERS)
         assert bool(method.trajectories) == (method.writer == "dual")
 
 
@@ -99,10 +100,16 @@ def test_only_copy_writes_without_a_model() -> None:
 
 
 def test_the_predictor_is_asked_where_items_or_tastes_come_from_it() -> None:
-    assert {name for name, method in METHODS.items() if method.uses_predictor} == {
-        *("grasper", "grasper-no-reasoning", "grasper-no-own", "grasper-oracle-items"),
+    assert {name for name, method in METHODS.items() if uses_predictor(method)} == {
+        *("grasper", "grasper-one-set", "grasper-no-reasoning", "grasper-no-own", "grasper-oracle-items"),
         *("pat", "pat-topic-only", "pat-one-step", "pat-no-rl"),
     }
+
+
+def test_the_predictor_is_asked_for_whoever_shows_reviews_that_it_finds() -> None:
+    """Whichever field names the retriever, and wherever it comes from: it says itself that it needs the predictor."""
+    assert uses_predictor(Method("ours", "reviews of people with similar taste", others="topic"))
+    assert not uses_predictor(Method("ours", "reviews of the item", others="neighbours"))
 
 
 def test_the_oracle_never_shows_own_texts() -> None:

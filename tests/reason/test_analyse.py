@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from grasper.reason.analyse import analyse, analyse_review
 from grasper.reason.format import Answer
-from grasper.reason.leak import leaks
+from grasper.reason.leak import leaks, leaks_review
 from grasper.reason.reading import read
 from grasper.records import TASKS, Example, Item, Profile, Request, Review, request_for
 
@@ -115,9 +115,17 @@ def test_words_that_every_path_has_are_no_way_round_the_guard(title: str, text: 
 
 def test_review_paths_need_no_request() -> None:
     """A predicted item has only its neighbours' reviews."""
-    path = analyse_review(Profile(neighbours=NEIGHBOURS))
+    path = analyse_review(ITEM, Profile(neighbours=NEIGHBOURS))
     assert path.style.startswith("unknown")
     assert "breakfast" in path.plan
+
+
+def test_review_paths_do_not_give_the_review_away() -> None:
+    """What the text praises is its title: the plan then says what others praise."""
+    profile = Profile(neighbours=NEIGHBOURS)
+    harmless = analyse_review(ITEM, profile, Answer(None, "Stay", "A great sauna.", 5.0, True))
+    assert "sauna" in harmless.plan
+    assert analyse_review(ITEM, profile, Answer(None, "Great sauna", "A great sauna.", 5.0, True)) == analyse_review(ITEM, profile)
 
 
 VOCABULARY = "staff room great awful breakfast view not four stars 5 the was and carpet soup boat we I loved ! . , nice"
@@ -140,6 +148,7 @@ def test_paths_written_with_the_answer_in_view_do_not_give_it_away(target: Revie
         assert not leaks(path, asked, profile, target)
         if task == "rating":
             assert path == analyse(asked, profile)
+    assert not leaks_review(analyse_review(ITEM, profile, answer), ITEM, profile, target)
 
 
 def test_a_path_takes_milliseconds() -> None:

@@ -63,9 +63,9 @@ def test_a_whole_review_hides_its_title_too() -> None:
     request = request_for(Example("e", target, "align"), "long", Item("i"))
     path = ReasoningPath("short", "cleaning", "praise clorox wipes")
     assert not leaks(path, request, Profile(), target), "the title is given where the text is asked for"
-    assert leaks_review(path, request, Profile(), target)
-    assert not leaks_review(ReasoningPath("short", "cleaning", "very positive; praise the smell"), request, Profile(), target)
-    assert leaks_review(ReasoningPath("short", "cleaning", "say it cleans what it should"), request, Profile(), target)
+    assert leaks_review(path, request.item, Profile(), target)
+    assert not leaks_review(ReasoningPath("short", "cleaning", "very positive; praise the smell"), request.item, Profile(), target)
+    assert leaks_review(ReasoningPath("short", "cleaning", "say it cleans what it should"), request.item, Profile(), target)
     pair = TrainingPair(Example("e", target, "align"), request, Profile(), is_review=True)
     assert pair.is_leaked_by(path)
 

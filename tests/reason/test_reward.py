@@ -30,7 +30,7 @@ def test_default_is_the_mean_of_three() -> None:
     """ROUGE-1, ROUGE-L and METEOR weigh the same."""
     parts = [make_reward(name).score("long", CANDIDATES, REFERENCES) for name in ("rouge1", "rougeL", "meteor")]
     assert make_reward().score("long", CANDIDATES, REFERENCES) == pytest.approx(np.mean(parts, axis=0))
-    weighted = make_reward(weights={"rouge1": 3.0, "meteor": 1.0}).score("long", CANDIDATES, REFERENCES)
+    weighted = MetricReward({"rouge1": 3.0, "meteor": 1.0}).score("long", CANDIDATES, REFERENCES)
     assert weighted == pytest.approx(0.75 * parts[0] + 0.25 * parts[2])
 
 

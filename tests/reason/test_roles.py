@@ -8,8 +8,8 @@ import pytest
 
 from grasper.config import PromptConfig
 from grasper.models.scripted import ScriptedModel
-from grasper.prompts.render import _note
-from grasper.reason.dual import DeliberationStep, DualReasoning, Evidence
+from grasper.prompts.render import Notes, _note
+from grasper.reason.dual import DualReasoning, Evidence
 from grasper.reason.leak import leaks
 from grasper.reason.roles import RoleExample, analysed_notes, role_examples
 from grasper.reason.traces import TrainingPair
@@ -22,7 +22,7 @@ ITEM = Item("inn", "Gull Inn", "guesthouse")
 TARGET = Review("t", "lee", "inn", "Lovely quiet room and a warm breakfast by the big window.", "Lovely", 5.0)
 ALIKE = tuple(Review(f"a{n}", f"u{n}", "cafe", text) for n, text in enumerate(["WOW! So good! I loved my cake!", "YES! I loved the warm coffee!"]))
 AUDIENCE = (Review("n", "ann", "inn", "Quiet room, good breakfast."),)
-EARLIER = DeliberationStep("Style: long", "Interests: pool\nPlan: negative", "Nice room.")
+EARLIER = Notes("Style: long", "Interests: pool\nPlan: negative", "Nice room.")
 
 
 def pair_of(task: str = "long", own: tuple[Review, ...] = ()) -> tuple[TrainingPair, Evidence]:
@@ -31,7 +31,7 @@ def pair_of(task: str = "long", own: tuple[Review, ...] = ()) -> tuple[TrainingP
     return TrainingPair(example, request_for(example, task, ITEM), evidence.writer), evidence
 
 
-def examples(earlier: DeliberationStep | None, task: str = "long") -> dict[str, list[RoleExample]]:
+def examples(earlier: Notes | None, task: str = "long") -> dict[str, list[RoleExample]]:
     pair, evidence = pair_of(task)
     found: dict[str, list[RoleExample]] = {}
     for example in role_examples(pair, evidence, DualReasoning(ScriptedModel(), PromptConfig()), earlier):

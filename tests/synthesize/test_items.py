@@ -16,7 +16,7 @@ from grasper.retrieve.pool import POOLS, ReviewPool
 from grasper.runs import derive_seed
 from grasper.synthesize.items import choose_items
 
-WITH_ITEMS = sorted(name for name, method in METHODS.items() if method.predicted != "none")
+WITH_ITEMS = sorted(name for name, method in METHODS.items() if method.predicts_items)
 
 
 def chosen(name: str, reviews: list[Review], examples: list[Example], seed: int = 0, **settings) -> dict[str, list[str]]:  # type: ignore[no-untyped-def]

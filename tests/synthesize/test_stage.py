@@ -15,7 +15,7 @@ from grasper.synthesize import load_synthetic, synthesize
 from grasper.synthesize import stage as stage_module
 
 PATH = "Style: short\nInterests: boats\nPlan: praise\n"
-WITH_ITEMS = sorted(name for name, method in METHODS.items() if method.predicted != "none")
+WITH_ITEMS = sorted(name for name, method in METHODS.items() if method.predicts_items)
 
 
 def candidates(tables: Tables):  # type: ignore[no-untyped-def]
