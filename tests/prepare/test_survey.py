@@ -150,6 +150,48 @@ def test_columns_by_name_and_by_content() -> None:
     assert (chosen["user_id"], chosen["item_id"], chosen["text"]) == ("a", "b", "c")
 
 
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (
+            "customer sku comment headline created_at product",
+            {"user_id": "customer", "item_id": "sku", "text": "comment", "title": "headline", "timestamp": "created_at", "name": "product"},
+        ),
+        (
+            "review_id customer_id product_id review_score review_comment_title review_comment_message review_creation_date",
+            {"user_id": "customer_id", "text": "review_comment_message", "title": "review_comment_title", "rating": "review_score"},
+        ),
+        (
+            "product_id product_name category user_id user_name review_id review_title review_content rating",
+            {"user_id": "user_id", "item_id": "product_id", "text": "review_content", "title": "review_title", "name": "product_name"},
+        ),
+        (
+            "rotten_tomatoes_link critic_name top_critic review_type review_score review_date review_content",
+            {"user_id": "critic_name", "item_id": "rotten_tomatoes_link", "text": "review_content", "rating": "review_score", "name": None},
+        ),
+        (
+            "customer customer_id product product_id comment",
+            {"user_id": "customer_id", "item_id": "product_id", "text": "comment", "name": "product"},
+        ),
+    ],
+)
+def test_ids_come_before_names_for_show_and_texts_are_no_ids(columns: str, expected: dict[str, str | None]) -> None:
+    """The documented shop, and the headers of three public tables; the cells are as long as such cells are."""
+    lengths = {"content": 80, "message": 80, "comment": 80, "review_title": 40, "review_comment_title": 40, "review_id": 40}
+    sizes = {name: lengths.get(name, lengths.get(name.rsplit("_")[-1], 4)) for name in columns.split()}
+    rows = pd.DataFrame({name: [f"{number % 9}".rjust(size, "x") for number in range(40)] for name, size in sizes.items()})
+    rows = rows.assign(**{name: "yes" for name in ("top_critic", "review_type") if name in rows})
+    chosen = guess_columns(rows)
+    assert {name: chosen[name] for name in expected} == expected
+
+
+def test_a_column_of_short_cells_is_no_text_because_one_of_its_words_is_review() -> None:
+    rows = pd.DataFrame(
+        {"who": ["a", "b"], "what": ["x", "y"], "review_language": ["en", "de"], "wrote": ["a long enough text about a thing, at last"] * 2}
+    )
+    assert guess_columns(rows)["text"] == "wrote"
+
+
 def test_mixed_encodings_are_told(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_bytes("user,item,text\nu,i,schön\n".encode() + "u,i,größer\n".encode("cp1252"))
     assert any("the file mixes encodings" in finding for finding in survey_table(tmp_path / "r.csv").findings)
