@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from grasper.prepare.fields import clean_text, rating_in
+from grasper.prepare.fields import DATES_IN_DIGITS, SPREADSHEET_DAYS, UNITS, clean_text, rating_in, unit_of
 
 DATE_FORMATS = (
     "%d.%m.%Y",
@@ -29,8 +29,6 @@ DATE_FORMATS = (
     "%a %b %d %H:%M:%S %z %Y",
 )
 """Tried in this order; of two that read the same dates, the one that reads more comes first."""
-COMPACT = "%Y%m%d"
-"""Dates that are written like numbers."""
 _HTML = r"</?[a-zA-Z][^<>]*>|&(?:[a-z]+|#\d+);"
 
 
@@ -103,19 +101,24 @@ def look_at_dates(values: pd.Series, column: str, survey: Survey) -> None:
         survey.findings.append(f"'{column}': {len(values) - len(text):,} reviews have no date; they are kept for training")
     numbers = pd.to_numeric(text, errors="coerce")
     digits = text.str.removesuffix(".0")  # of a column of numbers with gaps
-    compact = digits[numbers.between(19_000_101, 21_001_231) & digits.str.fullmatch(r"\d{8}")]
-    compact = compact[pd.to_datetime(compact, format=COMPACT, errors="coerce").notna()]
-    used: list[str] = []
-    if len(compact):
-        used.append(COMPACT)
-        survey.findings.append(f"'{column}': {len(compact):,} dates as {COMPACT}, for example {compact.iloc[0]}")
     plausible = numbers.dropna()
-    if len(plausible) and not len(compact):
-        size = plausible.abs().median()
-        unit = "us" if size > 1e14 else "ms" if size > 1e11 else None
-        if unit:
+    used: list[str] = []
+    for pattern, bounds in DATES_IN_DIGITS.items():
+        found = digits[numbers.between(*bounds)]
+        found = found[pd.to_datetime(found, format=pattern, errors="coerce").notna()]
+        if len(found) and (pattern != "%Y" or len(found) == len(plausible)):
+            used.append(pattern)
+            survey.findings.append(f"'{column}': {len(found):,} dates as {pattern}, for example {found.iloc[0]}")
+    if len(plausible) and not used:
+        if plausible.between(*SPREADSHEET_DAYS).all():
+            survey.settings["columns"]["timestamp"] = None
+            told = "days of a spreadsheet, which are not read: show the column there as dates such as 2024-05-31 and save it anew"
+            survey.findings.append(f"'{column}': numbers such as {text[plausible.index[0]]} look like {told}")
+            return
+        unit = unit_of(plausible.abs().median())
+        if unit and unit != "s":
             survey.settings["timestamp_unit"] = unit
-            survey.findings.append(f"'{column}': numbers in {'micro' if unit == 'us' else 'milli'}seconds, for example {text[plausible.index[0]]}")
+            survey.findings.append(f"'{column}': numbers in {UNITS[unit][1]}, for example {text[plausible.index[0]]}")
     left = text[numbers.isna()]
     left = left[pd.to_datetime(left, format="ISO8601", utc=True, errors="coerce").isna()]
     while len(left):

@@ -105,6 +105,28 @@ def test_dates_that_are_written_like_numbers(tmp_path: Path, gap: str) -> None:
     assert any("2 dates as %Y%m%d, for example 20240531" in finding for finding in survey.findings)
 
 
+@pytest.mark.parametrize(
+    ("dates", "expected", "column"),
+    [
+        ((1_700_000_000_000_000_000, 1_700_086_400_000_000_000), {"timestamp_unit": "ns"}, "date"),
+        ((1_700_000_000_000_000, 1_700_086_400_000_000), {"timestamp_unit": "us"}, "date"),
+        ((2015, 2016), {"date_formats": ["%Y"]}, "date"),
+        ((2015, 1_700_000_000), {}, "date"),
+        ((45000, 45001), {}, None),
+    ],
+)
+def test_numbers_that_are_no_seconds(tmp_path: Path, dates: tuple[int, int], expected: dict[str, object], column: str | None) -> None:
+    """Units and years are read; the days of a spreadsheet are told, and left out."""
+    path = tmp_path / "r.csv"
+    path.write_text("user,item,text,date\n" + "".join(f"u{n % 12},i{n},a{n},{dates[n % 2]}\n" for n in range(30)))
+    survey = survey_table(path)
+    assert {key: survey.settings[key] for key in ("timestamp_unit", "date_formats") if key in survey.settings} == expected
+    assert survey.settings["columns"]["timestamp"] == column
+    assert any("45000 look like days of a spreadsheet" in finding for finding in survey.findings) == (column is None)
+    (tmp_path / "r.yaml").write_text(configuration(survey), encoding="utf-8")
+    assert build_tables(load_config(tmp_path / "r.yaml").prepare, seed=0)[0].reviews["timestamp"].isna().all() == (column is None)
+
+
 def test_excel_files_are_looked_at_as_they_are_read(tmp_path: Path) -> None:
     """A column without a name, as pandas writes its index, is not read; a file that is none is one line."""
     path = tmp_path / "r.xlsx"
