@@ -94,7 +94,7 @@ class LoadedRun:
     @cached_property
     def asker(self) -> Asker:
         """Turns what people ask with into examples of this run."""
-        return Asker(self.tables, str(self.run.root))
+        return Asker(self.tables, str(self.run.root), self.config.prepare)
 
     def candidates(self) -> pd.DataFrame:
         """The predicted items of all examples (CANDIDATE_COLUMNS)."""
@@ -281,6 +281,7 @@ def personalize(
         user_or_history: A known user id, or the reviews of someone never seen; an empty list is someone without any history.
         item_id: An item of the run.
         task: `long` writes a review (from `title`, or `rating`, if given), `title` a title for `text`, `rating` a rating for `title` and `text`.
+        rating: On the scale of the run's data, 1 to 5 unless `prepare.rating_scale` says otherwise; what is answered is from 1 to 5.
         method: The system that writes; where it is trained, the run must have aligned it.
         run: A run folder; None takes the newest finished run.
         seed: Same seed, same text; None takes the run's own.
