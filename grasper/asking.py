@@ -211,7 +211,7 @@ def as_reviews(history: Any, reading: PrepareConfig = _OURS) -> list[Review]:
     """Reviews from records, mappings or a table, read as files are; only `item_id` is needed, title and text count where they are given.
 
     Args:
-        reading: How mappings and tables are read: the scale of ratings, the unit and formats of dates. Records (`Review`) are ours, and stay as they are.
+        reading: How mappings and tables are read: the scale of ratings, the unit and formats of dates. Records (`Review`) are ours, and stay so.
 
     Raises:
         DataFormatError: An entry without `item_id`, or a field that cannot be read; the message names its position.

@@ -19,6 +19,8 @@ from grasper.records import none_if_missing
 FORMATS = (".csv", ".jsonl", ".parquet")
 MAX_CELL_CHARACTERS = 64 * 2**20
 """Of a cell of CSV: a history of some hundred reviews has more than the 131,072 that Python allows by itself."""
+MISSING_CELLS = frozenset(["", "NA", "N/A", "#N/A", "<NA>", "NULL", "null", "NaN", "nan"])
+"""Cells of CSV, which has no sign of its own for what is missing, that programs write in its place."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _FORMULA = re.compile(r"\s*[=+\-@\t\r|%]")
 
@@ -82,7 +84,7 @@ def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
                 if len(cells) != len(header):
                     told = f"{path} line {reader.line_num} has {len(cells)} cells, the header {len(header)}"
                     raise DataFormatError(f"{told}; put cells that hold commas between double quotes")
-                yield {name: cell or None for name, cell in zip(header, cells, strict=True)}
+                yield {name: None if cell in MISSING_CELLS else cell for name, cell in zip(header, cells, strict=True)}
         except csv.Error as error:
             raise DataFormatError(f"{path} line {reader.line_num}: broken CSV ({error}); quote cells that hold quotes or line breaks") from None
 

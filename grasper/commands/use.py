@@ -17,7 +17,7 @@ UserOption = Annotated[str | None, typer.Option("--user", help="A user id; one t
 ItemOption = Annotated[str | None, typer.Option("--item", help="The item that the text is about.")]
 TitleOption = Annotated[str | None, typer.Option("--title", help="The title that the text is written for.")]
 TextOption = Annotated[str | None, typer.Option("--text", help="The text that the title or the rating is for.")]
-RatingOption = Annotated[float | None, typer.Option("--rating", help="The rating that the text is written for, on the scale of the run's data (1 to 5).")]
+RatingOption = Annotated[float | None, typer.Option("--rating", help="The rating to write for, on the scale of the run's data (1 to 5).")]
 MethodOption = Annotated[str, typer.Option("--method", help="The system that writes; a trained one must be aligned in the run.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="A .csv, .jsonl or .parquet file; without it the answers are printed.")]
 BudgetOption = Annotated[str | None, typer.Option("--budget", help="Endpoints: the most that may be spent, as 500requests, 200000tokens or 3.50.")]
