@@ -116,8 +116,21 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
 _READERS: dict[str, Callable[[Path], Iterable[dict[str, Any]]]] = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A CSV, JSONL or parquet file of rows, at once or not at all; its columns are those of all rows.
+def require_column(rows: Sequence[Mapping[str, Any]], name: str) -> None:
+    """Refuse rows of which none has a column.
+
+    Raises:
+        DataFormatError: The message says what they have.
+    """
+    found = list(dict.fromkeys(column for row in rows for column in row))
+    if rows and name not in found:
+        mark = next((mark for mark in (";", "\t", "|") if len(found) == 1 and mark in found[0]), None)
+        hint = f" (separated by {mark!r}? save it with commas)" if mark else ""
+        raise DataFormatError(f"no column '{name}'; the columns are: {', '.join(found)}{hint}")
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """A CSV, JSONL or parquet file of rows, at once or not at all; its columns are `columns`, also without any row, and those of all rows.
 
     In CSV, text that a spreadsheet would run as a formula gets an apostrophe before it; ids stay as they are. In parquet, a column whose rows hold
     values of several kinds becomes text.
@@ -128,7 +141,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise ConfigError(f"{path}: unknown format '{path.suffix}', expected one of {', '.join(FORMATS)}")
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
     with atomic_path(path) as temporary:
         if suffix == ".jsonl":
             temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")

@@ -107,6 +107,20 @@ def test_all_faulty_rows_are_told_at_once(tables: Tables) -> None:
         ask_all(Asker(tables, "run"), rows, "long")
 
 
+def test_a_column_that_is_not_there_is_told_once(tables: Tables) -> None:
+    with pytest.raises(DataFormatError, match=r"^no column 'item_id'; the columns are: user, item$"):
+        ask_all(Asker(tables, "run"), [{"user": "dora", "item": "inn"}] * 9, "long")
+    with pytest.raises(DataFormatError, match=r"the columns are: user_id;item_id \(separated by ';'\? save it with commas\)"):
+        ask_all(Asker(tables, "run"), [{"user_id;item_id": "dora;inn"}], "long")
+
+
+def test_the_same_rows_asked_for_another_task_are_other_requests(tables: Tables) -> None:
+    """What was answered to one task is no answer to another, where a file goes on."""
+    rows = [{"item_id": "inn", "title": "Windy", "text": "Windy but fun."}]
+    keys = {ask_all(Asker(tables, "run"), rows, task)[0].key for task in ("long", "title", "rating")}
+    assert len(keys) == 3
+
+
 def test_of_many_faulty_rows_no_more_are_looked_at_than_are_told(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     """To find out what an unknown id resembles takes time."""
     looked_up: list[str] = []
