@@ -197,16 +197,20 @@ class LoadedRun:
         return draw(neighbourhood(self.tables, known, candidates[candidates["user_id"] == known]))
 
 
-def newest_run(runs_dir: Path = Path("runs")) -> Path:
+def newest_run(runs_dir: Path = Path("runs"), *, with_stage: str | None = None) -> Path:
     """The run that was finished last: by its evaluation, or by its link predictor where it is for use (`prepare.split: none`). Where no run is
     finished, the newest link predictor counts.
+
+    Args:
+        with_stage: A stage that the answer rests on: a run that has finished it is taken before any that has not.
 
     Raises:
         MissingFileError: There is none yet.
     """
     predicted = list(runs_dir.glob("*/predict/manifest.json"))
     finished = [*runs_dir.glob("*/evaluate/manifest.json"), *(path for path in predicted if _is_for_use(path.parent.parent))]
-    if manifests := finished or predicted:
+    able = [path for path in finished if with_stage is None or (path.parent.parent / with_stage / "manifest.json").exists()]
+    if manifests := able or (predicted if with_stage == "predict" else []) or finished or predicted:
         return max(manifests, key=lambda path: path.stat().st_mtime).parent.parent
     raise MissingFileError(f"no finished run in {runs_dir.resolve()}; run `make pipeline` first, or pass run=PATH")
 
@@ -246,7 +250,7 @@ def predict_items(users: Any, k: int = 10, run: str | Path | None = None, *, nea
         users: A known user's id, several of them, or the reviews of someone never seen (records, mappings, a table); an empty list is someone
             without any history.
         k: Items per user; items of the history are never among them, nor is `near`.
-        run: A run folder; None takes the newest finished run.
+        run: A run folder; None takes the newest finished run that has a link predictor.
         near: An item that the user has in mind: it counts as one they will meet, and decides alone where there is no history.
 
     Returns:
@@ -257,7 +261,7 @@ def predict_items(users: Any, k: int = 10, run: str | Path | None = None, *, nea
         UnknownIdError: A user or an item that the run does not hold; the message names similar ones.
         DataFormatError: A history that cannot be read.
     """
-    return load_run(run).predict_items(users, k, near=near)
+    return load_run(newest_run(with_stage="predict") if run is None else run).predict_items(users, k, near=near)
 
 
 def personalize(
