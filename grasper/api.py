@@ -95,7 +95,7 @@ class LoadedRun:
     @cached_property
     def asker(self) -> Asker:
         """Turns what people ask with into examples of this run."""
-        return Asker(self.tables, str(self.run.root))
+        return Asker(self.tables, str(self.run.root), self.config.prepare)
 
     def candidates(self) -> pd.DataFrame:
         """The predicted items of all examples (CANDIDATE_COLUMNS)."""
@@ -198,16 +198,20 @@ class LoadedRun:
         return draw(neighbourhood(self.tables, known, candidates[candidates["user_id"] == known]))
 
 
-def newest_run(runs_dir: Path = Path("runs")) -> Path:
+def newest_run(runs_dir: Path = Path("runs"), *, with_stage: str | None = None) -> Path:
     """The run that was finished last: by its evaluation, or by its link predictor where it is for use (`prepare.split: none`). Where no run is
     finished, the newest link predictor counts.
+
+    Args:
+        with_stage: A stage that the answer rests on: a run that has finished it is taken before any that has not.
 
     Raises:
         MissingFileError: There is none yet.
     """
     predicted = list(runs_dir.glob("*/predict/manifest.json"))
     finished = [*runs_dir.glob("*/evaluate/manifest.json"), *(path for path in predicted if _is_for_use(path.parent.parent))]
-    if manifests := finished or predicted:
+    able = [path for path in finished if with_stage is None or (path.parent.parent / with_stage / "manifest.json").exists()]
+    if manifests := able or (predicted if with_stage == "predict" else []) or finished or predicted:
         return max(manifests, key=lambda path: path.stat().st_mtime).parent.parent
     raise MissingFileError(f"no finished run in {runs_dir.resolve()}; run `make pipeline` first, or pass run=PATH")
 
@@ -247,7 +251,7 @@ def predict_items(users: Any, k: int = 10, run: str | Path | None = None, *, nea
         users: A known user's id, several of them, or the reviews of someone never seen (records, mappings, a table); an empty list is someone
             without any history.
         k: Items per user; items of the history are never among them, nor is `near`.
-        run: A run folder; None takes the newest finished run.
+        run: A run folder; None takes the newest finished run that has a link predictor.
         near: An item that the user has in mind: it counts as one they will meet, and decides alone where there is no history.
 
     Returns:
@@ -258,7 +262,7 @@ def predict_items(users: Any, k: int = 10, run: str | Path | None = None, *, nea
         UnknownIdError: A user or an item that the run does not hold; the message names similar ones.
         DataFormatError: A history that cannot be read.
     """
-    return load_run(run).predict_items(users, k, near=near)
+    return load_run(newest_run(with_stage="predict") if run is None else run).predict_items(users, k, near=near)
 
 
 def personalize(
@@ -282,6 +286,7 @@ def personalize(
         user_or_history: A known user id, or the reviews of someone never seen; an empty list is someone without any history.
         item_id: An item of the run.
         task: `long` writes a review (from `title`, or `rating`, if given), `title` a title for `text`, `rating` a rating for `title` and `text`.
+        rating: On the scale of the run's data, 1 to 5 unless `prepare.rating_scale` says otherwise; what is answered is from 1 to 5.
         method: The system that writes; where it is trained, the run must have aligned it.
         run: A run folder; None takes the newest finished run.
         seed: Same seed, same text; None takes the run's own.

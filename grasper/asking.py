@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
@@ -13,8 +13,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, DataFormatError, UnknownIdError
-from grasper.prepare.fields import Place, clean_text, clean_timestamps
+from grasper.prepare.fields import Place, clean_ratings, clean_text, clean_timestamps, strip_html
 from grasper.records import TASKS, Example, Review, Tables, Task, iterate_rows, none_if_missing, request_for
 from grasper.registry import nearest_first
 from grasper.rows import without_halves
@@ -30,6 +31,8 @@ _GIVEN: dict[Task, tuple[str, ...]] = {"long": ("title", "rating"), "title": ("t
 """The fields that each task may be given."""
 _MAX_COMPARED = 20_000
 """Ids that a mistyped one is compared with at most."""
+_OURS = PrepareConfig()
+"""How records are read: ratings from 1 to 5, dates in seconds."""
 
 
 class Asker:
@@ -37,10 +40,11 @@ class Asker:
 
     Args:
         name: Of the run, for messages.
+        reading: How the run's own data were read: what people bring is read likewise, on the scale of its ratings and in the unit of its dates.
     """
 
-    def __init__(self, tables: Tables, name: str) -> None:
-        self._tables, self._name = tables, name
+    def __init__(self, tables: Tables, name: str, reading: PrepareConfig = _OURS) -> None:
+        self._tables, self._name, self._reading = tables, name, reading
 
     def people(self, users: Any) -> list[Person]:
         """Who is asked about: known users by their ids, or newcomers by the reviews that they bring, one entry per `user_id`.
@@ -52,13 +56,13 @@ class Asker:
             DataFormatError: A history that cannot be read, or ids and reviews mixed.
         """
         if isinstance(users, pd.DataFrame | Review | Mapping):
-            return self._newcomers(as_reviews(users))
+            return self._newcomers(as_reviews(users, self._reading))
         if isinstance(users, str | bytes) or not isinstance(users, Iterable):
             return [self.known_user(users)]
         entries = list(users)
         are_reviews = [isinstance(entry, Review | Mapping) for entry in entries]
         if all(are_reviews):
-            return self._newcomers(as_reviews(entries))
+            return self._newcomers(as_reviews(entries, self._reading))
         if any(are_reviews):
             position = are_reviews.index(not are_reviews[0])
             raise DataFormatError(f"entry {position} is {_short(entries[position])}, expected all ids of known users or all reviews of a newcomer")
@@ -104,6 +108,7 @@ class Asker:
         """A request as an example: the run's own target where user, item and given fields are its, else one that holds the given fields only.
 
         Args:
+            rating: On the scale of the run's data (`prepare.rating_scale`).
             user_id: Whose history `who` is, where it is one. What a known user wrote about the item stays hidden, whatever history they bring along.
 
         Raises:
@@ -114,7 +119,7 @@ class Asker:
         people = self.people(who) if user_id is None else [self._brought_by(as_id(user_id), who)]
         if len(people) != 1:
             raise ConfigError(f"{len(people)} people are given, expected one user id or the reviews of one person")
-        given = _checked(task, self.given(task), {"title": title, "text": text, "rating": rating})
+        given = _checked(task, self.given(task), {"title": title, "text": text, "rating": rating}, self._reading)
         item = self._known_item(item_id)
         if isinstance(people[0], str):
             for example in self._targets(people[0], item):
@@ -125,7 +130,8 @@ class Asker:
 
     def _brought_by(self, user_id: str, history: Any) -> list[Review]:
         """A history as its owner's, who need not be named in it."""
-        reviews = [replace(review, user_id=user_id) if review.user_id == NEWCOMER else review for review in as_reviews(history)]
+        brought = as_reviews(history, self._reading)
+        reviews = [replace(review, user_id=user_id) if review.user_id == NEWCOMER else review for review in brought]
         for review in reviews:
             if review.user_id != user_id:
                 raise DataFormatError(f"the history holds a review by {review.user_id!r}, expected those of {user_id!r} alone")
@@ -201,8 +207,11 @@ def as_id(value: Hashable) -> str:
     return str(value)
 
 
-def as_reviews(history: Any) -> list[Review]:
+def as_reviews(history: Any, reading: PrepareConfig = _OURS) -> list[Review]:
     """Reviews from records, mappings or a table, read as files are; only `item_id` is needed, title and text count where they are given.
+
+    Args:
+        reading: How mappings and tables are read: the scale of ratings, the unit and formats of dates. Records (`Review`) are ours, and stay so.
 
     Raises:
         DataFormatError: An entry without `item_id`, or a field that cannot be read; the message names its position.
@@ -222,25 +231,36 @@ def as_reviews(history: Any) -> list[Review]:
     if not rows:
         return []
     table = pd.DataFrame(rows, dtype=object)
-    place = Place(Path("history"), "entry", np.arange(len(rows)))
-    texts = {name: clean_text(table[name].map(lambda value: None if value is None else without_halves(str(value)))) for name in ("text", "title")}
-    times = clean_timestamps(table["timestamp"], place)
+    are_ours = np.array([isinstance(entry, Review) for entry in entries])
+    read = [_read(part, how) for part, how in ((table[are_ours], _OURS), (table[~are_ours], reading)) if len(part)]
     reviews = []
-    for position, row in enumerate(rows):
-        rating = _rating(row["rating"], f"history entry {position}")
+    for position, (row, fields) in enumerate(zip(rows, pd.concat(read).sort_index().to_dict("records"), strict=True)):
         fields = {
             "user_id": NEWCOMER if row["user_id"] is None else as_id(row["user_id"]),
             "item_id": as_id(row["item_id"]),
-            "text": none_if_missing(texts["text"].iloc[position]) or "",
-            "title": none_if_missing(texts["title"].iloc[position]),
-            "rating": rating,
-            "timestamp": None if pd.isna(times.iloc[position]) else int(times.iloc[position]),
+            "text": none_if_missing(fields["text"]) or "",
+            "title": none_if_missing(fields["title"]),
+            "rating": none_if_missing(fields["rating"]),
+            "timestamp": None if pd.isna(fields["timestamp"]) else int(fields["timestamp"]),
         }
         reviews.append(Review(f"history:{fingerprint([position, fields])}", **fields))
     return reviews
 
 
-def _checked(task: Task, takes: tuple[str, ...], fields: Mapping[str, Any]) -> dict[str, Any]:
+def _read(rows: pd.DataFrame, reading: PrepareConfig) -> pd.DataFrame:
+    """Texts, ratings and dates of some entries of a history, read as the run's files were; the index tells their positions."""
+    place = Place(Path("history"), "entry", rows.index.to_numpy())
+    read = {name: _texts(rows[name].map(lambda value: None if value is None else str(value)), reading) for name in ("text", "title")}
+    ratings = _ratings(rows["rating"], reading, lambda position: f"history entry {position}")
+    return pd.DataFrame({**read, "rating": ratings, "timestamp": clean_timestamps(rows["timestamp"], place, reading)})
+
+
+def _texts(values: pd.Series, reading: PrepareConfig) -> pd.Series:
+    texts = values.map(without_halves).astype("str")
+    return clean_text(strip_html(texts) if reading.strip_html else texts)
+
+
+def _checked(task: Task, takes: tuple[str, ...], fields: Mapping[str, Any], reading: PrepareConfig) -> dict[str, Any]:
     """The given fields of a request, cleaned as those of files are."""
     given = {name: value for name, value in fields.items() if none_if_missing(value) is not None}
     for name in given:
@@ -252,25 +272,31 @@ def _checked(task: Task, takes: tuple[str, ...], fields: Mapping[str, Any]) -> d
         raise ConfigError("task 'title' needs the text that the title is for; pass text=…")
     if task == "rating" and not given:
         raise ConfigError("task 'rating' needs the text or the title that the rating is for; pass text=… or title=…")
-    cleaned = {name: clean_text(pd.Series([without_halves(given[name])], dtype="str")).iloc[0] for name in ("title", "text") if name in given}
-    checked = {name: none_if_missing(value) for name, value in cleaned.items()}
-    try:
-        rating = _rating(given.get("rating"), "the request")
-    except DataFormatError as error:
-        raise ConfigError(str(error)) from None
+    checked = {name: none_if_missing(_texts(pd.Series([given[name]], dtype=object), reading).iloc[0]) for name in ("title", "text") if name in given}
+    rating = None
+    if "rating" in given:
+        try:
+            rating = float(_ratings(pd.Series([given["rating"]], dtype=object), reading, lambda _: "the request").iloc[0])
+        except DataFormatError as error:
+            raise ConfigError(str(error)) from None
     return {"title": checked.get("title"), "text": checked.get("text"), "rating": rating}
 
 
-def _rating(value: Any, where: str) -> float | None:
-    if value is None:
-        return None
-    try:
-        rating = float(value) if not isinstance(value, bool) else float("nan")
-    except (TypeError, ValueError):
-        rating = float("nan")
-    if not 1 <= rating <= 5:
-        raise DataFormatError(f"{where}: 'rating' is {_short(value)}, expected a number from 1 to 5")
-    return rating
+def _ratings(values: pd.Series, reading: PrepareConfig, where: Callable[[int], str]) -> pd.Series:
+    """Ratings from 1 to 5, in halves rounded up, from those on the scale of the run's data; missing ones are NaN.
+
+    Raises:
+        DataFormatError: One is not on the scale.
+    """
+    is_given = values.notna()
+    plain = values.map(lambda value: value if isinstance(value, Real) and not isinstance(value, bool) else None if value is None else str(value))
+    lenient = reading.model_copy(update={"rating_fractions": True, "invalid_rating": "null"})
+    ratings = clean_ratings(plain, Place(Path("history"), "entry", values.index.to_numpy()), lenient)
+    if (wrong := is_given & ratings.isna()).any():
+        position = int(np.argmax(wrong.to_numpy()))
+        told = f"expected a number from {reading.rating_lowest} to {reading.rating_scale}"
+        raise DataFormatError(f"{where(values.index[position])}: 'rating' is {_short(values.iloc[position])}, {told}")
+    return ratings
 
 
 def _short(value: Any) -> str:

@@ -16,7 +16,7 @@ from grasper.errors import ConfigError, DataFormatError, GrasperError, RunLocked
 from grasper.files import BatchLog, fingerprint_file
 from grasper.progress import Progress
 from grasper.records import Example, Task, none_if_missing
-from grasper.rows import FORMATS, write_rows
+from grasper.rows import FORMATS, require_column, write_rows
 from grasper.runs import fingerprint
 from grasper.system import Personalized
 
@@ -46,6 +46,7 @@ def ask_all(asker: Asker, rows: Sequence[Mapping[str, Any]], task: Task) -> list
     Raises:
         DataFormatError: Rows that cannot be asked; the message names the first ones, with what each lacks, and no further row is looked at then.
     """
+    require_column(rows, "item_id")
     asked: list[Asked] = []
     faults: list[str] = []
     for number, row in enumerate(rows, start=1):

@@ -28,6 +28,27 @@ from grasper.step import State, Step
 from grasper.work import Work
 
 
+def require_parts(config: Config, methods: Sequence[Method]) -> None:
+    """Raise where the configuration or a method names a part that nobody registered, or that the model lacks, before anything is touched."""
+    from grasper.generate.writers import WRITERS
+    from grasper.metrics.choose import choose_metrics
+    from grasper.predict import ENCODERS
+    from grasper.reason.reward import REWARDS
+
+    REWARDS.get(config.align.reward)
+    ENCODERS.get(config.predict.encoder)
+    choose_metrics(config.evaluate.extra_metrics)
+    for method in methods:
+        if method.training == "dpo" and config.align.dpo.reward == "likelihood" and not config.model.has_weights:
+            raise ConfigError(
+                f"align.dpo.reward=likelihood needs a local model, which tells the probability of a given text, and for {method.name} "
+                f"model.kind is {config.model.kind}; name one with model.trained, or choose align.dpo.reward=drafts"
+            )
+        WRITERS.get(method.writer)
+        for name in method.retrievers:
+            RETRIEVERS.get(name)
+
+
 class Pipeline:
     """The plan of one run and the means to carry it out.
 
@@ -44,27 +65,7 @@ class Pipeline:
         """There are no targets by configuration: the run is trained on all data, to write and recommend with."""
         if self.is_for_use and only in ("synthesize", "generate", "evaluate"):
             raise ConfigError(f"prepare.split is none, so there are no targets to {only}; use `grasper write` or `grasper recommend`")
-        self._require_parts()
-
-    def _require_parts(self) -> None:
-        """Raise where the configuration or a method names a part that nobody registered, or that the model lacks, before anything is touched."""
-        from grasper.generate.writers import WRITERS
-        from grasper.metrics.choose import choose_metrics
-        from grasper.predict import ENCODERS
-        from grasper.reason.reward import REWARDS
-
-        REWARDS.get(self.config.align.reward)
-        ENCODERS.get(self.config.predict.encoder)
-        choose_metrics(self.config.evaluate.extra_metrics)
-        for method in self.methods:
-            if method.training == "dpo" and self.config.align.dpo.reward == "likelihood" and not self.config.model.has_weights:
-                raise ConfigError(
-                    f"align.dpo.reward=likelihood needs a local model, which tells the probability of a given text, and for {method.name} "
-                    f"model.kind is {self.config.model.kind}; name one with model.trained, or choose align.dpo.reward=drafts"
-                )
-            WRITERS.get(method.writer)
-            for name in method.retrievers:
-                RETRIEVERS.get(name)
+        require_parts(config, self.methods)
 
     # -- the plan ------------------------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,8 @@ from grasper.records import none_if_missing
 FORMATS = (".csv", ".jsonl", ".parquet")
 MAX_CELL_CHARACTERS = 64 * 2**20
 """Of a cell of CSV: a history of some hundred reviews has more than the 131,072 that Python allows by itself."""
+MISSING_CELLS = frozenset(["", "NA", "N/A", "#N/A", "<NA>", "NULL", "null", "NaN", "nan"])
+"""Cells of CSV, which has no sign of its own for what is missing, that programs write in its place."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _FORMULA = re.compile(r"\s*[=+\-@\t\r|%]")
 
@@ -82,7 +84,7 @@ def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
                 if len(cells) != len(header):
                     told = f"{path} line {reader.line_num} has {len(cells)} cells, the header {len(header)}"
                     raise DataFormatError(f"{told}; put cells that hold commas between double quotes")
-                yield {name: cell or None for name, cell in zip(header, cells, strict=True)}
+                yield {name: None if cell in MISSING_CELLS else cell for name, cell in zip(header, cells, strict=True)}
         except csv.Error as error:
             raise DataFormatError(f"{path} line {reader.line_num}: broken CSV ({error}); quote cells that hold quotes or line breaks") from None
 
@@ -114,8 +116,21 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
 _READERS: dict[str, Callable[[Path], Iterable[dict[str, Any]]]] = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A CSV, JSONL or parquet file of rows, at once or not at all; its columns are those of all rows.
+def require_column(rows: Sequence[Mapping[str, Any]], name: str) -> None:
+    """Refuse rows of which none has a column.
+
+    Raises:
+        DataFormatError: The message says what they have.
+    """
+    found = list(dict.fromkeys(column for row in rows for column in row))
+    if rows and name not in found:
+        mark = next((mark for mark in (";", "\t", "|") if len(found) == 1 and mark in found[0]), None)
+        hint = f" (separated by {mark!r}? save it with commas)" if mark else ""
+        raise DataFormatError(f"no column '{name}'; the columns are: {', '.join(found)}{hint}")
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """A CSV, JSONL or parquet file of rows, at once or not at all; its columns are `columns`, also without any row, and those of all rows.
 
     In CSV, text that a spreadsheet would run as a formula gets an apostrophe before it; ids stay as they are. In parquet, a column whose rows hold
     values of several kinds becomes text.
@@ -126,7 +141,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise ConfigError(f"{path}: unknown format '{path.suffix}', expected one of {', '.join(FORMATS)}")
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
     with atomic_path(path) as temporary:
         if suffix == ".jsonl":
             temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -66,12 +67,16 @@ class Run:
             RunMismatchError: One of its files is missing or is not the one that was written.
         """
         manifest = read_manifest(folder)
-        stage = folder.relative_to(self.root).parts[0]
         if manifest is None:
-            raise MissingFileError(f"{folder} is not complete; run `grasper {stage}` or `grasper pipeline` first")
+            raise MissingFileError(f"{folder} is not complete; run `{self._command(*folder.relative_to(self.root).parts)}` first")
         if damage := find_damage(folder, manifest):
-            raise RunMismatchError(f"{damage}; run `grasper {stage}` again")
+            raise RunMismatchError(f"{damage}; run `{self._command(folder.relative_to(self.root).parts[0])}` again")
         return manifest
+
+    def _command(self, stage: str, *method: str) -> str:
+        """What finishes a stage of this run on the command line, for one method where it is named."""
+        root = str(self.root) if len(self.root.parts) > 1 else f"./{self.root}"  # a bare name would stand for a folder in runs/
+        return shlex.join(["grasper", stage, "--run", root, *(["--methods", *method] if method else [])])
 
     def require_current(self, folder: Path) -> dict[str, Any]:
         """The manifest of a stage that must be finished, whole, and made from the folders as they are now.

@@ -192,7 +192,8 @@ def print_user(loaded: LoadedRun, user_id: str) -> None:
             if output.path:
                 say("reasoning", " / ".join(output.path.splitlines()))
             say(output.task, output.text if output.text is not None else str(output.rating))
-    console.print("reference", style="bold")
+    if len(targets):
+        console.print("reference", style="bold")
     for review_id in targets["review_id"]:
         target = tables.reviews_by_id[review_id]
         say("real", review_line(target, target.item_id))

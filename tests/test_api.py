@@ -223,10 +223,10 @@ def test_a_target_gets_the_runs_own_output_behind_a_server_too(tmp_path: Path, m
 def test_an_unaligned_method_is_refused(run_dir: Path) -> None:
     """The untuned model never writes in the place of the aligned one."""
     item = load_run(run_dir).tables.items["item_id"].iloc[0]
-    with pytest.raises(MissingFileError, match=r"align/grasper is not complete; run `grasper align`"):
+    with pytest.raises(MissingFileError, match=r"align/grasper is not complete; run `grasper align --run \S+ --methods grasper` first"):
         grasper.personalize([], item, run=run_dir)
     asked = CliRunner().invoke(app, ["write", "--item", item, "--run", str(run_dir)])
-    assert str(asked.exception).endswith("or `grasper pipeline` first; --method pgraphrag needs no alignment")
+    assert str(asked.exception).endswith("--methods grasper` first; --method pgraphrag needs no alignment")
 
 
 @pytest.mark.parametrize(
@@ -327,3 +327,30 @@ def test_a_run_for_use_is_finished_without_an_evaluation(run_dir: Path, tmp_path
     for number, path in enumerate(("measured/evaluate", "shop/predict", "begun/predict")):
         os.utime(tmp_path / path / "manifest.json", (number, number))
     assert newest_run(tmp_path) == tmp_path / "shop"
+
+
+def test_the_newest_run_that_can_answer_is_taken(tmp_path: Path) -> None:
+    """One that was evaluated later, but fitted no link predictor, cannot recommend."""
+    for number, path in enumerate(("begun/predict", "fitted/predict", "fitted/evaluate", "copies/evaluate")):
+        (tmp_path / path).mkdir(parents=True)
+        (tmp_path / path / "manifest.json").write_text("{}", encoding="utf-8")
+        os.utime(tmp_path / path / "manifest.json", (number, number))
+    assert newest_run(tmp_path) == tmp_path / "copies"
+    assert newest_run(tmp_path, with_stage="predict") == tmp_path / "fitted"
+    (tmp_path / "fitted/predict/manifest.json").unlink()
+    assert newest_run(tmp_path, with_stage="predict") == tmp_path / "begun"
+    (tmp_path / "begun/predict/manifest.json").unlink()
+    assert newest_run(tmp_path, with_stage="predict") == tmp_path / "copies", "which says what it lacks"
+
+
+def test_whoever_met_every_item_is_told(tmp_path: Path) -> None:
+    """Nothing is left for them: a line says so, and the file has its header."""
+    pd.DataFrame([("all", "a", "x"), ("all", "b", "y"), ("some", "a", "z")], columns=["user_id", "item_id", "text"]).to_csv(tmp_path / "r.csv")
+    settings = ["prepare.source=table", f"prepare.data={tmp_path / 'r.csv'}", "prepare.split=none", "predict.encoder=popularity"]
+    config = grasper.load_config(None, [*settings, *(f"prepare.columns.{name}=null" for name in ("title", "rating", "timestamp"))])
+    for stage in ("prepare", "predict"):
+        Pipeline(config, Run(tmp_path / "run"), only=stage).carry_out(say=lambda line: None)
+    told = CliRunner().invoke(app, ["recommend", "all", "--run", str(tmp_path / "run"), "--out", str(tmp_path / "out.csv")])
+    assert f"all has met every item of {tmp_path / 'run'}: nothing is left to recommend" in told.stderr
+    assert (tmp_path / "out.csv").read_text().splitlines() == ["user_id,item_id,rank,score,name"]
+    assert "met every item" not in CliRunner().invoke(app, ["recommend", "some", "--run", str(tmp_path / "run")]).stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from worlds import SeededModel, system_of
 from grasper import asking, batch
 from grasper.asking import Asker
 from grasper.batch import answer_all, ask_all
+from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, DataFormatError, RunLockedError, RunMismatchError
 from grasper.records import Tables
 from grasper.retrieve.store import ReviewStore
@@ -105,6 +107,20 @@ def test_all_faulty_rows_are_told_at_once(tables: Tables) -> None:
         ask_all(Asker(tables, "run"), rows, "long")
 
 
+def test_a_column_that_is_not_there_is_told_once(tables: Tables) -> None:
+    with pytest.raises(DataFormatError, match=r"^no column 'item_id'; the columns are: user, item$"):
+        ask_all(Asker(tables, "run"), [{"user": "dora", "item": "inn"}] * 9, "long")
+    with pytest.raises(DataFormatError, match=r"the columns are: user_id;item_id \(separated by ';'\? save it with commas\)"):
+        ask_all(Asker(tables, "run"), [{"user_id;item_id": "dora;inn"}], "long")
+
+
+def test_the_same_rows_asked_for_another_task_are_other_requests(tables: Tables) -> None:
+    """What was answered to one task is no answer to another, where a file goes on."""
+    rows = [{"item_id": "inn", "title": "Windy", "text": "Windy but fun."}]
+    keys = {ask_all(Asker(tables, "run"), rows, task)[0].key for task in ("long", "title", "rating")}
+    assert len(keys) == 3
+
+
 def test_of_many_faulty_rows_no_more_are_looked_at_than_are_told(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     """To find out what an unknown id resembles takes time."""
     looked_up: list[str] = []
@@ -125,6 +141,22 @@ def test_what_a_known_user_wrote_about_the_item_stays_hidden_whatever_history_th
         assert not any(review.user_id == "dora" for review in store.pool.neighbours(asked.example))
         others = store.pool.neighbours(replace(asked.example, target=replace(asked.example.target, user_id="somebody"), history=()))
         assert any(review.user_id == "dora" for review in others), "a stranger sees it"
+
+
+def test_what_people_bring_is_read_as_the_data_of_the_run_were(tables: Tables) -> None:
+    """On a scale of ten, in milliseconds and with tags, in a history and in a request; a record is ours already."""
+    reading = PrepareConfig(rating_scale=10, timestamp_unit="ms", strip_html=True)
+    asker = Asker(tables, "run", reading)
+    history = json.dumps([{"item_id": "cafe", "text": "<b>Good</b> cake.", "rating": 10, "timestamp": 1_700_000_000_000}])
+    (asked,) = ask_all(asker, [{"item_id": "inn", "rating": "8", "history": history}], "long")
+    assert asked.example.target.rating == 4
+    (review,) = asked.example.history or ()
+    assert (review.text, review.rating, review.timestamp) == ("Good cake.", 5, 1_700_000_000)
+    own = asking.as_reviews([{"item_id": "inn", "rating": 6}, review], reading)
+    assert [one.rating for one in own] == [3, 5]
+    assert own[1].timestamp == 1_700_000_000
+    with pytest.raises(DataFormatError, match="'rating' is '11', expected a number from 1 to 10"):
+        ask_all(asker, [{"item_id": "inn", "rating": "11"}], "long")
 
 
 def test_a_history_is_of_the_person_who_brings_it(tables: Tables) -> None:

@@ -192,7 +192,7 @@ def test_damage_is_told_and_mended_by_running_again(tmp_path: Path, damage: str)
         outputs.unlink()
     else:
         outputs.write_bytes(whole[:-200] if damage == "cut" else whole.replace(b"the", b"teh", 1))
-    with pytest.raises(RunMismatchError, match=r"outputs\.jsonl.*run `grasper generate` again"):
+    with pytest.raises(RunMismatchError, match=r"outputs\.jsonl.*run `grasper generate --run \S+` again"):
         carry_out(plan(tmp_path, only="evaluate"))
     assert plan(tmp_path).steps[1].state() == "damaged"
     carry_out(plan(tmp_path, only="generate"))

@@ -120,8 +120,10 @@ def test_manifest_marks_completeness(tmp_path: Path) -> None:
     folder = run.folder("generate", "copy")
     folder.mkdir(parents=True)
     (folder / "outputs.jsonl").write_text("{}\n")
-    with pytest.raises(MissingFileError, match="grasper generate"):
+    with pytest.raises(MissingFileError, match=f"run `grasper generate --run {run.root} --methods copy` first"):
         run.require(folder)
+    with pytest.raises(MissingFileError, match=r"predict is not complete; run `grasper predict --run \./shop` first"):
+        Run(Path("shop")).require(Path("shop/predict"))
     run.finish(folder, key={"seed": 0}, seed=0, counts={"n": 1}, seconds=1.0)
     assert run.require(folder)["fingerprint"] == fingerprint({"seed": 0})
     assert run.require(folder)["stage"] == "generate/copy"

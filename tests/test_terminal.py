@@ -135,4 +135,7 @@ def test_one_stale_method_does_not_hide_the_rest_of_a_user(capsys: pytest.Captur
     print_user(loaded, "u")  # type: ignore[arg-type]
     told = capsys.readouterr().out
     assert "stale: not shown; made from another prepare" in told
-    assert told.index("A fine text.") < told.index("What was written.")
+    assert told.index("A fine text.") < told.index("reference") < told.index("What was written.")
+    tables.examples = tables.examples[:0]
+    print_user(loaded, "u")  # type: ignore[arg-type]
+    assert "reference" not in capsys.readouterr().out, "there is none"

@@ -49,6 +49,9 @@ def init(
     except DataFormatError as error:
         raise DataFormatError(f"{error}; correct {target} and check it with grasper doctor -c {quote(str(target))}") from None
     named, run = quote(str(target)), quote(f"{survey.settings['name']}-all")
+    if survey.settings["split"] == "none":
+        typer.echo(f"next, to write and recommend: grasper pipeline -c {named}")
+        return
     typer.echo(f"next, to compare methods: grasper pipeline -c {named}")
     typer.echo(f"next, to write and recommend: grasper pipeline -c {named} --set prepare.split=none --run {run}")
 

@@ -33,13 +33,14 @@ def read_config(path: Sequence[Path] | Path | None, settings: Sequence[str], met
 
     Raises:
         ConfigError: A setting that cannot be.
-        UnknownNameError: No encoder has this name.
+        UnknownNameError: No method, encoder, reward or metric has this name.
     """
     from grasper.config import load_config
-    from grasper.predict import ENCODERS
+    from grasper.methods import get_method
+    from grasper.pipeline import require_parts
 
     config = load_config(path, settings, methods=methods)
-    ENCODERS.get(config.predict.encoder)
+    require_parts(config, [get_method(name) for name in config.methods])
     return config
 
 

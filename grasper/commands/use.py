@@ -17,7 +17,7 @@ UserOption = Annotated[str | None, typer.Option("--user", help="A user id; one t
 ItemOption = Annotated[str | None, typer.Option("--item", help="The item that the text is about.")]
 TitleOption = Annotated[str | None, typer.Option("--title", help="The title that the text is written for.")]
 TextOption = Annotated[str | None, typer.Option("--text", help="The text that the title or the rating is for.")]
-RatingOption = Annotated[float | None, typer.Option("--rating", help="The rating that the text is written for, 1 to 5.")]
+RatingOption = Annotated[float | None, typer.Option("--rating", help="The rating to write for, on the scale of the run's data (1 to 5).")]
 MethodOption = Annotated[str, typer.Option("--method", help="The system that writes; a trained one must be aligned in the run.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="A .csv, .jsonl or .parquet file; without it the answers are printed.")]
 BudgetOption = Annotated[str | None, typer.Option("--budget", help="Endpoints: the most that may be spent, as 500requests, 200000tokens or 3.50.")]
@@ -40,15 +40,18 @@ def recommend(
     """The items that users will most likely meet next."""
     from grasper.errors import ConfigError, DataFormatError
     from grasper.records import none_if_missing
-    from grasper.rows import read_rows, write_rows
+    from grasper.rows import read_rows, require_column, write_rows
 
-    loaded = _load(run)
+    loaded = _load(run, with_stage="predict")
     names: list[Any] = list(users or [])
     if file is not None:
         rows = read_rows(file)
+        try:
+            require_column(rows, "user_id")
+        except DataFormatError as error:
+            raise DataFormatError(f"{file}: {error}") from None
         if nameless := [number for number, row in enumerate(rows, start=1) if row.get("user_id") is None]:
-            told = f"{len(nameless)} of {len(rows)} rows have no 'user_id', the first of them row {nameless[0]}"
-            raise DataFormatError(f"{file}: {told}; its columns are: {', '.join(dict.fromkeys(name for row in rows for name in row))}")
+            raise DataFormatError(f"{file}: {len(nameless)} of {len(rows)} rows have no 'user_id', the first of them row {nameless[0]}")
         names += [row["user_id"] for row in rows]
     if out is not None and out.exists() and not overwrite:
         raise ConfigError(f"{out} exists already; choose another --out, or replace it with --overwrite")
@@ -64,8 +67,12 @@ def recommend(
         answers += found.get(loaded.asker.known_user(name), []) if is_known else [{**row, "user_id": str(name)} for row in popular]
     if strangers:
         typer.echo(f"{len(strangers)} of {len(names)} users are not in {loaded.run.root}: they get what people without history get", err=True)
+    if done := [name for name in known if name not in found]:
+        told = f"{done[0]} has" if len(done) == 1 else f"{len(done)} users, the first of them {done[0]}, have"
+        typer.echo(f"{told} met every item of {loaded.run.root}: nothing is left to recommend", err=True)
     if out is not None:
-        write_rows(out, [{str(name): none_if_missing(value) for name, value in row.items()} for row in answers])
+        rows = [{str(name): none_if_missing(value) for name, value in row.items()} for row in answers]
+        write_rows(out, rows, columns=("user_id", "item_id", "rank", "score", "name"))
         typer.echo(f"{len(answers)} rows: {out}")
         return
     for row in answers:
@@ -169,8 +176,8 @@ def _row(one: Asked, answer: Personalized) -> dict[str, Any]:
     return kept | dict(zip(ANSWER_COLUMNS, found, strict=True))
 
 
-def _load(run: str | None) -> LoadedRun:
-    from grasper.api import load_run
+def _load(run: str | None, *, with_stage: str | None = None) -> LoadedRun:
+    from grasper.api import load_run, newest_run
     from grasper.runs import run_folder
 
-    return load_run(run_folder(run) if run else None)
+    return load_run(run_folder(run) if run else newest_run(with_stage=with_stage))

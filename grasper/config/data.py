@@ -84,7 +84,7 @@ class PrepareConfig(Section):
     date_formats: tuple[str, ...] = Field((), description="strptime formats tried in order on digits and on dates that are not ISO 8601: %d.%m.%Y.")
     invalid_timestamp: Literal["error", "null"] = Field("error", description="What to do with a date that cannot be read; null keeps the review.")
     invalid_rows: Literal["error", "skip"] = Field("error", description="Lines that are broken, of another number of cells, or not in the encoding.")
-    timestamp_unit: Literal["s", "ms", "us"] = Field("s", description="Unit of numeric timestamps since 1970.")
+    timestamp_unit: Literal["s", "ms", "us", "ns"] = Field("s", description="Unit of numeric timestamps since 1970.")
     strip_html: bool = Field(False, description="Take tags off texts and titles, and read entities such as &amp;.")
     query: str | None = Field(None, description="SQL that selects the reviews (source `sql`), columns as in `columns`.")
     database_env: str = Field("DATABASE_URL", description="Environment variable with the SQLAlchemy URL of the database (source `sql`).")

@@ -44,11 +44,12 @@ class Era:
         self._lock = threading.Lock()
 
     def predict(self, examples: Sequence[Example], k: int) -> tuple[np.ndarray, FloatArray]:
-        """Item ids (None where there is no item left) and their probabilities, best first, `[len(examples), k]` both.
+        """Item ids (None where there is no item left) and their probabilities, best first, `[len(examples), min(k, items)]` both.
 
         Raises:
             UnknownIdError: A user without any review, or an item that the tables do not hold.
         """
+        k = min(k, len(self.catalogue.items))
         ids, scores = np.full((len(examples), k), None, object), np.zeros((len(examples), k), np.float32)
         by_pool: dict[Pool, list[int]] = defaultdict(list)
         for place, example in enumerate(examples if len(self.catalogue.items) else ()):
@@ -128,11 +129,10 @@ class Predictor:
         by_era: dict[float | None, list[int]] = defaultdict(list)
         for place, until in enumerate(era_of(examples, list(self._openers))):
             by_era[until].append(place)
-        ids, scores = np.full((len(examples), k), None, object), np.zeros((len(examples), k), np.float32)
-        for until, places in by_era.items():
-            if until is not None:
-                ids[places], scores[places] = self._era(until).predict([examples[place] for place in places], k)
-        return candidate_table(examples, ids, scores)
+        answers = [
+            (places, *self._era(until).predict([examples[place] for place in places], k)) for until, places in by_era.items() if until is not None
+        ]
+        return candidate_table(examples, answers)
 
     def era_for(self, example: Example) -> tuple[float, Era] | None:
         """The era that answers an example, and until when it knows; None where a cut-off lies before all eras."""
@@ -146,11 +146,21 @@ class Predictor:
             return self._opened[until]
 
 
-def candidate_table(examples: Sequence[Example], ids: np.ndarray, scores: FloatArray) -> pd.DataFrame:
-    """Rows of CANDIDATE_COLUMNS from item ids (None for no item) and scores, `[len(examples), k]` both."""
-    rows, places = np.nonzero(ids != None)  # noqa: E711 (an array of objects)
+def candidate_table(examples: Sequence[Example], answers: Sequence[tuple[Sequence[int], np.ndarray, FloatArray]]) -> pd.DataFrame:
+    """Rows of CANDIDATE_COLUMNS, in the order of the examples, best first.
+
+    Args:
+        answers: Of each era: which examples it answers, and what `Era.predict` says of them. Eras may know different numbers of items.
+    """
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, object), np.zeros(0, np.float32))]
+    for answered, ids, probabilities in answers:
+        rows, columns = np.nonzero(ids != None)  # noqa: E711 (an array of objects)
+        found.append((np.asarray(answered)[rows], columns, ids[rows, columns], probabilities[rows, columns]))
+    places, ranks, item_ids, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.lexsort((ranks, places))
+    places, ranks, item_ids, scores = places[order], ranks[order], item_ids[order], scores[order]
     example_ids, user_ids = (np.array([getattr(example, name) for example in examples], dtype=object) for name in ("example_id", "user_id"))
-    values = (example_ids[rows], user_ids[rows], ids[rows, places], places + 1, scores[rows, places].astype(float))
+    values = (example_ids[places], user_ids[places], item_ids, ranks + 1, scores.astype(float))
     return pd.DataFrame(dict(zip(CANDIDATE_COLUMNS, values, strict=True)))
 
 

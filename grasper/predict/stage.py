@@ -54,14 +54,14 @@ def fit(config: PredictConfig, tables: Tables, out_dir: Path, *, seed: int) -> d
     by_era: dict[float | None, list[int]] = defaultdict(list)
     for place, until in enumerate(era_of(examples, starts)):
         by_era[until].append(place)
-    ids, scores = np.full((len(examples), config.top_k), None, object), np.zeros((len(examples), config.top_k), np.float32)
+    answers = []
     reports = []
     for number, until in enumerate(starts, 1):
         folder = out_dir if np.isinf(until) else _era_folder(out_dir, number)
         era, report = _fit_era(config, tables, until, folder, out_dir, starts, seed)
         reports.append(report)
         for places in _by_split(examples, by_era[until]):
-            ids[places], scores[places] = era.predict([examples[place] for place in places], config.top_k)
+            answers.append((places, *era.predict([examples[place] for place in places], config.top_k)))
             era.release()  # an evaluation split's graph is asked about once
         del era  # two are never in memory
         if len(tables.reviews) >= MANY_REVIEWS:
@@ -69,7 +69,7 @@ def fit(config: PredictConfig, tables: Tables, out_dir: Path, *, seed: int) -> d
             give_back()
     *earlier, today = reports
     write_json(out_dir / "metrics.json", {"encoder": config.encoder} | today | ({"eras": earlier} if earlier else {}))
-    candidates = candidate_table(examples, ids, scores)
+    candidates = candidate_table(examples, answers)
     with atomic_path(out_dir / "candidates.parquet") as temporary:
         candidates.to_parquet(temporary, index=False, compression="zstd")
     return {

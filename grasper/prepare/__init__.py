@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError
-from grasper.files import write_json
+from grasper.files import read_json, write_json
 from grasper.prepare.fields import Problems
 from grasper.prepare.inputs import find_inputs, fingerprint_data
 from grasper.prepare.reduce import drop_duplicates, drop_unusable, limit_histories, limit_pooled_users
@@ -29,6 +29,10 @@ from grasper.records import Tables
 from grasper.runs import derive_seed
 
 __all__ = ["build_tables", "check_data", "fingerprint_data", "prepare"]
+
+
+_CLEANED = {"pooled": "beyond prepare.pooled_user_limit", "beyond_history_limit": "beyond prepare.history_limit"}
+"""Reviews that a setting leaves out, by that setting's name."""
 
 
 def prepare(config: PrepareConfig, out_dir: Path, *, seed: int) -> dict[str, Any]:
@@ -60,12 +64,9 @@ def prepare(config: PrepareConfig, out_dir: Path, *, seed: int) -> dict[str, Any
 
 def build_tables(config: PrepareConfig, *, seed: int) -> tuple[Tables, dict[str, int]]:
     """The three tables in memory, and how many rows each cleaning step dropped or changed."""
-    import json
-
     with tempfile.TemporaryDirectory(prefix="grasper-tables-") as folder:
         prepare(config, Path(folder), seed=seed)
-        statistics = json.loads((Path(folder) / "statistics.json").read_text(encoding="utf-8"))
-        return Tables.load(Path(folder)), statistics["cleaned"]
+        return Tables.load(Path(folder)), read_json(Path(folder) / "statistics.json")["cleaned"]
 
 
 def check_data(config: PrepareConfig, *, seed: int = 0) -> str:
@@ -76,8 +77,10 @@ def check_data(config: PrepareConfig, *, seed: int = 0) -> str:
     """
     with tempfile.TemporaryDirectory(prefix="grasper-check-") as folder:
         counts = prepare(config, Path(folder), seed=seed)
-    told = ", ".join(f"{name.replace('_', ' ')} {counts[name]:,}" for name in ("reviews", "users", "items"))
-    return f"{config.name}: {told}"
+        cleaned = read_json(Path(folder) / "statistics.json")["cleaned"]
+    told = ", ".join(f"{name} {counts[name]:,}" for name in ("reviews", "users", "items"))
+    dropped = ", ".join(f"{_CLEANED.get(name, name.replace('_', ' '))} {count:,}" for name, count in cleaned.items() if count)
+    return f"{config.name}: {told}" + (f"; cleaned: {dropped}" if dropped else "")
 
 
 def read_inputs(inputs: list[Input], config: PrepareConfig, staging: Staging) -> Counter[str]:

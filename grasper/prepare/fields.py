@@ -21,10 +21,13 @@ from grasper.errors import DataFormatError
 # shows. The zero-width joiner stays: emoji are made with it.
 _INVISIBLE = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
 _LAST_PLAUSIBLE_SECOND = 10**11
-"""Year 5138; larger numbers are milliseconds."""
-_DAY_FORMAT, _DAYS_IN_DIGITS = "%Y%m%d", (19000101, 21001231)
-"""A date in digits alone, and between which numbers it lies."""
-_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
+"""Year 5138; larger numbers are no seconds."""
+DATES_IN_DIGITS = {"%Y%m%d": (19_000_101, 21_001_231), "%Y": (1900, 2100)}
+"""Dates that are written like numbers, and between which they lie."""
+SPREADSHEET_DAYS = (30_000, 80_000)
+"""The numbers under which Excel keeps the days of 1982 to 2119."""
+UNITS = {"s": (1, "seconds"), "ms": (1_000, "milliseconds"), "us": (1_000_000, "microseconds"), "ns": (1_000_000_000, "nanoseconds")}
+"""How many make a second, and their name, by the setting `prepare.timestamp_unit`."""
 _TAG = re.compile(r"<(?:br|p|/p|div|/div|li)\b[^<>]*>|</?[a-zA-Z][^<>]*>|<!--")
 _STARS = re.compile(r"[★⭐]")
 _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
@@ -151,29 +154,29 @@ def rating_in(text: str) -> float:
 def clean_timestamps(values: pd.Series, place: Place, config: PrepareConfig = _DEFAULTS, problems: Problems | None = None) -> pd.Series:
     """Unix seconds (nullable integers, before 1970 below zero) from numbers, ISO 8601 dates (UTC unless they name a zone) or timestamp columns.
 
-    Digits that one of `prepare.date_formats` reads (20240531) are a date and no number. Where all numbers look so and nothing reads them, they are
-    refused: as seconds they would all lie in August 1970.
+    Digits that one of `prepare.date_formats` reads (20240531) are a date and no number. Where all numbers look so, or like years or a spreadsheet's
+    days, and nothing reads them, they are refused: as seconds they would all lie in 1970.
 
     Raises:
-        DataFormatError: A value is neither, or looks like milliseconds or like a date in digits; unless `problems` gathers them.
+        DataFormatError: A value is neither, or looks like another unit or like a date in digits; unless `problems` gathers them.
     """
     if pd.api.types.is_datetime64_any_dtype(values):
         return _seconds(values)
     is_given = are_given(values)
     written = _numbers(values, config)
-    numbers, is_number = written / _UNITS[config.timestamp_unit], written.notna()
+    numbers, is_number = written / UNITS[config.timestamp_unit][0], written.notna()
     is_plausible = numbers.abs() < _LAST_PLAUSIBLE_SECOND  # false for infinities
     seconds = numbers.where(is_plausible).round().astype("Int64")
-    is_day = pd.Series(False, index=values.index)
+    is_doubted, doubt = pd.Series(False, index=values.index), ""
     if is_number.any():
         digits, is_read = _digits(values[is_number]), pd.Series(False, index=values.index)
         for pattern in reversed(config.date_formats):  # the first one has the last word
             found = _seconds(_dates(digits, pattern)).reindex(values.index)
             seconds, is_read = found.fillna(seconds), is_read | found.notna()
         left = is_number & ~is_read
-        if left.any() and written[left].between(*_DAYS_IN_DIGITS).all() and (days := _dates(digits[left[is_number]], _DAY_FORMAT)).notna().all():
-            is_day = days.notna().reindex(values.index, fill_value=False)
-            seconds = seconds.mask(is_day)
+        if left.any() and (doubt := _why_no_seconds(written[left], digits[left[is_number]])):
+            is_doubted = left
+            seconds = seconds.mask(left)
     if (left := is_given & ~is_number).any():
         text = values[left].astype("str").str.strip()
         for pattern in ("ISO8601", *config.date_formats):
@@ -187,10 +190,10 @@ def clean_timestamps(values: pd.Series, place: Place, config: PrepareConfig = _D
         return seconds.mask(wrong)
     if wrong.any():
         index = int(np.argmax(wrong.to_numpy()))
-        is_milliseconds = _LAST_PLAUSIBLE_SECOND <= abs(numbers.iloc[index]) < 1000 * _LAST_PLAUSIBLE_SECOND
-        hint = " (milliseconds? --set prepare.timestamp_unit=ms)" if is_milliseconds else ""
-        if is_day.iloc[index]:
-            hint = f" (a date? --set prepare.date_formats='[\"{_DAY_FORMAT}\"]')"
+        unit = unit_of(written.iloc[index])
+        hint = f" ({UNITS[unit][1]}? --set prepare.timestamp_unit={unit})" if unit and unit != config.timestamp_unit else ""
+        if is_doubted.iloc[index]:
+            hint = f" ({doubt})"
         if not is_number.iloc[index]:
             ways = 'prepare.date_formats, for example ["%d.%m.%Y"]; prepare.invalid_timestamp=null keeps such reviews without a date'
             hint = f" ({ways})"
@@ -201,6 +204,21 @@ def clean_timestamps(values: pd.Series, place: Place, config: PrepareConfig = _D
             told.raise_any()
         seconds = seconds.mask(wrong)
     return seconds
+
+
+def unit_of(number: float) -> str | None:
+    """The unit in which a number of this size is a time before the year 5138; None where it is too large for any, or no number."""
+    return next((unit for unit, (per_second, _) in UNITS.items() if abs(number) < _LAST_PLAUSIBLE_SECOND * per_second), None)
+
+
+def _why_no_seconds(numbers: pd.Series, digits: pd.Series) -> str:
+    """What numbers are that, all together, can hardly be seconds, with the way out; empty where they may be seconds."""
+    for pattern, bounds in DATES_IN_DIGITS.items():
+        if numbers.between(*bounds).all() and _dates(digits, pattern).notna().all():
+            return f"a {'year' if pattern == '%Y' else 'date'}? --set prepare.date_formats='[\"{pattern}\"]'"
+    if numbers.between(*SPREADSHEET_DAYS).all():
+        return "a day of a spreadsheet? show the column there as dates such as 2024-05-31 and save it anew; prepare.columns.timestamp=null reads none"
+    return ""
 
 
 def are_given(values: pd.Series) -> pd.Series:

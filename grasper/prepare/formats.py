@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,12 @@ from grasper.prepare.batches import Batch as Batch  # also for the sources of ot
 from grasper.prepare.batches import Columns, Gathering, gather, require_columns
 from grasper.prepare.lines import MIB, head, numbered_lines, refuse_bomb
 from grasper.prepare.parquet import read_parquet
-from grasper.rows import without_halves
+from grasper.rows import MISSING_CELLS, without_halves
 
 _DECODER = json.JSONDecoder()
+_SEPARATOR = re.compile(r"\"?sep=(.)\"?\r?\n?", re.IGNORECASE)
 _COMPRESSIONS = (".gz", ".gzip", ".zst", ".zstd")
+_SPREAD_ADVICE = "; if it goes on in the next line: expected one object per line, or one array of them"
 SKIP_ADVICE = " (--set prepare.invalid_rows=skip leaves such lines out)"
 
 
@@ -64,20 +68,29 @@ def format_of(path: Path) -> str:
     return suffix
 
 
-def delimiter_of(path: Path, config: PrepareConfig) -> str:
-    """What separates the cells of a CSV file."""
-    return config.delimiter or ("\t" if format_of(path) == ".tsv" else ",")
+def csv_lines(path: Path, config: PrepareConfig, skipped: Counter[str] | None = None) -> tuple[Iterator[str], str, int]:
+    """The lines of a CSV file from its header on, what separates its cells, and how many lines stand before the header.
+
+    Excel's `sep=;` in the first line is no row, and says what separates.
+    """
+    lines = numbered_lines(path, config, skipped)
+    first = next(lines)
+    usual = config.delimiter or ("\t" if format_of(path) == ".tsv" else ",")
+    if told := _SEPARATOR.fullmatch(first):
+        return lines, config.delimiter or told[1], 1
+    return chain([first], lines), usual, 0
 
 
 def _read_csv(path: Path, columns: Columns, config: PrepareConfig) -> Iterator[Batch]:
     csv.field_size_limit(config.max_line_mib * MIB)
-    gathering, start = Gathering(path, "line", columns), 1
-    reader = csv.reader(numbered_lines(path, config, gathering.skipped), delimiter=delimiter_of(path, config), strict=True)
+    gathering = Gathering(path, "line", columns)
+    lines, delimiter, before = csv_lines(path, config, gathering.skipped)
+    reader, start = csv.reader(lines, delimiter=delimiter, strict=True), before + 1
     try:
         header = [name.strip() for name in next(reader)]
         require_columns(path, columns, header)
         picks = [(name, header.index(column)) for name, column in columns.items()]
-        width, start = len(header), reader.line_num + 1
+        width, start = len(header), before + reader.line_num + 1
         for row in reader:
             if row and len(row) != width and config.invalid_rows == "skip":
                 gathering.skipped["cells"] += 1
@@ -86,11 +99,11 @@ def _read_csv(path: Path, columns: Columns, config: PrepareConfig) -> Iterator[B
                     hint = f" (separated by {_likely(header[0])!r}? --set prepare.delimiter=…)" if width == 1 and _likely(header[0]) else ""
                     raise DataFormatError(f"{path} line {start}: {len(row)} cells, expected {width} as in the header{hint or SKIP_ADVICE}")
                 for name, position in picks:
-                    gathering.values[name].append(row[position])
+                    gathering.values[name].append(None if row[position] in MISSING_CELLS else row[position])
                 gathering.numbers.append(start)
                 if gathering.is_full(sum(map(len, row))):
                     yield gathering.take()
-            start = reader.line_num + 1
+            start = before + reader.line_num + 1
     except DataFormatError:
         yield gathering.take()  # so that what is wrong with the rows before is told, too
         raise
@@ -129,7 +142,7 @@ def json_lines(lines: Iterable[str], path: Path, skipped: Counter[str] | None = 
                 value = parse_json(line.rstrip(), path, first_line=number)
             except DataFormatError as error:
                 if skipped is None:
-                    raise DataFormatError(f"{error}{SKIP_ADVICE}") from None
+                    raise DataFormatError(f"{error}{_SPREAD_ADVICE if line.rstrip().endswith(('{', '[', ',')) else SKIP_ADVICE}") from None
                 skipped["json"] += 1
                 continue
             yield number, len(line), without_halves(value) if "\\u" in line else value

@@ -9,12 +9,12 @@ import pandas as pd
 
 _WORDS = {
     "user_id": (
-        "userid user customer customerid client clientid reviewer reviewerid author authorid member memberid uid username person "
-        "kunde kundennr kundennummer kundenid nutzer benutzer cliente usuario idcliente utilisateur acheteur"
+        "userid customerid clientid reviewerid authorid memberid uid kundennr kundennummer kundenid idcliente "
+        "user customer client reviewer author member critic username person kunde nutzer benutzer cliente usuario utilisateur acheteur"
     ),
     "item_id": (
-        "itemid item product productid sku asin parentasin isbn ean articleid article businessid bookid pid hotel hotelid "
-        "artikel artikelnr artikelnummer produkt produktid producto idproducto produit"
+        "itemid productid sku asin parentasin isbn ean articleid businessid bookid hotelid pid artikelnr artikelnummer produktid idproducto "
+        "item product article hotel artikel produkt producto produit"
     ),
     "text": (
         "text review reviewtext reviewbody comment comments body content message feedback kommentar bewertungstext rezension "
@@ -26,15 +26,26 @@ _WORDS = {
         "timestamp date time datetime created createdat reviewdate reviewtime unixreviewtime reviewedat submittedat postedat "
         "datum zeit erstellt erstelltam bewertetam verfasstam fecha data"
     ),
-    "name": "name itemname productname producttitle produktname artikelname bezeichnung hotelname nombre nom",
+    "name": "name itemname productname producttitle produktname artikelname bezeichnung hotelname nombre nom product produkt",
     "category": (
         "category categories maincategory genre group productgroup kategorie warengruppe gruppe artikelgruppe produktgruppe rubrik "
         "categoria categorie"
     ),
     "brand": "brand manufacturer maker store marke hersteller marca marque publisher",
 }
+"""In the order of preference: ids before the nouns that may be names for show."""
+_TITLES = ("title", "titel", "titulo", "titre")
+_NO_TEXT = frozenset(("id", "type", "date", "time", "score", "rating", "title", "titel", "headline", "name", "link", "url"))
+"""A column with one of these words tells something about the text."""
+_SHORTEST_MEAN = 30
+"""Characters that texts have in the mean, where a column's name does not tell alone that it holds them."""
 _DATE = re.compile(r"(?:\d{1,2}([./-])\d{1,2}\1(?:\d{4}|\d\d)|\d{4}([./-])\d{1,2}\2\d{1,2})(?:$|[ T,])")
 _NAMES = {name: tuple(words.split()) for name, words in _WORDS.items()}
+_PARTS = _NAMES | {
+    "text": (*(word for word in _NAMES["text"] if word != "review"), "review"),
+    "name": tuple(word for word in _NAMES["name"] if word not in ("product", "produkt")),
+}
+"""The same, for one word of several: any column of a table may be called after the review or the product."""
 _ORDER = ("text", "title", "rating", "timestamp", "user_id", "item_id", "name", "category", "brand")
 
 
@@ -50,7 +61,9 @@ def guess_columns(rows: pd.DataFrame, only: tuple[str, ...] = _ORDER) -> dict[st
         for name in (name for name in _ORDER if name in only):
             if chosen[name] is None:
                 free = [column for column in columns if column not in chosen.values()]
-                words = _NAMES[name] + (("title", "titel", "titulo", "titre", "product", "produkt") if name == "name" and "title" not in only else ())
+                words = (_NAMES if is_exact else _PARTS)[name] + (_TITLES if name == "name" and "title" not in only else ())
+                if name == "text" and not is_exact:
+                    free = [column for column in free if _may_be_text(rows, column)]
                 chosen[name] = next((column for known in words for column in free if _matches(column, known, is_exact)), None)
     if "text" not in only:
         return chosen
@@ -69,19 +82,30 @@ def _plain(column: str) -> str:
     return re.sub(r"[^a-z0-9]", "", letters)
 
 
+def _words(column: str) -> set[str]:
+    return {_plain(word) for word in re.split(r"[^a-zA-Z0-9äöüÄÖÜß]+|(?<=[a-z])(?=[A-Z])", column)}
+
+
 def _matches(column: str, known: str, is_exact: bool) -> bool:
     """The whole name, or one of its words."""
-    if is_exact:
-        return _plain(column) == known
-    words = re.split(r"[^a-zA-Z0-9äöüÄÖÜß]+|(?<=[a-z])(?=[A-Z])", column)
-    return known in {_plain(word) for word in words} and len(known) > 3
+    return _plain(column) == known if is_exact else known in _words(column) and len(known) > 3
+
+
+def _may_be_text(rows: pd.DataFrame, column: str) -> bool:
+    return _words(column).isdisjoint(_NO_TEXT) and _mean_length(rows[column]) > _SHORTEST_MEAN
+
+
+def _mean_length(values: pd.Series) -> float:
+    """Characters of what is there; 0 where nothing is."""
+    there = values.dropna()
+    return float(there.astype("str").str.len().mean()) if len(there) else 0.0
 
 
 def _longest(rows: pd.DataFrame, columns: list[str]) -> str | None:
     """The column with the longest values, if they are longer than a name."""
-    lengths = {column: rows[column].dropna().astype("str").str.len().mean() for column in columns}
-    best = max(lengths, key=lambda column: lengths[column] if lengths[column] == lengths[column] else 0, default=None)
-    return best if best is not None and lengths[best] > 30 else None
+    lengths = {column: _mean_length(rows[column]) for column in columns}
+    best = max(lengths, key=lambda column: lengths[column], default=None)
+    return best if best is not None and lengths[best] > _SHORTEST_MEAN else None
 
 
 def _dated(rows: pd.DataFrame, columns: list[str]) -> str | None:

@@ -58,7 +58,10 @@ def assign_splits(reviews: pd.DataFrame, config: PrepareConfig, seed: int, names
     own, lent = (reviews, None) if is_open.all() else (reviews[is_open], reviews[~is_open])
     own = _leave_last_out(own, names) if config.split == "last-out" else _hold_users_out(own, config.dev_share, seed, names)
     if not own["is_target"].any():
-        raise DataFormatError(f"{config.name}: prepare.split={config.split} finds no user to hold out among {own['user_id'].nunique()}")
+        raise DataFormatError(
+            f"{config.name}: prepare.split={config.split} finds no user to hold out among {own['user_id'].nunique()}; "
+            "prepare.split=none trains on all reviews, for use"
+        )
     return own if lent is None else pd.concat([own, lent], ignore_index=True)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -21,7 +22,7 @@ from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
 from grasper.prepare.arrays import elements
 from grasper.prepare.fields import clean_text
-from grasper.prepare.formats import delimiter_of, excel_header, format_of, is_list, json_lines, read_batches
+from grasper.prepare.formats import csv_lines, excel_header, format_of, is_list, json_lines, read_batches
 from grasper.prepare.guess import guess_columns
 from grasper.prepare.lines import MIB, numbered_lines, open_bytes
 from grasper.prepare.values import Survey, look_at_dates, look_at_people, look_at_ratings, look_at_texts
@@ -31,6 +32,7 @@ MAX_BYTES = 64 * MIB
 """Of a JSON list, which may be a single line."""
 _NOT_ASCII = bytes(range(0x80, 0x100))
 """Where the bytes end in the middle of a letter, it is left out."""
+_KINDS = {list: "lists", dict: "objects", bool: "truth values"}
 _TEXT_FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 
 
@@ -107,7 +109,7 @@ def _open(path: Path, survey: Survey) -> pd.DataFrame:
         _look_at_bytes(path, survey)
     if format_of(path) in (".csv", ".tsv"):
         _look_at_delimiter(path, survey)
-    return _read(path, _config(survey))
+    return _read(path, _config(survey), survey)
 
 
 def _config(survey: Survey) -> PrepareConfig:
@@ -144,7 +146,11 @@ def _look_at_bytes(path: Path, survey: Survey) -> None:
 
 
 def _look_at_delimiter(path: Path, survey: Survey) -> None:
-    header = next(numbered_lines(path, _config(survey)))
+    lines, said, before = csv_lines(path, _config(survey))
+    if before:
+        survey.findings.append(f"delimiter: {said!r}, as the first line says")
+        return
+    header = next(lines)
     counts = {mark: header.count(mark) for mark in (",", ";", "\t", "|")}
     mark = max(counts, key=lambda one: counts[one])
     usual = "\t" if format_of(path) == ".tsv" else ","
@@ -153,9 +159,14 @@ def _look_at_delimiter(path: Path, survey: Survey) -> None:
         survey.findings.append(f"delimiter: {mark!r} ({counts[mark] + 1} columns in the header)")
 
 
-def _read(path: Path, config: PrepareConfig) -> pd.DataFrame:
+def _read(path: Path, config: PrepareConfig, survey: Survey) -> pd.DataFrame:
     parts: list[pd.DataFrame] = []
-    columns = {name: name for name in _column_names(path, config)}
+    names = Counter(_column_names(path, config, survey))
+    if twice := [name for name, count in names.items() if count > 1]:
+        survey.findings.append(f"not read, since more than one column has the name: {', '.join(twice)}; rename one of each")
+    columns = {name: name for name, count in names.items() if count == 1}
+    if not columns:
+        raise DataFormatError(f"{path} has no column that can be read")
     for batch in read_batches(path, columns, config):
         parts.append(batch.rows)
         if sum(map(len, parts)) >= MAX_ROWS:
@@ -163,7 +174,7 @@ def _read(path: Path, config: PrepareConfig) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True).head(MAX_ROWS)
 
 
-def _column_names(path: Path, config: PrepareConfig) -> list[str]:
+def _column_names(path: Path, config: PrepareConfig, survey: Survey) -> list[str]:
     """The columns that hold plain values."""
     suffix = format_of(path)
     if suffix in (".parquet", ".pq"):
@@ -179,22 +190,35 @@ def _column_names(path: Path, config: PrepareConfig) -> list[str]:
         return [name for name in excel_header(path, config) if name]
     if suffix in (".csv", ".tsv"):
         try:
-            return [name.strip() for name in next(csv.reader(numbered_lines(path, config), delimiter=delimiter_of(path, config)))]
+            lines, delimiter, _ = csv_lines(path, config)
+            return [name for cell in next(csv.reader(lines, delimiter=delimiter)) if (name := cell.strip())]
         except csv.Error as error:
             told = "expected text whose lines end with a line feed; is it binary, or are its line ends those of an old Mac (bare carriage returns)?"
             raise DataFormatError(f"{path} has no header that can be read as CSV ({error}): {told}") from None
-    return list(_plain_keys(path, config))
+    return _plain_keys(path, config, survey)
 
 
-def _plain_keys(path: Path, config: PrepareConfig) -> dict[str, None]:
+def _plain_keys(path: Path, config: PrepareConfig, survey: Survey) -> list[str]:
+    """The keys of JSON objects that hold plain values; what the others hold is told.
+
+    Raises:
+        DataFormatError: All of them hold lists or objects.
+    """
     if is_list(path):
         records: Iterator[Any] = (value for _, value in elements(path, config))
     else:
         records = (value for _, _, value in json_lines(numbered_lines(path, config), path))
     keys: dict[str, None] = {}
-    nested: set[str] = set()
+    nested: dict[str, str] = {}
     for record in islice(records, 1000):
         if isinstance(record, dict):
             keys.update(dict.fromkeys(record))
-            nested |= {key for key, value in record.items() if isinstance(value, list | dict | bool)}
-    return {key: None for key in keys if key not in nested}
+            nested |= {key: _KINDS[type(value)] for key, value in record.items() if isinstance(value, list | dict | bool)}
+    told = ", ".join(f"'{key}' ({kind})" for key, kind in list(nested.items())[:30])
+    if plain := [key for key in keys if key not in nested]:
+        if nested:
+            survey.findings.append(f"not read, since the values are not plain: {told}")
+        return plain
+    if keys:
+        raise DataFormatError(f"{path} wraps or nests its reviews: {told}; expected objects whose values are text and numbers, one for each review")
+    return []

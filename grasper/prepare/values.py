@@ -9,7 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from grasper.prepare.fields import clean_text, rating_in
+from grasper.config import PrepareConfig
+from grasper.errors import DataFormatError
+from grasper.prepare.fields import DATES_IN_DIGITS, SPREADSHEET_DAYS, UNITS, clean_text, rating_in, unit_of
+from grasper.prepare.split import assign_splits
 
 DATE_FORMATS = (
     "%d.%m.%Y",
@@ -29,8 +32,6 @@ DATE_FORMATS = (
     "%a %b %d %H:%M:%S %z %Y",
 )
 """Tried in this order; of two that read the same dates, the one that reads more comes first."""
-COMPACT = "%Y%m%d"
-"""Dates that are written like numbers."""
 _HTML = r"</?[a-zA-Z][^<>]*>|&(?:[a-z]+|#\d+);"
 
 
@@ -67,6 +68,10 @@ def look_at_ratings(values: pd.Series, column: str, survey: Survey) -> None:
     known = numbers.dropna()
     known = known[known.between(-1e6, 1e6)]
     if known.empty:
+        if len(text):
+            survey.settings["columns"]["rating"] = None
+            told = "no number is in them, so the column is not read; ratings as numbers, in a column of their own, would be"
+            survey.findings.append(f"'{column}': no ratings can be read, for example {text.iloc[0]!r:.40}: {told}")
         return
     low, high = _scale(known)
     if high != 5:
@@ -89,7 +94,9 @@ def look_at_ratings(values: pd.Series, column: str, survey: Survey) -> None:
 
 
 def _scale(known: pd.Series) -> tuple[int, int]:
-    """The usual scale that holds all but one in a hundred of the ratings."""
+    """The usual scale that holds all but one in a hundred of the ratings; thumbs down and up where there are only 0 and 1."""
+    if set(known) == {0, 1}:
+        return 0, 1
     low, high = known.quantile(0.005), known.quantile(0.995)
     ends = next(((first, last) for first, last in ((1, 5), (0, 5), (1, 10), (0, 10), (1, 100), (0, 100)) if first <= low and high <= last), None)
     return ends or (int(known.min()), max(int(known.max()), int(known.min()) + 1))
@@ -103,19 +110,24 @@ def look_at_dates(values: pd.Series, column: str, survey: Survey) -> None:
         survey.findings.append(f"'{column}': {len(values) - len(text):,} reviews have no date; they are kept for training")
     numbers = pd.to_numeric(text, errors="coerce")
     digits = text.str.removesuffix(".0")  # of a column of numbers with gaps
-    compact = digits[numbers.between(19_000_101, 21_001_231) & digits.str.fullmatch(r"\d{8}")]
-    compact = compact[pd.to_datetime(compact, format=COMPACT, errors="coerce").notna()]
-    used: list[str] = []
-    if len(compact):
-        used.append(COMPACT)
-        survey.findings.append(f"'{column}': {len(compact):,} dates as {COMPACT}, for example {compact.iloc[0]}")
     plausible = numbers.dropna()
-    if len(plausible) and not len(compact):
-        size = plausible.abs().median()
-        unit = "us" if size > 1e14 else "ms" if size > 1e11 else None
-        if unit:
+    used: list[str] = []
+    for pattern, bounds in DATES_IN_DIGITS.items():
+        found = digits[numbers.between(*bounds)]
+        found = found[pd.to_datetime(found, format=pattern, errors="coerce").notna()]
+        if len(found) and (pattern != "%Y" or len(found) == len(plausible)):
+            used.append(pattern)
+            survey.findings.append(f"'{column}': {len(found):,} dates as {pattern}, for example {found.iloc[0]}")
+    if len(plausible) and not used:
+        if plausible.between(*SPREADSHEET_DAYS).all():
+            survey.settings["columns"]["timestamp"] = None
+            told = "days of a spreadsheet, which are not read: show the column there as dates such as 2024-05-31 and save it anew"
+            survey.findings.append(f"'{column}': numbers such as {text[plausible.index[0]]} look like {told}")
+            return
+        unit = unit_of(plausible.abs().median())
+        if unit and unit != "s":
             survey.settings["timestamp_unit"] = unit
-            survey.findings.append(f"'{column}': numbers in {'micro' if unit == 'us' else 'milli'}seconds, for example {text[plausible.index[0]]}")
+            survey.findings.append(f"'{column}': numbers in {UNITS[unit][1]}, for example {text[plausible.index[0]]}")
     left = text[numbers.isna()]
     left = left[pd.to_datetime(left, format="ISO8601", utc=True, errors="coerce").isna()]
     while len(left):
@@ -174,9 +186,20 @@ def look_at_people(rows: pd.DataFrame, columns: dict[str, str | None], survey: S
         return
     cold = float((sizes == 1).mean())
     dated = columns.get("timestamp") is not None and (rows[columns["timestamp"]].fillna("").astype("str").str.strip() != "").mean() > 0.5
-    survey.settings["split"] = "last-out" if dated and cold < 0.3 else "users"
+    split = "last-out" if dated and cold < 0.3 else "users"
+    survey.settings["split"] = split if _has_targets(named[columns["user_id"]], split) else "none"
     why = {
+        "none": "too few to hold anybody out: all reviews train, to write and recommend with",
         "users": "users are held out, those with a single review among them",
         "last-out": "the last review of everybody with two or more is asked for",
     }[survey.settings["split"]]
     survey.findings.append(f"{len(sizes):,} users, {cold:.0%} of them with one review; proposed split: {survey.settings['split']} ({why})")
+
+
+def _has_targets(user_ids: pd.Series, split: str) -> bool:
+    """Whether a split of reviews of these users holds somebody out, and leaves somebody to train on."""
+    reviews = pd.DataFrame({"user_id": user_ids, "timestamp": range(len(user_ids)), "split": None})
+    try:
+        return bool((assign_splits(reviews, PrepareConfig.model_validate({"split": split}), seed=0)["split"] == "train").any())
+    except DataFormatError:
+        return False

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from grasper.cli import app
-from grasper.commands.plan import finished_run, listed, plan_of_options
+from grasper.commands.plan import finished_run, listed, plan_of_options, read_config
 from grasper.config import Config, PrepareConfig
 from grasper.errors import ConfigError, MissingFileError, UnknownMethodError, UnknownNameError
 from grasper.pipeline import dump_config
@@ -36,6 +36,9 @@ def test_a_finished_run_comes_with_its_configuration(prepared: str, tmp_path: Pa
     assert finished_run(prepared, None, None)[1] == Config(seed=7)
     with pytest.raises(UnknownNameError, match="unknown encoder 'magic'"):
         finished_run(prepared, ["predict.encoder=magic"], None)
+    for setting in ("align.reward=magic", "evaluate.extra_metrics=[magic]"):
+        with pytest.raises(ConfigError, match="magic"):
+            read_config(None, [setting])
     with pytest.raises(MissingFileError, match="prepare"):
         finished_run(str(tmp_path / "absent"), None, None)
 

@@ -36,6 +36,15 @@ def test_somebody_without_history_gets_the_popular_items(shop: tuple[Predictor, 
     assert table["item_id"].map(users).corr(table["score"], method="spearman") > 0.9
 
 
+def test_more_items_than_there_are_cost_nothing(shop: tuple[Predictor, Tables]) -> None:
+    """A table of a billion columns would not fit anywhere."""
+    predictor, _ = shop
+    people = [someone(history=[]), someone("dev1")]
+    asked_for_all = predictor.predict(people, 10**9)
+    pd.testing.assert_frame_equal(asked_for_all, predictor.predict(people, 24))
+    assert asked_for_all["rank"].tolist() == [*range(1, 25), *range(1, len(asked_for_all) - 23)]
+
+
 def test_an_item_in_mind_decides_where_there_is_no_history(shop: tuple[Predictor, Tables]) -> None:
     """Somebody new who asks about a tea gets tea, and not that tea."""
     table = shop[0].predict([someone("new", "a4", history=[])], 5)

@@ -139,6 +139,31 @@ def test_other_dates_are_refused_with_their_line(bad: str, hint: str) -> None:
         clean_timestamps(pd.Series(["1", bad], dtype="str"), place(2))
 
 
+@pytest.mark.parametrize(("unit", "per_second"), [("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)])
+def test_every_unit_is_read_where_it_is_declared_and_named_where_it_is_not(unit: str, per_second: int) -> None:
+    """The unit that is named is that of the number in the file, whatever was declared."""
+    values = pd.Series([str(1717113600 * per_second)], dtype="str")
+    assert clean_timestamps(values, place(1), PrepareConfig(timestamp_unit=unit)).tolist() == [1717113600]  # type: ignore[arg-type]
+    for declared in ("s", "ms", "us"):
+        if per_second > {"s": 1, "ms": 10**3, "us": 10**6}[declared]:
+            with pytest.raises(DataFormatError, match=rf"seconds\? --set prepare\.timestamp_unit={unit}\)"):
+                clean_timestamps(values, place(1), PrepareConfig(timestamp_unit=declared))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("values", "advice"),
+    [(["2015", "2016.0", None], r"a year\? --set prepare\.date_formats='\[\"%Y\"\]'"), ([45000, 45000.5], "a day of a spreadsheet")],
+)
+def test_years_and_the_days_of_a_spreadsheet_are_no_seconds_of_1970(values: list[object], advice: str) -> None:
+    with pytest.raises(DataFormatError, match=rf"'timestamp' is {values[0]}.*{advice}"):
+        clean_timestamps(pd.Series(values), place(3))
+    assert clean_timestamps(pd.Series([*values, 1717113600]), place(4)).notna().sum() == 3, "beside a second they are seconds"
+
+
+def test_years_are_read_where_they_are_declared() -> None:
+    assert clean_timestamps(pd.Series(["2015", "2016.0"]), place(2), PrepareConfig(date_formats=("%Y",))).tolist() == [1420070400, 1451606400]
+
+
 @pytest.mark.parametrize("bad", ["Infinity", "-inf", "1e300", "9999-01-01", "0000-00-00", "9" * 400, float("inf")])
 def test_impossible_dates_are_one_line(bad: object) -> None:
     with pytest.raises(DataFormatError, match="line 811: 'timestamp' is "):

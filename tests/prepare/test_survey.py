@@ -76,6 +76,8 @@ def test_findings_carry_counts_and_examples(shop: Path) -> None:
         ([10, 50, 100] * 6, {"rating_scale": 100}),
         ([1, 2, 5] * 6, {}),
         ([5] * 300 + [77], {"invalid_rating": "null"}),
+        ([0, 1, 1] * 6, {"rating_scale": 1, "rating_lowest": 0}),
+        ([1] * 6, {}),
     ],
 )
 def test_scales(tmp_path: Path, values: list[int], expected: dict[str, object]) -> None:
@@ -103,6 +105,103 @@ def test_dates_that_are_written_like_numbers(tmp_path: Path, gap: str) -> None:
     assert survey.settings["date_formats"] == ["%Y%m%d"]
     assert "timestamp_unit" not in survey.settings
     assert any("2 dates as %Y%m%d, for example 20240531" in finding for finding in survey.findings)
+
+
+@pytest.mark.parametrize(
+    ("dates", "expected", "column"),
+    [
+        ((1_700_000_000_000_000_000, 1_700_086_400_000_000_000), {"timestamp_unit": "ns"}, "date"),
+        ((1_700_000_000_000_000, 1_700_086_400_000_000), {"timestamp_unit": "us"}, "date"),
+        ((2015, 2016), {"date_formats": ["%Y"]}, "date"),
+        ((2015, 1_700_000_000), {}, "date"),
+        ((45000, 45001), {}, None),
+    ],
+)
+def test_numbers_that_are_no_seconds(tmp_path: Path, dates: tuple[int, int], expected: dict[str, object], column: str | None) -> None:
+    """Units and years are read; the days of a spreadsheet are told, and left out."""
+    path = tmp_path / "r.csv"
+    path.write_text("user,item,text,date\n" + "".join(f"u{n % 12},i{n},a{n},{dates[n % 2]}\n" for n in range(30)))
+    survey = survey_table(path)
+    assert {key: survey.settings[key] for key in ("timestamp_unit", "date_formats") if key in survey.settings} == expected
+    assert survey.settings["columns"]["timestamp"] == column
+    assert any("45000 look like days of a spreadsheet" in finding for finding in survey.findings) == (column is None)
+    (tmp_path / "r.yaml").write_text(configuration(survey), encoding="utf-8")
+    assert build_tables(load_config(tmp_path / "r.yaml").prepare, seed=0)[0].reviews["timestamp"].isna().all() == (column is None)
+
+
+def test_ratings_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("user,item,text,rating\nu,i,a,good\nv,i,b,bad\nw,i,c,\n")
+    survey = survey_table(tmp_path / "r.csv")
+    assert survey.settings["columns"]["rating"] is None
+    assert any("'rating': no ratings can be read, for example 'good'" in finding for finding in survey.findings)
+
+
+@pytest.mark.parametrize(("count", "split"), [(3, "none"), (9, "none"), (60, "users")])
+def test_where_nobody_can_be_held_out_all_train(tmp_path: Path, count: int, split: str) -> None:
+    """The configuration that is proposed reads the data; the other split says the way out."""
+    path = tmp_path / "r.csv"
+    path.write_text("user,item,text\n" + "".join(f"u{n // 3},i{n},a{n}\n" for n in range(count)))
+    survey = survey_table(path)
+    assert survey.settings["split"] == split
+    (tmp_path / "r.yaml").write_text(configuration(survey), encoding="utf-8")
+    config = load_config(tmp_path / "r.yaml").prepare
+    assert check_data(config).startswith(f"r: reviews {count}")
+    if split == "none":
+        with pytest.raises(DataFormatError, match=r"prepare\.split=none trains on all reviews"):
+            check_data(config.model_copy(update={"split": "users"}))
+
+
+def test_a_check_says_what_became_of_the_rows(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("user_id,item_id,text\n" + "".join(f"big,i{n},a{n}\n" for n in range(90)) + "u,i,\n")
+    settings = ["prepare.source=table", f"prepare.data={path}", "prepare.split=none", "prepare.name=r"]
+    config = load_config(None, [*settings, *(f"prepare.columns.{name}=null" for name in ("title", "rating", "timestamp"))]).prepare
+    assert check_data(config) == "r: reviews 50, users 1, items 50; cleaned: unusable 1, beyond prepare.pooled_user_limit 40"
+
+
+def test_columns_without_a_name_or_with_one_twice_stop_nothing(tmp_path: Path) -> None:
+    """Excel writes blank cells behind a header; a name that stands twice is said, and read from neither column."""
+    path = tmp_path / "r.csv"
+    path.write_text("user,item,text,note,note,,\nu,i,fine,x,y,,\n")
+    survey = survey_table(path)
+    assert "3 columns: user, item, text" in "\n".join(survey.findings)
+    assert any("more than one column has the name: note" in finding for finding in survey.findings)
+
+
+def test_json_that_is_no_flat_list_of_reviews_is_called_what_it_is(tmp_path: Path) -> None:
+    reviews = [{"user": "u", "item": "i", "text": "fine", "meta": {"a": 1}}]
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps({"reviews": reviews}))
+    with pytest.raises(DataFormatError, match=r"wraps or nests its reviews: 'reviews' \(lists\)"):
+        survey_table(path)
+    path.write_text(json.dumps({"reviews": reviews}, indent=1))
+    with pytest.raises(DataFormatError, match=r"line 1: broken JSON .*; if it goes on in the next line: expected one object per line, or one array"):
+        survey_table(path)
+    path.write_text(json.dumps(reviews))
+    assert "not read, since the values are not plain: 'meta' (objects)" in survey_table(path).findings
+
+
+@pytest.mark.parametrize("mark", ["NA", "NULL", "NaN", "null", "N/A"])
+def test_cells_that_stand_for_nothing_are_missing(tmp_path: Path, mark: str) -> None:
+    """In every column of CSV: no user is called so, and no text says so. In JSON text is text."""
+    path = tmp_path / "r.csv"
+    header, rows = "user_id,item_id,text,title,rating,timestamp", [f"u,i,{mark},t,5,", f"{mark},i,a,t,5,", f"u,i,a,{mark},{mark},{mark}"]
+    path.write_text("\n".join([header, *rows, ""]))
+    settings = ["prepare.source=table", f"prepare.data={path}", "prepare.split=none"]
+    reviews = build_tables(load_config(None, settings).prepare, seed=0)[0].reviews
+    assert reviews["text"].tolist() == ["a"]
+    assert reviews[["title", "rating", "timestamp"]].isna().all(axis=None)
+
+
+def test_the_line_in_which_excel_says_what_separates_is_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("sep=;\r\nuser;item;text\r\nu;i;fine, really\r\nv;i\r\n")
+    with pytest.raises(DataFormatError, match="line 4: 2 cells, expected 3"):
+        survey_table(path)
+    path.write_text("sep=;\nuser;item;text\nu;i;fine, really\n")
+    survey = survey_table(path)
+    assert survey.settings["columns"]["text"] == "text"
+    assert "delimiter: ';', as the first line says" in survey.findings
 
 
 def test_excel_files_are_looked_at_as_they_are_read(tmp_path: Path) -> None:
@@ -148,6 +247,48 @@ def test_columns_by_name_and_by_content() -> None:
     )
     chosen = guess_columns(unnamed)
     assert (chosen["user_id"], chosen["item_id"], chosen["text"]) == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (
+            "customer sku comment headline created_at product",
+            {"user_id": "customer", "item_id": "sku", "text": "comment", "title": "headline", "timestamp": "created_at", "name": "product"},
+        ),
+        (
+            "review_id customer_id product_id review_score review_comment_title review_comment_message review_creation_date",
+            {"user_id": "customer_id", "text": "review_comment_message", "title": "review_comment_title", "rating": "review_score"},
+        ),
+        (
+            "product_id product_name category user_id user_name review_id review_title review_content rating",
+            {"user_id": "user_id", "item_id": "product_id", "text": "review_content", "title": "review_title", "name": "product_name"},
+        ),
+        (
+            "rotten_tomatoes_link critic_name top_critic review_type review_score review_date review_content",
+            {"user_id": "critic_name", "item_id": "rotten_tomatoes_link", "text": "review_content", "rating": "review_score", "name": None},
+        ),
+        (
+            "customer customer_id product product_id comment",
+            {"user_id": "customer_id", "item_id": "product_id", "text": "comment", "name": "product"},
+        ),
+    ],
+)
+def test_ids_come_before_names_for_show_and_texts_are_no_ids(columns: str, expected: dict[str, str | None]) -> None:
+    """The documented shop, and the headers of three public tables; the cells are as long as such cells are."""
+    lengths = {"content": 80, "message": 80, "comment": 80, "review_title": 40, "review_comment_title": 40, "review_id": 40}
+    sizes = {name: lengths.get(name, lengths.get(name.rsplit("_")[-1], 4)) for name in columns.split()}
+    rows = pd.DataFrame({name: [f"{number % 9}".rjust(size, "x") for number in range(40)] for name, size in sizes.items()})
+    rows = rows.assign(**{name: "yes" for name in ("top_critic", "review_type") if name in rows})
+    chosen = guess_columns(rows)
+    assert {name: chosen[name] for name in expected} == expected
+
+
+def test_a_column_of_short_cells_is_no_text_because_one_of_its_words_is_review() -> None:
+    rows = pd.DataFrame(
+        {"who": ["a", "b"], "what": ["x", "y"], "review_language": ["en", "de"], "wrote": ["a long enough text about a thing, at last"] * 2}
+    )
+    assert guess_columns(rows)["text"] == "wrote"
 
 
 def test_mixed_encodings_are_told(tmp_path: Path) -> None:
