@@ -82,7 +82,7 @@ def test_a_prefix_is_no_part_of_a_thought(tiny: LocalModel, monkeypatch: pytest.
     expected = "Rate it.<|assistant|>\n<think>\n\n</think>\n\nRating:"
     assert tiny.chat_text(begun) == tiny.tokenizer.decode(tiny.encode(begun)) == tiny.tokenizer.decode(tiny.encode_all([begun])[0]) == expected
     assert tiny.tokenizer.decode(tiny._split_choices(begun, [" 1", " 5"])[0]).startswith(expected.removesuffix("Rating:"))
-    assert tiny.generate([begun], max_new_tokens=8)[0][0].text
+    assert not ends_in_thought(tiny.chat_text(begun))
 
 
 def test_an_answer_that_was_all_thought_is_told_once(tiny: LocalModel, caplog: pytest.LogCaptureFixture) -> None:
