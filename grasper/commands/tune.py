@@ -28,7 +28,9 @@ def tune(
     folder = out or plan.run.folder("tune")
     allowed, held_out, counts = allowed_reviews(Tables.load(plan.run.folder("prepare")), resolved.prepare.name)
     typer.echo("reviews: " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
-    result = train(resolved.tune, resolved.model, [allowed], [held_out] if held_out.reviews else [], folder, seed=derive_seed(resolved.seed, "tune"))
+    shown = [held_out] if held_out.reviews else []
+    seed = derive_seed(resolved.seed, "tune")
+    result = train(resolved.tune, resolved.model, [allowed], shown, folder, seed=seed, prompts=resolved.prompts)
     typer.echo(
         f"{result['tokens']:,} of {resolved.tune.tokens:,} tokens in {result['seconds']:,.0f} s; use it with --set model.name={folder / 'adapter'}"
     )

@@ -7,21 +7,25 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from grasper.memory import available_gpu_bytes
+from grasper.memory import available_bytes, available_gpu_bytes
 from grasper.models.base import Message, Prompt
 
 ON_PROCESSORS, LEAST, MOST = 32_768, 2_048, 262_144
 
 
 def usual_batch_tokens(model: PreTrainedModel) -> int:
-    """Tokens of a batch, padding and answers included: a fixed number on processors, on a GPU as many as half of its free memory holds.
+    """Tokens of a batch, padding and answers included: on a GPU as many as half of its free memory holds, on processors as many as a quarter of the
+    machine's does, and `ON_PROCESSORS` at most.
 
-    Wide batches cost a GPU next to nothing, and hundreds of requests are then answered in the time of a few.
+    Wide batches cost a GPU next to nothing, and hundreds of requests are then answered in the time of a few. A processor gains nothing beyond.
     """
     config = model.config.get_text_config()
-    if model.device.type != "cuda" or not hasattr(config, "num_attention_heads"):  # networks without attention keep a state of fixed size
+    if not hasattr(config, "num_attention_heads"):  # networks without attention keep a state of fixed size
         return ON_PROCESSORS
-    return tokens_that_fit(available_gpu_bytes(model.device) // 2, cached_bytes(config, model.dtype.itemsize))
+    each = cached_bytes(config, model.dtype.itemsize)
+    if model.device.type == "cuda":
+        return tokens_that_fit(available_gpu_bytes(model.device) // 2, each)
+    return min(ON_PROCESSORS, tokens_that_fit(available_bytes() // 4, each))
 
 
 def cached_bytes(config: Any, itemsize: int) -> int:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from grasper.errors import ModelNotFoundError
 from grasper.files import cache_dir
 
 WEIGHTS = "*.safetensors"
+SECOND_COPY = "consolidated*"
+"""The weights once more, in the layout of Mistral's own programs: as many gigabytes that nothing here reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,7 @@ def _cached_entries(bytes_per_parameter: int) -> Iterator[Entry]:
         if repository.repo_type != "model":
             continue
         files = {file.file_name: file.size_on_disk for revision in repository.revisions for file in revision.files}
-        weights = [(name, size) for name, size in files.items() if name.endswith(".safetensors")]
+        weights = [(name, size) for name, size in files.items() if fnmatch(name, WEIGHTS) and not fnmatch(name, SECOND_COPY)]
         if "config.json" not in files or not weights:
             continue
         num_bytes = sum(size for _, size in weights)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
 from functools import cache, cached_property, partial
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -308,14 +308,10 @@ class LocalModel(Spelling):
         if len(prompts) != len(texts):
             raise ShapeError(f"{len(texts)} texts for {len(prompts)} prompts, expected one for each")
         asked: dict[tuple[int, ...], list[tuple[int, Ending]]] = {}
-        encode = cache(self.encode_text)  # many prompts, few texts
-        conversations = self.backbone.encode_all([self.conversation(prompt.messages) for prompt in prompts]) if prompts else []
-        for number, (prompt, text, conversation) in enumerate(zip(prompts, texts, conversations, strict=True)):
+        conversations = self.backbone.encode_all([self.before_answer(prompt) for prompt in prompts]) if prompts else []
+        for number, (conversation, ending) in enumerate(zip(conversations, self._endings(prompts, texts), strict=True)):
             self._require_room([*conversation, 0])
-            # As `encode` would spell it: what the prefix spells alone is given, the rest is scored.
-            given = encode(prompt.prefix) if prompt.prefix else []
-            tokens = [*given, *encode(f" {text}" if prompt.prefix else text), *self.turn_end]
-            asked.setdefault(tuple(conversation), []).append((number, Ending(tuple(tokens), len(tokens) - len(given))))
+            asked.setdefault(tuple(conversation), []).append((number, ending))
         limit, scores = self.context_tokens, dict[int, np.ndarray]()
         if asked and self.parallelism > 1 and can_share_prefix(self.model):
             numbers, pairs = zip(*((number, (ids, ending)) for ids, rows in asked.items() for number, ending in rows), strict=True)
@@ -329,6 +325,27 @@ class LocalModel(Spelling):
                 scores.update(zip((number for number, _ in rows), found, strict=True))
         return [scores[number] for number in range(len(prompts))]
 
+    def _endings(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[Ending]:
+        """Each prompt's prefix, its text and the end, of which the text and the end are counted: the same tokens behind all prefixes.
+
+        The two are spelled together, as an answer is learned and written; some tokenizers would begin a text of its own with one more space. What the
+        prefix alone would spell, too, is given.
+        """
+        encode, counted = cache(self.encode_text), dict[tuple[bool, str], set[tuple[int, ...]]]()
+        spelled = []
+        for prompt, text in zip(prompts, texts, strict=True):
+            given = encode(prompt.prefix) if prompt.prefix else []
+            whole = encode(f"{prompt.prefix} {text}" if prompt.prefix else text)
+            shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(given, whole, strict=False)))
+            counted.setdefault((bool(prompt.prefix), text), set()).add(tuple(whole[shared:]))
+            spelled.append((given, whole, shared))
+        endings = []
+        for prompt, text, (given, whole, shared) in zip(prompts, texts, spelled, strict=True):
+            if len(counted[bool(prompt.prefix), text]) > 1:  # its beginning is merged with a prefix, and not with every one in the same way
+                whole, shared = given + encode(f" {text}"), len(given)
+            endings.append(Ending((*whole, *self.turn_end), len(whole) - shared + len(self.turn_end)))
+        return endings
+
     def _split_choices(self, prompt: Prompt, choices: Sequence[str]) -> tuple[list[int], list[list[int]]]:
         """The tokens before the first difference of the choices, and each choice's tokens from there on (at least one)."""
         answers = [self.encode_text(prompt.prefix + choice) for choice in choices]
@@ -337,5 +354,5 @@ class LocalModel(Spelling):
         shared = 0
         while shared < min(map(len, answers)) - 1 and len({answer[shared] for answer in answers}) == 1:
             shared += 1
-        conversation = self.backbone.encode(self.conversation(prompt.messages))
+        conversation = self.backbone.encode(self.before_answer(prompt))
         return conversation + answers[0][:shared], [answer[shared:] for answer in answers]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from grasper.errors import GrasperError, ModelNotFoundError
 from grasper.models.adapters import base_of, find_adapter, is_adapter, name_of
-from grasper.models.catalogue import KNOWN, require_known
+from grasper.models.catalogue import KNOWN, SECOND_COPY, require_known
 from grasper.models.fingerprints import fingerprint_weights
 
 FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
@@ -110,7 +111,7 @@ def find_on_hub(name: str) -> Path:
             "is a network and bring its folder of the cache here, or name a folder that holds the model"
         )
     try:
-        return Path(snapshot_download(name, allow_patterns=FILES, etag_timeout=10))
+        return Path(snapshot_download(name, allow_patterns=FILES, ignore_patterns=SECOND_COPY, etag_timeout=10))
     except Exception as error:  # the Hub's client raises errors of several libraries
         raise ModelNotFoundError(_why_not(name, error)) from None
 
@@ -135,7 +136,7 @@ def _find_in_cache(name: str) -> Path | None:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        return Path(snapshot_download(name, local_files_only=True, allow_patterns=FILES))
+        return Path(snapshot_download(name, local_files_only=True, allow_patterns=FILES, ignore_patterns=SECOND_COPY))
     except HFValidationError:
         raise ModelNotFoundError(f"'{name}' is neither a folder nor a valid Hub id; give 'nano', a folder, or an id such as owner/model") from None
     except OSError:
@@ -149,7 +150,7 @@ def is_whole(folder: Path) -> bool:
         needed = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.exists() else set()
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
-    there = {path.name for path in folder.glob("*.safetensors")}
+    there = {path.name for path in folder.glob("*.safetensors") if not fnmatch(path.name, SECOND_COPY)}
     return (folder / "config.json").exists() and bool(there) and needed <= there
 
 

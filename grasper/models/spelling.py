@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -12,11 +14,14 @@ from transformers import AddedToken, PreTrainedTokenizerBase
 from grasper.errors import ModelError
 from grasper.models.base import Message, Prompt
 from grasper.models.locate import find_weights
-from grasper.models.thoughts import split_thoughts
+from grasper.models.thoughts import end_of_thought, split_thoughts
 from grasper.models.tokens import Tokens
 from grasper.models.weights import load_tokenizer
 
-_MARK = "answer"
+logger = logging.getLogger(__name__)
+
+_MARK = "mark-of-grasper"
+"""A content that no template writes of its own accord."""
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -29,6 +34,16 @@ def added_token_pattern(added: Iterable[AddedToken]) -> re.Pattern[str] | None:
     """Matches what a tokenizer would turn into a token outside of its vocabulary proper (`<|end|>`, `</s>`); runs of spaces are harmless."""
     spelled = sorted((str(token) for token in added if len(str(token).strip()) > 1), key=len, reverse=True)
     return re.compile("|".join(map(re.escape, spelled))) if spelled else None
+
+
+@cache
+def _tell_of_thoughts(name: str) -> None:
+    logger.warning(
+        "%s thinks before it answers, and a thought took all tokens of an answer, which is therefore empty; where its chat template knows the "
+        "setting, tell it not to with model.extra={chat_template_kwargs: {enable_thinking: false}}, else allow longer answers "
+        "(prompts.answer_tokens)",
+        name,
+    )
 
 
 class Spelling:
@@ -45,6 +60,8 @@ class Spelling:
 
     def __init__(self, tokens: Tokens, template: Mapping[str, Any]) -> None:
         self.tokens, self.template = tokens, dict(template)
+        self._system: tuple[Any, bool] | None = None
+        """What was asked whether it writes system messages, and the answer."""
         added = self.tokenizer.added_tokens_decoder.values()
         self._added_token = added_token_pattern(added)
         self._special_token = added_token_pattern(token for token in added if token.special)
@@ -74,16 +91,21 @@ class Spelling:
 
         Special tokens come from the template alone: those that a message spells out are broken with a space.
         """
-        return self.conversation(prompt.messages) + self._defuse(prompt.prefix)
+        return self.before_answer(prompt) + self._defuse(prompt.prefix)
+
+    def before_answer(self, prompt: Prompt) -> str:
+        """The conversation up to where the answer begins. A thought that the template opens is over where the answer has begun with a prefix."""
+        text = self.conversation(prompt.messages)
+        return text + end_of_thought(text) if prompt.prefix else text
 
     def encode(self, prompt: Prompt) -> list[int]:
         """Token ids of the prompt; the answer's tokens follow them. Prefix and conversation are encoded apart, as in training."""
-        ids = self.tokens.encode(self.conversation(prompt.messages))
+        ids = self.tokens.encode(self.before_answer(prompt))
         return ids + self.encode_text(prompt.prefix) if prompt.prefix else ids
 
     def encode_all(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Token ids of many prompts, faster than one by one."""
-        conversations = self.tokens.encode_all([self.conversation(prompt.messages) for prompt in prompts])
+        conversations = self.tokens.encode_all([self.before_answer(prompt) for prompt in prompts])
         return [ids + self.encode_text(prompt.prefix) if prompt.prefix else ids for ids, prompt in zip(conversations, prompts, strict=True)]
 
     def encode_text(self, text: str) -> list[int]:
@@ -94,24 +116,33 @@ class Spelling:
         """The answer without thoughts and special tokens; the marks of thoughts are special tokens in some vocabularies."""
         whole = str(self.tokenizer.decode(list(tokens)))
         spoken = split_thoughts(whole, is_open=is_open)
+        if spoken.is_cut:
+            _tell_of_thoughts(self.name)
         if spoken.text == whole:  # no thought, not even an empty one
             return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
         return self._special_token.sub("", spoken.text) if self._special_token else spoken.text
 
     def conversation(self, messages: Sequence[Message]) -> str:
-        """The messages as the chat template writes them, up to where the answer begins."""
+        """The messages as the chat template writes them, up to where the answer begins; a system message that it leaves out goes into the next."""
         turns = [{"role": message.role, "content": self._defuse(message.content)} for message in messages]
+        if len(turns) > 1 and turns[0]["role"] == "system" and not self._writes_system():
+            first = {"role": turns[1]["role"], "content": f"{turns[0]['content']}\n\n{turns[1]['content']}"}
+            turns = [first, *turns[2:]]
         try:
             return self._apply_template(turns)
         except jinja2.TemplateError as error:
-            if turns[0]["role"] != "system" or len(turns) == 1:
-                raise self._rejection(error) from None
-        # Some templates know no system role.
-        first = {"role": turns[1]["role"], "content": f"{turns[0]['content']}\n\n{turns[1]['content']}"}
-        try:
-            return self._apply_template([first, *turns[2:]])
-        except jinja2.TemplateError as error:
-            raise self._rejection(error) from None
+            raise ModelError(f"the chat template of model {self.name} rejects the conversation: {error}") from None
+
+    def _writes_system(self) -> bool:
+        """Whether the chat template knows the system role, asked once: some raise an error, others leave such a message out without a word."""
+        asked = (self.tokenizer.chat_template, self.template)
+        if self._system is None or self._system[0] != asked:
+            try:
+                text = self._apply_template([{"role": "system", "content": _MARK}, {"role": "user", "content": "?"}])
+            except jinja2.TemplateError:
+                text = ""
+            self._system = asked, _MARK in text
+        return self._system[1]
 
     def end_of_turn(self, end_ids: Collection[int]) -> tuple[int, ...]:
         """The token with which the chat template ends an answer, where generation stops at it, else the tokenizer's own end; empty without any.
@@ -129,9 +160,6 @@ class Spelling:
             return own
         _, mark, rest = str(text).rpartition(_MARK)
         return next(((token,) for token in self.tokens.encode(rest) if token in end_ids), own) if mark else own
-
-    def _rejection(self, error: jinja2.TemplateError) -> ModelError:
-        return ModelError(f"the chat template of model {self.name} rejects the conversation: {error}")
 
     def _apply_template(self, turns: list[dict[str, str]]) -> str:
         text = self.tokenizer.apply_chat_template(turns, **{**self.template, "tokenize": False, "add_generation_prompt": True})

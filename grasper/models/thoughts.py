@@ -70,8 +70,25 @@ def split_thoughts(completion: str, *, is_open: bool = False) -> Spoken:
 
 def ends_in_thought(prompt: str) -> bool:
     """Whether a rendered prompt ends with an opened thought, as the chat templates of some models do."""
-    marks = list(_MARK.finditer(prompt[-64:]))
-    return bool(marks) and not _closes(marks[-1]) and not prompt[-64:][marks[-1].end() :].strip()
+    return _open_mark(prompt) is not None
+
+
+def end_of_thought(prompt: str) -> str:
+    """What ends the thought that a rendered prompt ends with, and leaves it empty; nothing where there is none."""
+    mark = _open_mark(prompt)
+    if mark is None:
+        return ""
+    if mark["open"]:
+        return "<|end|><|start|>assistant<|channel|>final<|message|>"
+    close = mark[0].replace("begin", "end") if mark["d"] else f"{mark[0][0]}/{mark[0][1:]}"
+    return f"\n{close}\n\n"
+
+
+def _open_mark(prompt: str) -> re.Match[str] | None:
+    """The mark that opens a thought at the very end of a rendered prompt."""
+    end = prompt[-64:]
+    marks = list(_MARK.finditer(end))
+    return marks[-1] if marks and not _closes(marks[-1]) and not end[marks[-1].end() :].strip() else None
 
 
 def _closes(mark: re.Match[str]) -> bool:

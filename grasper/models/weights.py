@@ -52,7 +52,10 @@ def choose_device(device: str) -> torch.device:
 
 
 def choose_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 on CUDA and on processors that multiply in it (AVX512-BF16, AMX), else float32."""
+    """bfloat16 on devices and processors that multiply in it (CUDA from compute capability 8.0 on, mps, AVX512-BF16, AMX), else float32."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     if device.type != "cpu":
         return torch.bfloat16
     is_fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()

@@ -114,8 +114,8 @@ def parse_answer(raw: str, task: AnswerTask, *, expects_path: bool) -> Answer:
 
 
 def is_cut(raw: str, value: str | None, finish_reason: str) -> bool:
-    """Whether a completion came to the most tokens that it may have within this value, so that the value lacks its end."""
-    return finish_reason == "length" and bool(value) and one_line(raw).endswith(one_line(value or ""))
+    """Whether a completion was cut off within this value, so that the value lacks its end: at the most tokens that it may have, or by a filter."""
+    return finish_reason != "stop" and bool(value) and one_line(raw).endswith(one_line(value or ""))
 
 
 def parse_path(raw: str) -> ReasoningPath | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
 from multiprocessing.shared_memory import SharedMemory
 from types import TracebackType
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 
+from grasper.config import PromptConfig
 from grasper.errors import ModelError
 from grasper.models.local import LocalModel
 from grasper.models.spelling import Speller
@@ -46,17 +47,28 @@ class Recipe:
     """The model's."""
     template: Mapping[str, Any]
     """What its chat template is told."""
+    prompts: PromptConfig = field(default_factory=PromptConfig)
 
     @classmethod
-    def of(cls, model: LocalModel, name: str, sets: Sequence[ReviewSet], seed: int, mixture: Mixture, max_length: int) -> Self:
+    def of(
+        cls,
+        model: LocalModel,
+        name: str,
+        sets: Sequence[ReviewSet],
+        seed: int,
+        mixture: Mixture,
+        max_length: int,
+        prompts: PromptConfig | None = None,
+    ) -> Self:
         """What is drawn for a model that is loaded by this name."""
-        return cls(sets, name, seed, mixture, max_length, model.context_tokens, model.turn_end, model.template)
+        return cls(sets, name, seed, mixture, max_length, model.context_tokens, model.turn_end, model.template, prompts or PromptConfig())
 
     def drawer(self, model: LocalModel | Speller | None = None) -> Drawer:
         """Draws in this process, with the tokenizer of a model that is in memory, or with one of its own and without any network."""
         model = model or Speller(self.model_name, self.template, context_tokens=self.context_tokens, turn_end=self.turn_end)
         asks_nothing = cast("TextModel", model)  # prompts are counted and spelled with it
-        return Drawer(ExampleMaker(list(self.sets), asks_nothing, self.seed, self.mixture), model, max_length=self.max_length)
+        maker = ExampleMaker(list(self.sets), asks_nothing, self.seed, self.mixture, self.prompts)
+        return Drawer(maker, model, max_length=self.max_length)
 
 
 class Drawers:

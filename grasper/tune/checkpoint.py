@@ -57,13 +57,15 @@ def check_settings(folder: Path, settings: Mapping[str, Any], advice: str) -> No
     if not path.exists():
         write_json(path, settings)
         return
-    known = read_json(path)
-    for name, value in json.loads(json.dumps(settings)).items():
-        if known.get(name) != value:
-            raise RunMismatchError(f"{folder} was begun with {name} {_short(known.get(name))}, now it is {_short(value)}; {advice}")
+    known, asked = read_json(path), json.loads(json.dumps(settings))
+    for name in {**asked, **known}:  # a setting that is not named is as by default
+        if known.get(name) != asked.get(name):
+            raise RunMismatchError(f"{folder} was begun with {name} {_short(known.get(name))}, now it is {_short(asked.get(name))}; {advice}")
 
 
 def _short(value: Any) -> str:
+    if value is None:
+        return "as by default"
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 120 else f"{text[:117]}…"
 

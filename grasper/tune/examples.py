@@ -83,12 +83,16 @@ class ExampleMaker:
         model: Counts the tokens of the prompts.
         seed: Equal seeds give equal examples.
         mixture: Which kinds of examples, how often.
+        prompts: What a prompt shows at most.
     """
 
-    def __init__(self, sets: list[ReviewSet], model: TextModel, seed: int, mixture: Mixture = NANO_MIXTURE) -> None:
+    def __init__(
+        self, sets: list[ReviewSet], model: TextModel, seed: int, mixture: Mixture = NANO_MIXTURE, prompts: PromptConfig | None = None
+    ) -> None:
         self.model = model
         self.seed = seed
         self.mixture = mixture
+        self.prompts = prompts or PromptConfig()
         self.sets = [review_set for review_set in sets if review_set.reviews]
         self.pools = {review_set.name: ReviewPool([*review_set.reviews, *review_set.shown]) for review_set in self.sets}
         self._ranker = Bm25Ranker()
@@ -124,7 +128,7 @@ class ExampleMaker:
         example = Example(f"tune-{target.review_id}", target, "align")
         bare = chooser.random() < self.mixture.bare.get(kind, 0.0)
         profile = Profile() if bare else self._profile(review_set, example, kind, chooser)
-        config = _prompt_config(chooser, self.mixture.item_name)
+        config = _varied(self.prompts, chooser, self.mixture.item_name)
         reasoning = chooser.random() < self.mixture.path
         if kind == "review":
             return self._whole_review(review_set, target, profile, config, reasoning)
@@ -233,13 +237,14 @@ class ExampleMaker:
         return SyntheticReview("tune", review.user_id, item, review.text, review.title, review.rating, rank=rank + 1)
 
 
-def _prompt_config(chooser: random.Random, item_name: float) -> PromptConfig:
-    """The defaults, sometimes with shorter entries or without the item's name, so that no single form is learned by heart."""
-    config = PromptConfig(item_name=chooser.random() < item_name)
+def _varied(prompts: PromptConfig, chooser: random.Random, item_name: float) -> PromptConfig:
+    """These prompts, sometimes with shorter entries or without the item's name, so that no single form is learned by heart."""
+    is_named = chooser.random() < item_name
+    changes: dict[str, int | bool] = {"item_name": prompts.item_name and is_named}
     if chooser.random() < 0.4:
         limit = chooser.choice((32, 48, 64))
-        config = config.model_copy(update={"own_tokens": limit, "neighbour_tokens": limit, "predicted_tokens": limit})
-    return config
+        changes |= {name: min(limit, getattr(prompts, name)) for name in ("own_tokens", "neighbour_tokens", "predicted_tokens")}
+    return prompts.model_copy(update=changes)
 
 
 def _answer(task: Task, target: Review, path: ReasoningPath | None) -> str:

@@ -35,7 +35,8 @@ BETAS, EPSILON, MAX_NORM = (0.9, 0.98), 1e-8, 1.0
 def token_nll(model: Any, ids: Tensor, weights: Tensor) -> Tensor:
     """Negative log-likelihoods in nats of all tokens with a weight above 0, in row order, `[counted]`.
 
-    The output layer, the largest of a small model, runs over these positions alone.
+    The output layer, the largest of a small model, runs over the columns alone that hold such a token. The logits are the model's own, with what it
+    does to them behind that layer: Gemma 2 caps them, Cohere and Granite scale them.
 
     Args:
         model: A causal language model of transformers.
@@ -44,8 +45,8 @@ def token_nll(model: Any, ids: Tensor, weights: Tensor) -> Tensor:
     """
     device = next(model.parameters()).device
     ids, counted = ids.to(device), (weights[:, 1:] > 0).to(device)
-    hidden = model.get_decoder()(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
-    logits = model.get_output_embeddings()(hidden[counted])
+    columns = counted.any(0).nonzero().squeeze(1)
+    logits = model(input_ids=ids[:, :-1], logits_to_keep=columns, use_cache=False).logits[counted[:, columns]]
     return F.cross_entropy(logits.float(), ids[:, 1:][counted], reduction="none")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from grasper.config import ModelConfig, TuneConfig
+from grasper.config import ModelConfig, PromptConfig, TuneConfig
 from grasper.errors import ConfigError
 from grasper.files import write_json
 from grasper.models import fingerprint_model
@@ -58,6 +58,7 @@ def tune(
     folder: Path,
     *,
     seed: int,
+    prompts: PromptConfig | None = None,
     drawers: Drawers | None = None,
 ) -> dict[str, Any]:
     """Train in `folder` until `config.tokens`, or until a SIGTERM or Ctrl-C, from its last checkpoint on; writes `folder/adapter`; gives counts.
@@ -67,11 +68,12 @@ def tune(
     Args:
         sets: What may be asked for and shown.
         held_out: What the losses in the log are measured on; their users must not be in `sets`.
+        prompts: What a prompt shows at most; None: what it does by default.
         drawers: Processes that draw the examples, where several trainings of one model, seed and data share them.
 
     Raises:
         ConfigError: The model is no local one, or target modules that it lacks.
-        RunMismatchError: The folder holds a training of another base, tokenizer, adapter shape, beginning, seed or data.
+        RunMismatchError: The folder holds a training of another base, tokenizer, adapter shape, beginning, seed, data, context or prompts.
         RunLockedError: Another process trains in it.
         AdapterError: The checkpoint, or the adapter to go on from, is damaged or of another shape.
     """
@@ -82,13 +84,16 @@ def tune(
         config = config.model_copy(update=shape_of(start))
         model_config = model_config.model_copy(update={"name": name_of(base_of(start))})
     with Run(folder).lock():
-        model = LocalModel(model_config.name, device=model_config.device, template=model_config.template_settings)
-        settings = _settings(config, model_config, model, sets, seed) | ({"start": find_adapter(start).fingerprint} if start else {})
+        model = LocalModel(
+            model_config.name, device=model_config.device, context_tokens=model_config.context_tokens, template=model_config.template_settings
+        )
+        prompts = prompts or PromptConfig()
+        settings = _settings(config, model_config, model, sets, seed, prompts) | ({"start": find_adapter(start).fingerprint} if start else {})
         checkpoint.check_settings(folder, settings, "tune into another folder, or delete this one to begin anew")
         write_json(folder / "prompts.json", {"version": PROMPT_VERSION})
-        rows = held_out_rows(held_out, model, max_length=config.max_length, seed=seed)
+        rows = held_out_rows(held_out, model, max_length=config.max_length, seed=seed, prompts=prompts)
         workers, threads = _share_cores(config, model.device)
-        recipe = Recipe.of(model, model_config.name, sets, seed, MIXTURE, config.max_length)
+        recipe = Recipe.of(model, model_config.name, sets, seed, MIXTURE, config.max_length, prompts)
         pad_id = int(model.tokenizer.pad_token_id or 0)
         with _threads(threads), _source(recipe, model, config, drawers) as source:
             stream = Stream(source, seed=seed, batch_tokens=config.batch_tokens, pad_id=pad_id)
@@ -118,8 +123,11 @@ def tune(
     return {"tokens": progress.tokens, "examples": progress.examples, "steps": progress.steps, "seconds": round(progress.seconds, 1)}
 
 
-def _settings(config: TuneConfig, model_config: ModelConfig, model: LocalModel, sets: Sequence[ReviewSet], seed: int) -> dict[str, Any]:
-    """What a training belongs to. How fast it learns, and how long, may change on the way."""
+def _settings(
+    config: TuneConfig, model_config: ModelConfig, model: LocalModel, sets: Sequence[ReviewSet], seed: int, prompts: PromptConfig
+) -> dict[str, Any]:
+    """What a training belongs to. How fast it learns, and how long, may change on the way. What is as by default is not named."""
+    changed = prompts.model_dump(mode="json", exclude_defaults=True)
     return {
         "base": fingerprint_model(model_config)["weights"] or model.name,
         "tokenizer": fingerprint([model.tokenizer.get_vocab(), model.tokenizer.chat_template]),
@@ -127,6 +135,8 @@ def _settings(config: TuneConfig, model_config: ModelConfig, model: LocalModel, 
         "data": fingerprint_sets(sets),
         "seed": seed,
         **({"template": model.template} if model.template else {}),
+        **({"context_tokens": model_config.context_tokens} if model_config.context_tokens else {}),
+        **({"prompts": changed} if changed else {}),
     }
 
 

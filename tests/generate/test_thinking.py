@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from grasper.generate import generate, load_outputs
 from grasper.generate.thinking import LEAST_PLAN_TOKENS, Thinking
 from grasper.methods import get_method
 from grasper.models.base import Completion, Message, Pool, Prompt
+from grasper.models.decoding import has_exact_batches
 from grasper.models.local import LocalModel
 from grasper.models.scripted import ScriptedModel
 from grasper.reason.analyse import analyse, without_length
@@ -195,18 +197,24 @@ def test_methods_that_do_not_reason_are_left_alone(tables: Tables, tmp_path: Pat
     assert {output.text for output in outputs} == {"Plain."}
 
 
+def nearly(completion: Completion) -> Completion:
+    """Equal to the same text at the same probability but for rounding, which depends on the batch in float32."""
+    return replace(completion, mean_logprob=pytest.approx(completion.mean_logprob, rel=1e-4))
+
+
 def test_the_embedded_model_writes_behind_a_pool(tables: Tables, tmp_path: Path) -> None:
     """The same texts whatever stands beside them in a batch, samples that differ, and what is written goes by the seed."""
-    model = LocalModel("nano")
+    model = LocalModel("nano", device="cpu")
     prompts = [Prompt((Message("user", f"Other reviews: a {word} room. Write."),), "Text:") for word in ("clean", "dark", "loud")]
     pools = [Pool(tuple(prompts[:2]), (0.5, 0.5)), Pool((prompts[2],), (1.0,)), Pool(tuple(prompts), (0.2, 0.3, 0.5))]
     options: dict[str, Any] = {"n": 2, "temperature": 1.0, "max_new_tokens": 12}
     together = model.generate_pooled(pools, seed=[1, 2, 3], **options)
-    assert [model.generate_pooled([pool], seed=[seed], **options)[0] for pool, seed in zip(pools, (1, 2, 3), strict=True)] == together
+    same = together if has_exact_batches(model.model) else [[nearly(one) for one in samples] for samples in together]
+    assert [model.generate_pooled([pool], seed=[seed], **options)[0] for pool, seed in zip(pools, (1, 2, 3), strict=True)] == same
     assert together[0][0].text != together[0][1].text
     assert model.generate([prompts[2]], seed=[2], **options)[0][0].text == together[1][0].text
     model.batch_tokens = 64
-    assert model.generate_pooled(pools, seed=[1, 2, 3], **options) == together
+    assert model.generate_pooled(pools, seed=[1, 2, 3], **options) == same
 
 
 @pytest.mark.parametrize("task", ["long", "rating"])

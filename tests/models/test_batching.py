@@ -25,9 +25,13 @@ def test_half_a_card_is_filled_within_reason() -> None:
     assert tokens_that_fit(1_000_000, 131_072) == LEAST
 
 
-def test_a_processor_keeps_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("free", "tokens"), [(10**12, 32_768), (4 * 10_000 * 384, 10_000), (1_000, LEAST)])
+def test_a_processor_fills_a_quarter_of_the_memory_at_most(monkeypatch: pytest.MonkeyPatch, free: int, tokens: int) -> None:
+    """Of a network whose keys and values take 384 bytes a token in float32; no card is asked."""
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: pytest.fail("there is no card to ask"))
-    assert usual_batch_tokens(LlamaForCausalLM(SMALL)) == 32_768
+    monkeypatch.setattr("grasper.models.batching.available_bytes", lambda: free)
+    assert cached_bytes(SMALL, itemsize=4) == 384
+    assert usual_batch_tokens(LlamaForCausalLM(SMALL)) == tokens
 
 
 @pytest.mark.parametrize(("is_shared", "count"), [(False, 16), (True, 12)])

@@ -71,14 +71,22 @@ def test_the_list_tells_sizes_and_what_is_to_be_done(cache: Path) -> None:
 
 
 def test_models_of_the_hubs_cache_are_listed_if_they_can_be_opened(cache: Path) -> None:
-    for name, files in {"whole": ["config.json", "model.safetensors"], "pickle": ["config.json", "pytorch_model.bin"]}.items():
+    found = {
+        "whole": ["config.json", "model.safetensors", "consolidated.safetensors"],
+        "pickle": ["config.json", "pytorch_model.bin"],
+        "other": ["config.json", "consolidated.safetensors"],
+    }
+    for name, files in found.items():
         snapshot = cache / "hub" / f"models--owner--{name}" / "snapshots" / "abc"
         snapshot.mkdir(parents=True)
         (snapshot.parents[1] / "refs").mkdir()
         (snapshot.parents[1] / "refs" / "main").write_text("abc")
         for file in files:
             (snapshot / file).write_text(json.dumps({}))
-    assert [entry.name for entry in list_models(2)][len(KNOWN) :] == ["owner/whole"]
+    listed = list_models(2)[len(KNOWN) :]
+    assert [(entry.name, entry.num_bytes) for entry in listed] == [
+        ("owner/whole", len(json.dumps({})))
+    ]  # a second copy of the weights is not counted
 
 
 def test_the_shipped_adapter_is_small_whole_and_tells_how_far_it_was_trained() -> None:

@@ -82,6 +82,48 @@ def test_repeats_where_n_is_ignored(server: Server, model: EndpointModel, reject
     assert all("n" not in body for body in server.requests[before:])
 
 
+def test_samples_are_asked_for_side_by_side(server: Server, model: EndpointModel) -> None:
+    """At a server that refuses `n`, three samples of one prompt are there at once; each is kept though the third fails."""
+    at_once = threading.Barrier(3)
+    server.respond = lambda body, number: (400, {"error": {"message": "n must be 1"}}) if body.get("n", 1) > 1 else chat(f"seed {body['seed']}")
+    model.generate([ask("w")], n=2)
+
+    def respond(body: dict[str, Any], number: int) -> Answer:
+        place = at_once.wait(60)
+        return (402, {"error": {"message": "no more"}}) if place == 0 else chat(f"seed {body['seed']}")
+
+    server.respond = respond
+    with pytest.raises(ModelError, match="no more"):
+        model.generate([ask("x")], n=3)
+    before = len(server.requests)
+    server.respond = lambda body, number: chat("new")
+    texts = [one.text for one in model.generate([ask("x")], n=3)[0]]
+    assert texts.count("new") == 1
+    assert len({*texts}) == 3
+    assert len(server.requests) == before + 1
+
+
+def test_whatever_decides_an_answer_is_a_part_of_its_place_in_the_cache(server: Server, model: EndpointModel) -> None:
+    """Each change costs one more request, and no repetition costs any."""
+    usual: dict[str, Any] = {"prompt": ask("x", "Text:"), "temperature": 0.7, "top_p": 0.9, "max_new_tokens": 160, "seed": 1}
+    changes: list[dict[str, Any]] = [
+        {},
+        {"temperature": 0.6},
+        {"temperature": None},
+        {"top_p": 0.8},
+        {"max_new_tokens": 150},
+        {"seed": 2},
+        {"prompt": ask("x", "Title:")},
+        {"prompt": ask("y", "Text:")},
+        {"prompt": Prompt((Message("user", "x"),), "Text:")},
+    ]
+    for _ in range(2):
+        for change in changes:
+            options = usual | change
+            model.generate([options.pop("prompt")], **options)
+    assert len(server.requests) == len(changes)
+
+
 def test_second_run_costs_nothing(server: Server, model: EndpointModel, tmp_path: Path) -> None:
     """Equal requests are answered from disk, another seed is not; a damaged file is asked for again."""
     server.respond = lambda body, number: chat(f"answer {number}")

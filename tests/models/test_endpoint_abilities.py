@@ -12,6 +12,7 @@ from servers import Answer, Body, Reply, chat, completion, refusal, serving
 
 from grasper.errors import ModelError
 from grasper.models.base import Message, Prompt
+from grasper.models.budget import limit_spending
 from grasper.models.endpoint import EndpointModel
 from grasper.models.endpoint.client import Patience
 
@@ -82,6 +83,18 @@ def test_what_is_refused_is_found_out_once(kind: str, n: int, tmp_path: Path, ca
             assert "Text:" in question
         write(model_at(server.url, tmp_path), range(9), n)
         assert len(server.requests) == found + 6  # a second run finds the answers, however they had to be asked for
+
+
+def test_of_temperature_and_top_p_the_temperature_stays(tmp_path: Path) -> None:
+    """Where a server takes either; one that names both and takes none is asked without them."""
+    refuses, words, status = REFUSALS["temperature or top_p"]
+    with serving(lambda body, number: refusal(words, status) if refuses(body) else chat("fine")) as server:
+        model_at(server.url, tmp_path).generate([ask(0)], temperature=0.3)
+        assert server.requests[-1]["temperature"] == 0.3
+        assert "top_p" not in server.requests[-1]
+        server.respond = lambda body, number: refusal("temperature and top_p are not supported") if "temperature" in body else chat("fine")
+        model_at(server.url, tmp_path).generate([ask(1)], temperature=0.3)
+        assert not {"temperature", "top_p"} & server.requests[-1].keys()
 
 
 def test_a_request_that_is_wrong_as_a_whole_teaches_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -267,6 +280,51 @@ def test_a_longer_thought_gets_more_room_once(tmp_path: Path) -> None:
     with serving(thinker(3000)) as server:
         assert model_at(server.url, tmp_path).generate([ask(0)], max_new_tokens=100)[0][0].text == "4"
         assert [body["max_tokens"] for body in server.requests] == [100, 100 + 2048, 100 + 2 * 2048]
+
+
+def test_a_thought_that_the_context_has_no_room_for_costs_no_other_answer(tmp_path: Path) -> None:
+    """A server of 4,096 tokens refuses the doubled room: the one answer stays empty, both of its tries are paid for, the others come."""
+
+    def respond(body: Body, number: int) -> Answer:
+        if body["max_tokens"] + 100 > 4096:
+            return refusal(f"This model's maximum context length is 4096 tokens. However, you requested {body['max_tokens'] + 100} tokens.")
+        is_hard = "number 1." in body["messages"][1]["content"]
+        usage = {"prompt_tokens": 11, "completion_tokens": body["max_tokens"]}
+        return 200, completion("<think> hm" if is_hard else "<think>x</think>fine", usage=usage, **({"finish_reason": "length"} if is_hard else {}))
+
+    with serving(respond) as server:
+        model = model_at(server.url, tmp_path, concurrency=1)
+        answers = [row[0] for row in model.generate([ask(number) for number in range(3)], max_new_tokens=100)]
+        assert [answer.text for answer in answers] == ["fine", "", "fine"]
+        assert answers[1].tokens_out == 2 * (100 + 2048)
+        assert model.scored([ask(1)], DIGITS)[0].told_by == "none"
+
+
+def test_room_for_thoughts_stays_within_a_known_context(tmp_path: Path) -> None:
+    """3,000 tokens, of which the prompt takes 12 and the answer 100."""
+    with serving(thinker(5000)) as server:
+        model = model_at(server.url, tmp_path, context_tokens=3000)
+        assert model.generate([ask(0)], max_new_tokens=100)[0][0].text == ""
+        most = 3000 - sum(model.count_tokens(text) for text in ("You write reviews.", "Write number 0.", "Text:"))
+        assert [body["max_tokens"] for body in server.requests] == [100, 100 + 2048, most]
+
+
+def test_thoughts_that_are_counted_in_the_total_alone_are_paid_for(tmp_path: Path) -> None:
+    """Nine tokens of answer and 2,000 of thought beside a prompt of 32."""
+    usage = {"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 2041, "completion_tokens_details": {"reasoning_tokens": 2000}}
+    with serving(lambda body, number: chat("fine", usage=usage)) as server, limit_spending(None) as meter:
+        [[answer]] = model_at(server.url, tmp_path, price_out=1.0).generate([ask(0)])
+        assert (answer.tokens_in, answer.tokens_out) == (32, 2009)
+        assert (meter.spent.tokens_out, meter.spent.money) == (2009, pytest.approx(2009e-6))
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [("STOP", "stop"), ("eos_token", "stop"), ("", "stop"), ("model_length", "length"), ("content_filter", "error"), ("abort", "error")],
+)
+def test_servers_name_the_end_of_an_answer_in_many_ways(told: str, meant: str, tmp_path: Path) -> None:
+    with serving(lambda body, number: chat("fine", finish_reason=told)) as server:
+        assert model_at(server.url, tmp_path).generate([ask(0)])[0][0].finish_reason == meant
 
 
 def test_hidden_thoughts_are_noticed(tmp_path: Path) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from email.utils import formatdate
 from pathlib import Path
 
+import httpx
 import pytest
 from servers import EMPTY, FAULTS, FINAL, HARMLESS, Answer, Body, Reply, chat, completion, dead_port, refusal, serving
 
 from grasper.errors import GrasperError, ModelError, ModelNotFoundError
 from grasper.models.base import Message, Prompt
 from grasper.models.endpoint import EndpointModel
-from grasper.models.endpoint.client import Patience
+from grasper.models.endpoint.client import Client, Patience, _retry_after
 
 HURRIED = Patience(max_repeats=3, pause_seconds=0.001)
+BUSY = ("busy", "too many requests", "overloaded")
+"""The faults that say "later"; the others may stay."""
 ASKED = Prompt((Message("system", "You write reviews."), Message("user", "Write one.")), "Text:")
 DIGITS = ["1", "2", "3", "4", "5"]
 
@@ -53,7 +57,7 @@ def test_an_odd_answer_is_asked_again_and_never_kept(kind: str, tmp_path: Path) 
     assert len(list(tmp_path.rglob("*.json"))) == 1
 
 
-@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize("kind", [kind for kind in FAULTS if kind not in BUSY])
 def test_a_server_that_stays_odd_is_one_clear_line(kind: str, tmp_path: Path) -> None:
     """A bounded number of requests, one line that names the server, nothing on disk."""
     with serving(lambda body, number: FAULTS[kind]) as server:
@@ -222,6 +226,65 @@ def test_waits_more_often_than_it_repeats_where_it_is_asked_to(tmp_path: Path) -
         assert len(server.requests) == 10
 
 
+@pytest.mark.parametrize("kind", BUSY)
+def test_later_is_no_failure(kind: str, tmp_path: Path) -> None:
+    """A busy server is asked for longer than the usual repeats, whether or not it names a wait, and after a failure of another kind, too."""
+    answers = {0: FAULTS["server error"], 9: chat("fine")}
+    with serving(lambda body, number: answers.get(number, FAULTS[kind])) as server:
+        assert model_at(server.url, tmp_path, Patience(max_repeats=3, pause_seconds=1e-6)).generate([ASKED])[0][0].text == "fine"
+        assert len(server.requests) == 10
+
+
+@pytest.mark.parametrize("kind", BUSY)
+def test_a_server_that_stays_busy_ends_at_the_deadline(kind: str, tmp_path: Path) -> None:
+    with serving(lambda body, number: FAULTS[kind]) as server:
+        with pytest.raises((ModelError, ModelNotFoundError), match=r"said \d+ ") as caught:
+            model_at(server.url, tmp_path, Patience(deadline_seconds=0.5, max_repeats=0, pause_seconds=0.01)).generate([ASKED])
+        assert "model.deadline_seconds" in str(caught.value)
+        assert len(server.requests) > 1
+    assert stored(tmp_path) == ""
+
+
+def test_pauses_double_to_the_longest_and_scatter() -> None:
+    """However often a server is asked; what was refused together comes back apart."""
+    assert [Patience(jitter=0).pause(failures) for failures in (1, 2, 3, 6, 7, 10_000)] == [0.5, 1, 2, 16, 30, 30]
+    pauses = [Patience(jitter=0.2).pause(1) for _ in range(20)]
+    assert 0.5 <= min(pauses) < max(pauses) < 0.6
+
+
+WAITS = {
+    "Gemini": (
+        [{"error": {"code": 429, "message": "You exceeded your current quota, please check your plan and billing details. Please retry in 0.05s."}}],
+        0.05,
+    ),
+    "Gemini, in a field": ([{"error": {"message": "Your current quota is spent", "details": [{"retryDelay": "0.3s"}]}}], 0.3),
+    "OpenAI": ({"error": {"code": "rate_limit_exceeded", "message": "Rate limit reached. Please try again in 250ms. See /account/billing"}}, 0.25),
+    "in several units": ({"error": {"message": "Please try again in 0m0.2s."}}, 0.2),
+}
+
+
+@pytest.mark.parametrize("kind", WAITS)
+def test_a_wait_in_the_words_of_a_server_is_no_used_up_account(kind: str, tmp_path: Path) -> None:
+    """Limits by the minute speak of quota and billing, too."""
+    body, seconds = WAITS[kind]
+    with serving(lambda request, number: (429, body) if number == 0 else chat("fine")) as server:
+        started = time.monotonic()
+        assert model_at(server.url, tmp_path).generate([ASKED])[0][0].text == "fine"
+        assert time.monotonic() - started >= seconds
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"), [("7m12.5s", 432.5), ("1h2m3s", 3723), ("20 seconds", 20), ("5 minutes", 300), ("90 milliseconds", 0.09), ("a while", None)]
+)
+def test_reads_how_long_a_server_asks_to_wait(words: str, seconds: float | None) -> None:
+    assert _retry_after(httpx.Headers(), f"Slow down. Please retry after {words}, then 9s more.".encode()) == seconds
+
+
+def test_tells_what_a_list_of_one_error_says(tmp_path: Path) -> None:
+    with serving(lambda body, number: (401, [{"error": {"message": "bad key"}}])) as server, pytest.raises(ModelError, match=r"\(401: bad key\)"):
+        model_at(server.url, tmp_path).generate([ASKED])
+
+
 def test_does_not_wait_past_the_deadline(tmp_path: Path) -> None:
     with serving(lambda body, number: refusal("slow down", 429, **{"Retry-After": "3600"})) as server:
         started = time.monotonic()
@@ -246,13 +309,17 @@ def test_a_dead_port_is_told_within_seconds(tmp_path: Path) -> None:
     assert time.monotonic() - started < 30
 
 
-def test_an_error_keeps_what_was_under_way(tmp_path: Path) -> None:
-    """One request is refused while three others are answered: nothing more is sent, and the three are on disk."""
+def test_an_error_keeps_what_was_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request is refused while three others are at the server: nothing more is sent, and the three are on disk."""
+    are_there, is_stopped, stop = threading.Barrier(4), threading.Event(), Client.stop
+    monkeypatch.setattr(Client, "stop", lambda client: (stop(client), is_stopped.set()))
 
     def respond(body: Body, number: int) -> Answer:
+        if number < 4:
+            are_there.wait(60)
         if body["messages"][0]["content"] == "0":
             return refusal("context too long")
-        time.sleep(0.3)
+        assert is_stopped.wait(60)  # answered when the refusal has been read, not before
         return chat("fine")
 
     with serving(respond) as server:
@@ -272,7 +339,7 @@ def test_tells_no_secrets_of_odd_bodies(tmp_path: Path, caplog: pytest.LogCaptur
         Reply(200, f"<html>Bearer {key}</html>"),
         refusal(f"no model for {key}", 404),
         refusal(f"bad request by {key}"),
-        refusal(f"slow down {key}", 503),
+        refusal(f"broken {key}", 500),
         Reply(302, b"", {"Location": f"https://x.example/?key={key}"}),
     ]
     with caplog.at_level(logging.INFO):

@@ -16,6 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_model import save_adapter, save_model
+from tokenizers import Tokenizer, normalizers
 from torch.overrides import TorchFunctionMode
 from transformers import AutoTokenizer
 
@@ -92,6 +93,20 @@ class TestEncoding:
         folder = shutil.copytree(model_dir, tmp_path / "dated")
         (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
         assert open_tiny(folder).conversation(ask("x").messages) == expected
+
+    @pytest.mark.parametrize("way", ["left out", "refused"])
+    def test_a_system_message_that_a_template_does_not_write_goes_into_the_question(
+        self, way: str, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Some templates leave it out without a word, others raise an error."""
+        refusal = "{{ raise_exception('System role not supported') }}" if way == "refused" else ""
+        template = (
+            "{% for message in messages %}{% if message['role'] == 'user' %}{{ '<|user|>' + message['content'] + '<|end|>' }}"
+            "{% elif message['role'] == 'assistant' %}{{ message['content'] + '<|end|>' }}{% else %}" + refusal + "{% endif %}{% endfor %}"
+        )
+        monkeypatch.setattr(tiny.tokenizer, "chat_template", template)
+        assert tiny.chat_text(ask("Nice rooms")) == "<|user|>Write a review.\n\nNice rooms<|end|>"
+        assert tiny.chat_text(Prompt((Message("user", "Nice rooms"),))) == "<|user|>Nice rooms<|end|>"
 
     def test_templates_are_told_what_the_configuration_says(self, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
         """For example not to think; it is part of what identifies the model, and unlike it no setting changes the template's own parts."""
@@ -242,6 +257,30 @@ class TestLikelihood:
             rest = [*tiny.encode_text(f" {text}" if prompt.prefix else text), tiny.tokenizer.eos_token_id]
             assert score == pytest.approx(sum(self.plain(tiny, tiny.encode(prompt), rest)), abs=1e-3)
         assert tiny.score_texts([], []).shape == (0,)
+
+    def test_a_text_is_spelled_as_behind_its_prefix(self, model_dir: Path, tmp_path: Path) -> None:
+        """Some tokenizers put a space in front of all that they spell; an answer is learned, and written, without a second one in its middle."""
+        folder = shutil.copytree(model_dir, tmp_path / "spaced")
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer.normalizer = normalizers.Prepend(" ")
+        tokenizer.save(str(folder / "tokenizer.json"))
+        model = open_tiny(folder)
+        assert model.encode_text(" quite") != model.encode_text("quite")
+        prompts = [ask("b b b", "Text:"), ask("b b b", "Style: x\nText:")]
+        for prompt, scores in zip(prompts, model.score_tokens(prompts, ["quite all right"] * 2), strict=True):
+            given, whole = model.encode_text(prompt.prefix), model.encode_text(f"{prompt.prefix} quite all right")
+            assert whole[: len(given)] == given
+            rest = [*whole[len(given) :], model.tokenizer.eos_token_id]
+            assert scores.tolist() == pytest.approx(self.plain(model, model.encode(prompt), rest), abs=1e-3)
+
+    def test_a_text_has_the_same_tokens_behind_all_prefixes(self, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As their probabilities are averaged token by token: also where a tokenizer merges its beginning with one of the prefixes."""
+        spell = tiny.encode_text
+        monkeypatch.setattr(
+            tiny, "encode_text", lambda text: [9, *spell(text.removeprefix("Text: q"))] if text.startswith("Text: q") else spell(text)
+        )
+        short, long = tiny.score_tokens([ask("b", "Text:"), ask("b", "Style: x\nText:")], ["quite all right"] * 2)
+        assert len(short) == len(long) == len(spell(" quite all right")) + 1
 
     def test_sums_are_kept_on_the_processor(self, tiny: LocalModel) -> None:
         """Some devices (mps) know no float64: what becomes one was brought to the processor before, and none is made elsewhere."""

@@ -44,7 +44,10 @@ def test_what_the_hub_refuses_is_explained(error: Exception, wrapped: bool, mess
 PARTS = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
 
 
-@pytest.mark.parametrize("left", [["config.json"], ["tokenizer.json"], ["config.json", "model.safetensors.index.json", PARTS[0]]])
+@pytest.mark.parametrize(
+    "left",
+    [["config.json"], ["tokenizer.json"], ["config.json", "consolidated.safetensors"], ["config.json", "model.safetensors.index.json", PARTS[0]]],
+)
 def test_what_is_whole_is_taken_from_the_cache_and_what_is_not_is_fetched(left: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other programs leave a tokenizer, or one of several parts; offline, what is there is taken, and what it lacks is said."""
     files = {"model.safetensors.index.json": json.dumps({"weight_map": dict(zip("ab", PARTS, strict=True))})}
@@ -65,6 +68,23 @@ def test_what_is_whole_is_taken_from_the_cache_and_what_is_not_is_fetched(left: 
     assert asked == [True, False]
     locate.find_on_hub("owner/model")
     assert asked == [True, False, True]
+
+
+def test_a_second_copy_of_the_weights_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mistral's repositories hold `consolidated.safetensors`, or several of them with an index, beside what transformers reads."""
+    names = ["config.json", "consolidated.safetensors", "consolidated-00001-of-00002.safetensors", "consolidated.safetensors.index.json", PARTS[0]]
+    asked: list[list[str]] = []
+
+    def download(name: str, *, local_files_only: bool = False, etag_timeout: float = 0, **patterns: Any) -> str:
+        asked.append(list(huggingface_hub.utils.filter_repo_objects(names, **patterns)))
+        if local_files_only:
+            raise LocalEntryNotFoundError("not in the cache")
+        return "folder"
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(locate, "_hub_is_reachable", lambda: True)
+    locate.find_on_hub("owner/model")
+    assert asked == [["config.json", PARTS[0]]] * 2
 
 
 def test_a_proxy_for_everything_is_one_to_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,11 @@ import time
 
 import pytest
 
-from grasper.models.base import Completion
+from grasper.models.base import Completion, Message, Prompt
 from grasper.models.decoding import Continuation
 from grasper.models.local import LocalModel
-from grasper.models.thoughts import ends_in_thought, split_thoughts
+from grasper.models.spelling import _tell_of_thoughts
+from grasper.models.thoughts import end_of_thought, ends_in_thought, split_thoughts
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,40 @@ def test_prompts_that_open_a_thought() -> None:
     assert ends_in_thought("<|assistant|>\n<think>\n")
     assert not ends_in_thought("<|assistant|>\n<think>\n\n</think>\n\n")
     assert not ends_in_thought("a review that says <think> and goes on with the question itself")
+
+
+@pytest.mark.parametrize(
+    "opened",
+    ["<think>", "<|user|>x<reasoning>\n", "[THINK]", "◁think▷", "<seed:think>", "<|begin_of_thought|>\n\n", "<|channel|>analysis<|message|>"],
+)
+def test_an_opened_thought_can_be_ended(opened: str) -> None:
+    """What follows is an answer then, and nothing is added where no thought is open."""
+    ended = opened + end_of_thought(opened)
+    assert ends_in_thought(opened)
+    assert not ends_in_thought(ended)
+    assert split_thoughts(ended.removeprefix("<|user|>x") + "4").text == "4"
+    assert end_of_thought(ended) == ""
+
+
+def test_a_prefix_is_no_part_of_a_thought(tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the template opens one and the answer has begun, the thought is over, in texts, choices and scores; without a prefix it goes on."""
+    template = "{{ messages[-1]['content'] + '<|assistant|>\n<think>\n' }}"
+    monkeypatch.setattr(tiny.tokenizer, "chat_template", template)
+    plain, begun = (Prompt((Message("user", "Rate it."),), prefix) for prefix in ("", "Rating:"))
+    assert tiny.chat_text(plain) == "Rate it.<|assistant|>\n<think>\n"
+    expected = "Rate it.<|assistant|>\n<think>\n\n</think>\n\nRating:"
+    assert tiny.chat_text(begun) == tiny.tokenizer.decode(tiny.encode(begun)) == tiny.tokenizer.decode(tiny.encode_all([begun])[0]) == expected
+    assert tiny.tokenizer.decode(tiny._split_choices(begun, [" 1", " 5"])[0]).startswith(expected.removesuffix("Rating:"))
+    assert not ends_in_thought(tiny.chat_text(begun))
+
+
+def test_an_answer_that_was_all_thought_is_told_once(tiny: LocalModel, caplog: pytest.LogCaptureFixture) -> None:
+    _tell_of_thoughts.cache_clear()
+    for _ in range(2):
+        assert tiny.answer_in(tiny.encode_text("<think>1 to 5"), is_open=False) == ""
+        assert tiny.answer_in(tiny.encode_text("4"), is_open=False) == "4"
+    assert len(caplog.records) == 1
+    assert "model.extra={chat_template_kwargs: {enable_thinking: false}}" in caplog.text
 
 
 def test_takes_linear_time() -> None:

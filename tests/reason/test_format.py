@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from timing import growth
 
 from grasper.prompts.escape import one_line
-from grasper.reason.format import ReasoningPath, parse_answer, parse_path, parse_rating, render_answer
+from grasper.reason.format import ReasoningPath, is_cut, parse_answer, parse_path, parse_rating, render_answer
 
 PATH = ReasoningPath("short and warm; exclaims", "clean rooms, quiet", "praise staff")
 LABELS = ["Text:", "Title: x", "**Plan:**", "Rating: 5", "Style : a", "\n", "<|end|>", '"', "*", "- "]
@@ -117,3 +117,10 @@ def test_reading_takes_time_in_proportion_to_the_completion(unit: str) -> None:
     """A model that got stuck in one line does not hang the parser."""
     start = unit.strip()
     assert growth(lambda raw: parse_answer(raw, "long", expects_path=True), lambda size: start + " " * size + unit * size) < 2.5
+
+
+@pytest.mark.parametrize(("finish_reason", "cut"), [("stop", False), ("length", True), ("error", True)])
+def test_an_answer_that_did_not_end_by_itself_is_cut(finish_reason: str, cut: bool) -> None:
+    """At its most tokens or by a filter; but not where another line followed."""
+    assert is_cut("Text: We loved the", "We loved the", finish_reason) == cut
+    assert not is_cut("Text: We loved the view.\nRating:", "We loved the view.", finish_reason)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from grasper.errors import ConfigError, ModelError
 from grasper.models.local import LocalModel
@@ -30,6 +33,25 @@ def test_losses_are_those_of_each_row_alone(tiny: LocalModel) -> None:
         losses = F.cross_entropy(logits.float(), torch.tensor(row.ids[1:]), reduction="none")
         expected += [float(loss) for loss, weight in zip(losses, row.weights[1:], strict=True) if weight > 0]
     assert token_nll(tiny.model, batch.ids, batch.weights).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [("gemma2", {"final_logit_softcapping": 2.0}), ("cohere", {"logit_scale": 0.25}), ("granite", {"logits_scaling": 8.0}), ("opt", {"ffn_dim": 48})],
+)
+def test_losses_are_of_the_logits_that_the_model_itself_gives(family: str, settings: dict[str, Any]) -> None:
+    """Some cap or scale them behind the output layer."""
+    config = CONFIG_MAPPING[family](**SMALL, **settings, vocab_size=400, pad_token_id=0, initializer_range=0.3)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    batch = collate(ROWS, pad_id=1)
+    counted = batch.weights[:, 1:] > 0
+    expected = F.cross_entropy(model(batch.ids).logits[:, :-1][counted], batch.ids[:, 1:][counted], reduction="none")
+    assert token_nll(model, batch.ids, batch.weights).tolist() == pytest.approx(expected.tolist(), rel=1e-5)
 
 
 def test_a_step_is_adams_on_the_weighted_mean_however_it_is_cut_into_batches(tiny: LocalModel, model_dir: object) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from grasper.config import PromptConfig
 from grasper.errors import ConfigError
 from grasper.models.base import Message, Prompt
 from grasper.models.local import LocalModel
@@ -81,6 +82,23 @@ def test_rounds_ask_for_other_examples(tiny: LocalModel, review_set: ReviewSet) 
     first, second = ([review.review_id for _, review in maker.targets(number)] for number in (0, 1))
     assert sorted(first) == sorted(second)
     assert first != second
+
+
+def test_prompts_are_within_what_the_configuration_shows(tiny: LocalModel, review_set: ReviewSet) -> None:
+    """One own review and no neighbour, in entries of 40 tokens at most, never the item's name; by default, as without a section."""
+    narrow = PromptConfig(own_entries=1, neighbour_entries=0, predicted_entries=0, own_tokens=40, item_name=False)
+    makers = [ExampleMaker([review_set], tiny, 3, prompts=prompts) for prompts in (narrow, PromptConfig(), None)]
+    lengths = []
+    for number, (group, review) in enumerate(makers[0].targets()):
+        few, usual, bare = (maker.draw_one(group, review, f"3:{number}") for maker in makers)
+        assert usual == bare
+        if few is not None and usual is not None and few.task in ("long", "title", "rating"):
+            assert few.answer == usual.answer
+            questions = [solved.prompt.messages[-1].content for solved in (few, usual)]
+            assert "Inn " not in questions[0]
+            lengths.append([tiny.count_tokens(question) for question in questions])
+    assert all(short <= long for short, long in lengths)
+    assert sum(short for short, _ in lengths) < 0.7 * sum(long for _, long in lengths)
 
 
 def test_data_without_any_example_are_refused(tiny: LocalModel) -> None:

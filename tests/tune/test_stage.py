@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tiny_model import save_adapter, save_model
 from tune_reviews import make_reviews
 
-from grasper.config import ModelConfig, TuneConfig
+from grasper.config import ModelConfig, PromptConfig, TuneConfig
 from grasper.errors import AdapterError, ConfigError, ModelError, RunLockedError, RunMismatchError
 from grasper.files import read_jsonl
 from grasper.models import fingerprint_model
@@ -46,9 +46,18 @@ def held_out() -> ReviewSet:
     return ReviewSet("world", 1.0, make_reviews(12, 7, "held"), {}, tuple(make_reviews(8, 8, "shown")))
 
 
-def run(folder: Path, model_dir: Path, sets: ReviewSet, held_out: ReviewSet | None = None, seed: int = 0, **changes: Any) -> dict[str, Any]:
-    config = CONFIG.model_copy(update=changes)
-    return tune(config, ModelConfig(name=str(model_dir), device="cpu"), [sets], [held_out] if held_out else [], folder, seed=seed)
+def run(
+    folder: Path,
+    model_dir: Path,
+    sets: ReviewSet,
+    held_out: ReviewSet | None = None,
+    seed: int = 0,
+    prompts: PromptConfig | None = None,
+    context_tokens: int | None = None,
+    **changes: Any,
+) -> dict[str, Any]:
+    config, model = CONFIG.model_copy(update=changes), ModelConfig(name=str(model_dir), device="cpu", context_tokens=context_tokens)
+    return tune(config, model, [sets], [held_out] if held_out else [], folder, seed=seed, prompts=prompts)
 
 
 def test_the_losses_fall_and_the_adapter_is_the_one_that_was_measured(
@@ -196,6 +205,21 @@ def test_a_folder_of_another_training_is_refused(tmp_path: Path, model_dir: Path
     sets = replace(review_set, reviews=review_set.reviews[1:]) if change == "data" else review_set
     with pytest.raises(RunMismatchError, match=message):
         run(tmp_path / "run", other, sets, seed=int(change == "seed"), rank=4 if change == "rank" else 2)
+
+
+def test_prompts_and_context_belong_to_a_training(tmp_path: Path, model_dir: Path, review_set: ReviewSet) -> None:
+    """In whatever direction they change; what is as by default is not named, so that folders of former versions go on."""
+    narrow = PromptConfig(own_entries=1)
+    run(tmp_path / "usual", model_dir, review_set, tokens=1)
+    run(tmp_path / "usual", model_dir, review_set, tokens=1, prompts=PromptConfig())
+    assert not {"prompts", "context_tokens"} & json.loads((tmp_path / "usual" / "settings.json").read_text()).keys()
+    with pytest.raises(RunMismatchError, match=r'was begun with prompts as by default, now it is \{"own_entries": 1\}'):
+        run(tmp_path / "usual", model_dir, review_set, tokens=1, prompts=narrow)
+    with pytest.raises(RunMismatchError, match="was begun with context_tokens as by default, now it is 1536"):
+        run(tmp_path / "usual", model_dir, review_set, tokens=1, context_tokens=1536)
+    run(tmp_path / "narrow", model_dir, review_set, tokens=1, prompts=narrow)
+    with pytest.raises(RunMismatchError, match=r"prompts .* now it is as by default"):
+        run(tmp_path / "narrow", model_dir, review_set, tokens=1)
 
 
 def test_a_checkpoint_of_another_shape_or_a_damaged_one_is_told(tmp_path: Path, model_dir: Path, review_set: ReviewSet) -> None:

@@ -26,10 +26,15 @@ LEAST_ANSWERS, WORTH_TELLING = 20, 0.05
 """More than one empty answer in twenty is told, once there are twenty."""
 
 
+def is_too_long(error: RejectedError) -> bool:
+    """Whether a server refused a request because prompt and answer are longer than its context."""
+    return _TOO_LONG.search(error.message) is not None
+
+
 class Abilities:
     """What is known of one model at one server."""
 
-    def __init__(self, name: str, *, thinking_tokens: int = 0, price: tuple[float, float] = (0.0, 0.0)) -> None:
+    def __init__(self, name: str, *, thinking_tokens: int = 0, context_tokens: int | None = None, price: tuple[float, float] = (0.0, 0.0)) -> None:
         self.name = name
         self.refused: frozenset[Part] = frozenset()
         self.thinks = False
@@ -38,7 +43,7 @@ class Abilities:
         self._without_logprobs = 0
         self.price = price
         """Of one token of the prompt and of the answer."""
-        self._thinking_tokens = thinking_tokens
+        self._thinking_tokens, self._context_tokens = thinking_tokens, context_tokens
         self._answers = self._empty = 0
         self._next_telling = LEAST_ANSWERS
 
@@ -48,7 +53,7 @@ class Abilities:
         Args:
             fields: What every request holds, the model's name among them.
             prompt_tokens: Estimate for the budget.
-            doublings: How often the room for thoughts is doubled.
+            doublings: How often the room for thoughts is doubled, as far as the context is known to hold it.
 
         Raises:
             RejectedError: The server does not take it in any form.
@@ -56,6 +61,8 @@ class Abilities:
 
         async def put(refused: frozenset[Part]) -> Answer:
             room = self._thinking_tokens * 2**doublings if self.thinks else 0
+            if self._context_tokens is not None:
+                room = max(0, min(room, self._context_tokens - prompt_tokens - request.max_tokens))
             tokens_out = request.n * (request.max_tokens + room)
             expected = Spending(1, prompt_tokens, tokens_out, prompt_tokens * self.price[0] + tokens_out * self.price[1])
             payload = {**fields, **request.payload(refused, room_for_thoughts=room)}
@@ -88,7 +95,7 @@ class Abilities:
                 return self._learn(named, await put(self.refused | named))
             except RejectedError as another:
                 error = another
-        if _TOO_LONG.search(error.message):
+        if is_too_long(error):
             raise error
         others = [part for part in request.parts() if part not in self.refused | named and part not in ("max_tokens", "top_logprobs")]
         for part in others:

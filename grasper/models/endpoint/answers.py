@@ -24,6 +24,9 @@ MAX_TOKENS_TOLD = 10_000_000
 MAX_PART_DEPTH = 3
 LOWEST_LOGPROB, HIGHEST_LOGPROB = -1e4, 1e-3
 """Servers write minus infinity in several ways, and zero with a rounding error."""
+_WHOLE = frozenset({"stop", "eos", "eos_token", "end", "end_turn", "stop_sequence", "stop_token", "complete", "completed", "done"})
+"""Names that servers have for an answer that ended by itself."""
+_AT_ITS_LIMIT = frozenset({"length", "max_tokens", "max_length", "max_output_tokens", "model_length"})
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -99,7 +102,14 @@ class _Details(BaseModel):
 class _Usage(BaseModel):
     prompt_tokens: _Count = None
     completion_tokens: _Count = None
+    total_tokens: _Count = None
     completion_tokens_details: Annotated[_Details | None, _lenient(lambda value: isinstance(value, dict))] = None
+
+    def tokens_out(self) -> int | None:
+        """Tokens that were written; some servers count thoughts in the total alone (xAI, Gemini)."""
+        if self.total_tokens is None or self.prompt_tokens is None:
+            return self.completion_tokens
+        return max(self.completion_tokens or 0, self.total_tokens - self.prompt_tokens)
 
 
 class _Message(BaseModel):
@@ -138,7 +148,7 @@ def read_answer(body: bytes) -> Answer:
     return Answer(
         choices=tuple(map(_understood, completion.choices)),
         tokens_in=usage.prompt_tokens,
-        tokens_out=usage.completion_tokens,
+        tokens_out=usage.tokens_out(),
         thought_tokens=(usage.completion_tokens_details or _Details()).reasoning_tokens or 0,
     )
 
@@ -200,9 +210,8 @@ def _parts(parts: Sequence[Any], depth: int = 0) -> tuple[str, str]:
 
 def _reason(reason: str | None) -> Literal["stop", "length", "error"]:
     """Why the answer ended; a server that does not tell has stopped."""
-    if reason in ("length", "max_tokens"):
-        return "length"
-    return "stop" if reason in ("stop", "eos", "stop_sequence", "end_turn", None) else "error"
+    told = (reason or "stop").lower()
+    return "length" if told in _AT_ITS_LIMIT else "stop" if told in _WHOLE else "error"
 
 
 def _positions(content: Any) -> tuple[Position, ...]:

@@ -1,7 +1,8 @@
 """One request to a server until it is answered, refused, or out of time: repetitions, waits, and what each refusal means.
 
-- Connections that break, time-outs, 408, 409, 425, 429 and 5xx are repeated with doubling pauses, or after what `Retry-After` says. Waits of two
-  seconds and more are announced.
+- Connections that break, time-outs, 408, 409, 425 and 5xx are repeated a few times with doubling pauses.
+- A server that says "later" (429, 503, 529, or a wait that it names in `Retry-After` or in its words) is asked until the deadline, after that wait or
+  with the same pauses. Waits of two seconds and more are announced.
 - A success that holds no chat completion is asked for twice more.
 - Everything together ends at the deadline, which waiting for the budget puts off. A server that never answered at all gets two tries, so that a
   dead port is told within seconds.
@@ -13,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import random
 import re
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -30,7 +32,11 @@ from grasper.models.endpoint.answers import Answer, MalformedAnswerError, read_a
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 REPEATED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
+BUSY = frozenset({429, 503, 529})
+"""Those of them that mean "later": a rate limit, or too many at once."""
 MALFORMED_REPEATS = 2
 FIRST_CONTACT_TRIES = 2
 LONGEST_PAUSE_SECONDS = 30.0
@@ -38,6 +44,12 @@ LONGEST_PAUSE_SECONDS = 30.0
 ANNOUNCED_SECONDS = 2.0
 MAX_ANSWER_BYTES = 8 * 2**20
 _USED_UP = re.compile(r"insufficient.?quota|your current quota|billing|credit balance|account.{0,20}(?:deactivated|suspended)", re.IGNORECASE)
+_ASKED_WAIT = re.compile(
+    r"(?:retry|try again) (?:in|after) ((?:\d+(?:\.\d+)? ?(?:ms|h|m|s)[a-z]*[ ,]*)+)|\"retryDelay\": ?\"(\d+(?:\.\d+)?s)\"", re.IGNORECASE
+)
+"""How servers name a wait in their words: `Please try again in 7m12.5s` (OpenAI, Groq), `Please retry in 34.07s`, `"retryDelay": "34s"` (Gemini)."""
+_DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|milli|h|m|s)", re.IGNORECASE)
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "milli": 0.001}
 _TEMPLATE = re.compile(r"jinja|chat.?template|not support|unsupported|must alternate", re.IGNORECASE)
 
 
@@ -57,8 +69,19 @@ class StoppedError(GrasperError):
 class _FailedError(Exception):
     """An attempt that may go better the next time."""
 
-    def __init__(self, problem: str, kind: type[GrasperError], *, wait: float | None = None, is_paid: bool = False, is_odd: bool = False) -> None:
+    def __init__(
+        self,
+        problem: str,
+        kind: type[GrasperError],
+        *,
+        wait: float | None = None,
+        is_busy: bool = False,
+        is_paid: bool = False,
+        is_odd: bool = False,
+    ) -> None:
         self.problem, self.kind, self.wait = problem, kind, wait
+        self.is_busy = is_busy or wait is not None
+        """Whether the server asks to come later, so that the deadline alone counts."""
         self.is_paid = is_paid
         """Whether the server may have written an answer, and count it, though none arrived that could be used."""
         self.is_odd = is_odd
@@ -75,6 +98,13 @@ class Patience:
     max_repeats: int = 5
     pause_seconds: float = 0.5
     """Before the first repetition; it doubles each time."""
+    jitter: float = 0.2
+    """Most by which a pause is longer, as a share of it: requests that were refused together should not come back together."""
+
+    def pause(self, failures: int) -> float:
+        """Seconds before the next attempt, after so many failures."""
+        doubled = self.pause_seconds * 2 ** min(failures - 1, 32)  # by then it is the longest anyway
+        return min(doubled, LONGEST_PAUSE_SECONDS) * (1 + self.jitter * random.random())
 
     @property
     def silence(self) -> float:
@@ -110,6 +140,19 @@ class Client:
         """Send nothing any more; what is under way may come to its end."""
         self._stopping.set()
 
+    async def together(self, works: Iterable[Awaitable[T]]) -> list[T]:
+        """The results of some works that go on side by side. After an error nothing more is sent; what is under way comes to its end and is kept."""
+        tasks = [asyncio.ensure_future(work) for work in works]
+        if not tasks:
+            return []
+        _, unfinished = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        if unfinished:
+            self.stop()
+            await asyncio.wait(unfinished)
+        if errors := [error for task in tasks if (error := task.exception()) is not None]:
+            raise min(errors, key=lambda error: (isinstance(error, StoppedError), isinstance(error, GrasperError)))
+        return [task.result() for task in tasks]
+
     async def post(self, payload: Mapping[str, Any], expected: Spending, *, price: tuple[float, float] = (0.0, 0.0)) -> Answer:
         """The server's answer.
 
@@ -124,7 +167,7 @@ class Client:
             BudgetSpentError: The budget does not hold another request.
         """
         end = time.monotonic() + self._patience.deadline_seconds
-        failures = odd_answers = 0
+        failed: list[_FailedError] = []
         while True:
             asked = time.monotonic()
             await self._reserve(expected)
@@ -136,19 +179,18 @@ class Client:
                 spent = _spent(answer, expected, price)
                 return answer
             except TimeoutError:
-                problem = f"{self._access.base_url} gave no whole answer within {self._patience.deadline_seconds:g} s"
-                raise ModelNotFoundError(f"{problem} (model.deadline_seconds)") from None
+                problem = f"{self._access.base_url} gave no whole answer within {self._patience.deadline_seconds:g} s (model.deadline_seconds)"
+                before = f"; before that, {failed[-1].problem}" if failed else ""
+                raise ModelNotFoundError(problem + before) from None
             except _FailedError as error:
-                failure = error
+                failed.append(error)
                 spent = expected if error.is_paid else Spending(requests=1)
             except GrasperError:
                 spent = Spending(requests=1)  # a refusal
                 raise
             finally:
                 self._meter.settle(expected, spent)
-            failures += 1
-            odd_answers += failure.is_odd
-            await self._wait(failure, failures, odd_answers, end)
+            await self._wait(failed, end)
 
     async def _reserve(self, expected: Spending) -> None:
         """Wait until the budget holds the request beside those under way."""
@@ -159,18 +201,17 @@ class Client:
                 return
             await asyncio.sleep(0.02)
 
-    async def _wait(self, failure: _FailedError, failures: int, odd_answers: int, end: float) -> None:
-        """The pause before the next attempt; raises where there is none."""
-        patience = self._patience
+    async def _wait(self, failed: Sequence[_FailedError], end: float) -> None:
+        """The pause before the next attempt, after these; raises where there is none."""
+        patience, failure = self._patience, failed[-1]
         tries = patience.max_repeats + 1 if self.has_answered else min(FIRST_CONTACT_TRIES, patience.max_repeats + 1)
-        is_asked_to_wait = failure.wait is not None  # then the deadline alone counts
-        if odd_answers > MALFORMED_REPEATS or (failures >= tries and not is_asked_to_wait):
-            times = f"; gave up after {failures} attempts" if failures > 1 else ""
+        failures, odd_answers = sum(not one.is_busy for one in failed), sum(one.is_odd for one in failed)
+        if odd_answers > MALFORMED_REPEATS or (failures >= tries and not failure.is_busy):
+            times = f"; gave up after {len(failed)} attempts" if len(failed) > 1 else ""
             raise failure.kind(failure.problem + times)
-        pause = min(patience.pause_seconds * 2 ** (failures - 1), LONGEST_PAUSE_SECONDS)
-        wait = max(pause, failure.wait or 0.0)
+        wait = max(patience.pause(len(failed)), failure.wait or 0.0)
         if time.monotonic() + wait >= end:
-            asked = f"it asks to wait {wait:.0f} s, which is past" if is_asked_to_wait else "gave up at"
+            asked = "gave up at" if failure.wait is None else f"it asks to wait {wait:.0f} s, which is past"
             raise failure.kind(f"{failure.problem}; {asked} the deadline of {patience.deadline_seconds:g} s (model.deadline_seconds)")
         if wait >= ANNOUNCED_SECONDS and time.monotonic() >= self._quiet_until:
             self._quiet_until = time.monotonic() + wait
@@ -208,7 +249,7 @@ class Client:
         """Raise what a status of 300 or more means."""
         status, url = response.status_code, self._access.base_url
         message = self._access.redact(_error_message(body) or response.reason_phrase)[:300]
-        wait = _retry_after(response.headers)
+        wait = _retry_after(response.headers, body)
         if status < 400:
             raise ModelError(f"{url} redirects to {self._access.redact(response.headers.get('location', 'nowhere'))!r}; correct model.base_url")
         is_used_up = "insufficient_quota" in message or (wait is None and _USED_UP.search(message))
@@ -223,7 +264,7 @@ class Client:
             raise ModelNotFoundError(f"{url} knows no model '{self._model}' or no chat completions (404: {message}); {advice}")
         is_final = response.headers.get("x-should-retry") == "false" or (status == 500 and _TEMPLATE.search(message))
         if status in REPEATED and not is_final:
-            raise _FailedError(f"the server {url} said {status} ({message})", ModelError, wait=wait)
+            raise _FailedError(f"the server {url} said {status} ({message})", ModelError, wait=wait, is_busy=status in BUSY)
         raise RejectedError(f"{url} rejected the request ({status}: {message})", message)
 
 
@@ -268,14 +309,19 @@ def _error_message(body: bytes) -> str:
     except MalformedAnswerError:
         text = body[:2000].decode("utf-8", "replace")
     else:
+        if isinstance(content, list) and len(content) == 1:  # as Gemini packs it
+            [content] = content
         error = content.get("error", content.get("detail", content)) if isinstance(content, dict) else content
         details = [str(error[name]) for name in ("code", "message") if error.get(name)] if isinstance(error, dict) else []
         text = ": ".join(details) or str(error)[:2000]
     return " ".join(text.encode("utf-8", "replace").decode().split())
 
 
-def _retry_after(headers: httpx.Headers) -> float | None:
-    """Seconds that a busy server asks to wait, told as seconds, milliseconds or a date; None where it does not say, or nothing that makes sense."""
+def _retry_after(headers: httpx.Headers, body: bytes) -> float | None:
+    """Seconds that a busy server asks to wait, told in a header (seconds, milliseconds, a date) or in its words.
+
+    None where it does not say, or nothing that makes sense.
+    """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
             seconds = float(headers[name]) * unit
@@ -285,4 +331,5 @@ def _retry_after(headers: httpx.Headers) -> float | None:
     try:
         return max(parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time(), 0.0)
     except (KeyError, ValueError, TypeError):
-        return None
+        asked = _ASKED_WAIT.search(body[:10_000].decode("utf-8", "replace"))
+        return sum(float(number) * _SECONDS[unit.lower()] for number, unit in _DURATION.findall(asked[0])) if asked else None

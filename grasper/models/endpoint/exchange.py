@@ -8,10 +8,10 @@ from itertools import zip_longest
 from typing import Any
 
 from grasper.models.base import Prompt
-from grasper.models.endpoint.abilities import REPEATS_OF_EMPTY, Abilities
+from grasper.models.endpoint.abilities import REPEATS_OF_EMPTY, Abilities, is_too_long
 from grasper.models.endpoint.answers import Answer, Choice, without_prefix
 from grasper.models.endpoint.cache import AnswerCache
-from grasper.models.endpoint.client import Client
+from grasper.models.endpoint.client import Client, RejectedError
 from grasper.models.endpoint.request import Request
 from grasper.runs import derive_seed
 
@@ -37,7 +37,8 @@ class Exchange:
         self._fields, self._identity, self._count = fields, identity, count_tokens
 
     async def answers(self, client: Client, asked: Sequence[Request]) -> list[Answer]:
-        """One answer, of one choice, to each of some requests that differ in their seeds alone."""
+        """One answer, of one choice, to each of some requests that differ in their seeds alone: in one request where the server knows `n`, else side
+        by side."""
         answers = [self.cache.get(self.key(request), Answer) for request in asked]
         missing = [number for number, answer in enumerate(answers) if answer is None]
         firsts: list[Answer] = []
@@ -45,20 +46,27 @@ class Exchange:
             firsts = _apart(await self.ask(client, replace(asked[missing[0]], n=len(missing))), len(missing))
         for number, first in zip(missing, firsts, strict=False):
             self._keep(asked[number], first)  # before anything is asked again, which may fail
-        for number, first in zip_longest(missing, firsts):
-            request = asked[number]
-            answer = first or _apart(await self.ask(client, request), 1)[0]
-            is_empty = self.is_empty(answer, request)
-            self.abilities.count(is_empty=is_empty)
-            answers[number] = await self._again(client, request, answer) if is_empty else answer if first else self._keep(request, answer)
+        found = await client.together(self._filled(client, asked[number], first) for number, first in zip_longest(missing, firsts))
+        for number, answer in zip(missing, found, strict=True):
+            answers[number] = answer
         return [answer for answer in answers if answer is not None]
+
+    async def _filled(self, client: Client, request: Request, first: Answer | None) -> Answer:
+        """The answer that came, or one that is asked for where none did; another one where it is empty."""
+        answer = first or self._keep(request, _apart(await self.ask(client, request), 1)[0])
+        is_empty = self.is_empty(answer, request)
+        self.abilities.count(is_empty=is_empty)
+        return await self._again(client, request, answer) if is_empty else answer
 
     async def _again(self, client: Client, request: Request, empty: Answer) -> Answer:
         """Another answer than an empty one, if one comes; the tokens of all tries are counted."""
         tries = [empty]
         for number in range(REPEATS_OF_EMPTY):
             put = replace(request, seed=derive_seed(request.seed, "again", number))
-            tries += _apart(await self.ask(client, put, doublings=number), 1)
+            answer = await self.ask_again(client, put, doublings=number)
+            if answer is None:
+                break
+            tries += _apart(answer, 1)
             if not self.is_empty(tries[-1], request):
                 break
         tokens_in, tokens_out = (sum(tokens) for tokens in zip(*(self.cost(request.prompt, one) for one in tries), strict=True))
@@ -68,6 +76,15 @@ class Exchange:
         """The server's answer, whatever it is worth."""
         tokens = self._prompt_tokens(request.prompt)
         return await self.abilities.ask(client, self._fields, request, prompt_tokens=tokens, doublings=doublings)
+
+    async def ask_again(self, client: Client, request: Request, *, doublings: int) -> Answer | None:
+        """The answer to a question that was answered with nothing; None where the server's context has no room for a longer thought."""
+        try:
+            return await self.ask(client, request, doublings=doublings)
+        except RejectedError as error:
+            if is_too_long(error):
+                return None
+            raise
 
     def _prompt_tokens(self, prompt: Prompt) -> int:
         return sum(self._count(message.content) for message in prompt.messages) + self._count(prompt.prefix)

@@ -2,7 +2,7 @@
 
 - The prompt's prefix goes out as a last assistant message; servers that continue it and servers that begin anew both work, since a
   repeated prefix is removed from the answer.
-- Samples of one prompt are asked for together where the server knows `n`, else one by one with derived seeds; each has a place of its own in the
+- Samples of one prompt are asked for together where the server knows `n`, else side by side with derived seeds; each has a place of its own in the
   cache, so that a second run costs nothing.
 - An empty answer, or one that was cut off within a thought, is asked for again with another seed, and never kept.
 - Choices are scored by the log-probabilities of the first token of the answer. Where the server gives none, a few answers are sampled and their
@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from grasper.errors import ConfigError, GrasperError
+from grasper.errors import ConfigError
 from grasper.files import cache_dir
 from grasper.login import login_of
 from grasper.models.base import Completion, Prompt, Scored, most_tokens, prompt_seeds, tokens_of
@@ -33,7 +33,7 @@ from grasper.models.endpoint.abilities import REPEATS_OF_EMPTY, Abilities
 from grasper.models.endpoint.access import make_access, open_http
 from grasper.models.endpoint.answers import Answer, choice_in, weights_from_logprobs, whole_characters
 from grasper.models.endpoint.cache import AnswerCache
-from grasper.models.endpoint.client import Client, Patience, StoppedError
+from grasper.models.endpoint.client import Client, Patience
 from grasper.models.endpoint.exchange import Exchange, text_of
 from grasper.models.endpoint.request import Request
 from grasper.runs import derive_seed
@@ -117,7 +117,7 @@ class EndpointModel:
         self._patience = patience or Patience()
         price = ((price_in or 0.0) / 1e6, (price_out or 0.0) / 1e6)
         self._exchange = Exchange(
-            Abilities(self.name, thinking_tokens=thinking_tokens, price=price),
+            Abilities(self.name, thinking_tokens=thinking_tokens, context_tokens=context_tokens, price=price),
             AnswerCache(cache_dir),
             {"model": name, **(extra or {})},
             {"base_url": self.base_url, "model": name, "adapter": adapter, "extra": dict(extra or {})},
@@ -188,7 +188,7 @@ class EndpointModel:
         return self._for_each(prompts, score)
 
     def _for_each(self, prompts: Sequence[Prompt], work: Callable[[int, Prompt, Client], Awaitable[T]]) -> list[T]:
-        """The results of `work` on all prompts. After an error nothing more is sent; what is under way comes to its end and is kept."""
+        """The results of `work` on all prompts."""
 
         async def run() -> list[T]:
             async with open_http(self._access, concurrency=self._concurrency, silence_seconds=self._patience.silence) as http:
@@ -201,17 +201,10 @@ class EndpointModel:
                     concurrency=self._concurrency,
                     has_answered=self._has_answered,
                 )
-                tasks = [asyncio.ensure_future(work(index, prompt, client)) for index, prompt in enumerate(prompts)]
-                _, unfinished = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-                client.stop()
-                if unfinished:
-                    await asyncio.wait(unfinished)
-                if client.has_answered:  # it may be known through another call already
-                    self._has_answered = True
-                errors = [error for task in tasks if (error := task.exception()) is not None and not isinstance(error, StoppedError)]
-                if errors:
-                    raise min(errors, key=lambda error: isinstance(error, GrasperError))
-                return [task.result() for task in tasks]
+                try:
+                    return await client.together(work(index, prompt, client) for index, prompt in enumerate(prompts))
+                finally:
+                    self._has_answered = self._has_answered or client.has_answered  # it may be known through another call already
 
         if not prompts:
             return []
@@ -252,8 +245,14 @@ class EndpointModel:
         for number in range(REPEATS_OF_EMPTY + 1):
             if "logprobs" in self._exchange.abilities.refused:
                 return None
-            answers.append(await self._exchange.ask(client, asked, doublings=max(number - 1, 0)))
-            choice = answers[-1].choices[0]
+            if number == 0:
+                answer: Answer | None = await self._exchange.ask(client, asked)
+            else:
+                answer = await self._exchange.ask_again(client, asked, doublings=number - 1)
+            if answer is None:
+                return None
+            answers.append(answer)
+            choice = answer.choices[0]
             weights = weights_from_logprobs(choice, asked.prompt.prefix, choices)
             if weights is not None or (choice.content.strip() and not choice.spoken().is_cut):
                 return weights

@@ -120,6 +120,8 @@ def named_parts(message: str, request: Request, refused: Iterable[Part]) -> set[
     named = {part for part in open_parts if re.search(_NAMED[part], message, re.IGNORECASE)}
     if "top_logprobs" in named:
         named.discard("logprobs")  # fewer of them may do
+    if {"temperature", "top_p"} <= named:
+        named.discard("temperature")  # one of the two may do
     if named & {"prefill", "system"} and re.search("alternat", message, re.IGNORECASE):
         named.discard("prefill" if "system" in named else "system")  # one after the other
     return named
