@@ -165,6 +165,8 @@ class Profile:
     predicted: tuple[SyntheticReview, ...] = ()
     further: tuple[tuple[Review, ...], ...] = ()
     """More neighbours, set by set: each stands in the place of `neighbours` in a prompt of its own (`generate.neighbour_sets`)."""
+    typical: tuple[Review, ...] = ()
+    """Training reviews of the usual length, where neither own nor others' texts are shown. No prompt holds them: they only say how long a text is."""
 
     def texts(self) -> tuple[str, ...]:
         """The text of every entry of the prompt."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from grasper.config import PromptConfig
 from grasper.methods.base import Method
-from grasper.records import Example, Item, Profile, Request, Review, SyntheticReview
+from grasper.records import Example, Item, Profile, Request, Review, SyntheticReview, with_text
 from grasper.retrieve.store import ReviewStore
 
 RANDOM_ENTRIES = 1
@@ -28,11 +28,13 @@ class ProfileBuilder:
         """
         accepted = sorted((review for review in synthetic if review.rejected is None), key=lambda review: review.rank)
         neighbours, *further = in_sets(self.others(self._method.others, request, example, sets=sets), self._prompts.neighbour_entries)
+        own = self._own(request, example)
         return Profile(
-            own=self._own(request, example),
+            own=own,
             neighbours=neighbours,
             predicted=tuple(accepted[: self._prompts.predicted_entries]) if self._method.predicted != "none" else (),
             further=tuple(further),
+            typical=() if with_text((*own, *neighbours)) else tuple(self._store.pool.typical(example)),
         )
 
     def for_item(self, item: Item, example: Example) -> Profile:
