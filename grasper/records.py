@@ -114,6 +114,11 @@ def request_for(example: Example, task: Task, item: Item) -> Request:
     )
 
 
+def review_request(example: Example, item: Item) -> Request:
+    """The request for a whole review of any item by the example's user, with nothing given."""
+    return Request(example.example_id, "long", example.user_id, item)
+
+
 def tasks_of(example: Example) -> tuple[Task, ...]:
     """The tasks whose reference the target really has."""
     target = example.target

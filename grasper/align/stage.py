@@ -70,8 +70,7 @@ def align(
         raise ConfigError(
             "this data set has no alignment pairs (no training user's hash is reserved); use more training data, or a method without training"
         )
-    with_reviews = config.review_pairs and method.predicted != "none"
-    pairs, unseen = (make_pairs(desk, chosen, synthetic, with_reviews=with_reviews) for chosen in (examples, held_out))
+    pairs, unseen = (make_pairs(desk, chosen, synthetic, with_reviews=config.review_pairs) for chosen in (examples, held_out))
     reward = make_reward(config.reward, judge=model)
     if method.training == "dpo":
         _check_reward_of_notes(method, config, model, reward)
