@@ -145,6 +145,7 @@ def _model_card(method: Method, model: LocalModel, config: AlignConfig, counts: 
         content = "[reasoning path; sampled text], weighted by reward,"
     else:
         content = f"[gold reasoning path; {config.gold_text} text]" if method.reasoning else f"[{config.gold_text} text]"
+    weighted = f", path weight {config.path_weight:g}" if method.training == "gold" and method.reasoning else ""
     return f"""---
 base_model: {model.name}
 library_name: peft
@@ -157,7 +158,7 @@ A LoRA adapter on `{model.name}`, made by `grasper align`: {method.description}.
 
 Trained on {content}
 of reserved training users, with rank {config.lora_rank}, α {config.lora_alpha}, dropout {config.lora_dropout} on {", ".join(config.target_modules)},
-learning rate {config.learning_rate}, {config.epochs:g} epochs, path weight {config.path_weight:g}.
+learning rate {config.learning_rate}, {config.epochs:g} epochs{weighted}.
 
 | fact | value |
 |---|---|
