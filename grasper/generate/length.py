@@ -20,8 +20,6 @@ from grasper.metrics.text import CHARACTERS_PER_WORD, count_words, is_unspaced
 from grasper.models.base import TextModel
 from grasper.records import Profile, with_text
 
-TITLE_WORDS = 10
-"""Longer titles are cut: the task asks for at most ten words."""
 _PLANNED = re.compile(r"^Plan:.*?\babout (\d{1,4}) (words|characters)\b", re.MULTILINE)
 _TOKENS_PER_WORD = 1.3
 """Where no text is shown that it could be counted in."""
@@ -54,13 +52,6 @@ _ROOM_TO_END = 24
 def _words(text: str) -> float:
     """Words of a text; where its script has no spaces, what its characters amount to."""
     return count_words(text) / CHARACTERS_PER_WORD if is_unspaced(text) else count_words(text)
-
-
-def first_words(text: str) -> str:
-    """As much of a text as a title may have."""
-    if is_unspaced(text):
-        return text.strip()[: round(TITLE_WORDS * CHARACTERS_PER_WORD)]
-    return " ".join(text.split()[:TITLE_WORDS])
 
 
 def least_of_all(model: TextModel, profiles: Sequence[Profile], paths: Sequence[str], share: float, most: int) -> list[int] | None:

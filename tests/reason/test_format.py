@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from timing import growth
 
 from grasper.prompts.escape import one_line
-from grasper.reason.format import ReasoningPath, parse_answer, parse_path, parse_rating, render_answer
+from grasper.reason.format import ReasoningPath, first_words, parse_answer, parse_path, parse_rating, render_answer
 
 PATH = ReasoningPath("short and warm; exclaims", "clean rooms, quiet", "praise staff")
 LABELS = ["Text:", "Title: x", "**Plan:**", "Rating: 5", "Style : a", "\n", "<|end|>", '"', "*", "- "]
@@ -117,3 +117,13 @@ def test_reading_takes_time_in_proportion_to_the_completion(unit: str) -> None:
     """A model that got stuck in one line does not hang the parser."""
     start = unit.strip()
     assert growth(lambda raw: parse_answer(raw, "long", expects_path=True), lambda size: start + " " * size + unit * size) < 2.5
+
+
+@pytest.mark.parametrize(
+    ("title", "cut"),
+    [("one two three four five six seven eight nine ten eleven", "one two three four five six seven eight nine ten"), ("房" * 72, "房" * 15)],
+)
+def test_titles_have_ten_words_or_as_many_characters(title: str, cut: str) -> None:
+    assert first_words(title).startswith(cut)
+    assert len(first_words(title)) < len(title)
+    assert parse_answer(f"Title: {title}", "title", expects_path=False).value("title") == first_words(title)
