@@ -264,7 +264,7 @@ def tune(work: Work, settings: Sequence[str]) -> list[dict[str, Any]]:
         config: AlignConfig = work.config.align.model_copy(update=changes)
         folder = work.folder / "tune" / setting.replace(" ", "_").replace("[", "").replace("]", "")
         if not (folder / "adapter").exists():
-            train = [pair_sequence(work.model, pair, path, pair.answer_lines, prompts, config) for pair, path in solved]
+            train = [pair_sequence(work.model, pair, path, pair.answer_lines, prompts, path_weight=config.path_weight) for pair, path in solved]
             finetune(work.model, train, [], config, folder, seed=derive_seed(work.seed, "tune"))
         gain = real_nll(work.model.with_adapter(folder / "adapter"), evaluation) - before
         by_task = {task: round(float(np.mean(gain[[pair.task == task for pair in unseen]])), 4) for task in dict.fromkeys(p.task for p in unseen)}

@@ -48,8 +48,9 @@ def lesson_of(config: Config, out_dir: Path) -> Lesson:
     predictor = load(out_dir / "predict", tables)
     store = ReviewStore(tables, seed=config.seed, predictor=lambda: predictor)
     desk = Desk(get_method("pat"), store, config.prompts, lambda: model, seed=config.seed)
-    train = make_pairs(desk, select_pairs(tables, "align", config.align.num_pairs, seed=config.seed))
-    held_out = make_pairs(desk, select_pairs(tables, "held-out", config.align.num_held_out, seed=config.seed))
+    with_reviews = config.align.review_pairs
+    train = make_pairs(desk, select_pairs(tables, "align", config.align.num_pairs, seed=config.seed), with_reviews=with_reviews)
+    held_out = make_pairs(desk, select_pairs(tables, "held-out", config.align.num_held_out, seed=config.seed), with_reviews=with_reviews)
     return Lesson(config.align, desk, train, held_out, make_reward(config.align.reward), out_dir, config.seed)
 
 

@@ -235,7 +235,7 @@ def as_reviews(history: Any, reading: PrepareConfig = _OURS) -> list[Review]:
     read = [_read(part, how) for part, how in ((table[are_ours], _OURS), (table[~are_ours], reading)) if len(part)]
     reviews = []
     for position, (row, fields) in enumerate(zip(rows, pd.concat(read).sort_index().to_dict("records"), strict=True)):
-        fields = {
+        values: dict[str, Any] = {
             "user_id": NEWCOMER if row["user_id"] is None else as_id(row["user_id"]),
             "item_id": as_id(row["item_id"]),
             "text": none_if_missing(fields["text"]) or "",
@@ -243,7 +243,7 @@ def as_reviews(history: Any, reading: PrepareConfig = _OURS) -> list[Review]:
             "rating": none_if_missing(fields["rating"]),
             "timestamp": None if pd.isna(fields["timestamp"]) else int(fields["timestamp"]),
         }
-        reviews.append(Review(f"history:{fingerprint([position, fields])}", **fields))
+        reviews.append(Review(f"history:{fingerprint([position, values])}", **values))
     return reviews
 
 

@@ -114,6 +114,11 @@ def request_for(example: Example, task: Task, item: Item) -> Request:
     )
 
 
+def review_request(example: Example, item: Item) -> Request:
+    """The request for a whole review of any item by the example's user, with nothing given."""
+    return Request(example.example_id, "long", example.user_id, item)
+
+
 def tasks_of(example: Example) -> tuple[Task, ...]:
     """The tasks whose reference the target really has."""
     target = example.target
@@ -165,6 +170,8 @@ class Profile:
     predicted: tuple[SyntheticReview, ...] = ()
     further: tuple[tuple[Review, ...], ...] = ()
     """More neighbours, set by set: each stands in the place of `neighbours` in a prompt of its own (`generate.neighbour_sets`)."""
+    typical: tuple[Review, ...] = ()
+    """Training reviews of the usual length, where neither own nor others' texts are shown. No prompt holds them: they only say how long a text is."""
 
     def texts(self) -> tuple[str, ...]:
         """The text of every entry of the prompt."""

@@ -33,7 +33,7 @@ class Solved:
 def train_on_gold(lesson: Lesson) -> dict[str, Any]:
     """Choose gold paths and fine-tune on them into `out_dir/adapter`; gives the counts of both."""
     solved, counts = solve(lesson)
-    sequences = [lesson.sequence(one.pair, one.path, one.answer) for one in solved]
+    sequences = [lesson.sequence(one.pair, one.path, one.answer, path_weight=lesson.config.path_weight) for one in solved]
     return counts | finetune(lesson.base, sequences, lesson.evaluation, lesson.config, lesson.out_dir, seed=derive_seed(lesson.seed, "sft"))
 
 

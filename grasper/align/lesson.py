@@ -47,9 +47,9 @@ class Lesson:
         """The held-out pairs as sequences: the path that the visible evidence suggests, then the real text, which alone counts."""
         return [self._evaluation_sequence(pair) for pair in self.held_out]
 
-    def sequence(self, pair: TrainingPair, path: str, answer: str, *, weight: float = 1.0) -> TrainingSequence:
+    def sequence(self, pair: TrainingPair, path: str, answer: str, *, path_weight: float = 1.0, weight: float = 1.0) -> TrainingSequence:
         """[prompt; path; answer]; without a path the prompt asks for none."""
-        return pair_sequence(self.base, pair, path, answer, self.desk.prompts, self.config, weight=weight)
+        return pair_sequence(self.base, pair, path, answer, self.desk.prompts, path_weight=path_weight, weight=weight)
 
     def sample(
         self,

@@ -3,6 +3,7 @@
 The loss is the token NLL over the concatenation [Z*; t] with the prompt masked. Deviations from the paper:
 
 - Eq. (9) as printed holds only t. Here a weight on the tokens of Z* covers both readings: 1 trains path and text jointly, 0 is the printed equation.
+  REST-PG's loss is joint, and its paths always weigh 1.
 - A sequence may carry a weight of its own: REST-PG's M-step weights by reward (Sec. 3.3 there).
 """
 
@@ -79,11 +80,11 @@ def make_sequence(
 
 
 def pair_sequence(
-    model: LocalModel, pair: TrainingPair, path: str, answer: str, prompts: PromptConfig, config: AlignConfig, *, weight: float = 1.0
+    model: LocalModel, pair: TrainingPair, path: str, answer: str, prompts: PromptConfig, *, path_weight: float, weight: float = 1.0
 ) -> TrainingSequence:
     """One sequence [prompt; path; answer] of a pair; without a path the prompt asks for none."""
     prompt = pair.render(reasoning=bool(path), config=prompts, model=model)
-    return make_sequence(model, prompt, path, answer, pair.task, path_weight=config.path_weight, weight=weight)
+    return make_sequence(model, prompt, path, answer, pair.task, path_weight=path_weight, weight=weight)
 
 
 def balance_tasks(sequences: Sequence[TrainingSequence]) -> list[TrainingSequence]:

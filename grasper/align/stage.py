@@ -70,8 +70,7 @@ def align(
         raise ConfigError(
             "this data set has no alignment pairs (no training user's hash is reserved); use more training data, or a method without training"
         )
-    with_reviews = config.review_pairs and method.predicts_items
-    pairs, unseen = (make_pairs(desk, chosen, synthetic, with_reviews=with_reviews) for chosen in (examples, held_out))
+    pairs, unseen = (make_pairs(desk, chosen, synthetic, with_reviews=config.review_pairs) for chosen in (examples, held_out))
     reward = make_reward(config.reward, judge=model)
     if method.training == "dpo":
         _check_reward_of_notes(method, config, model, reward)
@@ -146,6 +145,7 @@ def _model_card(method: Method, model: LocalModel, config: AlignConfig, counts: 
         content = "[reasoning path; sampled text], weighted by reward,"
     else:
         content = f"[gold reasoning path; {config.gold_text} text]" if method.reasoning else f"[{config.gold_text} text]"
+    weighted = f", path weight {config.path_weight:g}" if method.training == "gold" and method.reasoning else ""
     return f"""---
 base_model: {model.name}
 library_name: peft
@@ -158,7 +158,7 @@ A LoRA adapter on `{model.name}`, made by `grasper align`: {method.description}.
 
 Trained on {content}
 of reserved training users, with rank {config.lora_rank}, α {config.lora_alpha}, dropout {config.lora_dropout} on {", ".join(config.target_modules)},
-learning rate {config.learning_rate}, {config.epochs:g} epochs, path weight {config.path_weight:g}.
+learning rate {config.learning_rate}, {config.epochs:g} epochs{weighted}.
 
 | fact | value |
 |---|---|

@@ -54,8 +54,8 @@ class AlignConfig(Section):
         0, ge=0, description="Local models: what is learned without a path is the choice among so many of the model's own texts; 0: the real ones."
     )
     gold_text: Literal["real", "sampled"] = Field("real", description="What is learned behind a gold path: the real text, or the sampled one.")
-    review_pairs: bool = Field(True, description="Also align on whole reviews, as synthesis asks for them, where a method predicts items.")
-    path_weight: float = Field(1.0, ge=0, description="Weight of the path in the loss: 1 joint, 0 as printed in Eq. (9).")
+    review_pairs: bool = Field(True, description="Every fourth pair asks for a whole review; methods that predict no items leave it out.")
+    path_weight: float = Field(1.0, ge=0, description="Weight of a gold path in the loss (GraSPer): 1 joint, 0 as printed in Eq. (9).")
     sources: tuple[Literal["analysed", "sampled", "hindsight"], ...] = Field(("analysed", "sampled"), description="Where paths come from.")
     rounds: int = Field(1, ge=1, description="EM rounds (REST-PG).")
     max_per_input: int = Field(10, ge=1, description="Samples kept per input in an E-step.")

@@ -42,7 +42,8 @@ class GenerateConfig(Section):
         0.0,
         ge=0,
         le=1,
-        description="Local models: no text ends before this share of its evidence's usual length, or of its plan's where that is longer.",
+        description="Local models: no text ends before this share of the usual length of its evidence (without any: of training reviews), or of "
+        "its plan's length where that is longer.",
     )
     rating: Literal["expectation", "median", "argmax"] = Field("median", description="How digit probabilities become a rating.")
 

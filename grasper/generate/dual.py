@@ -10,7 +10,7 @@ from grasper.config import GenerateConfig
 from grasper.desk import Desk
 from grasper.generate.choice import best_answer, mean_rating
 from grasper.generate.consensus import evidence_for
-from grasper.generate.length import first_words, least_of_all
+from grasper.generate.length import least_of_all
 from grasper.models.base import Pool, even_mixture
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.render import after_path
@@ -91,7 +91,7 @@ class DualWriter:
             example_id=request.example_id,
             task=request.task,
             method=self.desk.method.name,
-            text=None if is_rating else _cut(found.draft, request.task),
+            text=None if is_rating else found.draft,
             rating=float(found.draft) if is_rating else None,
             path=found.path or None,
             raw=found.raw,
@@ -132,7 +132,7 @@ class DualWriter:
         for request, shown, output, completions in zip(requests, evidence, outputs, drawn, strict=True):
             answers = [parse_answer(completion.text, task, expects_path=False) for completion in completions]
             drafts = [str(answer.value(task) or "") for answer in answers]
-            texts = [output.text or "", *(_cut(draft, task) for draft in drafts)]
+            texts = [output.text or "", *drafts]
             raws = [output.raw, *(completion.text for completion in completions)]
             is_parsed = [output.is_parsed, *(answer.is_parsed for answer in answers)]
             cut = [output.is_cut, *(is_cut(one.text, draft, one.finish_reason) for one, draft in zip(completions, drafts, strict=True))]
@@ -142,7 +142,3 @@ class DualWriter:
             voted = replace(output, text=texts[best], raw=raws[best], is_parsed=is_parsed[best], is_cut=cut[best], samples=tuple(texts))
             chosen.append(replace(voted, tokens_in=tokens_in, tokens_out=tokens_out))
         return chosen
-
-
-def _cut(text: str, task: Task) -> str:
-    return first_words(text) if task == "title" else text

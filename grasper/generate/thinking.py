@@ -1,11 +1,12 @@
 """What a method thinks before it answers: its paths, and the pool of prompts that the answer is written behind.
 
 Three things that a small model does badly are taken from it. What can be counted is counted (`generate.counted_path`): the style and the interests
-that the evidence shows are put before its plan as `reason.analyse` finds them, as they stand in every path that it learned from, and the plan's
-length, which it guesses (the commonest one, nearly always), is taken out again. No path is trusted alone (`generate.pooled_paths`): the plans that
-the model learned from knew the answer, its own do not, but it follows them as if they did. So an answer is written behind several paths and the bare
-evidence at once (`models.pooling`), and what a plan makes unlikely stays possible. Nor does it read a long prompt well: twice the neighbours in one
-prompt tell it nothing more, in two prompts they do (`generate.neighbour_sets`).
+that the evidence shows are put before its plan as `reason.analyse` finds them, and the plan's length, which it guesses (the commonest one, nearly
+always), is taken out again. So they stand in the analysed paths that it learned from, but not in sampled and hindsight ones, which are whole and its
+own. No path is trusted alone (`generate.pooled_paths`): analysed plans knew the answer, and sampled gold ones were chosen by it; those of a request
+are neither, but the model follows them as if they were. So an answer is written behind several paths and the bare evidence at once
+(`models.pooling`), and what a plan makes unlikely stays possible. Nor does it read a long prompt well: twice the neighbours in one prompt tell it
+nothing more, in two prompts they do (`generate.neighbour_sets`).
 
 Whatever the model made up itself, paths and synthetic reviews, stands in prompts of its own; those of real reviews alone weigh
 `generate.plain_weight`.

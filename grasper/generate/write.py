@@ -10,13 +10,13 @@ from grasper.config import GenerateConfig
 from grasper.desk import Desk
 from grasper.generate.choice import best_answer, mean_rating
 from grasper.generate.consensus import evidence_for
-from grasper.generate.length import first_words, least_of_all
+from grasper.generate.length import least_of_all
 from grasper.generate.thinking import Thinking
 from grasper.models.base import Completion, Pool, PoolingModel, Prompt, scored
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.render import after_path
 from grasper.prompts.templates import RATING_CHOICES
-from grasper.reason.format import Answer, is_cut, parse_answer
+from grasper.reason.format import is_cut, parse_answer
 from grasper.records import Example, Output, Profile, Request, SyntheticReview, Task, request_for
 
 
@@ -128,7 +128,7 @@ class Writer:
 
     def _output(self, request: Request, profile: Profile, completions: Sequence[Completion]) -> Output:
         answers = [parse_answer(completion.text, request.task, expects_path=self.desk.method.reasoning) for completion in completions]
-        texts = [_text(answer, request.task) for answer in answers]
+        texts = [str(answer.value(request.task) or "") for answer in answers]
         chosen = best_answer(texts, [answer.is_parsed for answer in answers], evidence_for(request.task, profile))
         answer = answers[chosen]
         return Output(
@@ -139,7 +139,7 @@ class Writer:
             path=answer.path.render() if answer.path else None,
             raw=completions[chosen].text,
             is_parsed=answer.is_parsed,
-            is_cut=is_cut(completions[chosen].text, answer.text if request.task == "long" else answer.title, completions[chosen].finish_reason),
+            is_cut=is_cut(completions[chosen].text, texts[chosen], completions[chosen].finish_reason),
             samples=tuple(texts) if len(texts) > 1 else (),
             evidence=profile.review_ids(),
             tokens_in=sum(completion.tokens_in for completion in completions),
@@ -189,9 +189,3 @@ def _joined(prefix: str, thoughts: Sequence[Completion], answer: Completion) -> 
         tokens_out=answer.tokens_out + sum(thought.tokens_out for thought in thoughts),
         finish_reason=answer.finish_reason,
     )
-
-
-def _text(answer: Answer, task: Task) -> str:
-    if task == "title":
-        return first_words(answer.title or "")
-    return answer.text or ""

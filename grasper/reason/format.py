@@ -9,10 +9,13 @@ import re
 from dataclasses import dataclass, replace
 
 from grasper.metrics.rating import RATINGS
+from grasper.metrics.text import CHARACTERS_PER_WORD, is_unspaced
 from grasper.prompts.escape import one_line
 from grasper.prompts.templates import ANSWER_LABELS, INTERESTS, PATH_LABELS, PLAN, RATING, STYLE, TEXT, TITLE, AnswerTask
 from grasper.records import Example, Task
 
+TITLE_WORDS = 10
+"""Longer titles are cut: the task asks for at most ten words."""
 _LABELS = (*PATH_LABELS, TITLE, TEXT, RATING)
 _SECTION = re.compile(
     rf"^[ \t>#-]*(\*\*|__)?(?P<label>{'|'.join(_LABELS)})[ \t]*+(?(1)(?:\1[ \t]*+)?)[:：](?(1)(?:\1)?)", re.IGNORECASE | re.MULTILINE
@@ -58,8 +61,17 @@ class Answer:
     is_parsed: bool
 
     def value(self, task: AnswerTask) -> str | float | None:
-        """What the task asked for: the title, the rating, or else the text."""
-        return {"title": self.title, "rating": self.rating}.get(task, self.text)
+        """What the task asked for: the title, without what is longer than a title may be, the rating, or else the text."""
+        if task == "title":
+            return None if self.title is None else first_words(self.title)
+        return self.rating if task == "rating" else self.text
+
+
+def first_words(text: str) -> str:
+    """As much of a text as a title may have."""
+    if is_unspaced(text):
+        return text.strip()[: round(TITLE_WORDS * CHARACTERS_PER_WORD)]
+    return " ".join(text.split()[:TITLE_WORDS])
 
 
 def render_answer(

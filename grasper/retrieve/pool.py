@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from grasper.records import Example, Review
+from grasper.records import Example, Review, with_text
 from grasper.runs import stable_hash
 
 POOLS = {
@@ -25,6 +25,10 @@ POOLS = {
     "test": ("train", "test"),
 }
 """Which review splits an example of each split may see: training and its own evaluation split. PGraphRAG itself uses the latter alone."""
+
+
+SAMPLED_REVIEWS, TYPICAL_REVIEWS = 1000, 9
+"""Training reviews, at most, among which the usual length is looked for, and how many of that length stand for it."""
 
 
 def reserved_split(user_id: str) -> Literal["align", "held-out"] | None:
@@ -109,6 +113,18 @@ class ReviewPool:
     def of_user(self, user_id: str, example: Example) -> list[Review]:
         """Visible reviews of any known user, in table order."""
         return [review for review in self.by_user.get(user_id, ()) if is_visible(review, example)]
+
+    def typical(self, example: Example) -> list[Review]:
+        """Visible training reviews whose texts are of the median length, by anybody about anything: how long a text is where nothing else tells."""
+        visible = sorted((review for review in self._sampled if is_visible(review, example)), key=lambda review: len(review.text))
+        start = max(0, len(visible) - TYPICAL_REVIEWS) // 2
+        return visible[start : start + TYPICAL_REVIEWS]
+
+    @cached_property
+    def _sampled(self) -> tuple[Review, ...]:
+        """Training reviews with a text, evenly from all over the table."""
+        found = [review for reviews in self.by_user.values() for review in reviews if review.split == "train"]
+        return with_text(found[:: -(-len(found) // SAMPLED_REVIEWS) or 1])
 
 
 def is_visible(review: Review, example: Example) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from grasper.config import PromptConfig
 from grasper.methods.base import Method
-from grasper.records import Example, Item, Profile, Request, Review, SyntheticReview
+from grasper.records import Example, Item, Profile, Request, Review, SyntheticReview, review_request, with_text
 from grasper.retrieve.store import ReviewStore
 
 RANDOM_ENTRIES = 1
@@ -28,16 +28,18 @@ class ProfileBuilder:
         """
         accepted = sorted((review for review in synthetic if review.rejected is None), key=lambda review: review.rank)
         neighbours, *further = in_sets(self.others(self._method.others, request, example, sets=sets), self._prompts.neighbour_entries)
+        own = self._own(request, example)
         return Profile(
-            own=self._own(request, example),
+            own=own,
             neighbours=neighbours,
             predicted=tuple(accepted[: self._prompts.predicted_entries]) if self._method.predicts_items else (),
             further=tuple(further),
+            typical=() if with_text((*own, *neighbours)) else tuple(self._store.pool.typical(example)),
         )
 
     def for_item(self, item: Item, example: Example) -> Profile:
         """The evidence for a review of a predicted item: own reviews and what others wrote about it, nearest to its name."""
-        request = Request(example.example_id, "long", example.user_id, item)
+        request = review_request(example, item)
         return Profile(own=self._own(request, example), neighbours=self.others(self._method.others, request, example))
 
     def others(self, retriever: str, request: Request, example: Example, *, sets: int = 1) -> tuple[Review, ...]:

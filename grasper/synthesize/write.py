@@ -10,7 +10,7 @@ from grasper.desk import Desk
 from grasper.models.base import Completion, Prompt
 from grasper.prompts.budget import max_new_tokens
 from grasper.reason.format import parse_answer
-from grasper.records import Candidate, Example, Item, Profile, Request, SyntheticReview
+from grasper.records import Candidate, Example, Item, Profile, SyntheticReview, review_request
 from grasper.synthesize.select import fault_of
 
 
@@ -51,8 +51,7 @@ class SyntheticWriter:
     def _job(self, example: Example, candidate: Candidate) -> _Job:
         item = self.desk.store.tables.item(candidate.item_id)
         profile = self.desk.profiles.for_item(item, example)
-        request = Request(example.example_id, "long", example.user_id, item)
-        return _Job(example, candidate, item, profile, self.desk.review_prompt(request, item, profile))
+        return _Job(example, candidate, item, profile, self.desk.review_prompt(review_request(example, item), item, profile))
 
     def _company(self, example: Example) -> list[str]:
         """The real texts that a synthetic review stands beside: the user's own, and others' about the wanted item, where the method shows them."""

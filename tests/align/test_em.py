@@ -103,6 +103,14 @@ def test_samples_weigh_by_their_reward_within_their_task(tables: Tables, make_mo
             assert by_text[f"{trace.path}\n{label}: {trace.answer}"] == pytest.approx(max(trace.reward, 1e-3) / max(mean, 1e-3))
 
 
+def test_paths_weigh_as_much_as_texts(tables: Tables, make_model: Callable[..., Any], fast: Any, tmp_path: Path) -> None:
+    """Whatever GraSPer's Eq. (9) is set to: REST-PG's loss is that of [z; text]."""
+    for weight in (0.0, 1.0):
+        train(tables, make_model(), tmp_path / f"{weight}", CONFIG.model_copy(update={"path_weight": weight, "rounds": 1}))
+    learned = [[sequence.weights for sequence in sequences] for _, sequences, _, _ in fast]
+    assert learned[:2] == learned[2:]
+
+
 def test_every_round_is_kept_and_evaluated(tables: Tables, make_model: Callable[..., Any], fast: Any, tmp_path: Path) -> None:
     counts = train(tables, make_model(), tmp_path)
     rounds = json.loads((tmp_path / "rounds.json").read_text())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import desk_of, shown, tables_of, worlds
@@ -58,6 +59,25 @@ def test_tasks_take_turns() -> None:
     assert set(Counter(pair.task for pair in pairs_of(tables, examples)).values()) == {4}
     assert Counter(pair.task for pair in pairs_of(tables, examples, with_reviews=True)) == {"long": 3, "title": 3, "rating": 3, "review": 3}
     assert {pair.task for pair in pairs_of(tables, examples, tasks=("title",))} == {"title"}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_all_methods_learn_the_same_texts_titles_and_ratings(name: str) -> None:
+    """A method without synthetic reviews leaves out the whole ones, and gets no other task in their turn."""
+    tables, examples = many(9)
+    asked = [pair.pair_id for pair in pairs_of(tables, examples, name, with_reviews=True)]
+    whole = [pair.pair_id for pair in pairs_of(tables, examples, "grasper", with_reviews=True)]
+    assert asked == [pair_id for pair_id in whole if METHODS.get(name).predicted != "none" or not pair_id.endswith("/review")]
+    assert len(whole) == 9
+
+
+def test_users_take_turns() -> None:
+    """Somebody with five reviews gives one pair, like everybody else, until each has given one."""
+    reviews = [Review(f"r{i}", f"u{max(0, i - 4)}", "i0", f"text number {i}", f"title {i}", 4.0) for i in range(8)]
+    tables = tables_of(reviews, [Example(f"e{review.review_id}", review, "align") for review in reviews])
+    users = [example.user_id for example in select_pairs(tables, "align", None, seed=3)]
+    assert sorted(users[:4]) == ["u0", "u1", "u2", "u3"]
+    assert users[4:] == ["u0"] * 4
 
 
 def test_only_tasks_that_can_be_answered_are_asked() -> None:

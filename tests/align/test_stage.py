@@ -65,7 +65,7 @@ def test_real_texts_may_also_be_learned_without_a_path(
     """Of all pairs, or of those whose paths are not good enough; the prompt then asks for no path."""
     learned: list[tuple[str, str]] = []
     monkeypatch.setattr(gold_module, "finetune", lambda *args, **options: {})
-    monkeypatch.setattr(Lesson, "sequence", lambda self, pair, path, answer: learned.append((path, answer)))
+    monkeypatch.setattr(Lesson, "sequence", lambda self, pair, path, answer, **options: learned.append((path, answer)))
     config = CONFIG.model_copy(update={"plain": plain, "reward_threshold": threshold, "sources": ("sampled",)})
     counts = run(tables, make_model(), tmp_path, config=config)
     without = [answer for path, answer in learned if not path]
@@ -83,7 +83,7 @@ def test_the_consensus_is_learned_in_the_place_of_real_texts(
     """Without a path every text is the model's own, also where the pair's turn is another task; behind gold paths the real ones stay."""
     learned: list[tuple[str, str, str]] = []
     monkeypatch.setattr(gold_module, "finetune", lambda *args, **options: {})
-    monkeypatch.setattr(Lesson, "sequence", lambda self, pair, path, answer: learned.append((pair.pair_id, path, answer)))
+    monkeypatch.setattr(Lesson, "sequence", lambda self, pair, path, answer, **options: learned.append((pair.pair_id, path, answer)))
     config = CONFIG.model_copy(update={"plain": "all", "consensus_samples": 2, "sources": ("sampled",)})
     examples = select_pairs(tables, "align", None, seed=0)
     written = [Output(example.example_id, "long", method, f"Own words {number}.", is_parsed=True) for number, example in enumerate(examples[:-1])]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from worlds import system_of
+from worlds import system_of, tables_of
 
-from grasper.config import GenerateConfig, PromptConfig
-from grasper.generate.length import first_words, least_tokens
+from grasper.config import GenerateConfig
+from grasper.generate.length import least_tokens
 from grasper.models.base import Completion, Prompt
 from grasper.models.scripted import ScriptedModel
-from grasper.records import Profile, Review, Tables
-from grasper.retrieve.profile import ProfileBuilder
+from grasper.records import Example, Profile, Review, Tables
 
 
 class Counter(ScriptedModel):
@@ -40,6 +40,9 @@ def reviews(*lengths: int) -> tuple[Review, ...]:
         (Profile(neighbours=reviews(40)), "Style: about 15 words\nPlan: glad; praise a\nText:", 60),
         (Profile(), "Plan: about 100 words", 65),
         (Profile(neighbours=reviews(900)), "", 1000 - 24),
+        (Profile(typical=reviews(40, 60)), "", 75),
+        (Profile(typical=reviews(40, 60)), "Plan: glad, about 80 words", 120),
+        (Profile(own=reviews(10), typical=reviews(40, 60)), "", 15),
     ],
 )
 def test_the_longer_of_plan_and_evidence_decides_and_own_reviews_before_others(profile: Profile, path: str, expected: int) -> None:
@@ -57,15 +60,6 @@ def test_scripts_without_spaces_are_counted_in_characters() -> None:
     assert bare < characters < 4 * bare
 
 
-@pytest.mark.parametrize(
-    ("title", "cut"),
-    [("one two three four five six seven eight nine ten eleven", "one two three four five six seven eight nine ten"), ("房" * 72, "房" * 15)],
-)
-def test_titles_have_ten_words_or_as_many_characters(title: str, cut: str) -> None:
-    assert first_words(title).startswith(cut)
-    assert len(first_words(title)) < len(title)
-
-
 class Held(Counter):
     """Remembers what its answers must not fall short of."""
 
@@ -81,24 +75,31 @@ class Held(Counter):
         return super().generate(prompts, **options)
 
 
-@pytest.mark.parametrize("method", ["pgraphrag", "grasper-no-graph"])
-def test_only_the_text_is_held_to_it(tables: Tables, method: str, tmp_path: Path) -> None:
-    """Behind the path where there is one; titles, ratings and paths end when they like."""
+@pytest.mark.parametrize("method", ["none", "lamp", "pgraphrag", "rest_pg", "grasper-no-graph"])
+def test_only_the_text_is_held_to_it_by_every_method(tables: Tables, method: str, tmp_path: Path) -> None:
+    """Behind the path where there is one, and without evidence, too; titles, ratings and paths end when they like."""
     model = Held()
     system = system_of(method, tables, model, seed=3, generation=GenerateConfig(least_length=0.5))
     examples = tables.select("dev")
     for task in ("long", "title", "rating"):
         system.write(task, examples, {})  # type: ignore[arg-type]
     held = [(prefix, least) for prefix, least in model.least if least]
-    assert len(held) == sum(bool(profile.own or profile.neighbours or system.desk.method.reasoning) for profile in profiles(system, examples))
+    assert len(held) == len(examples)
     assert all(prefix.endswith("Text:") if system.desk.method.reasoning else not prefix for prefix, _ in held)
 
 
-def profiles(system: Any, examples: Sequence[Any]) -> list[Profile]:
-    from grasper.records import request_for
+def test_without_evidence_it_is_the_usual_length_of_training_texts() -> None:
+    """What the hidden texts hold changes nothing, and without training texts nobody is held to anything."""
 
-    builder = ProfileBuilder(system.desk.method, system.desk.store, PromptConfig())
-    return [builder.for_request(request_for(example, "long", system.desk.store.tables.item(example.item_id)), example) for example in examples]
+    def held_in(reviews: Sequence[Review]) -> list[int]:
+        model, examples = Held(), [Example(f"e-{review.review_id}", review, "dev-a") for review in reviews if review.split == "dev"]
+        system_of("none", tables_of(reviews, examples), model, generation=GenerateConfig(least_length=1.0)).write("long", examples, {})
+        return [least or 0 for _, least in model.least]
+
+    train = [replace(review, review_id=f"t{review.review_id}", user_id=f"v{review.review_id}") for review in reviews(10, 20, 60)]
+    hidden = [replace(review, split="dev") for review in reviews(5, 300)]
+    assert held_in([*train, *hidden]) == [60, 60] == held_in([*train, *(replace(review, text="short") for review in hidden)])
+    assert held_in(hidden) == [0, 0]
 
 
 def test_models_that_cannot_be_held_are_asked_as_usual(tables: Tables) -> None:

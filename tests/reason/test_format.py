@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from timing import growth
 
 from grasper.prompts.escape import one_line
-from grasper.reason.format import ReasoningPath, is_cut, parse_answer, parse_path, parse_rating, render_answer
+from grasper.reason.format import ReasoningPath, first_words, is_cut, parse_answer, parse_path, parse_rating, render_answer
 
 PATH = ReasoningPath("short and warm; exclaims", "clean rooms, quiet", "praise staff")
 LABELS = ["Text:", "Title: x", "**Plan:**", "Rating: 5", "Style : a", "\n", "<|end|>", '"', "*", "- "]
@@ -124,3 +124,13 @@ def test_an_answer_that_did_not_end_by_itself_is_cut(finish_reason: str, cut: bo
     """At its most tokens or by a filter; but not where another line followed."""
     assert is_cut("Text: We loved the", "We loved the", finish_reason) == cut
     assert not is_cut("Text: We loved the view.\nRating:", "We loved the view.", finish_reason)
+
+
+@pytest.mark.parametrize(
+    ("title", "cut"),
+    [("one two three four five six seven eight nine ten eleven", "one two three four five six seven eight nine ten"), ("房" * 72, "房" * 15)],
+)
+def test_titles_have_ten_words_or_as_many_characters(title: str, cut: str) -> None:
+    assert first_words(title).startswith(cut)
+    assert len(first_words(title)) < len(title)
+    assert parse_answer(f"Title: {title}", "title", expects_path=False).value("title") == first_words(title)

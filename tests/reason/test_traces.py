@@ -51,6 +51,13 @@ def test_every_pair_gets_its_samples_with_their_rewards(tmp_path: Path) -> None:
     assert {trace.answer for trace in choose_gold(traces).traces} == {"The rooms were clean."}
 
 
+def test_titles_are_judged_and_learned_as_they_will_be_shown(tmp_path: Path) -> None:
+    """Without the words that no title may have: "1" would be right, but comes too late."""
+    ten = "a b c d e f g h i j"
+    [trace] = sample([pair(1, "title")], ScriptedModel([f"{PATH}\nTitle: {ten} Title 1"]), tmp_path / "traces.jsonl", num_samples=1)
+    assert (trace.answer, trace.answer_lines("title"), trace.reward) == (ten, f"Title: {ten}", 0.0)
+
+
 def test_answers_without_their_end_are_told(tmp_path: Path) -> None:
     """Not where a cut completion goes on after the answer, nor where an equal answer ended by itself."""
     ends = [("Text: The rooms were", "length"), ("Text: The rooms were clean.", "stop"), ("Text: The rooms.\nTitle: Cle", "length")]

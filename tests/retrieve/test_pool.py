@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grasper.records import Example, Review, Split, Tables
-from grasper.retrieve.pool import POOLS, ReviewPool, is_visible
+from grasper.retrieve.pool import POOLS, TYPICAL_REVIEWS, ReviewPool, is_visible
 
 SPLITS: tuple[Split, ...] = ("align", "held-out", "dev-a", "dev-b", "test")
 
@@ -128,3 +128,23 @@ def test_items_are_counted_as_one_by_one(world: tuple[list[Review], list[Example
         assert dict(zip(found.item_ids, found.counts, strict=True)) == expected
         assert list(found.item_ids) == sorted(expected)
         assert list(found.item_ids[found.most_first]) == sorted(expected, key=lambda item: (-expected[item], item))
+
+
+@given(reviews_and_examples())
+def test_the_usual_length_is_that_of_visible_training_reviews(world: tuple[list[Review], list[Example]]) -> None:
+    """So no target, nothing of an evaluation and nothing later tells how long a text is."""
+    reviews, examples = world
+    for example in examples:
+        visible = [review for review in reviews if review.split == "train" and is_visible(review, example)]
+        typical = ReviewPool(reviews).typical(example)
+        assert {review.review_id for review in typical} <= {review.review_id for review in visible}
+        assert len(typical) == min(len(visible), TYPICAL_REVIEWS)
+
+
+@pytest.mark.parametrize("count", [101, 5001])
+def test_the_usual_length_is_the_median(count: int) -> None:
+    """Texts of 1, 2, 3 … characters by as many people; among very many an even sample tells it."""
+    reviews = [Review(f"r{n}", f"u{n}", "i", "x" * n) for n in range(1, count + 1)]
+    lengths = [len(review.text) for review in ReviewPool(reviews).typical(make_example("dev-a"))]
+    assert len(lengths) == TYPICAL_REVIEWS
+    assert abs(sum(lengths) / len(lengths) - count / 2) < 0.01 * count
