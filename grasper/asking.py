@@ -234,16 +234,16 @@ def as_reviews(history: Any, reading: PrepareConfig = _OURS) -> list[Review]:
     are_ours = np.array([isinstance(entry, Review) for entry in entries])
     read = [_read(part, how) for part, how in ((table[are_ours], _OURS), (table[~are_ours], reading)) if len(part)]
     reviews = []
-    for position, (row, fields) in enumerate(zip(rows, pd.concat(read).sort_index().to_dict("records"), strict=True)):
-        values: dict[str, Any] = {
+    for position, (row, clean) in enumerate(zip(rows, pd.concat(read).sort_index().to_dict("records"), strict=True)):
+        fields = {
             "user_id": NEWCOMER if row["user_id"] is None else as_id(row["user_id"]),
             "item_id": as_id(row["item_id"]),
-            "text": none_if_missing(fields["text"]) or "",
-            "title": none_if_missing(fields["title"]),
-            "rating": none_if_missing(fields["rating"]),
-            "timestamp": None if pd.isna(fields["timestamp"]) else int(fields["timestamp"]),
+            "text": none_if_missing(clean["text"]) or "",
+            "title": none_if_missing(clean["title"]),
+            "rating": none_if_missing(clean["rating"]),
+            "timestamp": None if pd.isna(clean["timestamp"]) else int(clean["timestamp"]),
         }
-        reviews.append(Review(f"history:{fingerprint([position, values])}", **values))
+        reviews.append(Review(f"history:{fingerprint([position, fields])}", **fields))
     return reviews
 
 

@@ -152,7 +152,7 @@ def candidate_table(examples: Sequence[Example], answers: Sequence[tuple[Sequenc
     Args:
         answers: Of each era: which examples it answers, and what `Era.predict` says of them. Eras may know different numbers of items.
     """
-    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, object), np.zeros(0, np.float32))]
+    found: list[tuple[np.ndarray, ...]] = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, object), np.zeros(0, np.float32))]
     for answered, ids, probabilities in answers:
         rows, columns = np.nonzero(ids != None)  # noqa: E711 (an array of objects)
         found.append((np.asarray(answered)[rows], columns, ids[rows, columns], probabilities[rows, columns]))
