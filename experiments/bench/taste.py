@@ -25,8 +25,8 @@ from link_prediction import DATASETS, RESAMPLES, interval, load_dataset, write_d
 from grasper.files import write_json
 from grasper.predict.graph import Interactions
 from grasper.predict.learned import EncoderPredictor
+from grasper.predict.tastes import nearest_rows
 from grasper.retrieve.similar import unit
-from grasper.retrieve.topic import nearest_rows
 from grasper.runs import commit, versions
 
 NUM_NEAREST = 10
