@@ -1,4 +1,4 @@
-"""Who may import whom (docs/architecture.md), when a module is imported or a function called; what type checkers alone read does not count."""
+"""Who may import whom (docs/architecture.md), when a module is imported, a function called, or types are checked."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SHARED = {("grasper.evaluate.planted", "grasper.prepare.harbour")}
 
 
 def imported(statements: Sequence[ast.stmt]) -> Iterator[str]:
-    """Modules of grasper that these statements import as they are carried out."""
+    """Modules of grasper that these statements import as they are carried out, or as their types are checked."""
     for statement in statements:
         if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith("grasper."):
             yield str(statement.module)
         elif isinstance(statement, ast.Import):
             yield from (alias.name for alias in statement.names if alias.name.startswith("grasper."))
-        elif isinstance(statement, ast.If) and "TYPE_CHECKING" not in ast.unparse(statement.test):
+        elif isinstance(statement, ast.If):
             yield from imported([*statement.body, *statement.orelse])
         elif isinstance(statement, ast.ClassDef | ast.With | ast.Try):
             yield from imported(statement.body)

@@ -78,7 +78,7 @@ def with_target(reviews: Sequence[Review], example: Example, **changes: object) 
 class NothingKnown:
     """Stands in for a link predictor that has not seen anything yet."""
 
-    def era_for(self, example: Example) -> None:
+    def tastes(self, example: Example) -> None:
         return None
 
 

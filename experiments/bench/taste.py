@@ -23,8 +23,8 @@ from experiments.publish import made_by
 from grasper.files import write_json
 from grasper.predict.graph import Interactions
 from grasper.predict.learned import EncoderPredictor
+from grasper.predict.tastes import nearest_rows
 from grasper.retrieve.similar import unit
-from grasper.retrieve.topic import nearest_rows
 
 NUM_NEAREST = 10
 MAX_USERS = 1_500

@@ -19,6 +19,7 @@ from grasper.predict.baselines import ItemPredictor
 from grasper.predict.calibrate import log_softmax
 from grasper.predict.catalogue import Catalogue, Pool
 from grasper.predict.graph import FloatArray, IndexArray, Interactions, log_popularity
+from grasper.predict.tastes import TasteSpace
 from grasper.predict.topk import hide, top_k
 from grasper.records import CANDIDATE_COLUMNS, Example, Review, iterate_rows, none_if_missing
 from grasper.retrieve.pool import POOLS
@@ -41,7 +42,8 @@ class Era:
         self.catalogue, self.model = catalogue, model
         self.temperature, self.popularity_temperature = temperature, popularity_temperature
         self._bound: dict[Pool, tuple[ItemPredictor, Interactions]] = {}
-        self._lock = threading.Lock()
+        self._tastes: dict[Pool, TasteSpace] = {}
+        self._lock = threading.RLock()
 
     def predict(self, examples: Sequence[Example], k: int) -> tuple[np.ndarray, FloatArray]:
         """Item ids (None where there is no item left) and their probabilities, best first, `[len(examples), min(k, items)]` both.
@@ -78,10 +80,22 @@ class Era:
                 self._bound[pool] = copy.copy(self.model).bind(graph), graph
             return self._bound[pool]
 
+    def tastes(self, pool: Pool) -> TasteSpace:
+        """The tastes that the edges of a pool show; made once, by whoever asks first.
+
+        Raises:
+            ConfigError: The encoder has no user vectors.
+        """
+        with self._lock:
+            if pool not in self._tastes:
+                self._tastes[pool] = TasteSpace(self, pool)
+            return self._tastes[pool]
+
     def release(self) -> None:
         """Forget what was taken in; the next question takes it in again."""
         with self._lock:
             self._bound.clear()
+            self._tastes.clear()
 
     def _top_k(self, model: ItemPredictor, graph: Interactions, histories: Interactions, k: int) -> tuple[IndexArray, FloatArray]:
         """Best items and their probabilities among reviewed, unseen items, `[num_users, k]`."""
@@ -134,10 +148,14 @@ class Predictor:
         ]
         return candidate_table(examples, answers)
 
-    def era_for(self, example: Example) -> tuple[float, Era] | None:
-        """The era that answers an example, and until when it knows; None where a cut-off lies before all eras."""
+    def tastes(self, example: Example) -> TasteSpace | None:
+        """The tastes of everybody whom an example may see; None where its cut-off lies before all eras.
+
+        Raises:
+            ConfigError: The encoder has no user vectors.
+        """
         until = era_of([example], list(self._openers))[0]
-        return None if until is None else (until, self._era(until))
+        return None if until is None else self._era(until).tastes(POOLS[example.split])
 
     def _era(self, until: float) -> Era:
         with self._lock:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from grasper.methods.base import Method
 from grasper.records import Tables
@@ -15,9 +14,7 @@ from grasper.retrieve.own import OwnReviews
 from grasper.retrieve.pool import ReviewPool
 from grasper.retrieve.random_reviews import RandomReviews
 from grasper.retrieve.rankers import RankerName, make_ranker
-
-if TYPE_CHECKING:
-    from grasper.predict import Predictor
+from grasper.retrieve.similar import LinkPredictor
 
 
 class ReviewStore:
@@ -27,10 +24,10 @@ class ReviewStore:
         tables: What `prepare` wrote.
         ranker: How entries are ranked: `bm25`, `embedding` or `recency`.
         seed: For random evidence only.
-        predictor: Opens the fitted link predictor, for retrievers that need its embeddings.
+        predictor: Opens the fitted link predictor, for retrievers that ask it.
     """
 
-    def __init__(self, tables: Tables, *, ranker: RankerName = "bm25", seed: int = 0, predictor: Callable[[], Predictor] | None = None) -> None:
+    def __init__(self, tables: Tables, *, ranker: RankerName = "bm25", seed: int = 0, predictor: Callable[[], LinkPredictor] | None = None) -> None:
         self.tables, self.seed, self.predictor = tables, seed, predictor
         self.pool = ReviewPool(tables.reviews_by_id.values())
         self.ranker = make_ranker(ranker)

@@ -13,10 +13,11 @@ from grasper.config import PredictConfig
 from grasper.errors import ConfigError
 from grasper.predict import Predictor, fit, load
 from grasper.predict.predictor import asked
+from grasper.predict.tastes import nearest_rows
 from grasper.records import Example, Item, Request, Review, Tables
 from grasper.retrieve.pool import ReviewPool, is_visible
 from grasper.retrieve.rankers import make_ranker
-from grasper.retrieve.topic import SimilarTaste, nearest_rows
+from grasper.retrieve.topic import SimilarTaste
 from tests.predict.shop import make_tables, someone
 
 
