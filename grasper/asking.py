@@ -250,13 +250,13 @@ def as_reviews(history: Any, reading: PrepareConfig = _OURS) -> list[Review]:
 def _read(rows: pd.DataFrame, reading: PrepareConfig) -> pd.DataFrame:
     """Texts, ratings and dates of some entries of a history, read as the run's files were; the index tells their positions."""
     place = Place(Path("history"), "entry", rows.index.to_numpy())
-    read = {name: _texts(rows[name].map(lambda value: None if value is None else str(value)), reading) for name in ("text", "title")}
+    read = {name: _texts(rows[name], reading) for name in ("text", "title")}
     ratings = _ratings(rows["rating"], reading, lambda position: f"history entry {position}")
     return pd.DataFrame({**read, "rating": ratings, "timestamp": clean_timestamps(rows["timestamp"], place, reading)})
 
 
 def _texts(values: pd.Series, reading: PrepareConfig) -> pd.Series:
-    texts = values.map(without_halves).astype("str")
+    texts = values.map(lambda value: None if value is None else without_halves(str(value))).astype("str")
     return clean_text(strip_html(texts) if reading.strip_html else texts)
 
 

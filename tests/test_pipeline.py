@@ -67,7 +67,9 @@ def test_alignment_on_a_consensus_depends_on_how_it_is_written(tmp_path: Path) -
         return next(step.fingerprint for step in plan(tmp_path, *chosen, methods=(method,)).steps if step.stage == "align")
 
     assert key("generate.temperature=0.9") != key() != key("generate.least_length=1")
+    assert key("generate.neighbour_sets=2") != key() != key("generate.plain_weight=0.1")
     assert key("generate.consensus_samples=8") == key() == key("generate.rating=argmax")
+    assert key("align.consensus_samples=0", "generate.neighbour_sets=2") == key("align.consensus_samples=0")
     assert key("generate.temperature=0.9", method="rest_pg") == key(method="rest_pg")  # which learns none
 
 

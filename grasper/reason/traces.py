@@ -166,8 +166,7 @@ def sample_traces(
         exemplars: Solved requests for a prompt, for backbones that cannot be fine-tuned.
     """
     log = BatchLog(log_path)
-    done = log.done | {record["pair_id"] for record in log.records}
-    missing = [pair for pair in pairs if pair.pair_id not in done]
+    missing = [pair for pair in pairs if pair.pair_id not in log.done]
     size = batch_size or at_once(BATCH_SIZE, model)
     sampler = _Sampler(model, prompts, num_samples, temperature, top_p, derive_seed(seed, "traces"), exemplars)
     with Progress("sampling paths", len(pairs), done=len(pairs) - len(missing)) as progress:

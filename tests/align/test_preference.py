@@ -81,6 +81,13 @@ def test_where_no_drafts_were_written_none_is_called_longer() -> None:
     assert (counts["pairs"], counts["share_longer_chosen"], counts["share_longer_drafts"]) == (1, 1.0, None)
 
 
+@pytest.mark.parametrize(("text", "is_sound"), [("Style: room room room staff", True), ("Style: room room room room", False)])
+def test_notes_may_repeat_two_of_five_words(text: str, is_sound: bool) -> None:
+    """The label counts as one of them; three of five are too many."""
+    assert repeated_words(text) == pytest.approx(0.4 if is_sound else 0.6)
+    assert notes(text, 0.3).is_sound == is_sound
+
+
 def test_repeated_words_by_hand() -> None:
     assert repeated_words("Style: room, room, room and staff") == pytest.approx(2 / 5)
     assert repeated_words("the and of") == 0.0

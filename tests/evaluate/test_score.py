@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from grasper.errors import MissingFileError, RunMismatchError
-from grasper.evaluate.score import answer_rating, answer_text, read_outputs, score, size_of
+from grasper.evaluate.score import _targets, answer_rating, answer_text, read_outputs, score, size_of
 from grasper.metrics.text import rouge1
 from grasper.records import TASKS, Example, Output, Review, Task
+from grasper.retrieve.pool import ReviewPool
 
 
 def answers_of(world: Any) -> dict[str, dict[tuple[str, Task], Output]]:
@@ -103,6 +104,17 @@ def test_copying_the_evidence_shows(world: Any) -> None:
     assert (values.loc[long_enough, "copied"] == 1.0).all()
     assert (values["personalization"].dropna() == 1.0).all()
     assert (values["style_match"].dropna() >= 0.5).all()
+
+
+def test_a_repeat_of_the_target_is_no_other_text_to_tell_it_from(world: Any) -> None:
+    """Somebody else's review of the item in the same words would tie with the user's own in every line-up."""
+    example = world.examples[0]
+    others = [
+        dataclasses.replace(example.target, review_id=review_id, user_id=review_id, text=text)
+        for review_id, text in (("repeat", example.target.text), ("other", "Something else."))
+    ]
+    targets = _targets([example], "long", world.tables, ReviewPool([example.target, *others]), seed=0)
+    assert targets.others == [["Something else."]]
 
 
 def test_better_methods_score_better(world: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +29,12 @@ def test_the_choice_is_one_of_the_samples_and_not_empty_if_another_is_not(sample
     chosen = choose(samples, evidence)
     assert 0 <= chosen < len(samples)
     assert samples[chosen] or not any(samples)
+
+
+@pytest.mark.parametrize(("samples", "expected"), [(["", "warm bed"], 1), (["  ", "warm", "bed"], 1), (["warm", "\n", ""], 0)])
+def test_an_empty_sample_is_never_chosen_over_another(samples: list[str], expected: int) -> None:
+    """Also where nothing agrees with anything."""
+    assert choose(samples, []) == expected
 
 
 def test_one_sample_needs_no_vote() -> None:

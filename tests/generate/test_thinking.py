@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from worlds import system_of
+from worlds import desk_of, system_of
 
 from grasper.config import GenerateConfig, PromptConfig
 from grasper.desk import Desk
@@ -20,7 +20,7 @@ from grasper.models.decoding import has_exact_batches
 from grasper.models.local import LocalModel
 from grasper.models.scripted import ScriptedModel
 from grasper.reason.analyse import analyse, without_length
-from grasper.records import Output, Profile, Request, Tables, Task, request_for
+from grasper.records import Item, Output, Profile, Request, SyntheticReview, Tables, Task, request_for
 from grasper.retrieve.store import ReviewStore
 
 GUESS = " glad, about 60 words; praise bed\nText: never shown"
@@ -50,8 +50,10 @@ def _drafts(tokens_in: int, n: int) -> list[Completion]:
     return [Completion(" A fine stay.", tokens_in=0 if number else tokens_in, tokens_out=4) for number in range(n)]
 
 
-def written(tables: Tables, out_dir: Path, model: ScriptedModel, task: Task, method: str = "grasper-no-graph", **settings: Any) -> list[Output]:
-    system = system_of(method, tables, model, seed=3, generation=GenerateConfig(**settings))
+def written(
+    tables: Tables, out_dir: Path, model: ScriptedModel, task: Task, method: str = "grasper-no-graph", *, neighbours: int = 4, **settings: Any
+) -> list[Output]:
+    system = system_of(method, tables, model, seed=3, generation=GenerateConfig(**settings), neighbour_entries=neighbours)
     generate(lambda task, examples: system.write(task, examples, {}), tables.select("dev"), [task], out_dir, name=method)
     return load_outputs(out_dir / "outputs.jsonl")
 
@@ -67,6 +69,21 @@ def pooled(tables: Tables, paths: Sequence[str], task: Task, **settings: Any) ->
     request = request_for(example, task, tables.item(example.item_id))
     profile = one.desk.profiles.for_request(request, example)
     return one.pool(request, profile, one.desk.prompt(request, profile), paths)
+
+
+def behind_sets(tables: Tables, method: str, paths: Sequence[str] = (), *synthetic: SyntheticReview, **settings: Any) -> tuple[Pool, list[str]]:
+    """What Dora's answer about the inn stands behind with three sets of one neighbour each, and what every prompt shows: l(ee), a(nn), u(ser3), and
+    s(ynthetic reviews)."""
+    one = Thinking(desk_of(method, tables, Pooling(), neighbour_entries=1), GenerateConfig(neighbour_sets=3, **settings))
+    (dora,) = tables.select("dev-b")
+    request = request_for(dora, "long", tables.item("inn"))
+    profile = one.desk.profiles.for_request(request, dora, synthetic, sets=one.num_sets)
+    pool = one.pool(request, profile, one.desk.prompt(request, profile), paths)
+    shows = {"l": "Lovely quiet room", "a": "noisy street", "u": "Nice stay!", "s": SYNTHETIC.text}
+    return pool, ["".join(name for name, text in shows.items() if text in prompt.messages[-1].content) for prompt in pool.prompts]
+
+
+SYNTHETIC = SyntheticReview("tiny-dev-000001", "dora", Item("boat", "Seal Tours"), "Windy, and so many seals!")
 
 
 def think(tables: Tables, model: ScriptedModel, count: int = 1, **settings: Any) -> tuple[list[str], list[Request], list[Profile]]:
@@ -195,6 +212,56 @@ def test_methods_that_do_not_reason_are_left_alone(tables: Tables, tmp_path: Pat
     assert not model.pools
     assert set(model.prefixes) == {""}
     assert {output.text for output in outputs} == {"Plain."}
+
+
+@pytest.mark.parametrize("method", ["grasper", "grasper-no-reasoning", "pgraphrag-sets"])
+def test_every_set_of_neighbours_has_a_prompt_of_its_own(tables: Tables, method: str) -> None:
+    """With and without reasoning, in equal parts, whatever real reviews alone weigh beside what the model made up: there is nothing of it."""
+    pool, shown = behind_sets(tables, method, plain_weight=0.2)
+    assert shown == ["l", "a", "u"]
+    assert pool.weights == pytest.approx((1 / 3,) * 3)
+    assert not pool.is_mixture
+    assert {prompt.prefix for prompt in pool.prompts} == {"Text:"}
+    assert not any("Plan:" in prompt.messages[-1].content for prompt in pool.prompts)
+
+
+def test_what_the_model_made_up_stands_apart_from_real_reviews_alone(tables: Tables) -> None:
+    """Those weigh `plain_weight` together; synthetic reviews stand behind the paths and, where one is missing, in a prompt that asks for none."""
+    pool, shown = behind_sets(tables, "grasper", ["Plan: a", "Plan: b", "Plan: a", ""], SYNTHETIC, plain_weight=0.4)
+    assert shown == ["l", "a", "u", "ls", "ls", "ls"]
+    assert pool.weights == pytest.approx((0.4 / 3, 0.4 / 3, 0.4 / 3, 0.3, 0.15, 0.15))
+    assert [prompt.prefix for prompt in pool.prompts] == ["Text:"] * 3 + ["Plan: a\nText:", "Plan: b\nText:", "Text:"]
+    assert ["Plan:" in prompt.messages[-1].content for prompt in pool.prompts] == [False] * 3 + [True, True, False]
+
+
+@pytest.mark.parametrize(("plain_weight", "expected"), [(0.0, ["ls"]), (0.5, ["l", "a", "u", "ls"]), (1.0, ["l", "a", "u"])])
+def test_synthetic_reviews_are_shown_as_far_as_they_weigh(tables: Tables, plain_weight: float, expected: list[str]) -> None:
+    """Without reasoning, too; what weighs nothing is not read."""
+    assert behind_sets(tables, "grasper-no-reasoning", [], SYNTHETIC, plain_weight=plain_weight)[1] == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "can_pool", "pools"),
+    [
+        ("pgraphrag-sets", True, True),
+        ("grasper-no-reasoning", True, True),
+        ("grasper", True, True),
+        ("pgraphrag", True, False),
+        ("grasper-one-set", True, False),
+        ("pgraphrag-sets", False, False),
+        ("grasper", False, False),
+    ],
+)
+def test_who_writes_behind_several_sets(tables: Tables, tmp_path: Path, method: str, can_pool: bool, pools: bool) -> None:
+    """Methods that pool neighbours, with a model that can; the evidence names all that is shown, and nothing else."""
+    model = Pooling(["Style: s\nInterests: i\nPlan: a\nText: One set."])
+    model.can_pool = can_pool
+    outputs = written(tables, tmp_path, model, "long", method, neighbours=1, neighbour_sets=3)
+    assert len(model.pools) == (len(outputs) if pools else 0)
+    assert {output.text for output in outputs} == {"A fine stay." if pools else "One set."}
+    (dora,) = (output for output in outputs if output.example_id == "tiny-dev-000001")
+    neighbours = ["tiny-train-000001", "tiny-train-000003", "tiny-dev-000005"]
+    assert list(dora.evidence) == ["tiny-dev-000002", *neighbours[: 3 if pools else 1]]
 
 
 def nearly(completion: Completion) -> Completion:

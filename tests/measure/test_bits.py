@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from grasper.evaluate.compare import Bootstrap
 from grasper.evaluate.measured import read_measured
 from grasper.evaluate.swap import Swap, swap_test
 from grasper.files import BatchLog, read_json, read_jsonl
-from grasper.measure.bits import Measurement, choose_partners
+from grasper.measure.bits import Measurement, _log_probability, choose_partners
 from grasper.methods import BUILT_IN
+from grasper.models.base import Pool, Prompt
 from grasper.models.local import LocalModel
 from grasper.models.scripted import ScriptedModel
 from grasper.pipeline import Pipeline
@@ -37,10 +39,11 @@ def nano() -> LocalModel:
     return LocalModel("nano", device="cpu")
 
 
-def measurement(tables: Tables, method: str = "pgraphrag", model: Any = None, **changes: Any) -> Measurement:
-    desk = desk_of(method, tables, model or nano())
+def measurement(tables: Tables, method: str = "pgraphrag", model: Any = None, *, sets: int = 1, **changes: Any) -> Measurement:
+    """One of a method; with several sets, each is of one neighbour."""
+    desk = desk_of(method, tables, model or nano(), neighbour_entries=4 if sets == 1 else 1)
     settings: dict[str, Any] = {"synthetic": {}, "num_paths": 2, "swaps": ("bits",), "source": "s"}
-    return Measurement(System(desk, SynthesizeConfig(), GenerateConfig()), **{**settings, **changes})
+    return Measurement(System(desk, SynthesizeConfig(), GenerateConfig(neighbour_sets=sets)), **{**settings, **changes})
 
 
 def bits_of(path: Path, metric: str = "bits") -> dict[tuple[str, str], float]:
@@ -87,6 +90,27 @@ def test_paths_are_a_mixture(tables: Tables, examples: list[Example], tmp_path: 
         assert bits_of(tmp_path / "bits.jsonl")[example.example_id, "long"] == pytest.approx(expected, rel=0.02)
 
 
+def test_a_pool_is_a_product_of_sums_and_a_mixture_a_sum_of_products() -> None:
+    """By hand: two prompts find two tokens as likely as 0.5 and 0.1, and as 0.1 and 0.5."""
+    scores, prompts = np.log([[0.5, 0.1], [0.1, 0.5]]), (Prompt(()), Prompt(()))
+    assert _log_probability(scores, Pool(prompts, (0.5, 0.5))) == pytest.approx(np.log(0.3 * 0.3))
+    assert _log_probability(scores, Pool(prompts, (0.75, 0.25))) == pytest.approx(np.log(0.4 * 0.2))
+    assert _log_probability(scores, Pool(prompts, (0.5, 0.5), is_mixture=True)) == pytest.approx(np.log(0.05))
+
+
+def test_behind_several_sets_of_neighbours_every_token_counts_as_it_is_drawn(tables: Tables, examples: list[Example], tmp_path: Path) -> None:
+    """By the weighted mean of its probabilities behind all prompts."""
+    one = measurement(tables, "pgraphrag-sets", sets=3)
+    one.measure(examples, ("long",), tmp_path / "bits.jsonl")
+    for example in examples:
+        request, answer = request_for(example, "long", tables.item(example.item_id)), answer_of(example, "long")
+        [lead] = one.writer.lead([request], [example], [one.writer.profile(request, example, ())], 1)
+        assert len(lead.prompts) == 3
+        tokens = np.exp(nano().score_tokens(lead.prompts, [answer] * 3))
+        expected = -np.log2(np.array(lead.weights) @ tokens).sum() / len(answer.encode())
+        assert bits_of(tmp_path / "bits.jsonl")[example.example_id, "long"] == pytest.approx(expected, rel=0.02)
+
+
 def test_a_prompt_that_held_the_target_would_be_far_cheaper_and_no_methods_is(
     tables: Tables, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +123,7 @@ def test_a_prompt_that_held_the_target_would_be_far_cheaper_and_no_methods_is(
         by_method[method.name] = np.mean(list(bits_of(tmp_path / f"{method.name}.jsonl").values()))
     planted = measurement(tables)
     monkeypatch.setattr(
-        type(planted.system.desk.profiles), "for_request", lambda self, request, example, synthetic=(): Profile(own=(example.target,))
+        type(planted.system.desk.profiles), "for_request", lambda self, request, example, synthetic=(), *, sets: Profile(own=(example.target,))
     )
     planted.measure(examples, ("long",), tmp_path / "planted.jsonl")
     leaked = np.mean(list(bits_of(tmp_path / "planted.jsonl").values()))
@@ -131,14 +155,17 @@ def test_a_stopped_measurement_goes_on_and_another_source_begins_anew(tables: Ta
     assert replace(one, source="u", num_paths=5).measure(examples, ("long",), path) == len(examples)
 
 
+@pytest.mark.parametrize(("method", "sets"), [("pgraphrag", 1), ("pgraphrag-sets", 3)])
 @pytest.mark.parametrize("swap", ["bits_other_user", "bits_other_item"])
-def test_a_swap_shows_a_strangers_evidence_and_never_the_target(tables: Tables, swap: Swap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the swapped part changes; what the user wrote, the target, and repeats of it do not come back."""
+def test_a_swap_shows_a_strangers_evidence_and_never_the_target(
+    tables: Tables, swap: Swap, method: str, sets: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the swapped part changes, in every prompt; what the user wrote, the target, and repeats of it do not come back."""
     reviews = tables.reviews.copy()
     reviews.loc[reviews.review_id == "tiny-dev-000004", "text"] = "clean and calm, the staff HELPED with our bags."  # user3 repeats dora's target
     tables = Tables(reviews, tables.items, tables.examples)
     examples = tables.select("dev", None)
-    one = measurement(tables, swaps=(swap,))
+    one = measurement(tables, method, sets=sets, swaps=(swap,))
     shown: list[tuple[Example, Profile]] = []
     writer = type(one.writer)
     lead = writer.lead
@@ -150,17 +177,19 @@ def test_a_swap_shows_a_strangers_evidence_and_never_the_target(tables: Tables, 
     monkeypatch.setattr(writer, "lead", spy)
     one.measure(examples, ("long",), tmp_path / "bits.jsonl")
     assert shown
-    profiles, pool = one.system.desk.profiles, one.system.desk.store.pool
+    pool = one.system.desk.store.pool
+    assert any(profile.further for _, profile in shown) == (sets > 1)
     partners = choose_partners(examples, lambda example: bool(pool.own(example) if swap == "bits_other_user" else pool.neighbours(example)))
     for example, profile in shown:
         request = request_for(example, "long", tables.item(example.item_id))
-        usual = profiles.for_request(request, example)
+        usual = one.writer.profile(request, example, ())
         swapped, kept = ("own", "neighbours") if swap == "bits_other_user" else ("neighbours", "own")
         assert getattr(profile, kept) == getattr(usual, kept)
+        assert kept == "own" or profile.further == usual.further
         partner = partners[example.example_id]
         assert partner.user_id != example.user_id
         assert partner.item_id != example.item_id
-        theirs = getattr(profile, swapped)
+        theirs = profile.own if swapped == "own" else (*profile.neighbours, *chain.from_iterable(profile.further))
         assert theirs
         assert all(review.user_id != example.user_id for review in theirs)
         assert all((review.user_id == partner.user_id) if swapped == "own" else (review.item_id == partner.item_id) for review in theirs)

@@ -70,12 +70,12 @@ def test_every_part_that_a_method_names_is_registered() -> None:
 
 
 def test_an_adapter_is_shared_only_where_what_is_shown_differs() -> None:
-    """The predicted items; or with trajectories, whose reviews the roles see and how often they take turns. The roles themselves are the same."""
+    """The predicted items or the sets of neighbours; or with trajectories, whose reviews the roles see and how often they take turns. The roles themselves are the same."""
     for method in METHODS.values():
         owner = get_method(method.aligned_as)
         assert owner.adapter_of == ""
         assert [trajectory.role for trajectory in method.trajectories] == [trajectory.role for trajectory in owner.trajectories]
-        shown = {name: getattr(owner, name) for name in ("name", "description", "predicted", "trajectories", "steps")}
+        shown = {name: getattr(owner, name) for name in ("name", "description", "predicted", "trajectories", "steps", "pools_neighbours")}
         assert replace(method, adapter_of="", **shown) == owner
 
 

@@ -253,10 +253,13 @@ class TestLikelihood:
         prompts = [ask("a"), ask("b b b", "Style: x\nText:"), ask("b b b", "Text:"), ask("a")]
         texts = ["good good", "quite all right", "quite all right", "bad"]
         scores = tiny.score_texts(prompts, texts)
-        for prompt, text, score in zip(prompts, texts, scores, strict=True):
+        for prompt, text, score, tokens in zip(prompts, texts, scores, tiny.score_tokens(prompts, texts), strict=True):
             rest = [*tiny.encode_text(f" {text}" if prompt.prefix else text), tiny.tokenizer.eos_token_id]
-            assert score == pytest.approx(sum(self.plain(tiny, tiny.encode(prompt), rest)), abs=1e-3)
+            expected = self.plain(tiny, tiny.encode(prompt), rest)
+            assert list(tokens) == pytest.approx(expected, abs=1e-3)
+            assert score == pytest.approx(sum(expected), abs=1e-3)
         assert tiny.score_texts([], []).shape == (0,)
+        assert tiny.score_tokens([], []) == []
 
     def test_a_text_is_spelled_as_behind_its_prefix(self, model_dir: Path, tmp_path: Path) -> None:
         """Some tokenizers put a space in front of all that they spell; an answer is learned, and written, without a second one in its middle."""
@@ -333,13 +336,14 @@ class TestLikelihood:
         rest = [*tiny.encode_text(f" {text}"), tiny.tokenizer.eos_token_id]
         room = len(given) + len(rest) // 3
         narrow = open_tiny(model_dir, context_tokens=len(conversation) + room)
-        expected, start, ending = 0.0, len(given), [*given, *rest]
+        expected, start, ending = list[float](), len(given), [*given, *rest]
         while start < len(ending):
             stop = room if start == len(given) else min(len(ending), start + room // 2)
             window = ending[max(0, stop - room) : stop]
-            expected += sum(self.plain(tiny, conversation, window)[start - stop :])
+            expected += self.plain(tiny, conversation, window)[start - stop :]
             start = stop
-        assert narrow.score_texts([prompt], [text])[0] == pytest.approx(expected, abs=1e-3)
+        assert list(narrow.score_tokens([prompt], [text])[0]) == pytest.approx(expected, abs=1e-3)
+        assert narrow.score_texts([prompt], [text])[0] == pytest.approx(sum(expected), abs=1e-3)
         with pytest.raises(PromptTooLongError):
             open_tiny(model_dir, context_tokens=len(conversation)).score_texts([prompt], [text])
 

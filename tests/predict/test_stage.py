@@ -90,16 +90,17 @@ def test_dev_and_training_requests_know_nothing_of_the_test_split(encoder: str, 
     pd.testing.assert_frame_equal(found[0], found[1], rtol=1e-3)
 
 
-def test_the_space_of_words_is_that_of_training_texts(tmp_path: Path) -> None:
-    """Other words in a dev review that nobody asks for change neither its terms nor their weights."""
+@pytest.mark.parametrize("review_id", ["d1-1", "d0-0", "t0-0"])
+def test_the_space_of_words_is_that_of_training_texts_that_nobody_asks_for(review_id: str) -> None:
+    """Other words in a dev review, asked for or not, or in a training pair's target change neither terms nor weights, directions nor centre."""
     spaces = []
-    for text in ("fine drink", "lovely heron heron heron"):
+    for text in ("fine drink", "number3 number7 number7"):
         tables = make_tables()
-        tables.reviews.loc[tables.reviews["review_id"] == "d1-1", "text"] = text
+        tables.reviews.loc[tables.reviews["review_id"] == review_id, "text"] = text
         spaces.append(Catalogue(tables).fit_text(16, 0))
     assert spaces[0].terms == spaces[1].terms
-    np.testing.assert_array_equal(spaces[0].idf, spaces[1].idf)
-    np.testing.assert_array_equal(spaces[0].components, spaces[1].components)
+    for name in ("idf", "components", "centre"):
+        np.testing.assert_array_equal(getattr(spaces[0], name), getattr(spaces[1], name))
 
 
 def test_after_the_cutoff_nothing_is_known(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import hashlib
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from grasper.config import PrepareConfig
@@ -69,6 +69,15 @@ def test_repeats_count_only_up_to_the_cutoff() -> None:
     assert flags.to_dict() == {"t-000001": False, "t-000003": True}
 
 
+def test_repeats_of_the_same_day_or_without_a_date_count() -> None:
+    """Neither of two equal texts of one day came later, and an undated one may always be seen."""
+    reviews = table([("bob", None), ("max", 5), ("eve", 7), ("zoe", 7), ("dora", 8)]).assign(
+        split=["train", *["dev"] * 4], is_target=[False, *[True] * 4], text=["undated", "undated", "one day", "one day", "nobody else's"]
+    )
+    examples = make_examples(reviews, has_time=True).set_index("user_id")
+    assert examples["is_repeated"].to_dict() == {"max": True, "eve": True, "zoe": True, "dora": False}
+
+
 def test_a_user_with_a_target_gives_no_pairs() -> None:
     """lee is reserved, but also asked for: alignment must not learn from an evaluation user."""
     reviews = table([("lee", None), ("lee", None), ("user1", None)]).assign(split=["dev", "train", "train"], is_target=[True, False, False])
@@ -113,7 +122,7 @@ def test_last_out_shows_nothing_later_and_never_the_target(rows: list[tuple[str,
     try:
         assigned = assign_splits(table(rows), LAST_OUT, 0)
     except DataFormatError:  # nobody has two reviews
-        return
+        reject()
     tables = to_tables(assigned, has_time=True)
     pool = ReviewPool(tables.reviews_by_id.values())
     seen_splits = set(tables.examples["split"])
@@ -135,7 +144,7 @@ def test_held_out_users_leave_nothing_in_training(rows: list[tuple[str, int]], s
     try:
         assigned = assign_splits(table(rows), USERS, seed)
     except DataFormatError:  # the hash holds nobody out
-        return
+        reject()
     for _, mine in assigned.groupby("user_id"):
         assert mine["split"].nunique() == 1
         if mine["split"].iloc[0] != "train":
@@ -154,6 +163,12 @@ def test_shares_of_held_out_users_are_kept() -> None:
     shares = assigned["split"].value_counts(normalize=True)
     assert shares["dev"] == pytest.approx(0.3, abs=0.029)
     assert shares["test"] == pytest.approx(0.3, abs=0.029)
+
+
+def test_the_seed_decides_who_is_held_out() -> None:
+    """The same seed the same users, another one others."""
+    first, again, other = (assign_splits(table([(f"u{number}", 0) for number in range(40)]), USERS, seed)["split"].tolist() for seed in (7, 7, 8))
+    assert first == again != other
 
 
 def test_settings_that_cannot_work_are_refused() -> None:

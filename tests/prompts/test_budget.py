@@ -12,7 +12,7 @@ from grasper.config import ModelConfig, PromptConfig
 from grasper.models import open_model
 from grasper.models.scripted import ScriptedModel
 from grasper.prompts import budget
-from grasper.prompts.budget import MARK, Entry, TokenCounter, keep_best, max_new_tokens, token_counter
+from grasper.prompts.budget import MARK, Entry, Kind, TokenCounter, keep_best, max_new_tokens, token_counter
 
 entries = st.lists(
     st.builds(Entry, st.sampled_from(["own", "neighbours", "predicted", "exemplar"]), st.integers(0, 5), st.just("x"), st.integers(1, 100)),
@@ -36,6 +36,13 @@ def test_own_reviews_leave_last_and_worst_ranks_first() -> None:
     assert [entry.text for entry in keep_best(given_entries, 50)] == ["own0", "own1", "neighbours0", "predicted0", "exemplar0"]
     assert [entry.text for entry in keep_best(given_entries, 30)] == ["own0", "own1", "exemplar0"]
     assert [entry.text for entry in keep_best(given_entries, 10)] == ["own0"]
+
+
+@pytest.mark.parametrize("kinds", [("neighbours", "predicted"), ("predicted", "neighbours")])
+def test_a_predicted_review_leaves_before_a_real_one_of_its_rank(kinds: tuple[Kind, Kind]) -> None:
+    """Whichever comes first."""
+    given_entries = [Entry(kind, 0, kind, 10) for kind in kinds]
+    assert [entry.kind for entry in keep_best(given_entries, 10)] == ["neighbours"]
 
 
 @given(st.lists(st.sampled_from(["word", "a", "long-ish", "né", "!!"]), max_size=60).map(" ".join), st.integers(8, 40))

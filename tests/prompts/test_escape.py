@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -54,6 +53,20 @@ def test_escaped_text_is_one_line_without_special_tokens_or_labels(parts: list[s
     assert "[INST" not in line
     assert "</s>" not in line
     assert not any(re.search(rf"\b{re.escape(label)}:", line, re.IGNORECASE) for label in PROMPT_LABELS)
+
+
+@pytest.mark.parametrize("token", ["[INST]", "[/INST] x", "［SYS］", "</s>", "<s>", "<|system|>", "＜|im_start|>", "＜｜user｜＞"])
+def test_no_special_token_survives(token: str) -> None:
+    """A space behind its bracket breaks it, in full width and in the middle of words, too."""
+    broken = f"{token[0]} {token[1:]}"
+    assert one_line(token) == broken
+    assert escape(f"fine{token} {token}") == f"fine{broken} {broken}"
+
+
+@pytest.mark.parametrize("hidden", ["\u202e", "\u2066", "\u200b", "\ufeff", "\xad", "\U000e0041"])
+def test_what_nobody_sees_is_gone(hidden: str) -> None:
+    """Characters that turn the direction, have no width, or are tags."""
+    assert one_line(f"go{hidden}od") == "good"
 
 
 @given(nasty_text)
@@ -112,11 +125,8 @@ def test_time_grows_no_faster_than_the_text(kind: str) -> None:
 hostile_unit = st.text(alphabet=st.sampled_from("<>/ b|[:Tasktext\u200d\ufe0f\u200b\n："), min_size=1, max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(hostile_unit, hostile_unit, hostile_unit)
-def test_no_repetition_of_a_short_text_is_slow(first: str, middle: str, last: str) -> None:
-    """Whatever is repeated in front, in the middle and at the end: 60,000 characters stay far below a second."""
-    text = first * 10_000 + middle * 10_000 + last * 10_000
-    started = time.process_time()
-    escape(text)
-    assert time.process_time() - started < 0.6
+def test_no_repetition_of_a_short_text_grows_faster_than_itself(first: str, middle: str, last: str) -> None:
+    """Whatever is repeated in front, in the middle and at the end, eight times as often takes about eight times as long."""
+    assert growth(escape, lambda size: first * size + middle * size + last * size, size=300) < 3

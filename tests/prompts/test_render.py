@@ -19,7 +19,7 @@ from grasper.models.base import Prompt
 from grasper.models.scripted import ScriptedModel
 from grasper.prompts import templates
 from grasper.prompts.budget import MESSAGE_TOKENS, max_new_tokens
-from grasper.prompts.render import PROMPT_VERSION, Exemplar, Notes, after_path, render, render_review
+from grasper.prompts.render import PROMPT_VERSION, Exemplar, Notes, PromptRole, after_path, render, render_review
 from grasper.records import Example, Item, Profile, Request, Review, SyntheticReview, request_for
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -122,6 +122,41 @@ def test_prompt_and_answer_fit_the_context_with_all_instructions(request: Reques
 
 def answer_labels(request: Request, reasoning: bool) -> tuple[str, ...]:
     return (*(templates.PATH_LABELS if reasoning else ()), *templates.ANSWER_LABELS[request.task])
+
+
+@pytest.mark.parametrize("role", ["write", "draft", "style", "topic", "revise"])
+def test_the_real_answer_is_shown_to_hindsight_alone(role: PromptRole) -> None:
+    """Whoever else is handed it is not."""
+    without, with_answer = (
+        render(LONG, PROFILE, reasoning=True, config=CONFIG, model=MODEL, role=role, answer=answer) for answer in (None, TARGET.text)
+    )
+    assert with_answer == without
+    assert TARGET.text in as_text(CASES["role-hindsight"])
+
+
+def test_no_more_reviews_are_shown_than_asked() -> None:
+    """Of each kind the first, however many a profile holds."""
+    profile = Profile(own=PROFILE.own * 9, neighbours=PROFILE.neighbours * 9, predicted=PROFILE.predicted * 9)
+    config = PromptConfig(own_entries=2, neighbour_entries=3, predicted_entries=1)
+    lines = render(LONG, profile, reasoning=False, config=config, model=MODEL).messages[-1].content.split("\n")
+    assert sum(line.startswith("- ") for line in lines) == 6
+    assert sum("Best cake" in line for line in lines) == 2
+    assert sum("Seal Tours" in line for line in lines) == 1
+
+
+def test_a_full_prompt_is_counted_as_a_whole() -> None:
+    """A tokenizer may take more for a text than for its lines one by one; the prompt still leaves room for the answer."""
+
+    class DearLineBreaks(ScriptedModel):
+        def count_tokens(self, text: str) -> int:
+            return super().count_tokens(text) + 4 * text.count("\n")
+
+    model, profile = DearLineBreaks(), Profile(own=PROFILE.own * 40)
+    config = PromptConfig(own_entries=40, context_tokens=512)
+    prompt = render(LONG, profile, reasoning=False, config=config, model=model)
+    used = sum(model.count_tokens(message.content) + MESSAGE_TOKENS for message in prompt.messages)
+    assert used + max_new_tokens("long", config, reasoning=False) <= 512
+    assert prompt.messages[-1].content.count("\n- ") > 5
 
 
 def test_long_given_text_is_marked_and_instructions_stay() -> None:

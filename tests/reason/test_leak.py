@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from grasper.reason.format import ReasoningPath
@@ -14,8 +16,8 @@ EMPTY = Profile()
 NEIGHBOUR = Review("n", "v", "i", "They carried our bags up to the room, so helpful.", "Kind people", 5.0)
 
 
-def is_leak(task: str, plan: str, *, profile: Profile = EMPTY, target: Review = TARGET) -> bool:
-    request = request_for(Example("e", target, "align"), task, Item("i", "Gull Inn"))  # type: ignore[arg-type]
+def is_leak(task: str, plan: str, *, profile: Profile = EMPTY, target: Review = TARGET, category: str | None = None) -> bool:
+    request = request_for(Example("e", target, "align"), task, Item("i", "Gull Inn", category))  # type: ignore[arg-type]
     return leaks(ReasoningPath("short", "rooms", plan), request, profile, target)
 
 
@@ -50,6 +52,15 @@ def test_words_that_the_context_holds_do_not_leak() -> None:
     assert not is_leak("long", "say that carried our bags up to", profile=Profile(predicted=(synthetic,)))
 
 
+def test_what_names_the_item_or_its_kind_does_not_leak() -> None:
+    """Name and category stand in the prompt."""
+    target = Review("t", "u", "i", "A bed and breakfast by the sea, called Gull Inn.", "Bed and breakfast", 4.0)
+    assert is_leak("long", "say it is a bed and breakfast by the sea", target=target)
+    assert not is_leak("long", "say it is a bed and breakfast by the sea", target=target, category="Bed and breakfast by the sea")
+    short = Review("t", "u", "i", "Gull Inn", "Fine", 4.0)
+    assert not is_leak("long", "praise Gull Inn", target=short)
+
+
 def test_a_short_text_leaks_as_a_whole() -> None:
     """Three words cannot hold five in a row."""
     target = Review("t", "u", "i", "Simply wonderful soap", "Soap", 5.0)
@@ -77,6 +88,11 @@ def test_a_whole_review_hides_its_title_too() -> None:
 def test_half_of_the_secret_words_leak_a_title(plan: str, expected: bool) -> None:
     """`helpful`, `quiet` and `nights` are not in the given text, `staff` is; two of three are too many."""
     assert is_leak("title", plan) is expected
+
+
+def test_one_of_two_secret_words_leaks_a_title() -> None:
+    """That is half of them."""
+    assert is_leak("title", "quiet", target=replace(TARGET, title="Quiet nights"))
 
 
 @pytest.mark.parametrize(

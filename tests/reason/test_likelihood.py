@@ -58,6 +58,15 @@ def test_a_whole_review_without_a_rating_begins_with_its_title() -> None:
     assert found[0] == pytest.approx(expected)
 
 
+def test_bits_are_counted_by_the_byte() -> None:
+    """Whatever the script: a character beyond ASCII takes two bytes, or more."""
+    asked, text = pair(), "Ótima localização, não há barulho à noite: ночью тихо"
+    prompt = after_path(asked.render(reasoning=False, config=PromptConfig(), model=nano()), "", "long")
+    [found] = answer_bits(nano(), [prompt], [("long", f"Text: {text}")])
+    assert found == pytest.approx(-nano().score_texts([prompt], [text])[0] / np.log(2) / len(text.encode()))
+    assert len(text.encode()) > 1.2 * len(text)
+
+
 def test_a_plan_that_fits_saves_more_than_one_that_does_not() -> None:
     """nano reads its plan: the fitting one makes the real text likelier than a plan about something else."""
     asked, config = pair(), PromptConfig()

@@ -190,6 +190,19 @@ def test_hindsight_paths_that_leak_are_counted_and_not_continued(tmp_path: Path)
     assert "staff was kind" not in model.prompts[1].messages[1].content + model.prompts[1].prefix
 
 
+def test_answers_behind_two_paths_of_a_pair_have_seeds_of_their_own(tmp_path: Path) -> None:
+    """Neither the other path's, nor those of the paths or of another pair."""
+
+    class Watched(SeededModel):
+        def generate(self, prompts: Sequence[Prompt], *, seed: Sequence[int], **options: object) -> list[list[Completion]]:  # type: ignore[override]
+            seeds.extend(seed)
+            return super().generate(prompts, seed=seed, **options)  # type: ignore[arg-type]
+
+    seeds: list[int] = []
+    sample([pair(0), pair(1)], Watched(), tmp_path / "traces.jsonl", ("hindsight",), num_samples=2)
+    assert len(set(seeds)) == len(seeds) == 2 + 4
+
+
 @pytest.mark.parametrize("task", ["long", "title", "rating"])
 def test_the_hidden_answer_is_in_no_sampling_prompt(tmp_path: Path, task: str) -> None:
     """Neither of `sampled` nor of `analysed` paths, though the plan of the latter may name its key phrases."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from grasper.methods import METHODS
 from grasper.records import Example, Item, Review, SyntheticReview, Tables, request_for
 from grasper.retrieve.own import OwnReviews
 from grasper.retrieve.pool import ReviewPool, is_visible
+from grasper.retrieve.profile import in_sets
 from grasper.retrieve.rankers import make_ranker
 from grasper.retrieve.store import ReviewStore
 
@@ -69,6 +72,49 @@ def test_limits_of_the_prompt_are_kept(tables: Tables) -> None:
     assert (len(profile.own), len(profile.neighbours), len(profile.predicted)) == (0, 2, 1)
 
 
+@pytest.mark.parametrize(
+    ("size", "count", "sizes"),
+    [
+        (4, 0, [0]),
+        (4, 3, [3]),
+        (4, 5, [4]),
+        (4, 6, [4, 2]),
+        (4, 9, [4, 4]),
+        (4, 11, [4, 4, 3]),
+        (3, 4, [3]),
+        (3, 5, [3, 2]),
+        (1, 3, [1, 1, 1]),
+        (0, 5, [0]),
+    ],
+)
+def test_what_is_left_over_is_a_set_from_its_half_on(size: int, count: int, sizes: list[int]) -> None:
+    """Best first, set by set; there is always a first one, however empty."""
+    reviews = [Review(f"r{number}", "v", "inn", "fine") for number in range(count)]
+    sets = in_sets(reviews, size)
+    assert [len(one) for one in sets] == sizes
+    assert [review for one in sets for review in one] == reviews[: sum(sizes)]
+
+
+@pytest.mark.parametrize(
+    ("method", "size", "sets", "shown"),
+    [
+        ("grasper", 1, 1, [["lee"]]),
+        ("grasper", 1, 2, [["lee"], ["ann"]]),
+        ("grasper", 1, 9, [["lee"], ["ann"], ["user3"]]),
+        ("grasper", 2, 2, [["lee", "ann"], ["user3"]]),
+        ("grasper", 4, 2, [["lee", "ann", "user3"]]),
+        ("lamp", 1, 3, [[]]),
+    ],
+)
+def test_further_neighbours_come_set_by_set(tables: Tables, method: str, size: int, sets: int, shown: list[list[str]]) -> None:
+    """As many sets as asked, as far as other people wrote about the inn; the first is what one prompt would show, and all are evidence."""
+    (dora,) = tables.select("dev-b")
+    request = request_for(dora, "title", tables.item("inn"))
+    profile = desk_of(method, tables, neighbour_entries=size).profiles.for_request(request, dora, sets=sets)
+    assert [[review.user_id for review in one] for one in (profile.neighbours, *profile.further)] == shown
+    assert len(profile.review_ids()) == len(profile.own) + sum(map(len, shown))
+
+
 def test_neighbours_are_the_nearest_to_the_given_title(tables: Tables) -> None:
     """Of the inn's reviews only lee's speaks of a quiet room; Dora's title is 'Clean and calm', so none is near and file order decides."""
     (dora,) = tables.select("dev-b")
@@ -82,13 +128,15 @@ def test_neighbours_are_the_nearest_to_the_given_title(tables: Tables) -> None:
 def test_profiles_hold_only_what_the_request_may_see(world: tuple[list[Review], list[Example]], name: str, seed: int) -> None:
     """For requests and for predicted items: visible records, own ones the user's, others not the user's, none twice."""
     reviews, examples = world
-    builder = desk_of(name, tables_of(reviews, examples), seed=seed).profiles
+    builder = desk_of(name, tables_of(reviews, examples), seed=seed, neighbour_entries=2).profiles
     for example in examples:
-        profiles = [builder.for_request(request_for(example, "long", Item(example.item_id)), example), builder.for_item(Item("i1"), example)]
+        request = request_for(example, "long", Item(example.item_id))
+        profiles = [*(builder.for_request(request, example, sets=sets) for sets in (1, 2)), builder.for_item(Item("i1"), example)]
         for profile in profiles:
-            assert all(is_visible(review, example) for review in (*profile.own, *profile.neighbours))
+            neighbours = [*profile.neighbours, *chain.from_iterable(profile.further)]
+            assert all(is_visible(review, example) for review in (*profile.own, *neighbours))
             assert {review.user_id for review in profile.own} <= {example.user_id}
-            assert example.user_id not in {review.user_id for review in profile.neighbours}
+            assert example.user_id not in {review.user_id for review in neighbours}
             assert len(set(profile.review_ids())) == len(profile.review_ids())
 
 

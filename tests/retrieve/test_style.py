@@ -13,7 +13,8 @@ from grasper.errors import ConfigError
 from grasper.records import Example, Item, Request, Review, request_for
 from grasper.retrieve.bm25 import Bm25Ranker
 from grasper.retrieve.pool import ReviewPool, is_visible
-from grasper.retrieve.style import MIN_FIT_TEXTS, SimilarWriters, style_of
+from grasper.retrieve.style import MIN_FIT_TEXTS, SimilarWriters, StyleIndex, style_of
+from grasper.retrieve.stylometry import unit
 
 LOUD = (
     "WOW!!! The {0} was GREAT!!! We loved the {1}!!!",
@@ -136,6 +137,17 @@ def test_too_few_training_texts_tell_nothing() -> None:
     assert (found.basis, found.users) == ("nothing", ())
 
 
+@pytest.mark.parametrize(("user", "split"), [("dora", "dev"), ("dora", "test"), ("lee", "train"), ("ann", "train")])
+def test_features_are_learned_from_training_users_who_are_asked_for_nothing(user: str, split: str) -> None:
+    """Whatever evaluation users and the reserved ones lee and ann wrote, all other texts keep their vectors, and are as certain."""
+    reviews = town()
+    others = [Review(f"other{n}", user, f"pier{n}", "A HERON (grey); " * n + "quite unlike 12 gulls: tall!", None, split=split) for n in range(9)]
+    alone, among = (StyleIndex([(review, review.text) for review in given]) for given in (reviews, [*others, *reviews]))
+    for review in reviews:
+        np.testing.assert_allclose(among.vector_of(review), alone.vector_of(review), atol=1e-6)
+    assert among.certainty(["The ferry was fine."]) == pytest.approx(alone.certainty(["The ferry was fine."]))
+
+
 @pytest.mark.parametrize("split", ["dev", "train"])
 def test_the_hidden_text_changes_nothing(split: str) -> None:
     """Whatever the target says, the same people are found with the same numbers, for evaluation targets and for training pairs alike."""
@@ -191,16 +203,20 @@ def test_nothing_invisible_is_ever_retrieved_or_counted(world) -> None:
 @pytest.mark.parametrize("cutoff", [None, 0, 3, 7, 20])
 @pytest.mark.parametrize("split", ["align", "dev-a"])
 def test_everybodys_style_is_that_of_what_the_request_sees(cutoff: int | None, split: str) -> None:
-    """With every cut-off as if the visible reviews were asked for one by one."""
+    """With every cut-off as if the visible reviews were asked for one by one, of whoever repeats the target's text, too; so is the mean of all."""
     reviews = [replace(review, timestamp=None if number % 5 == 0 else number * 7 % 11) for number, review in enumerate(town())]
+    reviews.append(replace(reviews[0], review_id="repeat", user_id="calm1", timestamp=None))
     reviews += [replace(review, review_id=f"{review.review_id}-dev", split="dev", timestamp=4) for review in reviews[:4]]
     store = writers(reviews)
     space, query = store._texts, store._texts.vector_of(reviews[7])
     example = Example("e", reviews[0], split, cutoff=cutoff)  # type: ignore[arg-type]
+    styles = []
     for user, likeness in zip(space.user_ids, space.likeness(query, example), strict=True):
         seen = [review for review in reviews if review.user_id == user and is_visible(review, example)]
-        expected = style_of(np.array([space.vector_of(review) for review in seen]), [review.text for review in seen]) @ query if seen else -np.inf
-        assert likeness == pytest.approx(expected, abs=1e-5)
+        if seen:
+            styles.append(style_of(np.array([space.vector_of(review) for review in seen]), [review.text for review in seen]))
+        assert likeness == pytest.approx(styles[-1] @ query if seen else -np.inf, abs=1e-5)
+    np.testing.assert_allclose(space.mean_style(space.user_ids, example), unit(np.sum(styles, axis=0)[None])[0], atol=1e-5)
 
 
 def test_who_explains_an_answer_does_not_search_again(monkeypatch: pytest.MonkeyPatch) -> None:
