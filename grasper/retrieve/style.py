@@ -294,8 +294,6 @@ class StyleIndex:
         `is_visible` decides; the indexes only save asking it about every review.
         """
         suspects = {*self._repeats.get(normalized(example.target.text), ())}
-        if example.target.review_id in self._row:
-            suspects.add(self._row[example.target.review_id])
         if example.user_id in self._code_of:
             suspects.update(self._lines_of(pools).of([self._code_of[example.user_id]]).tolist())
         hidden = [row for row in suspects if self._reviews[row].split in pools and not is_visible(self._reviews[row], example)]

@@ -24,6 +24,7 @@ from grasper.records import Item, Output, Profile, Request, SyntheticReview, Tab
 from grasper.retrieve.store import ReviewStore
 
 GUESS = " glad, about 60 words; praise bed\nText: never shown"
+SYNTHETIC = SyntheticReview("tiny-dev-000001", "dora", Item("boat", "Seal Tours"), "Windy, and so many seals!")
 
 
 class Pooling(ScriptedModel):
@@ -81,9 +82,6 @@ def behind_sets(tables: Tables, method: str, paths: Sequence[str] = (), *synthet
     pool = one.pool(request, profile, one.desk.prompt(request, profile), paths)
     shows = {"l": "Lovely quiet room", "a": "noisy street", "u": "Nice stay!", "s": SYNTHETIC.text}
     return pool, ["".join(name for name, text in shows.items() if text in prompt.messages[-1].content) for prompt in pool.prompts]
-
-
-SYNTHETIC = SyntheticReview("tiny-dev-000001", "dora", Item("boat", "Seal Tours"), "Windy, and so many seals!")
 
 
 def think(tables: Tables, model: ScriptedModel, count: int = 1, **settings: Any) -> tuple[list[str], list[Request], list[Profile]]:

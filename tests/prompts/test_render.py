@@ -149,14 +149,14 @@ def test_a_full_prompt_is_counted_as_a_whole() -> None:
 
     class DearLineBreaks(ScriptedModel):
         def count_tokens(self, text: str) -> int:
-            return super().count_tokens(text) + 4 * text.count("\n")
+            return super().count_tokens(text) + 3 * text.count("\n")
 
-    model, profile = DearLineBreaks(), Profile(own=PROFILE.own * 40)
-    config = PromptConfig(own_entries=40, context_tokens=512)
+    model, profile = DearLineBreaks(context_tokens=1024), Profile(own=PROFILE.own * 60)
+    config = PromptConfig(own_entries=60, context_tokens=1024)
     prompt = render(LONG, profile, reasoning=False, config=config, model=model)
     used = sum(model.count_tokens(message.content) + MESSAGE_TOKENS for message in prompt.messages)
-    assert used + max_new_tokens("long", config, reasoning=False) <= 512
-    assert prompt.messages[-1].content.count("\n- ") > 5
+    assert used + max_new_tokens("long", config, reasoning=False) <= 1024
+    assert prompt.messages[-1].content.count("\n- ") > 30
 
 
 def test_long_given_text_is_marked_and_instructions_stay() -> None:

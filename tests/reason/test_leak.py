@@ -55,8 +55,8 @@ def test_words_that_the_context_holds_do_not_leak() -> None:
 def test_what_names_the_item_or_its_kind_does_not_leak() -> None:
     """Name and category stand in the prompt."""
     target = Review("t", "u", "i", "A bed and breakfast by the sea, called Gull Inn.", "Bed and breakfast", 4.0)
-    assert is_leak("long", "say it is a bed and breakfast by the sea", target=target)
-    assert not is_leak("long", "say it is a bed and breakfast by the sea", target=target, category="Bed and breakfast by the sea")
+    assert is_leak("long", "praise bed and breakfast by the sea", target=target)
+    assert not is_leak("long", "praise bed and breakfast by the sea", target=target, category="Bed and breakfast by the sea")
     short = Review("t", "u", "i", "Gull Inn", "Fine", 4.0)
     assert not is_leak("long", "praise Gull Inn", target=short)
 

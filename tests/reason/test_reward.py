@@ -47,8 +47,8 @@ def test_the_real_text_gets_the_highest_reward_and_nothing_the_lowest(name: str)
 @pytest.mark.skipif(meteor_name() != "meteor", reason="WordNet is not installed")
 def test_rewards_know_no_synonyms() -> None:
     """Gold paths do not depend on whether WordNet is installed."""
-    assert make_reward("meteor").score("long", ["car"], ["automobile"]).tolist() == [0.0]
-    assert meteor(["car"], ["automobile"])[0] > 0
+    assert make_reward("meteor").score("long", ["car"], ["auto"]).tolist() == [0.0]
+    assert meteor(["car"], ["auto"])[0] > 0
 
 
 def test_ratings_lose_a_quarter_per_star() -> None:

@@ -13,8 +13,8 @@ from grasper.errors import ConfigError
 from grasper.records import Example, Item, Request, Review, request_for
 from grasper.retrieve.bm25 import Bm25Ranker
 from grasper.retrieve.pool import ReviewPool, is_visible
+from grasper.retrieve.similar import unit
 from grasper.retrieve.style import MIN_FIT_TEXTS, SimilarWriters, StyleIndex, style_of
-from grasper.retrieve.stylometry import unit
 
 LOUD = (
     "WOW!!! The {0} was GREAT!!! We loved the {1}!!!",
