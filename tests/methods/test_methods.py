@@ -70,7 +70,7 @@ def test_every_part_that_a_method_names_is_registered() -> None:
 
 
 def test_an_adapter_is_shared_only_where_what_is_shown_differs() -> None:
-    """The predicted items or the sets of neighbours; or with trajectories, whose reviews the roles see and how often they take turns. The roles themselves are the same."""
+    """The items or sets of neighbours; with trajectories whose reviews the roles see and how often they take turns. The roles are the same."""
     for method in METHODS.values():
         owner = get_method(method.aligned_as)
         assert owner.adapter_of == ""
