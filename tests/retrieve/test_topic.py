@@ -18,7 +18,7 @@ from grasper.records import Example, Item, Request, Review, Tables
 from grasper.retrieve.pool import ReviewPool, is_visible
 from grasper.retrieve.rankers import make_ranker
 from grasper.retrieve.topic import SimilarTaste
-from tests.predict.shop import make_tables, someone
+from tests.predict.shop import DAY, make_tables, someone
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +111,16 @@ def test_identical_people_are_equally_near_and_come_in_the_order_of_the_table(tm
     found = [user for user in taste.find(asked(tables.examples)[0], 80) if user.user_id in ("user2", "twin")]
     assert [user.user_id for user in found] == ["user2", "twin"]
     assert found[0].similarity == pytest.approx(found[1].similarity, abs=1e-6)
+
+
+def test_who_asks_about_an_early_day_is_near_to_people_of_that_day(tmp_path: Path) -> None:
+    """Also after somebody without a cut-off; of day 400 those are known who had met two items by then, and user40 had met one."""
+    tables = make_tables(cutoff=400 * DAY)
+    fit(PredictConfig(max_epochs=1, eras=1), tables, tmp_path, seed=0)
+    predictor, early = load(tmp_path, tables), someone("user0", cutoff=400 * DAY)
+    taste = SimilarTaste(ReviewPool(tables.reviews_by_id.values()), make_ranker("bm25"), lambda: predictor, floor=-1.0)
+    assert len(taste.find(replace(early, cutoff=None), 80)) > 60
+    assert {user.user_id for user in taste.find(early, 80)} == {f"user{number}" for number in range(1, 40)}
 
 
 def test_an_encoder_without_user_vectors_is_named(tmp_path: Path) -> None:
