@@ -90,6 +90,11 @@ class Encoder(nn.Module, ABC):
         """What every user's score of an item starts from, `[num_items]`."""
         return self.popularity_weight * messages.log_degree + self.item_bias
 
+    @torch.no_grad()
+    def forget(self, items: Tensor) -> None:
+        """Make zero what was learned of single items, a mask `[num_items]`; what they share with others stays."""
+        self.item_bias[items] = 0
+
 
 class LightGCNEncoder(Encoder):
     """Item embeddings averaged over the layers of a linear propagation (He et al. 2020, arXiv:2002.02126, Sec. 3.1).
@@ -114,6 +119,11 @@ class LightGCNEncoder(Encoder):
 
     def users(self, items: Tensor, histories: HistoryMessages) -> Tensor:
         return self.user_scale * super().users(items, histories)
+
+    @torch.no_grad()
+    def forget(self, items: Tensor) -> None:
+        super().forget(items)
+        self.embedding[items] = 0
 
 
 class TextEncoder(Encoder):

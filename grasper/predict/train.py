@@ -42,12 +42,16 @@ def train_encoder(
 ) -> int:
     """Train in place; the number of epochs after which validation NDCG@10 was best (whose parameters are kept).
 
+    Items without an edge in the graph are negatives in every step and never positives, which says "away from everybody" and nothing of them: what was
+    learned of them alone is zero after every epoch, so what validation sees is what is used.
+
     Args:
         graph: What is learned from; with `withheld`, its `rest` or a part of it.
         withheld: Edges for early stopping; without them `num_epochs` epochs are made.
     """
     rng = np.random.default_rng(seed)
     words = words_of(graph)
+    never_met = torch.from_numpy(graph.item_degree == 0)
     optimizer = torch.optim.Adam(encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     best, best_epoch, best_state = -1.0, 0, _copy_state(encoder)
     for epoch in range(1, (num_epochs or config.max_epochs) + 1):
@@ -55,6 +59,7 @@ def train_encoder(
             optimizer.zero_grad()
             fold_backward(encoder, graph, fold, rng, words)
             optimizer.step()
+        encoder.forget(never_met)
         if withheld is None or not len(withheld.targets):
             continue
         value = _validation_ndcg(encoder, graph, words, withheld)

@@ -14,7 +14,10 @@ from grasper.predict import train
 from grasper.predict.encoders import HistoryMessages, LightGCNEncoder, Messages, TextEncoder, history_messages, messages_of
 from grasper.predict.features import ItemText
 from grasper.predict.graph import Interactions
+from grasper.predict.hybrid import Hybrid
+from grasper.predict.learned import EncoderPredictor
 from grasper.predict.train import deal_folds, fold_backward, linking_edges, train_encoder
+from grasper.predict.validation import withhold
 
 GRAPH = Interactions.from_matrix(np.random.default_rng(0).random((25, 12)) < 0.3)
 
@@ -102,6 +105,42 @@ def test_sampled_softmax_learns_the_same_structure(monkeypatch: pytest.MonkeyPat
     scores = train.score_histories(encoder, train.bind_encoder(encoder, graph), graph)
     scores[graph.user_index, graph.item_index] = -np.inf
     assert (scores.argmax(1) == np.arange(40) % 20).mean() > 0.9
+
+
+@pytest.mark.parametrize("full_softmax", [5, 20_000])
+def test_what_was_never_a_positive_says_nothing(monkeypatch: pytest.MonkeyPatch, full_softmax: int) -> None:
+    """Items without a training edge are negatives in every step; their vectors and biases end as zeros, in the mixture, too, all others' do not."""
+    monkeypatch.setattr(train, "FULL_SOFTMAX", full_softmax)
+    rng = np.random.default_rng(0)
+    liked = np.zeros((60, 15), bool)
+    liked[:, :12] = rng.random((60, 12)) < 0.3
+    liked[:, 12] = liked.sum(1) == 0  # met by people of one item alone
+    graph = Interactions.from_matrix(liked)
+    graph = replace(graph, text=rng.normal(size=(graph.num_edges, 3)).astype(np.float32))
+    cold = linking_edges(graph).item_degree == 0
+    assert 3 <= cold.sum() < 15
+    states = [
+        EncoderPredictor("lightgcn", PredictConfig(max_epochs=3)).fit(graph).state(),
+        Hybrid(config=PredictConfig(max_epochs=3)).learn(graph).state(),
+    ]
+    for state, prefix in zip(states, ("", "embeddings."), strict=True):
+        for name in ("embedding", "item_bias"):
+            assert not state[f"{prefix}{name}"][cold].any()
+            assert (state[f"{prefix}{name}"][~cold].reshape((~cold).sum(), -1) != 0).any(1).all()
+    assert not states[1]["projected-text.item_bias"][graph.item_degree == 0].any()
+
+
+def test_validation_sees_the_parameters_that_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is forgotten at the end was already forgotten when an epoch was judged."""
+    graph = Interactions.from_matrix(np.pad(np.random.default_rng(0).random((40, 10)) < 0.4, ((0, 0), (0, 2))))
+    seen: list[torch.Tensor] = []
+    judge = train._validation_ndcg
+    monkeypatch.setattr(train, "_validation_ndcg", lambda encoder, *rest: seen.append(encoder.embedding.detach().clone()) or judge(encoder, *rest))
+    withheld = withhold(graph)
+    encoder = LightGCNEncoder(12, 6, 2, torch.Generator().manual_seed(0))
+    epochs = train_encoder(encoder, withheld.rest, PredictConfig(max_epochs=3), seed=0, withheld=withheld)
+    assert torch.equal(seen[epochs - 1], encoder.embedding)
+    assert not seen[0][10:].any()
 
 
 def test_linking_edges_are_those_of_users_with_two() -> None:
