@@ -137,7 +137,7 @@ def _full_loss(ends: Ends, graph: Interactions, users: IndexArray, rows: IndexAr
     learns = ~hidden.all(1).numpy()[rows]  # whoever met the whole catalogue prefers nothing to anything
     row, targets = torch.from_numpy(rows[learns]), targets[learns]
     positive = scores[row, torch.from_numpy(targets)]
-    others = scores.masked_fill(hidden, -torch.inf).logsumexp(1)[row]
+    others = gathered(scores.masked_fill(hidden, -torch.inf).logsumexp(1), row)
     return F.softplus(others - positive).sum()
 
 
@@ -147,11 +147,16 @@ def _sampled_loss(
     """The same against a uniform sample, weighted up to the size of the catalogue."""
     items, popularity, vectors = ends
     drawn = torch.from_numpy(negatives.draw(users[rows], NUM_NEGATIVES, rng))
-    asked, target = vectors[torch.from_numpy(rows)], torch.from_numpy(targets)
-    positive = (asked * items[target]).sum(1) + popularity[target]
-    negative = torch.einsum("bd,bnd->bn", asked, items[drawn]) + popularity[drawn]
+    asked, target = gathered(vectors, torch.from_numpy(rows)), torch.from_numpy(targets)
+    positive = (asked * gathered(items, target)).sum(1) + gathered(popularity, target)
+    negative = torch.einsum("bd,bnd->bn", asked, gathered(items, drawn)) + gathered(popularity, drawn)
     correction = float(np.log(items.shape[0] / NUM_NEGATIVES))
     return F.softplus(negative.logsumexp(1) + correction - positive).sum()
+
+
+def gathered(values: Tensor, index: Tensor) -> Tensor:
+    """`values[index]`, whose gradient adds up in one order: that of plain indexing differs from run to run where threads share a row."""
+    return F.embedding(index, values) if values.ndim == 2 else values.index_select(0, index.reshape(-1)).view_as(index)
 
 
 def linking_edges(graph: Interactions) -> Interactions:

@@ -108,6 +108,28 @@ def test_sampled_softmax_learns_the_same_structure(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("full_softmax", [5, 20_000])
+def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch, full_softmax: int) -> None:
+    """Two threads add up the gradients of more numbers than torch leaves to one, of few items that are often gathered: one seed, equal bytes."""
+    monkeypatch.setattr(train, "FULL_SOFTMAX", full_softmax)
+    rng = np.random.default_rng(0)
+    graph = Interactions.from_matrix(rng.random((2000, 40)) < 0.4)
+    fold = deal_folds(graph.num_edges, 4096, rng)[0]
+    assert len(fold) * train.NUM_NEGATIVES > 32_768
+    gradients, threads = [], torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for _ in range(4):
+            encoder = LightGCNEncoder(40, 16, 2, torch.Generator().manual_seed(0))
+            fold_backward(encoder, graph, fold, np.random.default_rng(0), None)
+            gradients.append((encoder.embedding.grad, encoder.item_bias.grad))
+    finally:
+        torch.set_num_threads(threads)
+    for embedding, bias in gradients[1:]:
+        assert torch.equal(embedding, gradients[0][0])
+        assert torch.equal(bias, gradients[0][1])
+
+
+@pytest.mark.parametrize("full_softmax", [5, 20_000])
 def test_what_was_never_a_positive_says_nothing(monkeypatch: pytest.MonkeyPatch, full_softmax: int) -> None:
     """Items without a training edge are negatives in every step; their vectors and biases end as zeros, in the mixture, too, all others' do not."""
     monkeypatch.setattr(train, "FULL_SOFTMAX", full_softmax)
