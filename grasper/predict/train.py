@@ -14,11 +14,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grasper.config import PredictConfig
+from grasper.metrics.ranking import ranks_of, reciprocal_gain
 from grasper.predict.encoders import Encoder, history_messages, messages_of
 from grasper.predict.features import ItemText, own_words, words_of
 from grasper.predict.graph import FloatArray, IndexArray, Interactions
 from grasper.predict.sampling import NegativeSampler
-from grasper.predict.validation import Validation, Withheld, validation_ndcg
+from grasper.predict.topk import blocks, hide
+from grasper.predict.validation import MAX_SCORES, Withheld
 
 MIN_FOLDS, MAX_FOLDS = 8, 64
 """Folds per epoch: few enough that one propagation serves many labels, enough that a user with h edges keeps at least 7/8 of the others."""
@@ -53,6 +55,7 @@ def train_encoder(
     words = words_of(graph)
     never_met = torch.from_numpy(graph.item_degree == 0)
     optimizer = torch.optim.Adam(encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    judged = withheld.scored() if withheld is not None and len(withheld.targets) else None
     best, best_epoch, best_state = -1.0, 0, _copy_state(encoder)
     for epoch in range(1, (num_epochs or config.max_epochs) + 1):
         for fold in deal_folds(graph.num_edges, config.batch_size, rng):
@@ -60,9 +63,9 @@ def train_encoder(
             fold_backward(encoder, graph, fold, rng, words)
             optimizer.step()
         encoder.forget(never_met)
-        if withheld is None or not len(withheld.targets):
+        if judged is None:
             continue
-        value = _validation_ndcg(encoder, graph, words, withheld)
+        value = _validation_ndcg(encoder, graph, words, judged)
         if value > best:
             best, best_epoch, best_state = value, epoch, _copy_state(encoder)
         elif epoch - best_epoch >= config.patience:
@@ -202,9 +205,12 @@ def score_histories(encoder: Encoder, encoded: EncodedItems, histories: Interact
 
 
 def _validation_ndcg(encoder: Encoder, graph: Interactions, words: ItemText | None, withheld: Withheld) -> float:
-    scores = score_histories(encoder, bind_encoder(encoder, graph, words), withheld.histories)
-    scores[withheld.hidden] = -np.inf
-    return validation_ndcg(Validation(scores, withheld.targets))
+    encoded, ranks = bind_encoder(encoder, graph, words), []
+    for start, histories in blocks(withheld.histories, MAX_SCORES):
+        scores = score_histories(encoder, encoded, histories)
+        hide(scores, histories, withheld.rest.item_degree > 0)
+        ranks.append(ranks_of(scores, withheld.targets[start : start + histories.num_users]))
+    return float(reciprocal_gain(np.concatenate(ranks), 10).mean())
 
 
 def _copy_state(encoder: Encoder) -> dict[str, Tensor]:
