@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,8 @@ from grasper.errors import UnknownIdError
 SECONDS_PER_DAY = 86_400.0
 FloatArray = NDArray[np.float32]
 IndexArray = NDArray[np.int64]
+Reading = Literal["all", "latest"]
+"""Whether all items of a history count alike or the latest most."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,14 @@ class Interactions:
 def as_interactions(graph: Interactions | ArrayLike | sp.spmatrix) -> Interactions:
     """The graph itself, or the graph of a 0/1 matrix."""
     return graph if isinstance(graph, Interactions) else Interactions.from_matrix(graph)
+
+
+def read(histories: Interactions, reading: Reading) -> sp.csr_matrix:
+    """Histories as rows that sum to 1 (0 where empty), `[num_users, num_items]`: every item alike, or the latest most (1, 1/2, 1/3 …)."""
+    weight = np.ones(histories.num_edges) if reading == "all" else 1.0 / (1 + histories.edges_after)
+    total = np.bincount(histories.user_index, weight, minlength=histories.num_users)
+    values = (weight / total[histories.user_index]).astype(np.float32)
+    return sp.csr_matrix((values, (histories.user_index, histories.item_index)), (histories.num_users, histories.num_items))
 
 
 def log_popularity(graph: Interactions) -> FloatArray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,7 +21,7 @@ from grasper.errors import ShapeError
 from grasper.predict.baselines import FittedPredictor
 from grasper.predict.encoders import Encoder, LightGCNEncoder, TextEncoder
 from grasper.predict.features import words_of
-from grasper.predict.graph import FloatArray, IndexArray, Interactions, as_interactions, log_popularity
+from grasper.predict.graph import FloatArray, IndexArray, Interactions, Reading, as_interactions, log_popularity, read
 from grasper.predict.mixture import Mixture, fit_mixture
 from grasper.predict.recency import SIDES, RecentPopularity, Side, usable_bandwidths
 from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, order_weights, walk_weights
@@ -43,8 +43,6 @@ EASE_REGULARIZATION = 50.0
 COSINE_SHRINKAGE = 10.0
 WALK_SHRINKAGE = 5.0
 MIXTURE_PARTS = ("base", "slope", "scale")
-Reading = Literal["all", "latest"]
-"""Whether all items of a history count alike or the latest most."""
 
 
 @dataclass
@@ -171,14 +169,6 @@ def draw_candidates(withheld: Withheld, rng: np.random.Generator) -> tuple[Index
     is_other_answer = withheld.is_answer(others) & (others != withheld.targets[:, None])
     offset = np.where(is_other_answer, np.log(num_items / num), -np.inf).astype(np.float32)
     return np.concatenate([withheld.targets[:, None], others], axis=1), np.concatenate([np.zeros((num_users, 1), np.float32), offset], axis=1)
-
-
-def read(histories: Interactions, reading: Reading) -> sp.csr_matrix:
-    """Histories as rows that sum to 1 (0 where empty), `[num_users, num_items]`: every item alike, or the latest most (1, 1/2, 1/3 …)."""
-    weight = np.ones(histories.num_edges) if reading == "all" else 1.0 / (1 + histories.edges_after)
-    total = np.bincount(histories.user_index, weight, minlength=histories.num_users)
-    values = (weight / total[histories.user_index]).astype(np.float32)
-    return sp.csr_matrix((values, (histories.user_index, histories.item_index)), (histories.num_users, histories.num_items))
 
 
 class Hybrid(FittedPredictor):

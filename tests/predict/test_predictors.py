@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from grasper.errors import ShapeError
 from grasper.predict.baselines import Ease, ItemKNN, ItemPredictor, Popularity, Similarity
@@ -127,6 +128,17 @@ def test_items_unseen_in_fitting_are_scored_through_words(name: str) -> None:
     even_taste = np.arange(graph.num_users) % 2 == 0
     margin = scores[:, 30] - scores[:, 31]
     assert margin[even_taste].mean() > margin[~even_taste].mean()
+
+
+def test_metadata_weighs_alike_for_short_and_long_histories() -> None:
+    """Where all items are of one category, users of two and of ten items get the same from it, and no more than from words."""
+    liked = np.zeros((2, 13), bool)
+    liked[0, :10] = liked[1, 10:12] = True
+    graph = Interactions.from_matrix(liked)
+    graph = replace(graph, text=np.ones((graph.num_edges, 3), np.float32))
+    words = Similarity().fit(graph).score(graph)
+    both = Similarity({"category": sp.csr_matrix(np.ones((13, 1), np.float32))}).fit(graph).score(graph)
+    np.testing.assert_allclose(both - words, 0.5, rtol=1e-6)
 
 
 def test_words_are_in_both_graphs_or_in_none() -> None:
