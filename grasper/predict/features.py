@@ -46,7 +46,7 @@ class TfidfSpace:
     @classmethod
     def fit(cls, texts: Sequence[str], dim: int, seed: int) -> TfidfSpace:
         """Learn terms, IDF, directions and centre; frequent words (over a quarter of the reviews) are left out, in any language."""
-        step = max(1, len(texts) // MAX_FITTED_REVIEWS)
+        step = max(1, -(-len(texts) // MAX_FITTED_REVIEWS))
         vectorizer = _vectorizer(min_df=2 if len(texts) > 100 else 1, max_df=0.25 if len(texts) > 100 else 1.0)
         try:
             weights = vectorizer.fit_transform(texts[::step])
