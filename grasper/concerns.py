@@ -12,8 +12,7 @@ _UNUSABLE = ("unparsable", "empty")
 
 
 def concerns(counts: Mapping[str, Any]) -> list[str]:
-    """One sentence for each share above 5 % and for preference rounds without pairs, from the counts of `align`, `synthesize` or `generate`; none for
-    other stages."""
+    """One sentence for each share above 5 %, for preference rounds without pairs and for weights that were not learned, from a stage's counts."""
     return list(_concerns(counts, ""))
 
 
@@ -28,6 +27,8 @@ def _concerns(counts: Mapping[str, Any], where: str) -> Iterator[str]:
         yield from _concerns(traces, f" of sampled paths{where}")
     if isinstance(context := counts.get("context"), Mapping):
         yield from _concerns(context, " of training pairs")
+    if counts.get("weights") == "prior":
+        yield "too few users have an item to withhold, so no signal's weight was learned: popularity decides"
     if counts.get("preference_rounds") == 0:
         yield f"nothing was learned from preferences, the warm start writes: {counts.get('stopped', 'there were no rounds')}"
     for number, entry in enumerate(counts.get("rounds", ())):

@@ -29,6 +29,11 @@ def test_preferences_that_came_to_nothing_are_told() -> None:
     assert concerns({"preference_rounds": 2, "stopped": "all rounds done"}) == []
 
 
+def test_weights_that_were_not_learned_are_told() -> None:
+    [line] = concerns({"examples": 12, "weights": "prior"})
+    assert line.endswith("no signal's weight was learned: popularity decides")
+
+
 def test_other_stages_have_none() -> None:
     assert concerns({"reviews": 12, "users": 4}) == []
     assert concerns({"requests": 0, "unparsed": 0, "written": 0, "rejected": {}}) == []

@@ -50,7 +50,7 @@ class PygLightGCN:
         self.report: dict[str, Any] = {}
 
     def fit(self, graph: Interactions, *, seed: int = 0) -> Self:
-        withheld = withhold(graph)
+        withheld = withhold(graph).scored()
         curve: list[dict[str, float]] = []
         started = time.process_time()
 
@@ -68,7 +68,7 @@ class PygLightGCN:
     def ndcg(self, withheld: Withheld) -> float:
         """NDCG@10 on withheld edges."""
         scores = self.score_users(withheld.users)
-        scores[withheld.hidden] = -np.inf
+        withheld.hide(scores)
         return validation_ndcg(Validation(scores, withheld.targets))
 
     def train(self, graph: Interactions, num_epochs: int, seed: int, look: Callable[[int], bool] | None = None) -> None:

@@ -129,7 +129,7 @@ class Ease(ItemMatrix):
 
 
 class Similarity(FittedPredictor):
-    """Cosine between the words of the items met, the requester's own taken out, and every item's words; plus metadata where there is any."""
+    """Mean cosine of the items met to every item: of their words, the requester's own taken out, and of metadata where there is any."""
 
     name = "similarity"
 
@@ -148,7 +148,7 @@ class Similarity(FittedPredictor):
         scores = np.zeros((histories.num_users, histories.num_items), np.float32)
         if self.text is not None:
             scores += self.text.score(histories)
-        history = read(histories, "all")  # a mean, as the words' is: a long history makes nothing likelier
+        items_met = read(histories, "all")
         for vectors in self.metadata.values():
-            scores += self.metadata_weight * np.asarray(((history @ vectors) @ vectors.T).todense())
+            scores += self.metadata_weight * np.asarray(((items_met @ vectors) @ vectors.T).todense())
         return scores

@@ -144,6 +144,17 @@ class Catalogue:
         assert graph.day is not None
         return replace(graph, day=np.where(np.isinf(graph.day), np.nan, graph.day) if self.has_days else None)
 
+    def set_aside(self, examples: Sequence[Example], pool: Pool) -> tuple[IndexArray, IndexArray]:
+        """Places of known users who bring a history along, and the items that they reviewed in the tables: their own words stand there, so none is
+        a candidate, `[num_reviews]` both."""
+        found = [
+            (place, rows[np.isin(self.split[rows], pool) & self.is_there[rows]])
+            for place, example in enumerate(examples)
+            if example.history is not None and (rows := self._rows_by_user.get(example.user_id)) is not None
+        ]
+        places = np.repeat(np.array([place for place, _ in found], np.int64), [len(rows) for _, rows in found])
+        return places, self.item_index[np.concatenate([np.zeros(0, np.int64), *(rows for _, rows in found)])]
+
     def _history_words(
         self, rows: IndexArray, brought: Sequence[Review], standing: FloatArray | None, with_target_words: bool
     ) -> tuple[FloatArray | None, FloatArray | None]:

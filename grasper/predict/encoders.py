@@ -91,10 +91,9 @@ class Encoder(nn.Module, ABC):
         return self.popularity_weight * messages.log_degree + self.item_bias
 
     @torch.no_grad()
-    def forget(self, is_unmet: Tensor) -> None:
-        """Take back what was learned of single items that nobody met, `[num_items]`: negatives in every step and positives in none, they would all
-        come to point away from everybody, and be alike for no other reason."""
-        self.item_bias[is_unmet] = 0
+    def forget(self, items: Tensor) -> None:
+        """Make zero what was learned of single items, a mask `[num_items]`; what they share with others stays."""
+        self.item_bias[items] = 0
 
 
 class LightGCNEncoder(Encoder):
@@ -122,9 +121,9 @@ class LightGCNEncoder(Encoder):
         return self.user_scale * super().users(items, histories)
 
     @torch.no_grad()
-    def forget(self, is_unmet: Tensor) -> None:
-        super().forget(is_unmet)
-        self.embedding[is_unmet] = 0
+    def forget(self, items: Tensor) -> None:
+        super().forget(items)
+        self.embedding[items] = 0
 
 
 class TextEncoder(Encoder):

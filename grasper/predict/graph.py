@@ -168,6 +168,14 @@ def as_interactions(graph: Interactions | ArrayLike | sp.spmatrix) -> Interactio
     return graph if isinstance(graph, Interactions) else Interactions.from_matrix(graph)
 
 
+def read(histories: Interactions, reading: Reading) -> sp.csr_matrix:
+    """Histories as rows that sum to 1 (0 where empty), `[num_users, num_items]`: every item alike, or the latest most (1, 1/2, 1/3 …)."""
+    weight = np.ones(histories.num_edges) if reading == "all" else 1.0 / (1 + histories.edges_after)
+    total = np.bincount(histories.user_index, weight, minlength=histories.num_users)
+    values = (weight / total[histories.user_index]).astype(np.float32)
+    return sp.csr_matrix((values, (histories.user_index, histories.item_index)), (histories.num_users, histories.num_items))
+
+
 def log_popularity(graph: Interactions) -> FloatArray:
     """Log of the number of visible users of each item, `[num_items]`; half a user more, so that an item without any has one, too."""
     return np.log(graph.item_degree + 0.5).astype(np.float32)
@@ -181,14 +189,6 @@ def adjacency(rows: IndexArray, columns: IndexArray, values: NDArray[np.floating
         # torch says once per process that its sparse tensors are young; what is used of them here is tested.
         warnings.simplefilter("ignore", UserWarning)
         return torch.sparse_csr_tensor(pointers, indices, data, shape, check_invariants=False)
-
-
-def read(histories: Interactions, reading: Reading) -> sp.csr_matrix:
-    """Histories as rows that sum to 1 (0 where empty), `[num_users, num_items]`: every item alike, or the latest most (1, 1/2, 1/3 …)."""
-    weight = np.ones(histories.num_edges) if reading == "all" else 1.0 / (1 + histories.edges_after)
-    total = np.bincount(histories.user_index, weight, minlength=histories.num_users)
-    values = (weight / total[histories.user_index]).astype(np.float32)
-    return sp.csr_matrix((values, (histories.user_index, histories.item_index)), (histories.num_users, histories.num_items))
 
 
 class Vocabulary:

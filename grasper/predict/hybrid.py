@@ -25,14 +25,15 @@ from grasper.predict.graph import FloatArray, IndexArray, Interactions, Reading,
 from grasper.predict.mixture import Mixture, fit_mixture
 from grasper.predict.recency import SIDES, RecentPopularity, Side, usable_bandwidths
 from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, order_weights, walk_weights
+from grasper.predict.topk import blocks
 from grasper.predict.train import bind_encoder, encode_users, linking_edges, score_histories, train_encoder
-from grasper.predict.validation import Validation, Withheld, withhold
+from grasper.predict.validation import MAX_SCORES, Validation, Withheld, num_scored, withhold
 
 DENSE_CATALOGUE = 5_000
 MIN_VALIDATION = 20
 """With fewer withheld edges nothing is learned: the weights stay at their prior."""
 MAX_SIGNALS = 60_000_000
-"""Numbers that the weights are learned from at most (240 MB); more withheld edges are thinned out evenly."""
+"""Numbers that the weights are learned from at most (240 MB); more withheld edges are thinned out evenly, however large the catalogue is."""
 NUM_CANDIDATES = 600
 """Items that each withheld one is compared with when the weights are learned."""
 WALK_FLOOR = 0.2
@@ -94,8 +95,11 @@ class Signals:
     def compute(self, histories: Interactions, candidates: IndexArray) -> FloatArray:
         """Every signal by itself for each user's candidates, `[num_users, num_candidates, num_signals]`."""
         values = np.empty((*candidates.shape, len(self.names)), np.float32)
-        for column, (_, signal) in enumerate(self._each(histories)):
-            values[:, :, column] = signal[candidates] if signal.ndim == 1 else np.take_along_axis(signal, candidates, axis=1)
+        for start, block in blocks(histories, MAX_SCORES):
+            part = slice(start, start + block.num_users)
+            for column, (_, signal) in enumerate(self._each(block)):
+                chosen = candidates[part]
+                values[part, :, column] = signal[chosen] if signal.ndim == 1 else np.take_along_axis(signal, chosen, axis=1)
         return values
 
     def _each(self, histories: Interactions) -> Iterator[tuple[str, FloatArray]]:
@@ -159,11 +163,11 @@ def edges_for(network: str, graph: Interactions) -> Interactions:
 
 def draw_candidates(withheld: Withheld, rng: np.random.Generator) -> tuple[IndexArray, FloatArray]:
     """The withheld item and `NUM_CANDIDATES` others of each user, and the offsets that make a sample stand for the whole catalogue."""
-    num_users, num_items = withheld.hidden.shape
+    num_users, num_items = len(withheld.users), withheld.rest.num_items
     num = min(NUM_CANDIDATES, num_items)
     others = np.stack([rng.choice(num_items, num, replace=False, shuffle=False) for _ in range(num_users)])
-    no_answer = np.take_along_axis(withheld.hidden, others, axis=1) | (others == withheld.targets[:, None])
-    offset = np.where(no_answer, -np.inf, np.log(num_items / num)).astype(np.float32)
+    is_other_answer = withheld.is_answer(others) & (others != withheld.targets[:, None])
+    offset = np.where(is_other_answer, np.log(num_items / num), -np.inf).astype(np.float32)
     return np.concatenate([withheld.targets[:, None], others], axis=1), np.concatenate([np.zeros((num_users, 1), np.float32), offset], axis=1)
 
 
@@ -219,27 +223,28 @@ class Hybrid(FittedPredictor):
         return networks
 
     def _learn_weights(self, signals: Signals, withheld: Withheld, seed: int) -> None:
-        histories, targets = withheld.histories, withheld.targets
+        num_items = withheld.rest.num_items
         prior = np.array([PRIOR_WEIGHT.get(name, 0.0) for name in signals.names], np.float32)
-        if len(targets) < MIN_VALIDATION:
+        if len(withheld.targets) < MIN_VALIDATION:
             self.mixture = Mixture(prior, np.zeros_like(prior), np.ones_like(prior))
-            self.validation = Validation(np.zeros((0, histories.num_items), np.float32), targets[:0])
+            self.validation = Validation(np.zeros((0, num_items), np.float32), withheld.targets[:0])
+            self.report = {"weights": "prior"}
             return
-        step = -(-len(targets) * min(NUM_CANDIDATES, histories.num_items) * len(signals.names) // MAX_SIGNALS)
-        if step > 1:
-            withheld = withheld.thinned(step)
-            histories, targets = withheld.histories, withheld.targets
+        withheld = withheld.only(withheld.spread(MAX_SIGNALS // (min(NUM_CANDIDATES, num_items) * len(signals.names))))
         candidates, offset = draw_candidates(withheld, np.random.default_rng(seed))
-        fitted = fit_mixture(signals.compute(histories, candidates), offset, histories.user_degree, prior)
+        fitted = fit_mixture(signals.compute(withheld.histories, candidates), offset, withheld.histories.user_degree, prior)
         self.mixture = fitted.mixture
-        scores = np.empty(withheld.hidden.shape, np.float32)
-        for held, mixture in enumerate(fitted.without_fold):
-            rows = np.flatnonzero(fitted.fold == held)
-            scores[rows] = signals.mix(histories.of_users(rows), mixture)
-        scores[withheld.hidden] = -np.inf
-        self.validation = Validation(scores, targets)
         pairs = zip(self.mixture.base.tolist(), self.mixture.slope.tolist(), strict=True)
         self.report = {"weights": dict(zip(signals.names, map(list, pairs), strict=True)), "ridge": fitted.ridge}
+
+        places = withheld.spread(num_scored(num_items))
+        fold, withheld = fitted.fold[places], withheld.only(places)
+        scores = np.empty((len(places), num_items), np.float32)
+        for held, mixture in enumerate(fitted.without_fold):
+            rows = np.flatnonzero(fold == held)
+            scores[rows] = signals.mix(withheld.histories.of_users(rows), mixture)
+        withheld.hide(scores)
+        self.validation = Validation(scores, withheld.targets)
 
     def bind(self, graph: Interactions) -> Self:
         """Take in the edges of another graph over the same catalogue, weights unchanged.

@@ -6,7 +6,7 @@ from grasper.config import PredictConfig
 from grasper.errors import MemoryLimitError
 from grasper.memory import available_bytes
 from grasper.predict.hybrid import DENSE_CATALOGUE, MAX_SIGNALS, NUM_CANDIDATES
-from grasper.predict.validation import MAX_SCORES
+from grasper.predict.validation import num_scored
 from grasper.records import Tables
 
 GIB = 2**30
@@ -40,8 +40,8 @@ def estimated_bytes(config: PredictConfig, num_reviews: int, num_items: int) -> 
     item_matrices = DENSE_MATRICES * 4 * num_items**2 if is_dense else 0
     width = config.text_dim if config.text_encoder == "tfidf" else max(config.text_dim, SENTENCE_WIDTH)
     words = TEXT_COPIES * 4 * num_reviews * width
-    num_asked = min(num_reviews // 2, MAX_SCORES // max(1, num_items))
-    validation = 5 * 4 * num_asked * num_items
-    most_signals = min(num_asked * min(NUM_CANDIDATES, num_items) * NUM_SIGNALS, MAX_SIGNALS)
+    num_withheld = num_reviews // 2
+    validation = 5 * 4 * min(num_withheld, num_scored(num_items)) * num_items
+    most_signals = min(num_withheld * min(NUM_CANDIDATES, num_items) * NUM_SIGNALS, MAX_SIGNALS)
     signals = 2 * 4 * most_signals if config.encoder == "hybrid" else 0
     return item_matrices + words + validation + signals

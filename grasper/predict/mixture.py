@@ -16,6 +16,8 @@ from grasper.predict.graph import FloatArray, IndexArray
 RIDGES = (1.0, 0.1, 0.01, 0.001)
 """Candidates for the pull towards the prior, strong to weak; two-fold cross-validation on the withheld edges chooses."""
 NUM_FOLDS = 2
+STEP_SIZES = tuple(0.5**halvings for halvings in range(11))
+"""Shares of a Newton step that are tried until the objective does not rise."""
 BLOCK_NUMBERS = 1_000_000
 
 
@@ -97,16 +99,14 @@ def _newton(loss: _Loss, prior: np.ndarray, ridge: float, start: np.ndarray) -> 
     objective = value + float(pull @ (weights - centre) ** 2)
     for _ in range(12):
         step = np.linalg.solve(curvature + np.diag(2 * pull), gradient + 2 * pull * (weights - centre))
-        size = 1.0
-        while True:
+        for size in STEP_SIZES:
             trial = weights - size * step
             value, gradient, curvature = loss.derivatives(trial)
             new_objective = value + float(pull @ (trial - centre) ** 2)
             if new_objective <= objective:
                 break
-            if size < 1e-3:
-                return weights
-            size /= 2
+        else:  # rounding hides what is left to gain
+            break
         gain, weights, objective = objective - new_objective, trial, new_objective
         if gain < 1e-4:
             break

@@ -20,7 +20,7 @@ from grasper.predict.calibrate import log_softmax
 from grasper.predict.catalogue import Catalogue, Pool
 from grasper.predict.graph import FloatArray, IndexArray, Interactions, log_popularity
 from grasper.predict.tastes import TasteSpace
-from grasper.predict.topk import hide, top_k
+from grasper.predict.topk import blocks, hide, top_k
 from grasper.records import CANDIDATE_COLUMNS, Example, Review, iterate_rows, none_if_missing
 from grasper.retrieve.pool import POOLS
 
@@ -61,8 +61,8 @@ class Era:
             model, graph = self.bind(pool)
             for start in range(0, len(places), EXAMPLES_AT_ONCE):
                 part = places[start : start + EXAMPLES_AT_ONCE]
-                histories = self.histories([examples[place] for place in part], pool)
-                items, scores[part] = self._top_k(model, graph, histories, k)
+                asking = [examples[place] for place in part]
+                items, scores[part] = self._top_k(model, graph, self.histories(asking, pool), self.catalogue.set_aside(asking, pool), k)
                 found = names[items]
                 found[items < 0] = None
                 ids[part] = found
@@ -97,19 +97,27 @@ class Era:
             self._bound.clear()
             self._tastes.clear()
 
-    def _top_k(self, model: ItemPredictor, graph: Interactions, histories: Interactions, k: int) -> tuple[IndexArray, FloatArray]:
-        """Best items and their probabilities among reviewed, unseen items, `[num_users, k]`."""
+    def _top_k(
+        self, model: ItemPredictor, graph: Interactions, histories: Interactions, set_aside: tuple[IndexArray, IndexArray], k: int
+    ) -> tuple[IndexArray, FloatArray]:
+        """Best items and their probabilities among reviewed, unseen items that are not set aside, `[num_users, k]`."""
         reviewed = graph.item_degree > 0
         popularity = log_popularity(graph) * np.float32(self.temperature / self.popularity_temperature)
+        places, aside = set_aside
+        items, scores = np.empty((histories.num_users, k), np.int64), np.empty((histories.num_users, k), np.float32)
+        for start, block in blocks(histories):
+            part = slice(start, start + block.num_users)
+            here = (places >= part.start) & (places < part.stop)
 
-        def log_probabilities(block: Interactions) -> FloatArray:
-            scores = model.score(block)
-            scores[block.user_degree == 0] = popularity
-            hide(scores, block, reviewed)
-            scores /= self.temperature
-            return log_softmax(scores)
+            def log_probabilities(block: Interactions, rows: IndexArray = places[here] - start, columns: IndexArray = aside[here]) -> FloatArray:
+                scores = model.score(block)
+                scores[block.user_degree == 0] = popularity
+                hide(scores, block, reviewed)
+                scores[rows, columns] = -np.inf
+                scores /= self.temperature
+                return log_softmax(scores)
 
-        items, scores = top_k(log_probabilities, histories, k)
+            items[part], scores[part] = top_k(log_probabilities, block, k)
         return items, np.exp(scores)
 
 

@@ -80,7 +80,7 @@ def fit(config: PredictConfig, tables: Tables, out_dir: Path, *, seed: int) -> d
         "eras": len(earlier),
         "examples": len(examples),
         "candidates": len(candidates),
-    }
+    } | ({"weights": "prior"} if today.get("weights") == "prior" else {})
 
 
 def _fit_era(

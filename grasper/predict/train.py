@@ -14,11 +14,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grasper.config import PredictConfig
+from grasper.metrics.ranking import ranks_of, reciprocal_gain
 from grasper.predict.encoders import Encoder, history_messages, messages_of
 from grasper.predict.features import ItemText, own_words, words_of
 from grasper.predict.graph import FloatArray, IndexArray, Interactions
 from grasper.predict.sampling import NegativeSampler
-from grasper.predict.validation import Validation, Withheld, validation_ndcg
+from grasper.predict.topk import blocks, hide
+from grasper.predict.validation import MAX_SCORES, Withheld
 
 MIN_FOLDS, MAX_FOLDS = 8, 64
 """Folds per epoch: few enough that one propagation serves many labels, enough that a user with h edges keeps at least 7/8 of the others."""
@@ -42,7 +44,8 @@ def train_encoder(
 ) -> int:
     """Train in place; the number of epochs after which validation NDCG@10 was best (whose parameters are kept).
 
-    Nothing is learned of single items that nobody met (`Encoder.forget`); where later edges link them, they are what their neighbours are.
+    Items without an edge in the graph are negatives in every step and never positives, which says "away from everybody" and nothing of them: what was
+    learned of them alone is zero after every epoch, so what validation sees is what is used.
 
     Args:
         graph: What is learned from; with `withheld`, its `rest` or a part of it.
@@ -50,19 +53,19 @@ def train_encoder(
     """
     rng = np.random.default_rng(seed)
     words = words_of(graph)
+    never_met = torch.from_numpy(graph.item_degree == 0)
     optimizer = torch.optim.Adam(encoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    is_unmet = torch.from_numpy(graph.item_degree == 0)
-    encoder.forget(is_unmet)
+    judged = withheld.scored() if withheld is not None and len(withheld.targets) else None
     best, best_epoch, best_state = -1.0, 0, _copy_state(encoder)
     for epoch in range(1, (num_epochs or config.max_epochs) + 1):
         for fold in deal_folds(graph.num_edges, config.batch_size, rng):
             optimizer.zero_grad()
             fold_backward(encoder, graph, fold, rng, words)
             optimizer.step()
-            encoder.forget(is_unmet)
-        if withheld is None or not len(withheld.targets):
+        encoder.forget(never_met)
+        if judged is None:
             continue
-        value = _validation_ndcg(encoder, graph, words, withheld)
+        value = _validation_ndcg(encoder, graph, words, judged)
         if value > best:
             best, best_epoch, best_state = value, epoch, _copy_state(encoder)
         elif epoch - best_epoch >= config.patience:
@@ -137,7 +140,7 @@ def _full_loss(ends: Ends, graph: Interactions, users: IndexArray, rows: IndexAr
     learns = ~hidden.all(1).numpy()[rows]  # whoever met the whole catalogue prefers nothing to anything
     row, targets = torch.from_numpy(rows[learns]), targets[learns]
     positive = scores[row, torch.from_numpy(targets)]
-    others = scores.masked_fill(hidden, -torch.inf).logsumexp(1)[row]
+    others = gathered(scores.masked_fill(hidden, -torch.inf).logsumexp(1), row)
     return F.softplus(others - positive).sum()
 
 
@@ -149,12 +152,17 @@ def _sampled_loss(
     Rows are looked up as embeddings: the gradient of plain indexing is summed by whichever thread comes first, and differs from run to run.
     """
     items, popularity, vectors = ends
-    drawn, target = torch.from_numpy(negatives.draw(users[rows], NUM_NEGATIVES, rng)), torch.from_numpy(targets)
-    asked, start = F.embedding(torch.from_numpy(rows), vectors), popularity[:, None]
-    positive = (asked * F.embedding(target, items)).sum(1) + F.embedding(target, start).squeeze(1)
-    negative = torch.einsum("bd,bnd->bn", asked, F.embedding(drawn, items)) + F.embedding(drawn, start).squeeze(2)
+    drawn = torch.from_numpy(negatives.draw(users[rows], NUM_NEGATIVES, rng))
+    asked, target = gathered(vectors, torch.from_numpy(rows)), torch.from_numpy(targets)
+    positive = (asked * gathered(items, target)).sum(1) + gathered(popularity, target)
+    negative = torch.einsum("bd,bnd->bn", asked, gathered(items, drawn)) + gathered(popularity, drawn)
     correction = float(np.log(items.shape[0] / NUM_NEGATIVES))
     return F.softplus(negative.logsumexp(1) + correction - positive).sum()
+
+
+def gathered(values: Tensor, index: Tensor) -> Tensor:
+    """`values[index]`, whose gradient adds up in one order: that of plain indexing differs from run to run where threads share a row."""
+    return F.embedding(index, values) if values.ndim == 2 else values.index_select(0, index.reshape(-1)).view_as(index)
 
 
 def linking_edges(graph: Interactions) -> Interactions:
@@ -200,9 +208,12 @@ def score_histories(encoder: Encoder, encoded: EncodedItems, histories: Interact
 
 
 def _validation_ndcg(encoder: Encoder, graph: Interactions, words: ItemText | None, withheld: Withheld) -> float:
-    scores = score_histories(encoder, bind_encoder(encoder, graph, words), withheld.histories)
-    scores[withheld.hidden] = -np.inf
-    return validation_ndcg(Validation(scores, withheld.targets))
+    encoded, ranks = bind_encoder(encoder, graph, words), []
+    for start, histories in blocks(withheld.histories, MAX_SCORES):
+        scores = score_histories(encoder, encoded, histories)
+        hide(scores, histories, withheld.rest.item_degree > 0)
+        ranks.append(ranks_of(scores, withheld.targets[start : start + histories.num_users]))
+    return float(reciprocal_gain(np.concatenate(ranks), 10).mean())
 
 
 def _copy_state(encoder: Encoder) -> dict[str, Tensor]:

@@ -3,38 +3,67 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from grasper.metrics.ranking import ranks_of, reciprocal_gain
 from grasper.predict.graph import FloatArray, IndexArray, Interactions
+from grasper.predict.topk import hide
 
 if TYPE_CHECKING:
     from grasper.predict.baselines import ItemPredictor
 
 MAX_SCORES = 20_000_000
-"""Validation users × items at most; more users are thinned out evenly."""
+"""Users × items whose scores are looked at; more users are thinned out evenly."""
+MIN_SCORED = 200
+"""Users whose scores are looked at all the same, however large the catalogue: fewer tell little of how well they are ranked."""
 
 
 @dataclass(frozen=True)
 class Withheld:
     """A graph whose users' last edges were taken out.
 
-    `rest` is what is left; `users` `[num]` are those asked about, `histories` their edges in `rest`, `targets` `[num]` the withheld items, and
-    `hidden` `[num, num_items]` marks what is no answer: seen items, and items without any edge in `rest`.
+    `rest` is what is left; `users` `[num]` are those asked about, `targets` `[num]` their withheld items. Seen items are no answer, nor are items
+    without any edge in `rest`.
     """
 
     rest: Interactions
     users: IndexArray
-    histories: Interactions
     targets: IndexArray
-    hidden: np.ndarray
 
-    def thinned(self, step: int) -> Withheld:
-        """Every so-manieth of the users asked about, the same graph."""
-        rows = np.arange(0, len(self.users), step)
-        return Withheld(self.rest, self.users[rows], self.histories.of_users(rows), self.targets[rows], self.hidden[rows])
+    @cached_property
+    def histories(self) -> Interactions:
+        """The edges in `rest` of the users asked about, `[num, num_items]`."""
+        return self.rest.of_users(self.users)
+
+    def spread(self, num_users: int) -> IndexArray:
+        """Places of at most so many of the users asked about, evenly spread, ascending."""
+        num = min(len(self.users), num_users)
+        return np.arange(num) * len(self.users) // max(1, num)
+
+    def only(self, places: IndexArray) -> Withheld:
+        """The same graph, some of the users asked about."""
+        return Withheld(self.rest, self.users[places], self.targets[places])
+
+    def scored(self) -> Withheld:
+        """Those of the users whose scores of the whole catalogue are looked at."""
+        return self.only(self.spread(num_scored(self.rest.num_items)))
+
+    def hide(self, scores: FloatArray) -> None:
+        """Put −inf at what is no answer, in place; `[num, num_items]`."""
+        hide(scores, self.histories, self.rest.item_degree > 0)
+
+    def is_answer(self, items: IndexArray) -> np.ndarray:
+        """Which of these items could be each user's answer, `[num, …]` for items of that shape."""
+        keys = np.arange(len(self.users))[:, None] * self.rest.num_items + items
+        return (self.rest.item_degree[items] > 0) & ~np.isin(keys, self.histories.pair_keys)
+
+
+def num_scored(num_items: int) -> int:
+    """Users whose scores of a catalogue are looked at, at most."""
+    return max(MIN_SCORED, MAX_SCORES // max(1, num_items))
 
 
 @dataclass(frozen=True)
@@ -45,25 +74,20 @@ class Validation:
     targets: IndexArray
 
 
-def withhold(graph: Interactions, max_scores: int = MAX_SCORES) -> Withheld:
+def withhold(graph: Interactions) -> Withheld:
     """Take out the last edge of every user with at least two; edges whose item has no other user are not asked about."""
     rest, users, targets = graph.leave_last_out()
     known = rest.item_degree[targets] > 0
-    step = max(1, -(-int(known.sum()) * graph.num_items // max_scores))
-    users, targets = users[known][::step], targets[known][::step]
-    histories = rest.of_users(users)
-    hidden = np.broadcast_to(rest.item_degree == 0, (len(users), graph.num_items)).copy()
-    hidden[histories.user_index, histories.item_index] = True
-    return Withheld(rest, users, histories, targets, hidden)
+    return Withheld(rest, users[known], targets[known])
 
 
 def validate(predictor: ItemPredictor, graph: Interactions, *, seed: int = 0) -> Validation:
     """Fit the predictor without every user's last edge, and score those users."""
-    withheld = withhold(graph)
+    withheld = withhold(graph).scored()
     predictor.fit(withheld.rest, seed=seed)
     by_user = getattr(predictor, "score_users", None)
     scores = by_user(withheld.users) if by_user else predictor.score(withheld.histories)
-    scores[withheld.hidden] = -np.inf
+    withheld.hide(scores)
     return Validation(scores, withheld.targets)
 
 

@@ -109,3 +109,10 @@ def test_embeddings_are_cached_by_model_and_texts(tmp_path: Path, monkeypatch: p
     assert calls == [["a", "b"], ["c"], ["d"]]
     assert len(list(tmp_path.iterdir())) == 2
     features._sentence_model.cache_clear()
+
+
+def test_no_more_reviews_are_fitted_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where there are fewer than twice as many."""
+    monkeypatch.setattr(features, "MAX_FITTED_REVIEWS", 10)
+    texts = [f"same word{number}" for number in range(19)]
+    assert len(TfidfSpace.fit(texts, 4, 0).terms) == 1 + 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from grasper.predict.mixture import Mixture, _Loss, fit_mixture
+from grasper.predict.mixture import Mixture, _Loss, _newton, fit_mixture
 
 RNG = np.random.default_rng(0)
 
@@ -47,6 +47,17 @@ def test_derivatives_equal_finite_differences() -> None:
         up, down = loss.derivatives(point + shift), loss.derivatives(point - shift)
         np.testing.assert_allclose(gradient[axis], (up[0] - down[0]) / (2 * step), atol=2e-3)
         np.testing.assert_allclose(curvature[axis], (up[1] - down[1]) / (2 * step), atol=2e-3)
+
+
+def test_a_step_that_only_makes_things_worse_is_not_taken() -> None:
+    """However short it is made: the weights stay where they were."""
+
+    class Cliff(_Loss):
+        def derivatives(self, weights: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+            return float(weights.any()), np.ones(2), np.eye(2)
+
+    nothing = np.zeros((0, 0, 1), np.float32)
+    assert not _newton(Cliff(nothing, nothing, nothing, nothing), np.zeros(1), 1e-9, np.zeros(2)).any()
 
 
 def test_weights_grow_with_the_logarithm_of_the_history() -> None:

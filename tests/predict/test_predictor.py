@@ -76,6 +76,17 @@ def test_a_newcomer_with_a_training_users_reviews_is_predicted_alike(shop: tuple
     assert set(known[1]) == set(brought[1])
 
 
+def test_what_a_known_user_reviewed_is_no_candidate_whatever_they_bring(shop: tuple[Predictor, Tables]) -> None:
+    """Their own words stand in those items' vectors; somebody unknown with the same history is shown them."""
+    predictor, tables = shop
+    own = set(tables.reviews.loc[tables.reviews["user_id"] == "user7", "item_id"])
+    brought = [Review("h", "user7", "b0" if "b0" not in own else "b1", "fine coffee")]
+    known, unknown = predictor.predict([someone("user7", history=brought), someone("other", history=brought)], 24).groupby("user_id", sort=False)
+    assert not own & set(known[1]["item_id"])
+    assert own <= set(unknown[1]["item_id"])
+    assert known[1]["score"].sum() == pytest.approx(1, abs=1e-5)
+
+
 def test_people_of_all_kinds_are_answered_in_their_order(shop: tuple[Predictor, Tables]) -> None:
     """One call, answers as if each had been asked alone."""
     predictor, tables = shop

@@ -152,6 +152,16 @@ def test_metrics_hold_validation_and_reliability(tmp_path: Path) -> None:
     assert "popularity" in metrics["weights"]
 
 
+def test_weights_that_were_not_learned_are_named(tmp_path: Path) -> None:
+    """Three users with two items are too few to learn from: the record says that the weights are the prior, and the counts do."""
+    tables = make_tables()
+    few = replace(tables, reviews=tables.reviews[tables.reviews["user_id"].isin(["user0", "user1", "user2", "dev0", "dev1"])])
+    few = replace(few, examples=few.examples[few.examples["user_id"].isin(["dev0", "dev1"])])
+    counts = fit(PredictConfig(max_epochs=1), few, tmp_path, seed=0)
+    assert counts["weights"] == json.loads((tmp_path / "metrics.json").read_text())["weights"] == "prior"
+    assert "weights" not in fit(PredictConfig(max_epochs=1), tables, tmp_path / "all", seed=0)
+
+
 def test_what_a_newcomer_writes_counts(tmp_path: Path) -> None:
     """One item met, two opinions of it: the words alone move the prediction, towards what they are about."""
     tables = make_tables()

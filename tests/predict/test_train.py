@@ -14,7 +14,10 @@ from grasper.predict import train
 from grasper.predict.encoders import HistoryMessages, LightGCNEncoder, Messages, TextEncoder, history_messages, messages_of
 from grasper.predict.features import ItemText
 from grasper.predict.graph import Interactions
+from grasper.predict.hybrid import Hybrid
+from grasper.predict.learned import EncoderPredictor
 from grasper.predict.train import deal_folds, fold_backward, linking_edges, train_encoder
+from grasper.predict.validation import withhold
 
 GRAPH = Interactions.from_matrix(np.random.default_rng(0).random((25, 12)) < 0.3)
 
@@ -105,32 +108,61 @@ def test_sampled_softmax_learns_the_same_structure(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("full_softmax", [5, 20_000])
-def test_nothing_is_learned_of_an_item_that_nobody_met(monkeypatch: pytest.MonkeyPatch, full_softmax: int) -> None:
-    """It is a negative in every step and a positive in none; until an edge links it, it is like no other item and no more popular than it is."""
+def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch, full_softmax: int) -> None:
+    """Two threads add up the gradients of more numbers than torch leaves to one, of few items that are often gathered: one seed, equal bytes."""
     monkeypatch.setattr(train, "FULL_SOFTMAX", full_softmax)
-    users, items = np.indices((40, 20))
-    graph = Interactions.from_matrix((users % 2 == items % 2) & (users % 20 != items) & (items < 17))
-    encoder = LightGCNEncoder(20, 16, 2, torch.Generator().manual_seed(0))
-    train_encoder(encoder, graph, PredictConfig(), seed=0, num_epochs=3)
-    encoded = train.bind_encoder(encoder, graph)
-    assert encoded.items[17:].abs().max() == 0
-    assert encoded.items[:17].norm(dim=1).min() > 0
-    assert encoder.item_bias[17:].abs().max() == 0
-    linked = Interactions.from_matrix(np.vstack([graph.matrix.toarray() > 0, np.isin(np.arange(20), [0, 19])[None]]))
-    vectors = train.bind_encoder(encoder, linked).items
-    assert torch.cosine_similarity(vectors[19], vectors[0], dim=0) > 0.5 > torch.cosine_similarity(vectors[19], vectors[1], dim=0)
+    rng = np.random.default_rng(0)
+    graph = Interactions.from_matrix(rng.random((2000, 40)) < 0.4)
+    fold = deal_folds(graph.num_edges, 4096, rng)[0]
+    assert len(fold) * train.NUM_NEGATIVES > 32_768
+    gradients, threads = [], torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for _ in range(4):
+            encoder = LightGCNEncoder(40, 16, 2, torch.Generator().manual_seed(0))
+            fold_backward(encoder, graph, fold, np.random.default_rng(0), None)
+            gradients.append((encoder.embedding.grad, encoder.item_bias.grad))
+    finally:
+        torch.set_num_threads(threads)
+    for embedding, bias in gradients[1:]:
+        assert torch.equal(embedding, gradients[0][0])
+        assert torch.equal(bias, gradients[0][1])
 
 
-def test_training_on_a_large_catalogue_is_the_same_in_every_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gradients of what is looked up are summed in one order, however many threads there are."""
-    monkeypatch.setattr(train, "FULL_SOFTMAX", 5)
-    graph = Interactions.from_matrix(np.random.default_rng(0).random((300, 200)) < 0.1)
-    states = []
-    for _ in range(2):
-        encoder = LightGCNEncoder(200, 64, 2, torch.Generator().manual_seed(0))
-        train_encoder(encoder, graph, PredictConfig(), seed=0, num_epochs=1)
-        states.append(encoder.state_dict())
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+@pytest.mark.parametrize("full_softmax", [5, 20_000])
+def test_what_was_never_a_positive_says_nothing(monkeypatch: pytest.MonkeyPatch, full_softmax: int) -> None:
+    """Items without a training edge are negatives in every step; their vectors and biases end as zeros, in the mixture, too, all others' do not."""
+    monkeypatch.setattr(train, "FULL_SOFTMAX", full_softmax)
+    rng = np.random.default_rng(0)
+    liked = np.zeros((60, 15), bool)
+    liked[:, :12] = rng.random((60, 12)) < 0.3
+    liked[:, 12] = liked.sum(1) == 0  # met by people of one item alone
+    graph = Interactions.from_matrix(liked)
+    graph = replace(graph, text=rng.normal(size=(graph.num_edges, 3)).astype(np.float32))
+    cold = linking_edges(graph).item_degree == 0
+    assert 3 <= cold.sum() < 15
+    states = [
+        EncoderPredictor("lightgcn", PredictConfig(max_epochs=3)).fit(graph).state(),
+        Hybrid(config=PredictConfig(max_epochs=3)).learn(graph).state(),
+    ]
+    for state, prefix in zip(states, ("", "embeddings."), strict=True):
+        for name in ("embedding", "item_bias"):
+            assert not state[f"{prefix}{name}"][cold].any()
+            assert (state[f"{prefix}{name}"][~cold].reshape((~cold).sum(), -1) != 0).any(1).all()
+    assert not states[1]["projected-text.item_bias"][graph.item_degree == 0].any()
+
+
+def test_validation_sees_the_parameters_that_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is forgotten at the end was already forgotten when an epoch was judged."""
+    graph = Interactions.from_matrix(np.pad(np.random.default_rng(0).random((40, 10)) < 0.4, ((0, 0), (0, 2))))
+    seen: list[torch.Tensor] = []
+    judge = train._validation_ndcg
+    monkeypatch.setattr(train, "_validation_ndcg", lambda encoder, *rest: seen.append(encoder.embedding.detach().clone()) or judge(encoder, *rest))
+    withheld = withhold(graph)
+    encoder = LightGCNEncoder(12, 6, 2, torch.Generator().manual_seed(0))
+    epochs = train_encoder(encoder, withheld.rest, PredictConfig(max_epochs=3), seed=0, withheld=withheld)
+    assert torch.equal(seen[epochs - 1], encoder.embedding)
+    assert not seen[0][10:].any()
 
 
 def test_linking_edges_are_those_of_users_with_two() -> None:

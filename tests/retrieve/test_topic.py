@@ -84,6 +84,21 @@ def test_where_nobody_is_near_the_audience_is_shown(shop: tuple[Predictor, Table
     assert strict.explain(request_of(example), example, 3) == "no other person's taste is nearer than 1; the item's audience is shown instead"
 
 
+def test_an_item_that_training_never_saw_says_nothing_of_taste(tmp_path: Path) -> None:
+    """Met by two dev users alone, of whom nothing else is known: the audience of the item is shown, not people who are near to nothing."""
+    tables = make_tables()
+    new = tables.reviews.iloc[:2].assign(review_id=["n0", "n1"], user_id=["dev-n0", "dev-n1"], item_id="cold", text="rare brew", split="dev")
+    items = pd.concat([tables.items, tables.items.iloc[:1].assign(item_id="cold")], ignore_index=True)
+    tables = Tables(pd.concat([tables.reviews, new], ignore_index=True), items, tables.examples)
+    fit(PredictConfig(), tables, tmp_path, seed=0)
+    predictor = load(tmp_path, tables)
+    taste = SimilarTaste(ReviewPool(tables.reviews_by_id.values()), make_ranker("bm25"), lambda: predictor)
+    example = someone("dev-n0", "cold")
+    assert taste.find(example, 5) == ()
+    assert [review.review_id for review in taste.retrieve(request_of(example), example, 4)] == ["n1"]
+    assert taste.explain(request_of(example), example, 4) == "no other person's taste is nearer than 0.3; the item's audience is shown instead"
+
+
 def test_what_is_said_is_what_is_shown(shop: tuple[Predictor, Tables]) -> None:
     """People near in taste who wrote no word are not counted as people whose reviews are shown."""
     predictor, tables = shop
