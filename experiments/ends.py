@@ -50,7 +50,7 @@ def main() -> None:
     tuned = system.desk.model
     assert isinstance(tuned, LocalModel)
     models = {"as tuned": tuned, "aligned": tuned.with_adapter(options.adapter)}
-    rows = []
+    rows: list[dict[tuple[str, str], float]] = []
     with Progress("ends", len(targets)) as progress:
         for example in targets:
             request = request_for(example, TASK, system.desk.store.tables.item(example.item_id))
@@ -60,13 +60,13 @@ def main() -> None:
             row = {(name, part): value for name, found in parts.items() for part, value in found.items()}
             rows.append(row | {("difference", part): parts["aligned"][part] - parts["as tuned"][part] for part in parts["aligned"]})
             progress.advance(1)
-    table = pd.DataFrame(rows)
+    columns = {column: pd.Series([row[column] for row in rows]) for column in rows[0]}
     facts = made_by(config.seed) | {
         "split": SPLIT,
         "model": tuned.name,
         "adapter": find_adapter(options.adapter).fingerprint,
     }
-    found = means({name: table[name] for name in table}, targets, config.seed, counts=["early ends"])
+    found = means(columns, targets, config.seed, counts=["early ends"])
     write_json(options.out, {"provenance": facts, "n": len(targets), **found})
 
 

@@ -51,7 +51,9 @@ def open_targets(options: argparse.Namespace) -> tuple[Config, System, list[Exam
 
 def write_record(out: Path, config: Config, system: System, targets: Sequence[Example], bits: pd.DataFrame, usual: str) -> None:
     """Means with intervals of every kind (a column of `bits`), and the paired differences from the usual one."""
-    columns = {("bits", name): bits[name] for name in bits} | {(f"minus {usual}", name): bits[name] - bits[usual] for name in bits}
+    kinds = {str(kind): bits[kind] for kind in bits}
+    columns = {("bits", kind): values for kind, values in kinds.items()}
+    columns |= {(f"minus {usual}", kind): values - bits[usual] for kind, values in kinds.items()}
     facts = made_by(config.seed) | {"split": SPLIT, "model": system.desk.model.name, "prompts": config.prompts.model_dump(mode="json")}
     write_json(out, {"provenance": facts, "n": len(targets), **means(columns, targets, config.seed)})
 
