@@ -41,8 +41,9 @@ from grasper.models import open_model
 from grasper.models.local import LocalModel
 from grasper.prepare import build_tables
 from grasper.reason.gold import selection_gain
+from grasper.reason.pair import TrainingPair
 from grasper.reason.reward import make_reward
-from grasper.reason.traces import Source, Trace, TrainingPair, sample_traces
+from grasper.reason.traces import Source, Trace, sample_traces
 from grasper.records import TASKS, Example, Tables
 from grasper.retrieve.store import ReviewStore
 from grasper.runs import derive_seed

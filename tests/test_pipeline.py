@@ -308,8 +308,8 @@ def test_a_single_stage_needs_its_inputs(tmp_path: Path) -> None:
     assert (tmp_path / "run/evaluate/report.html").exists()
 
 
-def test_a_failed_step_is_not_taken_for_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error in the middle leaves the step cut off; the next call resumes it."""
+def cut_off(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C before the first text is written."""
     import grasper.generate
 
     def fail(*arguments: object, **options: object) -> None:
@@ -318,7 +318,12 @@ def test_a_failed_step_is_not_taken_for_complete(tmp_path: Path, monkeypatch: py
     with monkeypatch.context() as patch:
         patch.setattr(grasper.generate, "generate", fail)
         with pytest.raises(KeyboardInterrupt):
-            carry_out(plan(tmp_path))
+            carry_out(plan(folder))
+
+
+def test_a_failed_step_is_not_taken_for_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in the middle leaves the step cut off; the next call resumes it."""
+    cut_off(tmp_path, monkeypatch)
     states = {step.name: step.state() for step in plan(tmp_path).steps}
     assert states == {"prepare": "done", "generate/copy": "cut off", "evaluate": "to do"}
     assert "generate/copy: resuming" in carry_out(plan(tmp_path))
@@ -326,15 +331,7 @@ def test_a_failed_step_is_not_taken_for_complete(tmp_path: Path, monkeypatch: py
 
 def test_a_kill_loses_no_seconds_of_finished_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five seconds were noted at the start, and the last batch before the kill was written a hundred seconds later."""
-    import grasper.generate
-
-    def fail(*arguments: object, **options: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(grasper.generate, "generate", fail)
-        with pytest.raises(KeyboardInterrupt):
-            carry_out(plan(tmp_path))
+    cut_off(tmp_path, monkeypatch)
     folder = tmp_path / "run/generate/copy"
     write_json(folder / "started.json", read_json(folder / "started.json") | {"seconds": 5.0})
     (outputs := folder / "outputs.jsonl").touch()

@@ -37,9 +37,9 @@ from grasper.reason.dual import REASONERS, Deliberation, DualReasoning, Evidence
 from grasper.reason.evidence import evidence_of
 from grasper.reason.format import is_cut
 from grasper.reason.likelihood import require_likelihoods
+from grasper.reason.pair import TrainingPair
 from grasper.reason.reward import Reward
 from grasper.reason.roles import role_examples
-from grasper.reason.traces import TrainingPair
 from grasper.runs import derive_seed
 
 if TYPE_CHECKING:

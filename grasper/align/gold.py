@@ -15,7 +15,8 @@ from grasper.errors import ConfigError
 from grasper.files import write_lines
 from grasper.reason.format import render_answer
 from grasper.reason.gold import choose_gold
-from grasper.reason.traces import Source, Trace, TrainingPair, describe
+from grasper.reason.pair import TrainingPair
+from grasper.reason.traces import Source, Trace, describe
 from grasper.runs import derive_seed
 
 

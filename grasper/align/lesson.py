@@ -12,8 +12,9 @@ from grasper.align.sft import TrainingSequence, make_sequence, pair_sequence
 from grasper.config import AlignConfig
 from grasper.desk import Desk
 from grasper.models.base import TextModel
+from grasper.reason.pair import TrainingPair
 from grasper.reason.reward import Reward
-from grasper.reason.traces import Source, Trace, TrainingPair, sample_traces
+from grasper.reason.traces import Source, Trace, sample_traces
 
 if TYPE_CHECKING:
     from grasper.models.local import LocalModel

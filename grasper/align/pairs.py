@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from grasper.desk import Desk
 from grasper.prompts.templates import AnswerTask
-from grasper.reason.traces import TrainingPair
+from grasper.reason.pair import TrainingPair
 from grasper.records import TASKS, Example, Split, SyntheticReview, Tables, Task, request_for, review_request, tasks_of
 from grasper.runs import stable_hash
 
@@ -52,7 +52,7 @@ def make_pairs(
             continue
         task = possible[number % len(possible)]
         if task == "review":
-            if desk.method.predicted != "none":
+            if desk.method.predicts_items:
                 pairs.append(TrainingPair(example, review_request(example, item), desk.profiles.for_item(item, example), is_review=True))
         else:
             request = request_for(example, task, item)

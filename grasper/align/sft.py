@@ -35,7 +35,7 @@ from grasper.models.weights import without_future_warnings
 
 if TYPE_CHECKING:
     from grasper.models.local import LocalModel
-    from grasper.reason.traces import TrainingPair
+    from grasper.reason.pair import TrainingPair
 
 METRICS_FILE = "metrics.jsonl"
 LOGGED_STEPS = 5

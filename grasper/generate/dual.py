@@ -16,7 +16,7 @@ from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.render import after_path
 from grasper.reason.dual import Deliberation, DualReasoning, Evidence
 from grasper.reason.evidence import evidence_of
-from grasper.reason.format import is_cut, parse_answer
+from grasper.reason.format import parse_answer
 from grasper.records import Example, Output, Profile, Request, SyntheticReview, Task, request_for
 from grasper.runs import derive_seed
 
@@ -135,7 +135,8 @@ class DualWriter:
             texts = [output.text or "", *drafts]
             raws = [output.raw, *(completion.text for completion in completions)]
             is_parsed = [output.is_parsed, *(answer.is_parsed for answer in answers)]
-            cut = [output.is_cut, *(is_cut(one.text, draft, one.finish_reason) for one, draft in zip(completions, drafts, strict=True))]
+            ends = zip(answers, completions, strict=True)
+            cut = [output.is_cut, *(answer.is_cut(task, completion.text, completion.finish_reason) for answer, completion in ends)]
             best = best_answer(texts, is_parsed, evidence_for(request.task, shown.writer))
             tokens_in = output.tokens_in + sum(completion.tokens_in for completion in completions)
             tokens_out = output.tokens_out + sum(completion.tokens_out for completion in completions)

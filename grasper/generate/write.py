@@ -16,7 +16,7 @@ from grasper.models.base import Completion, Pool, PoolingModel, Prompt, scored
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.render import after_path
 from grasper.prompts.templates import RATING_CHOICES
-from grasper.reason.format import is_cut, parse_answer
+from grasper.reason.format import parse_answer
 from grasper.records import Example, Output, Profile, Request, SyntheticReview, Task, request_for
 
 
@@ -139,7 +139,7 @@ class Writer:
             path=answer.path.render() if answer.path else None,
             raw=completions[chosen].text,
             is_parsed=answer.is_parsed,
-            is_cut=is_cut(completions[chosen].text, texts[chosen], completions[chosen].finish_reason),
+            is_cut=answer.is_cut(request.task, completions[chosen].text, completions[chosen].finish_reason),
             samples=tuple(texts) if len(texts) > 1 else (),
             evidence=profile.review_ids(),
             tokens_in=sum(completion.tokens_in for completion in completions),

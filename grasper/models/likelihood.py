@@ -7,7 +7,6 @@ not every device knows it (mps).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,17 +14,10 @@ from transformers import PreTrainedModel
 
 from grasper.models.decoding import pad, prefill
 from grasper.models.library import keeps_keys_only
+from grasper.models.spelling import Ending
 
 TOKENS_AT_ONCE = 2048
 """Tokens behind a context that go through the output layer together, padding included."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Tokens behind a context, of which the last `counted` ones are scored and the others are given, too."""
-
-    tokens: tuple[int, ...]
-    counted: int
 
 
 @torch.inference_mode()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
-from functools import cache, cached_property, partial
-from itertools import chain, takewhile
+from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,12 @@ from grasper.models.continuation import Continuation, Row
 from grasper.models.decoding import decode, has_exact_batches
 from grasper.models.gather import Call, Request
 from grasper.models.library import keeps_keys_only, score_whole
-from grasper.models.likelihood import Ending, log_likelihoods, log_likelihoods_together, score_choices
+from grasper.models.likelihood import log_likelihoods, log_likelihoods_together, score_choices
 from grasper.models.pooling import PooledText, decode_pooled, in_batches
 from grasper.models.prefix import can_share_prefix
 from grasper.models.room import within_memory
 from grasper.models.sampling import Sampling
-from grasper.models.spelling import Spelling
+from grasper.models.spelling import Ending, Spelling
 from grasper.models.thoughts import ends_in_thought
 from grasper.runs import derive_seed
 
@@ -278,7 +278,7 @@ class LocalModel(Spelling):
         if not choices or not all(choices):
             raise ModelError(f"choices to score must be at least one non-empty string, got {list(choices)}")
         scores = np.zeros((len(prompts), len(choices)))
-        contexts, endings = zip(*(self._split_choices(prompt, choices) for prompt in prompts), strict=True) if prompts else ((), ())
+        contexts, endings = zip(*(self.split_choices(prompt, choices) for prompt in prompts), strict=True) if prompts else ((), ())
         for ids in contexts:
             self._require_room(ids)
         room = max((len(ending) for choice in endings for ending in choice), default=0) * len(choices)
@@ -309,7 +309,7 @@ class LocalModel(Spelling):
             raise ShapeError(f"{len(texts)} texts for {len(prompts)} prompts, expected one for each")
         asked: dict[tuple[int, ...], list[tuple[int, Ending]]] = {}
         conversations = self.backbone.encode_all([self.before_answer(prompt) for prompt in prompts]) if prompts else []
-        for number, (conversation, ending) in enumerate(zip(conversations, self._endings(prompts, texts), strict=True)):
+        for number, (conversation, ending) in enumerate(zip(conversations, self.endings(prompts, texts, self.turn_end), strict=True)):
             self._require_room([*conversation, 0])
             asked.setdefault(tuple(conversation), []).append((number, ending))
         limit, scores = self.context_tokens, dict[int, np.ndarray]()
@@ -324,35 +324,3 @@ class LocalModel(Spelling):
                     found = log_likelihoods(network, ids, [ending for _, ending in rows], context_tokens=limit, pad_id=self._pad_id)
                 scores.update(zip((number for number, _ in rows), found, strict=True))
         return [scores[number] for number in range(len(prompts))]
-
-    def _endings(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[Ending]:
-        """Each prompt's prefix, its text and the end, of which the text and the end are counted: the same tokens behind all prefixes.
-
-        The two are spelled together, as an answer is learned and written; some tokenizers would begin a text of its own with one more space. What the
-        prefix alone would spell, too, is given.
-        """
-        encode, counted = cache(self.encode_text), dict[tuple[bool, str], set[tuple[int, ...]]]()
-        spelled = []
-        for prompt, text in zip(prompts, texts, strict=True):
-            given = encode(prompt.prefix) if prompt.prefix else []
-            whole = encode(f"{prompt.prefix} {text}" if prompt.prefix else text)
-            shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(given, whole, strict=False)))
-            counted.setdefault((bool(prompt.prefix), text), set()).add(tuple(whole[shared:]))
-            spelled.append((given, whole, shared))
-        endings = []
-        for prompt, text, (given, whole, shared) in zip(prompts, texts, spelled, strict=True):
-            if len(counted[bool(prompt.prefix), text]) > 1:  # its beginning is merged with a prefix, and not with every one in the same way
-                whole, shared = given + encode(f" {text}"), len(given)
-            endings.append(Ending((*whole, *self.turn_end), len(whole) - shared + len(self.turn_end)))
-        return endings
-
-    def _split_choices(self, prompt: Prompt, choices: Sequence[str]) -> tuple[list[int], list[list[int]]]:
-        """The tokens before the first difference of the choices, and each choice's tokens from there on (at least one)."""
-        answers = [self.encode_text(prompt.prefix + choice) for choice in choices]
-        if len({tuple(answer) for answer in answers}) < len(choices):
-            raise ModelError(f"choices must be distinct, got {list(choices)}")
-        shared = 0
-        while shared < min(map(len, answers)) - 1 and len({answer[shared] for answer in answers}) == 1:
-            shared += 1
-        conversation = self.backbone.encode(self.before_answer(prompt))
-        return conversation + answers[0][:shared], [answer[shared:] for answer in answers]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from typing import Any
 
 import jinja2
@@ -44,6 +46,14 @@ def _tell_of_thoughts(name: str) -> None:
         "(prompts.answer_tokens)",
         name,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Tokens behind a context, of which the last `counted` ones are scored and the others are given, too."""
+
+    tokens: tuple[int, ...]
+    counted: int
 
 
 class Spelling:
@@ -111,6 +121,38 @@ class Spelling:
     def encode_text(self, text: str) -> list[int]:
         """Token ids of plain text (an answer, a prefix), no special token among them."""
         return self.tokens.encode(self._defuse(text))
+
+    def endings(self, prompts: Sequence[Prompt], texts: Sequence[str], turn_end: tuple[int, ...]) -> list[Ending]:
+        """Each prompt's prefix, its text and the end (`end_of_turn`), of which the text and the end are counted: the same tokens behind all prefixes.
+
+        The two are spelled together, as an answer is learned and written; some tokenizers would begin a text of its own with one more space. What the
+        prefix alone would spell, too, is given.
+        """
+        encode, counted = cache(self.encode_text), dict[tuple[bool, str], set[tuple[int, ...]]]()
+        spelled = []
+        for prompt, text in zip(prompts, texts, strict=True):
+            given = encode(prompt.prefix) if prompt.prefix else []
+            whole = encode(f"{prompt.prefix} {text}" if prompt.prefix else text)
+            shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(given, whole, strict=False)))
+            counted.setdefault((bool(prompt.prefix), text), set()).add(tuple(whole[shared:]))
+            spelled.append((given, whole, shared))
+        endings = []
+        for prompt, text, (given, whole, shared) in zip(prompts, texts, spelled, strict=True):
+            if len(counted[bool(prompt.prefix), text]) > 1:  # its beginning is merged with a prefix, and not with every one in the same way
+                whole, shared = given + encode(f" {text}"), len(given)
+            endings.append(Ending((*whole, *turn_end), len(whole) - shared + len(turn_end)))
+        return endings
+
+    def split_choices(self, prompt: Prompt, choices: Sequence[str]) -> tuple[list[int], list[list[int]]]:
+        """The tokens before the first difference of the choices, and each choice's tokens from there on (at least one)."""
+        answers = [self.encode_text(prompt.prefix + choice) for choice in choices]
+        if len({tuple(answer) for answer in answers}) < len(choices):
+            raise ModelError(f"choices must be distinct, got {list(choices)}")
+        shared = 0
+        while shared < min(map(len, answers)) - 1 and len({answer[shared] for answer in answers}) == 1:
+            shared += 1
+        conversation = self.tokens.encode(self.before_answer(prompt))
+        return conversation + answers[0][:shared], [answer[shared:] for answer in answers]
 
     def answer_in(self, tokens: Sequence[int], *, is_open: bool) -> str:
         """The answer without thoughts and special tokens; the marks of thoughts are special tokens in some vocabularies."""

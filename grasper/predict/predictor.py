@@ -88,7 +88,7 @@ class Era:
         """
         with self._lock:
             if pool not in self._tastes:
-                self._tastes[pool] = TasteSpace(self, pool)
+                self._tastes[pool] = TasteSpace(*self.bind(pool), self.catalogue, lambda example: self.histories([example], pool))
             return self._tastes[pool]
 
     def release(self) -> None:

@@ -7,40 +7,45 @@ Whoever has no history is placed by the item in mind.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from grasper.errors import ConfigError
-from grasper.predict.catalogue import Pool
+from grasper.predict.catalogue import Catalogue
+from grasper.predict.graph import Interactions
 from grasper.records import Example
 from grasper.retrieve.similar import SimilarUser, unit
 from grasper.topk import stable_top_k
-
-if TYPE_CHECKING:
-    from grasper.predict.predictor import Era
 
 BLOCK_ROWS = 65_536
 """People compared at once."""
 
 
 class TasteSpace:
-    """Unit vectors of the users and items of one graph (`retrieve.similar.Tastes`)."""
+    """Unit vectors of the users and items of one graph (`retrieve.similar.Tastes`).
 
-    def __init__(self, era: Era, pool: Pool) -> None:
-        self._era, self._pool = era, pool
-        self._model, graph = era.bind(pool)
+    Args:
+        model: A link predictor that has taken the graph in.
+        catalogue: Names the users and items of the graph.
+        histories: What an example's user is known by, in the same graph.
+
+    Raises:
+        ConfigError: The model has no user vectors.
+    """
+
+    def __init__(self, model: object, graph: Interactions, catalogue: Catalogue, histories: Callable[[Example], Interactions]) -> None:
+        self._model, self._catalogue, self._histories = model, catalogue, histories
         known = np.flatnonzero(graph.user_degree > 1)  # whoever met one item alone says no more than that item does
         blocks = [known[start : start + BLOCK_ROWS] for start in range(0, len(known), BLOCK_ROWS)]
         vectors = [unit(user_vectors(self._model, graph.of_users(block))) for block in blocks]
-        self._user_ids = era.catalogue.users.ids.to_numpy()[known]
+        self._user_ids = catalogue.users.ids.to_numpy()[known]
         self._users = np.concatenate(vectors) if vectors else np.zeros((0, 1), np.float32)
         self._items = unit(self._model.item_vectors())  # type: ignore[attr-defined]
 
     def nearest(self, example: Example, k: int, floor: float) -> tuple[SimilarUser, ...]:
         """The people nearest to what the example's user is known by, best first, equal ones in order of the table."""
-        query = unit(user_vectors(self._model, self._era.histories([example], self._pool)))
+        query = unit(user_vectors(self._model, self._histories(example)))
         if not len(self._users) or not query.any():
             return ()
         places, similarities = nearest_rows(query, self._users, k + 1)
@@ -49,13 +54,13 @@ class TasteSpace:
 
     def likeness(self, item_id: str, others: Sequence[str]) -> np.ndarray:
         """Cosine of each of the other items to an item, `[len(others)]`: 1 for the item itself, 0 where one is not known yet."""
-        item, indices = (self._era.catalogue.items.find(ids) for ids in ([item_id], others))
+        item, indices = (self._catalogue.items.find(ids) for ids in ([item_id], others))
         vector = self._items[item[0]] if item[0] >= 0 else np.zeros(self._items.shape[1], np.float32)
         likeness = np.where(indices >= 0, self._items[indices] @ vector, 0.0)
         return np.where(np.array(others, dtype=object) == item_id, 1.0, likeness)
 
 
-def user_vectors(model: object, histories: object) -> np.ndarray:
+def user_vectors(model: object, histories: Interactions) -> np.ndarray:
     """What the encoder makes of histories, `[num_users, embedding_dim]`.
 
     Raises:

@@ -25,8 +25,8 @@ from grasper.prompts.templates import RATING_CHOICES
 from grasper.reason.dual import DualReasoning, Evidence, Reasoner
 from grasper.reason.format import parse_answer
 from grasper.reason.likelihood import answer_bits
+from grasper.reason.pair import TrainingPair
 from grasper.reason.reward import Reward
-from grasper.reason.traces import TrainingPair
 
 if TYPE_CHECKING:
     from grasper.models.local import LocalModel

@@ -26,7 +26,7 @@ from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.escape import one_line
 from grasper.prompts.render import Notes, after_path, render
 from grasper.prompts.templates import INTERESTS, PLAN, RATING_CHOICES, STYLE, PromptRole
-from grasper.reason.format import ReasoningPath, is_cut, parse_answer, parse_path
+from grasper.reason.format import ReasoningPath, parse_answer, parse_path
 from grasper.records import Profile, Request
 from grasper.runs import derive_seed
 
@@ -184,7 +184,7 @@ class DualReasoning:
             answer = parse_answer(completion.text, task, expects_path=False)
             draft = str(answer.value(task) or "")
             work.add(place, notes[place], draft)
-            cut = is_cut(completion.text, draft, completion.finish_reason)
+            cut = answer.is_cut(task, completion.text, completion.finish_reason)
             work.record(place, completion, is_parsed=answer.is_parsed, is_cut=cut, raw=completion.text)
 
     def _rate(self, work: _Work, active: Sequence[int], notes: Mapping[int, Notes], prompts: Sequence[Prompt]) -> None:

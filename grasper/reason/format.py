@@ -66,6 +66,11 @@ class Answer:
             return None if self.title is None else first_words(self.title)
         return self.rating if task == "rating" else self.text
 
+    def is_cut(self, task: AnswerTask, raw: str, finish_reason: str) -> bool:
+        """Whether the completion that this was read from was cut off within what the task asked for, be it behind what `value` takes of a title."""
+        value = self.title if task == "title" else self.value(task)
+        return is_cut(raw, f"{value:g}" if isinstance(value, float) else value, finish_reason)
+
 
 def first_words(text: str) -> str:
     """As much of a text as a title may have."""

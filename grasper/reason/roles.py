@@ -16,7 +16,7 @@ from grasper.prompts.render import Notes
 from grasper.reason.analyse import analyse
 from grasper.reason.dual import REASONERS, DualReasoning, Evidence, Reasoner, notes_of
 from grasper.reason.format import ReasoningPath
-from grasper.reason.traces import TrainingPair
+from grasper.reason.pair import TrainingPair
 from grasper.records import Profile, Request, Task, with_text
 
 Role = Literal["style", "topic", "draft", "revise"]

@@ -21,82 +21,23 @@ from typing import Any, Literal
 import numpy as np
 
 from grasper.config import PromptConfig
-from grasper.errors import LeakError
 from grasper.files import BatchLog
 from grasper.models.base import Completion, Prompt, TextModel, at_once
 from grasper.progress import Progress
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.escape import one_line
-from grasper.prompts.render import Exemplar, after_path, render, render_review
+from grasper.prompts.render import Exemplar, after_path, render
 from grasper.prompts.templates import ANSWER_LABELS, AnswerTask
-from grasper.reason.analyse import analyse, analyse_review
-from grasper.reason.format import Answer, ReasoningPath, is_cut, parse_answer, parse_path, render_answer
-from grasper.reason.leak import leaks, leaks_review
+from grasper.reason.format import ReasoningPath, parse_answer, parse_path, render_answer
+from grasper.reason.pair import TrainingPair
 from grasper.reason.reward import PathReward, Reward
-from grasper.records import Example, Profile, Request
+from grasper.records import Request
 from grasper.runs import derive_seed
 
 Source = Literal["analysed", "sampled", "hindsight", "direct"]
 
 BATCH_SIZE = 16
 """Pairs in one batch, where the model does not want more at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingPair:
-    """A request whose real answer is known: the profile is what the request may see, the answer is the example's target."""
-
-    example: Example
-    request: Request
-    profile: Profile
-    is_review: bool = False
-    """Whether the whole review is asked for (rating, title, text; nothing given), as synthesis asks for predicted items."""
-
-    def __post_init__(self) -> None:
-        if self.example.target.review_id in self.profile.review_ids():
-            raise LeakError(f"the profile of training pair {self.pair_id} holds its own target {self.example.target.review_id}")
-
-    @property
-    def task(self) -> AnswerTask:
-        return "review" if self.is_review else self.request.task
-
-    @property
-    def pair_id(self) -> str:
-        return f"{self.example.example_id}/{self.task}"
-
-    @property
-    def reference(self) -> str:
-        """The real answer that rewards compare with: the target's text on one line, its title, or its rating; of a whole review its text."""
-        target = self.example.target
-        return f"{target.rating:g}" if self.task == "rating" else one_line((target.title if self.task == "title" else target.text) or "")
-
-    @property
-    def answer(self) -> Answer:
-        """The real answer with all fields of the target, for `analyse`."""
-        target = self.example.target
-        return Answer(None, target.title, target.text, target.rating, is_parsed=True)
-
-    @property
-    def answer_lines(self) -> str:
-        """The real answer as a model should write it, in the lines of the task."""
-        return render_answer(self.task, title=self.answer.title, text=self.answer.text, rating=self.answer.rating)
-
-    def render(self, *, reasoning: bool, config: PromptConfig, model: TextModel, exemplars: Sequence[Exemplar] = ()) -> Prompt:
-        """The prompt as generation, or for a whole review synthesis, would ask it."""
-        if self.is_review:
-            return render_review(self.request.item, self.profile, reasoning=reasoning, config=config, model=model, exemplars=exemplars)
-        return render(self.request, self.profile, reasoning=reasoning, config=config, model=model, exemplars=exemplars)
-
-    def analysed_path(self, *, sees_answer: bool) -> ReasoningPath:
-        """The path by counting alone; its plan may look at the real answer, but where that would leak it does not."""
-        answer = self.answer if sees_answer else None
-        return analyse_review(self.request.item, self.profile, answer) if self.is_review else analyse(self.request, self.profile, answer)
-
-    def is_leaked_by(self, path: ReasoningPath) -> bool:
-        """Whether the path holds what the pair hides of its target."""
-        if self.is_review:
-            return leaks_review(path, self.request.item, self.profile, self.example.target)
-        return leaks(path, self.request, self.profile, self.example.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +229,7 @@ def _read(pair: TrainingPair, source: Source, prefix: str, completion: Completio
     value = answer.value(pair.task)
     text = "" if value is None else f"{value:g}" if isinstance(value, float) else value
     path = None if source == "direct" else answer.path
-    cut = is_cut(raw, text, completion.finish_reason)
+    cut = answer.is_cut(pair.task, raw, completion.finish_reason)
     return _trace(pair, source, path, text, completion, raw=raw, is_parsed=answer.is_parsed, cut=cut)
 
 

@@ -26,7 +26,6 @@ POOLS = {
 }
 """Which review splits an example of each split may see: training and its own evaluation split. PGraphRAG itself uses the latter alone."""
 
-
 SAMPLED_REVIEWS, TYPICAL_REVIEWS = 1000, 9
 """Training reviews, at most, among which the usual length is looked for, and how many of that length stand for it."""
 

@@ -17,8 +17,8 @@ from grasper.prompts.render import Notes, render, render_review
 from grasper.reason.analyse import analyse
 from grasper.reason.dual import REASONERS, DualReasoning, Evidence, notes_of
 from grasper.reason.format import Answer, ReasoningPath, render_answer
+from grasper.reason.pair import TrainingPair
 from grasper.reason.roles import Role, analysed_notes, role_examples
-from grasper.reason.traces import TrainingPair
 from grasper.records import Example, Item, Profile, Request, Review, SyntheticReview, Task, request_for
 from grasper.retrieve.bm25 import Bm25Ranker
 from grasper.retrieve.pool import ReviewPool, is_visible

@@ -26,7 +26,7 @@ from grasper.prompts.templates import RATING_CHOICES
 from grasper.reason import differential
 from grasper.reason.differential import NotesTrial, Worth
 from grasper.reason.dual import DualReasoning, Evidence
-from grasper.reason.traces import TrainingPair
+from grasper.reason.pair import TrainingPair
 from grasper.records import Example, Item, Profile, Review, Task, request_for
 
 AUDIENCE = Review("n", "ann", "inn", "Quiet room, good breakfast.")

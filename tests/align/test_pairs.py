@@ -14,7 +14,7 @@ from grasper.align.pairs import make_pairs, select_pairs
 from grasper.config import PromptConfig, SynthesizeConfig
 from grasper.methods import METHODS
 from grasper.models.scripted import ScriptedModel
-from grasper.reason.traces import TrainingPair
+from grasper.reason.pair import TrainingPair
 from grasper.records import Candidate, Example, Review, Tables
 from grasper.retrieve.pool import is_same_text
 from grasper.synthesize.write import SyntheticWriter

@@ -81,7 +81,7 @@ def test_a_prefix_is_no_part_of_a_thought(tiny: LocalModel, monkeypatch: pytest.
     assert tiny.chat_text(plain) == "Rate it.<|assistant|>\n<think>\n"
     expected = "Rate it.<|assistant|>\n<think>\n\n</think>\n\nRating:"
     assert tiny.chat_text(begun) == tiny.tokenizer.decode(tiny.encode(begun)) == tiny.tokenizer.decode(tiny.encode_all([begun])[0]) == expected
-    assert tiny.tokenizer.decode(tiny._split_choices(begun, [" 1", " 5"])[0]).startswith(expected.removesuffix("Rating:"))
+    assert tiny.tokenizer.decode(tiny.split_choices(begun, [" 1", " 5"])[0]).startswith(expected.removesuffix("Rating:"))
     assert not ends_in_thought(tiny.chat_text(begun))
 
 

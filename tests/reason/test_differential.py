@@ -15,7 +15,7 @@ from grasper.models.scripted import ScriptedModel
 from grasper.prompts.render import Notes, after_path
 from grasper.reason.differential import NotesTrial, Worth, judge, judge_by_likelihood
 from grasper.reason.dual import DualReasoning, Evidence
-from grasper.reason.traces import TrainingPair
+from grasper.reason.pair import TrainingPair
 from grasper.records import Example, Item, Profile, Review, request_for
 
 TARGET = Review("t", "lee", "inn", "quiet room", "Lovely", 4.0)

@@ -8,7 +8,7 @@ import pytest
 
 from grasper.reason.format import ReasoningPath
 from grasper.reason.leak import leaks, leaks_review
-from grasper.reason.traces import TrainingPair
+from grasper.reason.pair import TrainingPair
 from grasper.records import Example, Item, Profile, Review, SyntheticReview, request_for
 
 TARGET = Review("t", "u", "i", "The staff carried our bags up to the third floor.", "Helpful staff and quiet nights", 4.0)

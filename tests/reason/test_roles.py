@@ -11,8 +11,8 @@ from grasper.models.scripted import ScriptedModel
 from grasper.prompts.render import Notes, _note
 from grasper.reason.dual import DualReasoning, Evidence
 from grasper.reason.leak import leaks
+from grasper.reason.pair import TrainingPair
 from grasper.reason.roles import RoleExample, analysed_notes, role_examples
-from grasper.reason.traces import TrainingPair
 from grasper.records import Example, Item, Profile, Review, Tables, request_for, tasks_of
 from grasper.retrieve.bm25 import Bm25Ranker
 from grasper.retrieve.own import OwnReviews

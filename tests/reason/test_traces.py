@@ -13,8 +13,9 @@ from grasper.errors import LeakError
 from grasper.models.base import Completion, Prompt
 from grasper.models.scripted import ScriptedModel
 from grasper.reason.gold import choose_gold
+from grasper.reason.pair import TrainingPair
 from grasper.reason.reward import make_reward
-from grasper.reason.traces import Source, Trace, TrainingPair, describe, rewards_by_pair, sample_traces
+from grasper.reason.traces import Source, Trace, describe, rewards_by_pair, sample_traces
 from grasper.records import Example, Item, Profile, Review, request_for
 
 PATH = "Style: short\nInterests: rooms\nPlan: praise rooms"
@@ -76,6 +77,20 @@ def test_answers_without_their_end_are_told(tmp_path: Path) -> None:
     ]
     assert [trace.is_learnable for trace in traces] == [False, True, True, True]
     assert describe(traces)["cut"] == 1
+
+
+@pytest.mark.parametrize(("finish_reason", "cut"), [("length", True), ("stop", False)])
+def test_a_title_that_never_ended_is_not_learned_for_its_first_words(tmp_path: Path, finish_reason: str, cut: bool) -> None:
+    """A title has ten words at most; one that ran on for want of an end is no lesson in how titles end, one that was merely long may be."""
+
+    class Long(ScriptedModel):
+        def generate(self, prompts: Sequence[Prompt], **options: object) -> list[list[Completion]]:  # type: ignore[override]
+            return [[Completion(f"{PATH}\nTitle: {' '.join(['very'] * 14)}", 10, 20, finish_reason)] for _ in prompts]  # type: ignore[arg-type]
+
+    (trace,) = sample([pair(0, "title")], Long(), tmp_path / "traces.jsonl", num_samples=1)
+    assert trace.answer == " ".join(["very"] * 10)
+    assert trace.is_cut == cut
+    assert trace.is_learnable != cut
 
 
 def test_an_answers_room_is_its_tasks_whoever_stands_beside_it(tmp_path: Path) -> None:
