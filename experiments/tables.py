@@ -99,6 +99,18 @@ def differences_table(method: str, baseline: str, *names: str) -> str:
     return _comparison(f"`{method}` minus `{baseline}`", rows)
 
 
+def summary_table(sets: str, *compared: str) -> str:
+    """Paired differences of whole methods side by side: a row each for `METHOD:OTHER:TASK:METRIC`, a column for each of the sets (`a,b,c`)."""
+    names = sets.split(",")
+    lines = [f"| | {' | '.join(name.rpartition('/')[2] for name in names)} |", f"|---|{'--:|' * len(names)}"]
+    for row in compared:
+        method, other, task, metric = row.split(":")
+        found = [{(p["method"], p["other"], p["task"], p["metric"]): p for p in _pairs_of(name)} for name in names]
+        cells = " | ".join(_difference(pairs, method, other, task, metric) for pairs in found)
+        lines.append(f"| `{method}` minus `{other}`, {task} {metric} | {cells} |")
+    return "\n".join(lines)
+
+
 def ablations_table(name: str, method: str, *others: str) -> str:
     """Paired differences of a method and each of its ablations on one data set."""
     return _comparison(f"{name}: `{method}` minus …", [(f"`{other}`", _pairs_of(name), method, other) for other in others])
@@ -493,6 +505,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "spending": spending_table,
     "steps": steps_table,
     "style": style_table,
+    "summary": summary_table,
     "swap": swap_table,
     "traits": traits_table,
     "selection": selection_table,
