@@ -140,7 +140,7 @@ class Asker:
 
     def _example(self, who: Person, item_id: str, owner: str | None = None, **given: Any) -> Example:
         user_id = who if isinstance(who, str) else owner or next((review.user_id for review in who), NEWCOMER)
-        pool = self._pools[who] if isinstance(who, str) else "train"
+        pool = self._pools.get(user_id, "train")  # of a known user who brings a history along, too: it holds what they reviewed
         history = None if isinstance(who, str) else tuple(who)
         name = f"request:{fingerprint([user_id, item_id, [review.review_id for review in history or ()]])}"
         target = Review(name, user_id, item_id, given.get("text") or "", given.get("title"), given.get("rating"), split=pool)

@@ -20,7 +20,7 @@ from grasper.predict.calibrate import log_softmax
 from grasper.predict.catalogue import Catalogue, Pool
 from grasper.predict.graph import FloatArray, IndexArray, Interactions, log_popularity
 from grasper.predict.tastes import TasteSpace
-from grasper.predict.topk import blocks, hide, top_k
+from grasper.predict.topk import best_of, blocks, hide
 from grasper.records import CANDIDATE_COLUMNS, Example, Review, iterate_rows, none_if_missing
 from grasper.retrieve.pool import POOLS
 
@@ -108,16 +108,12 @@ class Era:
         for start, block in blocks(histories):
             part = slice(start, start + block.num_users)
             here = (places >= part.start) & (places < part.stop)
-
-            def log_probabilities(block: Interactions, rows: IndexArray = places[here] - start, columns: IndexArray = aside[here]) -> FloatArray:
-                scores = model.score(block)
-                scores[block.user_degree == 0] = popularity
-                hide(scores, block, reviewed)
-                scores[rows, columns] = -np.inf
-                scores /= self.temperature
-                return log_softmax(scores)
-
-            items[part], scores[part] = top_k(log_probabilities, block, k)
+            logits = model.score(block)
+            logits[block.user_degree == 0] = popularity
+            hide(logits, block, reviewed)
+            logits[places[here] - start, aside[here]] = -np.inf
+            logits /= self.temperature
+            items[part], scores[part] = best_of(log_softmax(logits), k)
         return items, np.exp(scores)
 
 

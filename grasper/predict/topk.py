@@ -44,11 +44,16 @@ def top_k(
         if block_score.shape != (block.num_users, num_items):
             raise ShapeError(f"scores have shape {block_score.shape}, expected {(block.num_users, num_items)}")
         hide(block_score, block)
-        best_score, best_item = stable_top_k(block_score, width)
-        best_item[np.isneginf(best_score)] = -1
         stop = start + block.num_users
-        items[start:stop, :width], scores[start:stop, :width] = best_item, best_score
+        items[start:stop, :width], scores[start:stop, :width] = best_of(block_score, width)
     return items, scores
+
+
+def best_of(scores: FloatArray, k: int) -> tuple[IndexArray, FloatArray]:
+    """The k best items of each row and their scores, best first, equal scores in catalogue order; item −1 where the score is −inf."""
+    best_scores, items = stable_top_k(scores, k)
+    items[np.isneginf(best_scores)] = -1
+    return items, best_scores
 
 
 def blocks(histories: Interactions, block_scores: int = BLOCK_SCORES) -> list[tuple[int, Interactions]]:

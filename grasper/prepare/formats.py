@@ -87,7 +87,7 @@ def _read_csv(path: Path, columns: Columns, config: PrepareConfig) -> Iterator[B
     lines, delimiter, before = csv_lines(path, config, gathering.skipped)
     reader, start = csv.reader(lines, delimiter=delimiter, strict=True), before + 1
     try:
-        header = [name.strip() for name in next(reader)]
+        header = [name.strip() for name in next(reader, [])]
         require_columns(path, columns, header)
         picks = [(name, header.index(column)) for name, column in columns.items()]
         width, start = len(header), before + reader.line_num + 1

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 import pandas as pd
+
+from grasper.prepare.values import are_dates
 
 _WORDS = {
     "user_id": (
         "userid customerid clientid reviewerid authorid memberid uid kundennr kundennummer kundenid idcliente "
-        "user customer client reviewer author member critic username person kunde nutzer benutzer cliente usuario utilisateur acheteur"
+        "user customer client reviewer author member critic consumer username profilename person "
+        "kunde nutzer benutzer cliente usuario utilisateur acheteur"
     ),
     "item_id": (
         "itemid productid sku asin parentasin isbn ean articleid businessid bookid hotelid pid artikelnr artikelnummer produktid idproducto "
@@ -23,7 +27,7 @@ _WORDS = {
     "title": "title reviewtitle headline summary subject titel betreff ueberschrift uberschrift titulo titre",
     "rating": "rating stars star score overall grade points bewertung sterne punkte note nota puntuacion etoiles",
     "timestamp": (
-        "timestamp date time datetime created createdat reviewdate reviewtime unixreviewtime reviewedat submittedat postedat "
+        "timestamp date time datetime created createdat reviewdate unixreviewtime reviewtime reviewedat submittedat postedat "
         "datum zeit erstellt erstelltam bewertetam verfasstam fecha data"
     ),
     "name": "name itemname productname producttitle produktname artikelname bezeichnung hotelname nombre nom product produkt",
@@ -37,6 +41,8 @@ _WORDS = {
 _TITLES = ("title", "titel", "titulo", "titre")
 _NO_TEXT = frozenset(("id", "type", "date", "time", "score", "rating", "title", "titel", "headline", "name", "link", "url"))
 """A column with one of these words tells something about the text."""
+_PEOPLE = frozenset((*_WORDS["user_id"].split(), "profile"))
+"""A name with one of these words is nobody's but the reviewer's."""
 _SHORTEST_MEAN = 30
 """Characters that texts have in the mean, where a column's name does not tell alone that it holds them."""
 _DATE = re.compile(r"(?:\d{1,2}([./-])\d{1,2}\1(?:\d{4}|\d\d)|\d{4}([./-])\d{1,2}\2\d{1,2})(?:$|[ T,])")
@@ -62,8 +68,8 @@ def guess_columns(rows: pd.DataFrame, only: tuple[str, ...] = _ORDER) -> dict[st
             if chosen[name] is None:
                 free = [column for column in columns if column not in chosen.values()]
                 words = (_NAMES if is_exact else _PARTS)[name] + (_TITLES if name == "name" and "title" not in only else ())
-                if name == "text" and not is_exact:
-                    free = [column for column in free if _may_be_text(rows, column)]
+                if name in _MAY_BE and not is_exact:
+                    free = [column for column in free if _MAY_BE[name](rows[column], _words(column))]
                 chosen[name] = next((column for known in words for column in free if _matches(column, known, is_exact)), None)
     if "text" not in only:
         return chosen
@@ -91,8 +97,12 @@ def _matches(column: str, known: str, is_exact: bool) -> bool:
     return _plain(column) == known if is_exact else known in _words(column) and len(known) > 3
 
 
-def _may_be_text(rows: pd.DataFrame, column: str) -> bool:
-    return _words(column).isdisjoint(_NO_TEXT) and _mean_length(rows[column]) > _SHORTEST_MEAN
+_MAY_BE: dict[str, Callable[[pd.Series, set[str]], bool]] = {
+    "text": lambda values, words: words.isdisjoint(_NO_TEXT) and _mean_length(values) > _SHORTEST_MEAN,
+    "timestamp": lambda values, words: bool(are_dates(values.dropna().astype("str").str.strip().head(1_000)).any()),
+    "name": lambda values, words: words.isdisjoint(_PEOPLE),
+}
+"""Whether a column may hold the field that one of its words names, by its values and all of its words."""
 
 
 def _mean_length(values: pd.Series) -> float:
@@ -119,8 +129,11 @@ def _dated(rows: pd.DataFrame, columns: list[str]) -> str | None:
 
 
 def _most_repeated(rows: pd.DataFrame, columns: list[str]) -> str | None:
-    """A column of short values of which many come back, but not nearly all are equal: what an id of a user or an item looks like."""
-    for column in columns:
+    """A column of short values of which many come back, but not nearly all are equal: what an id of a user or an item looks like.
+
+    One that is called an id comes before all others.
+    """
+    for column in sorted(columns, key=lambda column: "id" not in _words(column)):
         values = rows[column].dropna().astype("str")
         if len(values) > 10 and values.str.len().mean() < 40 and 5 < values.nunique() < 0.95 * len(values):
             return column

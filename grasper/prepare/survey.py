@@ -142,7 +142,8 @@ def _look_at_bytes(path: Path, survey: Survey) -> None:
     survey.settings["encoding"] = encoding
     mixed = f"; {accented:,} other lines are UTF-8 and will look wrong: the file mixes encodings" if accented else ""
     example = lines[wrong[0] - 1].decode(encoding).strip()[:60]
-    survey.findings.append(f"encoding: {len(wrong):,} lines are not UTF-8, first line {wrong[0]} ({example}); read as {encoding}{mixed}")
+    read = f"read as {encoding}, which is right if the letters are; else set prepare.encoding, for example to cp1251"
+    survey.findings.append(f"encoding: {len(wrong):,} lines are not UTF-8, first line {wrong[0]} ({example}); {read}{mixed}")
 
 
 def _look_at_delimiter(path: Path, survey: Survey) -> None:
@@ -191,7 +192,7 @@ def _column_names(path: Path, config: PrepareConfig, survey: Survey) -> list[str
     if suffix in (".csv", ".tsv"):
         try:
             lines, delimiter, _ = csv_lines(path, config)
-            return [name for cell in next(csv.reader(lines, delimiter=delimiter)) if (name := cell.strip())]
+            return [name for cell in next(csv.reader(lines, delimiter=delimiter), []) if (name := cell.strip())]
         except csv.Error as error:
             told = "expected text whose lines end with a line feed; is it binary, or are its line ends those of an old Mac (bare carriage returns)?"
             raise DataFormatError(f"{path} has no header that can be read as CSV ({error}): {told}") from None

@@ -29,6 +29,7 @@ DATE_FORMATS = (
     "%b %d, %Y",
     "%d %B %Y",
     "%d %b %Y",
+    "%m %d, %Y",
     "%a %b %d %H:%M:%S %z %Y",
 )
 """Tried in this order; of two that read the same dates, the one that reads more comes first."""
@@ -129,9 +130,9 @@ def look_at_dates(values: pd.Series, column: str, survey: Survey) -> None:
             survey.settings["timestamp_unit"] = unit
             survey.findings.append(f"'{column}': numbers in {UNITS[unit][1]}, for example {text[plausible.index[0]]}")
     left = text[numbers.isna()]
-    left = left[pd.to_datetime(left, format="ISO8601", utc=True, errors="coerce").isna()]
+    left = left[~_reads(left, "ISO8601")]
     while len(left):
-        reads = {pattern: pd.to_datetime(left, format=pattern, utc=True, errors="coerce").notna() for pattern in DATE_FORMATS}
+        reads = {pattern: _reads(left, pattern) for pattern in DATE_FORMATS}
         best = max(reads, key=lambda pattern: int(reads[pattern].sum()))
         if not reads[best].any():
             break
@@ -141,11 +142,29 @@ def look_at_dates(values: pd.Series, column: str, survey: Survey) -> None:
         doubt = f"; {twin} reads as many: check which is meant" if same else ""
         survey.findings.append(f"'{column}': {int(reads[best].sum()):,} dates as {best}, for example {left[reads[best]].iloc[0]}{doubt}")
         left = left[~reads[best]]
+    if len(left) and len(left) == len(text):
+        survey.settings["columns"]["timestamp"] = None
+        told = "so the column is not read; dates such as 2024-05-31 would be"
+        survey.findings.append(f"'{column}': no dates can be read, for example {left.iloc[0]!r:.40}: {told}")
+        return
     if used:
         survey.settings["date_formats"] = used
     if len(left):
         survey.settings["invalid_timestamp"] = "null"
         survey.findings.append(f"'{column}': {len(left):,} dates cannot be read, for example {left.iloc[0]!r:.40}; such reviews are kept without one")
+
+
+def are_dates(text: pd.Series) -> pd.Series:
+    """Which values can be read as a date; numbers are one from the smallest year on."""
+    numbers = pd.to_numeric(text, errors="coerce")
+    found = numbers.abs() >= DATES_IN_DIGITS["%Y"][0]
+    for pattern in ("ISO8601", *DATE_FORMATS):
+        found |= numbers.isna() & _reads(text, pattern)
+    return found
+
+
+def _reads(text: pd.Series, pattern: str) -> pd.Series:
+    return pd.to_datetime(text, format=pattern, utc=True, errors="coerce").notna()
 
 
 def look_at_texts(rows: pd.DataFrame, columns: dict[str, str | None], survey: Survey) -> None:

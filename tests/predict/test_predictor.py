@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from grasper.asking import Asker
 from grasper.config import PredictConfig
 from grasper.errors import UnknownIdError
 from grasper.predict import Predictor, fit, load
@@ -85,6 +86,18 @@ def test_what_a_known_user_reviewed_is_no_candidate_whatever_they_bring(shop: tu
     assert not own & set(known[1]["item_id"])
     assert own <= set(unknown[1]["item_id"])
     assert known[1]["score"].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_nothing_of_the_test_pool_is_a_candidate_for_who_reviewed_it_whatever_they_bring(tmp_path: Path) -> None:
+    """People are asked about in the pool that holds their own reviews."""
+    tables = make_tables()
+    for table in (tables.reviews, tables.examples):
+        table.loc[table["user_id"] == "dev3", "split"] = "test"
+    fit(PredictConfig(encoder="popularity"), tables, tmp_path, seed=0)
+    asker = Asker(tables, "run")
+    (person,) = asker.people([{"user_id": "dev3", "item_id": "b1", "text": "fine coffee"}])
+    found = load(tmp_path, tables).predict([asker.wondering(person)], 24)
+    assert sorted(set(tables.items["item_id"]) - set(found["item_id"])) == ["b1", "b3", "b8"]
 
 
 def test_people_of_all_kinds_are_answered_in_their_order(shop: tuple[Predictor, Tables]) -> None:

@@ -136,6 +136,22 @@ def test_ratings_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
     assert any("'rating': no ratings can be read, for example 'good'" in finding for finding in survey.findings)
 
 
+def test_dates_that_nobody_can_read_are_left_out(tmp_path: Path) -> None:
+    """So the split that is proposed needs none, and the configuration reads the data."""
+    path = tmp_path / "r.csv"
+    path.write_text("user,item,text,date\n" + "".join(f"u{n // 3},i{n},a{n},day {n} after the storm\n" for n in range(60)))
+    survey = survey_table(path)
+    assert (survey.settings["columns"]["timestamp"], survey.settings["split"]) == (None, "users")
+    assert any("'date': no dates can be read, for example 'day 0 after the storm'" in finding for finding in survey.findings)
+    (tmp_path / "r.yaml").write_text(configuration(survey), encoding="utf-8")
+    assert check_data(load_config(tmp_path / "r.yaml").prepare) == "r: reviews 60, users 20, items 60"
+
+
+def test_dates_of_three_numbers_with_the_year_behind_a_comma_are_read(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text('user,item,text,date\nu,i,a,"09 13, 2009"\n')
+    assert survey_table(tmp_path / "r.csv").settings["date_formats"] == ["%m %d, %Y"]
+
+
 @pytest.mark.parametrize(("count", "split"), [(3, "none"), (9, "none"), (60, "users")])
 def test_where_nobody_can_be_held_out_all_train(tmp_path: Path, count: int, split: str) -> None:
     """The configuration that is proposed reads the data; the other split says the way out."""
@@ -202,6 +218,15 @@ def test_the_line_in_which_excel_says_what_separates_is_no_row(tmp_path: Path) -
     survey = survey_table(path)
     assert survey.settings["columns"]["text"] == "text"
     assert "delimiter: ';', as the first line says" in survey.findings
+
+
+def test_a_table_of_nothing_but_its_separator_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("sep=;\n")
+    with pytest.raises(DataFormatError, match="no column that can be read"):
+        survey_table(path)
+    with pytest.raises(DataFormatError, match="has no column 'user_id' for user_id"):
+        check_data(load_config(None, ["prepare.source=table", f"prepare.data={path}", "prepare.split=none"]).prepare)
 
 
 def test_excel_files_are_looked_at_as_they_are_read(tmp_path: Path) -> None:
@@ -282,6 +307,39 @@ def test_ids_come_before_names_for_show_and_texts_are_no_ids(columns: str, expec
     rows = rows.assign(**{name: "yes" for name in ("top_critic", "review_type") if name in rows})
     chosen = guess_columns(rows)
     assert {name: chosen[name] for name in expected} == expected
+
+
+PUBLIC = {
+    "asin": "B0",
+    "reviewerID": "A1",
+    "reviewerName": "Jane",
+    "reviewText": "A rather long text that somebody wrote about a thing",
+    "overall": "5",
+    "unixReviewTime": "1252800000",
+    "reviewTime": "09 13, 2009",
+}
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (PUBLIC, {"user_id": "reviewerID", "item_id": "asin", "timestamp": "unixReviewTime", "name": None}),
+        ({"ProductId": "B0", "UserId": "A1", "ProfileName": "Jane"}, {"user_id": "UserId", "item_id": "ProductId", "name": None}),
+        ({"sku": "7", "Consumer Name": "Jane"}, {"user_id": "Consumer Name", "item_id": "sku", "name": None}),
+        ({"sku": "7", "reviewCreatedVersion": "5.31.0", "created_by": "17", "at": "2020-01-02 03:04:05"}, {"timestamp": "at"}),
+        ({"sku": "7", "day_created": "May 3, 2020", "at": "2020-01-02"}, {"timestamp": "day_created"}),
+    ],
+)
+def test_nobodys_name_is_an_items_and_what_cannot_be_a_date_is_none(row: dict[str, str], expected: dict[str, str | None]) -> None:
+    chosen = guess_columns(pd.DataFrame([row] * 20))
+    assert {name: chosen[name] for name in expected} == expected
+
+
+def test_of_columns_that_no_name_tells_the_one_that_is_called_an_id_comes_first() -> None:
+    rows = pd.DataFrame(
+        {"city": [f"c{n % 9}" for n in range(40)], "movie_id": [f"m{n % 7}" for n in range(40)], "user_id": [f"u{n}" for n in range(40)]}
+    )
+    assert guess_columns(rows)["item_id"] == "movie_id"
 
 
 def test_a_column_of_short_cells_is_no_text_because_one_of_its_words_is_review() -> None:
