@@ -177,9 +177,13 @@ class Profile:
         """The text of every entry of the prompt."""
         return (*(review.text for review in (*self.own, *self.neighbours)), *(review.text for review in self.predicted))
 
+    def others(self) -> tuple[Review, ...]:
+        """The neighbours of all sets, best first."""
+        return (*self.neighbours, *chain.from_iterable(self.further))
+
     def review_ids(self) -> tuple[str, ...]:
         """Ids of all real reviews that are shown."""
-        return tuple(review.review_id for review in (*self.own, *self.neighbours, *chain.from_iterable(self.further)))
+        return tuple(review.review_id for review in (*self.own, *self.others()))
 
 
 def with_text(reviews: Sequence[Review]) -> tuple[Review, ...]:

@@ -79,6 +79,7 @@ def tokenise(model: LocalModel, pair: PreferencePair) -> TokenPair:
         PromptTooLongError: One of the two answers does not fit the model's context whole.
     """
     prompt_ids = model.encode(pair.prompt)
+    prompt_ids += model.begin_answer(prompt_ids)
     chosen, rejected = ([*model.encode_text(side.notes), *model.turn_end] for side in (pair.chosen, pair.rejected))
     tokens = TokenPair(prompt_ids, chosen, rejected)
     if tokens.longest > model.context_tokens:

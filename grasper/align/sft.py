@@ -54,7 +54,7 @@ class TrainingSequence:
 def make_sequence(
     model: LocalModel, prompt: Prompt, path: str, answer: str, task: str, *, path_weight: float, weight: float = 1.0
 ) -> TrainingSequence:
-    """Tokenise prompt, path and answer as at inference, and weight each token.
+    """Tokenise prompt, path and answer as at inference, and weight each token. Where the template opens a thought, its end belongs to the path.
 
     A sequence that is longer than the model's context is cut at its end; the end token is then not trained on. One that keeps nothing of its answer
     has no weight at all, so that no path is learned without what it leads to.
@@ -69,12 +69,14 @@ def make_sequence(
         weight: Weight of the whole pair (> 0).
     """
     prompt_ids = model.encode(prompt)
+    begun = model.begin_answer(prompt_ids)
     head = f"{path}\n" if path else ""
     answer_ids, spans = model.backbone.encode_plain(without_surrogates(head + answer))
-    token_weights = [path_weight * weight if end <= len(head) else weight for _, end in spans]
-    ids = [*prompt_ids, *answer_ids, *model.turn_end]
+    is_before = [*(True for _ in begun), *(end <= len(head) for _, end in spans)]
+    token_weights = [path_weight * weight if before else weight for before in is_before]
+    ids = [*prompt_ids, *begun, *answer_ids, *model.turn_end]
     weights = [*([0.0] * len(prompt_ids)), *token_weights, *(weight for _ in model.turn_end)]
-    if len(prompt_ids) + sum(end <= len(head) for _, end in spans) >= model.context_tokens:
+    if len(prompt_ids) + sum(is_before) >= model.context_tokens:
         weights = [0.0] * len(ids)
     return TrainingSequence(ids[: model.context_tokens], weights[: model.context_tokens], task)
 

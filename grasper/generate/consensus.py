@@ -36,5 +36,5 @@ def choose(samples: Sequence[str], evidence: Sequence[str]) -> int:
 
 def evidence_for(task: Task, profile: Profile) -> list[str]:
     """The retrieved real texts, or titles, that a profile holds."""
-    reviews = (*profile.neighbours, *profile.own)
+    reviews = (*profile.others(), *profile.own)
     return [text for review in reviews if (text := review.title if task == "title" else review.text)]

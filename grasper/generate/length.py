@@ -29,12 +29,12 @@ def least_tokens(model: TextModel, profile: Profile, path: str, share: float, mo
     """The tokens that a text must not fall short of; 0 where nothing suggests a length.
 
     Args:
-        profile: What the prompt shows; own reviews count, others' only where there are none, and typical ones where nothing is shown.
+        profile: What the prompts show; own reviews count, others' only where there are none, and typical ones where nothing is shown.
         path: The path that the text stands behind; empty for methods without reasoning.
         share: Of the suggested length.
         most: Tokens that the answer may have; some are kept free, so that it can end by itself.
     """
-    texts = [review.text for review in with_text(profile.own) or with_text(profile.neighbours) or profile.typical]
+    texts = [review.text for review in with_text(profile.own) or with_text(profile.others()) or profile.typical]
     counts = [model.count_tokens(text) for text in texts]
     planned = _PLANNED.search(path)
     words = sum(map(_words, texts))

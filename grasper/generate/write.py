@@ -96,11 +96,12 @@ class Writer:
     def _answer_pools(
         self, requests: Sequence[Request], profiles: Sequence[Profile], prompts: Sequence[Prompt], thoughts: Sequence[Sequence[Completion]]
     ) -> list[list[Completion]]:
-        """`consensus_samples` answers behind all prompts of a request at once; its first path stands for all of them in the output."""
+        """`consensus_samples` answers behind all prompts of a request at once; the first path that was written stands for all of them in the
+        output."""
         config, task, model = self.config, requests[0].task, self.desk.model
         assert isinstance(model, PoolingModel)
         room = max_new_tokens(task, self.desk.prompts, reasoning=False)
-        firsts = [after_path(prompt, group[0].text if group else "", task).prefix for prompt, group in zip(prompts, thoughts, strict=True)]
+        firsts = [after_path(prompt, _first_path(group), task).prefix for prompt, group in zip(prompts, thoughts, strict=True)]
         answers = model.generate_pooled(
             [self._pool(*parts) for parts in zip(requests, profiles, prompts, thoughts, strict=True)],
             n=config.consensus_samples,
@@ -161,16 +162,16 @@ class Writer:
         for request, profile, group, pool in zip(requests, profiles, thoughts, pools, strict=True):
             rated = list(islice(told, len(pool.prompts)))
             found = mean_rating([one.probabilities for one in rated], [one.told_by for one in rated], self.config.rating, pool.weights)
-            paths = [thought.text for thought in group if thought.text]
+            path = _first_path(group)
             outputs.append(
                 Output(
                     example_id=request.example_id,
                     task="rating",
                     method=self.desk.method.name,
                     rating=found.rating,
-                    path=paths[0] if paths else None,
-                    raw=group[0].text if group else "",
-                    is_parsed=found.is_rated and (not self.desk.method.reasoning or bool(paths)),
+                    path=path or None,
+                    raw=path,
+                    is_parsed=found.is_rated and (not self.desk.method.reasoning or bool(path)),
                     samples=found.each if len(group) > 1 else (),
                     probabilities=found.probabilities,
                     evidence=profile.review_ids(),
@@ -179,6 +180,11 @@ class Writer:
                 )
             )
         return outputs
+
+
+def _first_path(thoughts: Sequence[Completion]) -> str:
+    """The first path that was written; empty where none was."""
+    return next((thought.text for thought in thoughts if thought.text), "")
 
 
 def _joined(prefix: str, thoughts: Sequence[Completion], answer: Completion) -> Completion:

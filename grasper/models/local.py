@@ -257,7 +257,7 @@ class LocalModel(Spelling):
     def _complete(self, ids: Sequence[int], continuation: Continuation, *, is_read: bool) -> Completion:
         """An answer; what all samples of a prompt share is read for the first of them."""
         return Completion(
-            text=self.answer_in(continuation.tokens, is_open=ends_in_thought(str(self.tokenizer.decode(list(ids[-8:]))))),
+            text=self.answer_in(continuation.tokens, is_open=ends_in_thought(self.ending_of(ids))),
             tokens_in=len(ids) if is_read else 0,
             tokens_out=continuation.num_generated,
             finish_reason="stop" if continuation.is_ended else "length",

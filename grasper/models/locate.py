@@ -12,7 +12,7 @@ from urllib.request import getproxies
 
 from grasper.errors import GrasperError, ModelNotFoundError
 from grasper.models.adapters import base_of, find_adapter, is_adapter, name_of
-from grasper.models.catalogue import KNOWN, SECOND_COPY, require_known
+from grasper.models.catalogue import KNOWN, SECOND_COPY, WEIGHTS, require_known
 from grasper.models.fingerprints import fingerprint_weights
 
 FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
@@ -35,7 +35,12 @@ class FoundModel:
     @property
     def files(self) -> list[Path]:
         """The files with weights."""
-        return sorted(path for folder in (self.folder, self.adapter) if folder for path in folder.glob("*.safetensors"))
+        return sorted(path for folder in (self.folder, self.adapter) if folder for path in _weights_in(folder))
+
+
+def _weights_in(folder: Path) -> list[Path]:
+    """The files with weights in a folder, without their second copy, which is never read."""
+    return [path for path in folder.glob(WEIGHTS) if not fnmatch(path.name, SECOND_COPY)]
 
 
 def named_folder(name: str) -> Path | None:
@@ -150,7 +155,7 @@ def is_whole(folder: Path) -> bool:
         needed = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.exists() else set()
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
-    there = {path.name for path in folder.glob("*.safetensors") if not fnmatch(path.name, SECOND_COPY)}
+    there = {path.name for path in _weights_in(folder)}
     return (folder / "config.json").exists() and bool(there) and needed <= there
 
 

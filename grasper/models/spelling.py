@@ -118,6 +118,20 @@ class Spelling:
         conversations = self.tokens.encode_all([self.before_answer(prompt) for prompt in prompts])
         return [ids + self.encode_text(prompt.prefix) if prompt.prefix else ids for ids, prompt in zip(conversations, prompts, strict=True)]
 
+    def begin_answer(self, prompt_ids: Sequence[int]) -> list[int]:
+        """What an answer to be learned begins with: the end of the thought that the template opens, else nothing. Without it the answer would be
+        learned as a thought, which is taken off wherever it is written.
+
+        Args:
+            prompt_ids: What `encode` gives.
+        """
+        end = end_of_thought(self.ending_of(prompt_ids))
+        return self.tokens.encode(end) if end else []
+
+    def ending_of(self, prompt_ids: Sequence[int]) -> str:
+        """The last characters of a prompt, enough to hold a mark of thoughts."""
+        return str(self.tokenizer.decode(list(prompt_ids[-8:])))
+
     def encode_text(self, text: str) -> list[int]:
         """Token ids of plain text (an answer, a prefix), no special token among them."""
         return self.tokens.encode(self._defuse(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from grasper.config import PromptConfig
 from grasper.methods.base import Method
@@ -28,14 +29,13 @@ class ProfileBuilder:
         """
         accepted = sorted((review for review in synthetic if review.rejected is None), key=lambda review: review.rank)
         neighbours, *further = in_sets(self.others(self._method.others, request, example, sets=sets), self._prompts.neighbour_entries)
-        own = self._own(request, example)
-        return Profile(
-            own=own,
+        shown = Profile(
+            own=self._own(request, example),
             neighbours=neighbours,
             predicted=tuple(accepted[: self._prompts.predicted_entries]) if self._method.predicts_items else (),
             further=tuple(further),
-            typical=() if with_text((*own, *neighbours)) else tuple(self._store.pool.typical(example)),
         )
+        return shown if with_text((*shown.own, *shown.others())) else replace(shown, typical=tuple(self._store.pool.typical(example)))
 
     def for_item(self, item: Item, example: Example) -> Profile:
         """The evidence for a review of a predicted item: own reviews and what others wrote about it, nearest to its name."""

@@ -60,10 +60,10 @@ def encode(solved: Solved, model: LocalModel | Speller, max_length: int) -> Trai
     """Tokenise an example as at inference; what is longer than `max_length` loses its end, and there the end token is not learned."""
     prompt_ids = model.encode(solved.prompt)
     encoded = model.tokenizer(solved.answer, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True, verbose=False)
-    spans = _emphasised(solved.answer)
+    begun, spans = model.begin_answer(prompt_ids), _emphasised(solved.answer)
     weights = [max((factor for start, end, factor in spans if start < stop <= end), default=1.0) for _, stop in encoded["offset_mapping"]]
-    ids = [*prompt_ids, *encoded["input_ids"], *model.turn_end]
-    weights = [*([0.0] * len(prompt_ids)), *weights, *(1.0 for _ in model.turn_end)]
+    ids = [*prompt_ids, *begun, *encoded["input_ids"], *model.turn_end]
+    weights = [*([0.0] * len(prompt_ids)), *(1.0 for _ in begun), *weights, *(1.0 for _ in model.turn_end)]
     return TrainingRow(ids[:max_length], weights[:max_length], solved.task)
 
 

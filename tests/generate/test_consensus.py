@@ -42,11 +42,12 @@ def test_one_sample_needs_no_vote() -> None:
 
 
 def test_only_retrieved_real_texts_are_evidence() -> None:
-    """Titles for titles, texts for texts; synthetic reviews have no vote."""
+    """Titles for titles, texts for texts, of all sets of neighbours; synthetic reviews have no vote."""
     profile = Profile(
         own=(Review("o", "u", "j", "own text", "own title"),),
         neighbours=(Review("n", "v", "i", "neighbour text", None),),
         predicted=(SyntheticReview("e", "u", Item("k"), "synthetic text", "synthetic title"),),
+        further=((Review("m", "w", "i", "text of another set", "its title"),),),
     )
-    assert evidence_for("long", profile) == ["neighbour text", "own text"]
-    assert evidence_for("title", profile) == ["own title"]
+    assert evidence_for("long", profile) == ["neighbour text", "text of another set", "own text"]
+    assert evidence_for("title", profile) == ["its title", "own title"]

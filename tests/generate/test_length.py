@@ -43,6 +43,7 @@ def reviews(*lengths: int) -> tuple[Review, ...]:
         (Profile(typical=reviews(40, 60)), "", 75),
         (Profile(typical=reviews(40, 60)), "Plan: glad, about 80 words", 120),
         (Profile(own=reviews(10), typical=reviews(40, 60)), "", 15),
+        (Profile(neighbours=reviews(20), further=(reviews(40), reviews(60))), "", 60),
     ],
 )
 def test_the_longer_of_plan_and_evidence_decides_and_own_reviews_before_others(profile: Profile, path: str, expected: int) -> None:

@@ -23,6 +23,7 @@ from grasper.reason.analyse import analyse, without_length
 from grasper.records import Item, Output, Profile, Request, SyntheticReview, Tables, Task, request_for
 from grasper.retrieve.store import ReviewStore
 
+PATH = "Style: s\nInterests: i\nPlan: a"
 GUESS = " glad, about 60 words; praise bed\nText: never shown"
 SYNTHETIC = SyntheticReview("tiny-dev-000001", "dora", Item("boat", "Seal Tours"), "Windy, and so many seals!")
 
@@ -178,6 +179,18 @@ def test_an_answer_stands_behind_all_paths_and_the_first_is_told(tables: Tables,
         assert output.text == "A fine stay."
         assert output.is_parsed
         assert output.path == "Style: s\nInterests: i\nPlan: a" or output.path == "Style: s\nInterests: i\nPlan: b"
+
+
+@pytest.mark.parametrize("task", ["long", "title", "rating"])
+def test_a_path_that_was_not_written_makes_no_pool_unreadable(tables: Tables, tmp_path: Path, task: Task) -> None:
+    """The answer stands behind the others as well, so the first of these is told."""
+
+    class Paths(Pooling):
+        def generate(self, prompts: Sequence[Prompt], *, n: int = 1, **options: Any) -> list[list[Completion]]:
+            return [[Completion(text) for text in ("Text: no path", PATH)[:n]] for _ in prompts]
+
+    outputs = written(tables, tmp_path, Paths(), task, pooled_paths=2)
+    assert {(output.path, output.is_parsed) for output in outputs} == {(PATH, True)}
 
 
 def test_a_rating_is_the_mean_over_the_pool(tables: Tables, tmp_path: Path) -> None:

@@ -87,6 +87,13 @@ def test_a_second_copy_of_the_weights_is_not_fetched(monkeypatch: pytest.MonkeyP
     assert asked == [["config.json", PARTS[0]]] * 2
 
 
+def test_a_second_copy_of_the_weights_is_no_part_of_what_a_model_is(tmp_path: Path) -> None:
+    """Whether a folder holds it or not, the fingerprint is the same, and its gigabytes are not read for it."""
+    for name in ("config.json", PARTS[0], "consolidated.safetensors"):
+        (tmp_path / name).write_text("{}")
+    assert [path.name for path in locate.find_weights(str(tmp_path)).files] == [PARTS[0]]
+
+
 def test_a_proxy_for_everything_is_one_to_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)

@@ -4,11 +4,16 @@ import time
 
 import pytest
 
+from grasper.align.dpo import tokenise
+from grasper.align.preference import JudgedNotes, PreferencePair
+from grasper.align.sft import make_sequence
 from grasper.models.base import Completion, Message, Prompt
 from grasper.models.decoding import Continuation
 from grasper.models.local import LocalModel
 from grasper.models.spelling import _tell_of_thoughts
 from grasper.models.thoughts import end_of_thought, ends_in_thought, split_thoughts
+from grasper.tune.examples import Solved
+from grasper.tune.sequences import encode
 
 
 @pytest.mark.parametrize(
@@ -83,6 +88,21 @@ def test_a_prefix_is_no_part_of_a_thought(tiny: LocalModel, monkeypatch: pytest.
     assert tiny.chat_text(begun) == tiny.tokenizer.decode(tiny.encode(begun)) == tiny.tokenizer.decode(tiny.encode_all([begun])[0]) == expected
     assert tiny.tokenizer.decode(tiny.split_choices(begun, [" 1", " 5"])[0]).startswith(expected.removesuffix("Rating:"))
     assert not ends_in_thought(tiny.chat_text(begun))
+
+
+def test_what_is_learned_is_read_as_an_answer(tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In alignment and tuning the end of the thought that a template opens is learned before the answer: else all of it would be taken off."""
+    monkeypatch.setattr(tiny.tokenizer, "chat_template", "{{ messages[-1]['content'] + '<|assistant|>\n<think>\n' }}")
+    prompt, notes = Prompt((Message("user", "Rate it."),)), JudgedNotes("p", "style", Prompt((Message("user", "Note."),)), "Style: short", 1.0)
+    aligned = make_sequence(tiny, prompt, "Plan: praise", "Rating: 5", "rating", path_weight=0.25)
+    tuned = encode(Solved(prompt, "Rating: 5", "rating"), tiny, 500)
+    for row, path in ((aligned, "Plan: praise\n"), (tuned, "")):
+        asked = tiny.encode(prompt)
+        assert row.ids[: len(asked)] == asked
+        assert tiny.answer_in(row.ids[len(asked) : -1], is_open=True) == f"{path}Rating: 5"
+        assert [weight > 0 for weight in row.weights] == [number >= len(asked) for number in range(len(row.ids))]
+    assert aligned.weights[len(tiny.encode(prompt))] == 0.25
+    assert not ends_in_thought(tiny.ending_of(tokenise(tiny, PreferencePair(notes, notes)).prompt_ids))
 
 
 def test_an_answer_that_was_all_thought_is_told_once(tiny: LocalModel, caplog: pytest.LogCaptureFixture) -> None:
