@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from grasper.generate.overlap import pairwise_f1
+from grasper.metrics.overlap import pairwise_f1
 from grasper.records import Profile, Task
 
 EVIDENCE_SHARE = 0.75

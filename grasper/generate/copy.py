@@ -18,8 +18,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from grasper.generate.overlap import pairwise_f1
 from grasper.metrics.meteor import meteor
+from grasper.metrics.overlap import pairwise_f1
 from grasper.metrics.text import rouge1, rougeL, unicode_tokens
 from grasper.reason.format import first_words
 from grasper.records import Example, Output, Request, Review, SyntheticReview, Task, request_for

@@ -9,8 +9,8 @@ import pytest
 
 from grasper.config import SynthesizeConfig
 from grasper.generate.consensus import choose
-from grasper.generate.overlap import pairwise_f1
 from grasper.metrics.meteor import meteor
+from grasper.metrics.overlap import pairwise_f1
 from grasper.metrics.standard import bleu, chrf
 from grasper.metrics.text import copied_share, count_words, is_unspaced, rouge1, rougeL, tokenization_of, unicode_tokens
 from grasper.reason.format import Answer, ReasoningPath

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grasper.generate.overlap import pairwise_f1
+from grasper.metrics.overlap import pairwise_f1
 from grasper.metrics.text import rouge1, unicode_tokens
 
 TEXTS = st.lists(st.lists(st.sampled_from(["sea", "bed", "não", "Sea", "cake"]), max_size=7).map(" ".join), min_size=1, max_size=5)
