@@ -16,10 +16,9 @@ from typing import Any
 from experiments.publish import RESULTS_DIR, provenance, zero_history
 from grasper.config import load_config
 from grasper.errors import GrasperError, RunMismatchError
-from grasper.evaluate.provenance import cost_of
+from grasper.evaluate.run_data import RunData, Written
 from grasper.evaluate.stage import evaluate
 from grasper.files import read_json, write_json
-from grasper.methods import get_method
 from grasper.records import Tables
 from grasper.runs import Run, derive_seed
 
@@ -39,20 +38,10 @@ def join(parts: list[tuple[Run, list[str]]], out: Run) -> dict[str, Any]:
     if len(where) != sum(len(methods) for _, methods in parts):
         raise RunMismatchError("two runs bring the same method; name each once")
     tables = Tables.load(run.folder("prepare"))
-    limit = min((config.limit for config in configs if config.limit), default=None)
-    evaluate(
-        first.evaluate,
-        tables,
-        tables.select(first.split, limit),
-        {method: there.folder("generate", method) / "outputs.jsonl" for method, there in where.items()},
-        out.folder("evaluate"),
-        dataset=first.prepare.name,
-        split=first.split,
-        seed=derive_seed(first.seed, "evaluate"),
-        tasks=first.tasks,
-        synthetic={m: there.folder("synthesize", m) / "synthetic.jsonl" for m, there in where.items() if get_method(m).predicts_items},
-        costs={method: cost_of(there, method) for method, there in where.items()},
-    )
+    examples = tables.select(first.split, min((config.limit for config in configs if config.limit), default=None))
+    written = {method: Written.of_run(there, method) for method, there in where.items()}
+    data = RunData(first.prepare.name, first.split, tables, examples, written, first.tasks)
+    evaluate(data, first.evaluate, out.folder("evaluate"), seed=derive_seed(first.seed, "evaluate"))
     return dict(read_json(out.folder("evaluate") / "metrics.json"))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grasper.errors import RunMismatchError
-from grasper.evaluate.score import answer_text, read_outputs, reference_text
+from grasper.evaluate.score import answer_text, load_answers, reference_text
 from grasper.files import BatchLog
 from grasper.models.base import TextModel
 from grasper.progress import Progress
@@ -33,7 +33,7 @@ def judge_outputs(model: TextModel, outputs_path: Path, path: Path, examples: Se
         MissingFileError: There are no outputs.
         RunMismatchError: Another model graded here before.
     """
-    answers = read_outputs(outputs_path)
+    answers = load_answers(outputs_path)
     log = BatchLog(path)
     if others := {record["judge"] for record in log.records} - {model.name}:
         raise RunMismatchError(f"{path} holds grades by {', '.join(sorted(others))}, not by {model.name}; delete it to let another model judge")

@@ -54,14 +54,14 @@ def test_grades_become_a_metric(world: Any, paths: tuple[Path, Path], tmp_path: 
     outputs = {"copy": paths[0], "none": world.outputs["none"]}
     config = EvaluateConfig(bootstrap_samples=100)
     measured = {"copy": measured_files(paths[1].parent)}
-    evaluate(config, world.tables, world.examples, outputs, tmp_path / "e", dataset="toy", split="dev-a", seed=0, measured=measured)
+    evaluate(world.run_data(outputs, measured=measured), config, tmp_path / "e", seed=0)
     results = read_json(tmp_path / "e" / "metrics.json")["methods"]
     assert results["copy"]["long"]["judge"]["n"] == 30
     assert results["copy"]["long"]["judge"]["value"] > results["copy"]["title"]["judge"]["value"]
     assert "judge" not in results["copy"]["rating"]
     assert "judge" not in results["none"]["long"]
     outputs["copy"] = world.outputs["lamp"]
-    evaluate(config, world.tables, world.examples, outputs, tmp_path / "e", dataset="toy", split="dev-a", seed=0, measured=measured)
+    evaluate(world.run_data(outputs, measured=measured), config, tmp_path / "e", seed=0)
     assert "judge" not in read_json(tmp_path / "e" / "metrics.json")["methods"]["copy"]["long"], "grades of other texts say nothing"
 
 
