@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from grasper.config import Config, EvaluateConfig
-from grasper.errors import ConfigError
+from grasper.errors import ConfigError, RunMismatchError
 from grasper.evaluate.compare import Bootstrap, compare, summarize
-from grasper.evaluate.measured import read_measured
+from grasper.evaluate.measured import judges_in, read_measured
 from grasper.evaluate.planted import suitability_of_predicted
 from grasper.evaluate.report import render_report
 from grasper.evaluate.report_data import ReportData
@@ -52,7 +52,7 @@ def evaluate(run: RunData, config: EvaluateConfig, out_dir: Path, *, seed: int) 
         ConfigError: There is no method or no example, or an extra metric's package is missing.
         UnknownNameError: There is no metric of a name.
         MissingFileError: A file of outputs does not exist.
-        RunMismatchError: A file is damaged, or a method lacks the answer to an example.
+        RunMismatchError: A file is damaged, a method lacks the answer to an example, or two models graded the texts.
     """
     tables, examples, tasks, written = run.tables, run.examples, run.tasks, run.written
     if not written or not examples:
@@ -62,6 +62,9 @@ def evaluate(run: RunData, config: EvaluateConfig, out_dir: Path, *, seed: int) 
     chosen = choose_metrics(config.extra_metrics)
     hashes = {method: {key: stable_hash(answer_text(output)) for key, output in found.items()} for method, found in answers.items()}
     numbers = {method: read_measured(one.measured, hashes[method], one.source) for method, one in written.items()}
+    judges = sorted({judge for one in written.values() for judge in judges_in(one.measured)})
+    if len(judges) > 1:
+        raise RunMismatchError(f"texts were graded by {' and by '.join(judges)}, whose grades do not compare; delete `judge.jsonl` of all but one")
     scores = score(examples, tables, answers, tasks, seed=seed, metrics=chosen, measured=numbers)
     pool = ReviewPool(tables.reviews_by_id.values())
 
@@ -100,6 +103,8 @@ def evaluate(run: RunData, config: EvaluateConfig, out_dir: Path, *, seed: int) 
     }
     if swaps := swap_test(values, bootstrap):
         metrics["swap"] = swaps
+    if judges:
+        metrics["judge"] = judges[0]
     if run.candidates is not None:
         metrics["predicted"] = recall_of_hidden_items(examples, pool, run.candidates)
         if run.latent_dir is not None:
