@@ -38,10 +38,10 @@ def judge_outputs(model: TextModel, outputs_path: Path, path: Path, examples: Se
         RunMismatchError: Another model graded this method, or another one of the run, before.
     """
     answers = load_answers(outputs_path)
-    for place in sorted({path, *path.parent.parent.glob(f"*/{path.name}")}):
+    log = BatchLog(path)
+    for place in sorted(path.parent.parent.glob(f"*/{path.name}")):
         if others := judges_in([place]) - {model.name}:
             raise RunMismatchError(f"{place} holds grades by {', '.join(sorted(others))}, not by {model.name}; delete it to let another model judge")
-    log = BatchLog(path)
     known = {(record["example_id"], record["task"], record["output"]) for record in log.records}
     wanted = []
     for example in examples:
