@@ -2,7 +2,7 @@
 
 An option for those who have a strong model; the evaluation itself never needs one. The judge sees the real text, so its grades compare methods
 and are no measure of what a reader without it would think. Grades are kept per output, so that a judge that was stopped goes on. A text that it names
-no grade for has none, and is asked about again by the next call.
+no grade for has none, and is tried again by the next call.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def test_hostile_texts_stay_data_and_short(world: Any, paths: tuple[Path, Path])
 def test_a_grade_that_is_not_named_is_left_out_and_told(
     world: Any, paths: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is no 3 of 5: means are over the graded texts, results, report and terminal say how many, and the next call asks again."""
+    """It is no 3 of 5: means are over the graded texts, results, report and terminal say how many, and the next call tries again."""
 
     class Silent(Judge):
         def scored(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[Scored]:
