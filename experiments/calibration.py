@@ -21,10 +21,9 @@ from experiments.publish import made_by
 from grasper.config import load_config
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.files import write_json
-from grasper.generate import load_outputs
 from grasper.methods import get_method
 from grasper.metrics.rating import RATINGS, rating_from_probabilities
-from grasper.records import Tables
+from grasper.records import Tables, load_outputs
 from grasper.runs import Run
 
 FOLDS, SEED = 5, 0

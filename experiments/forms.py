@@ -19,11 +19,8 @@ import pandas as pd
 from experiments.publish import made_by
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.files import read_jsonl, write_json
-from grasper.generate import load_outputs
-from grasper.records import Tables
+from grasper.records import Tables, by_example, load_outputs, load_synthetic
 from grasper.runs import Run
-from grasper.synthesize import load_synthetic
-from grasper.system import by_example
 
 SEED = 0
 LIST = re.compile(r"(Bad|Good|Pros|Cons):", re.IGNORECASE)

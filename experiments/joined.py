@@ -4,22 +4,22 @@
         --command "…" --command "…" --zero-history pat
 
 For runs whose settings differ in parts that only some methods read, so that no single configuration names them all. What was prepared must be the
-same, and so must seed and split; targets are those of the run with the fewest, tasks those of the first run.
+same, and so must seed, split and model; targets are those of the run with the fewest, tasks those of the first run.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.publish import RESULTS_DIR, provenance, zero_history
 from grasper.config import load_config
 from grasper.errors import GrasperError, RunMismatchError
-from grasper.evaluate.provenance import cost_of
+from grasper.evaluate.run_data import RunData, Written
 from grasper.evaluate.stage import evaluate
 from grasper.files import read_json, write_json
-from grasper.methods import get_method
 from grasper.records import Tables
 from grasper.runs import Run, derive_seed
 
@@ -28,32 +28,36 @@ def join(parts: list[tuple[Run, list[str]]], out: Run) -> dict[str, Any]:
     """Score all methods together into `out`'s `evaluate` folder; gives the metrics.
 
     Raises:
-        RunMismatchError: The runs differ in what was prepared, in seed or split, or two bring the same method.
+        MissingFileError: A method's texts are not complete.
+        RunMismatchError: The runs differ in what was prepared, in seed, split or model, two bring the same method, or a method's texts were made from
+            what is there no longer.
     """
     configs = [load_config(run.root / "config.yaml") for run, _ in parts]
     first, run = configs[0], parts[0][0]
-    for other, (there, _) in zip(configs[1:], parts[1:], strict=True):
-        if (other.seed, other.split, other.prepare) != (first.seed, first.split, first.prepare):
-            raise RunMismatchError(f"{there.root} and {run.root} differ in data, seed or split; run them alike first")
+    prepared = [there.require(there.folder("prepare"))["fingerprint"] for there, _ in parts]
+    for other, data, (there, _) in zip(configs, prepared, parts, strict=True):
+        if (other.seed, other.split, other.model.name, data) != (first.seed, first.split, first.model.name, prepared[0]):
+            raise RunMismatchError(f"{there.root} and {run.root} differ in data, seed, split or model; run them alike first")
     where = {method: there for there, methods in parts for method in methods}
     if len(where) != sum(len(methods) for _, methods in parts):
         raise RunMismatchError("two runs bring the same method; name each once")
+    for method, there in where.items():
+        there.require_current(there.folder("generate", method))
     tables = Tables.load(run.folder("prepare"))
-    limit = min((config.limit for config in configs if config.limit), default=None)
-    evaluate(
-        first.evaluate,
-        tables,
-        tables.select(first.split, limit),
-        {method: there.folder("generate", method) / "outputs.jsonl" for method, there in where.items()},
-        out.folder("evaluate"),
-        dataset=first.prepare.name,
-        split=first.split,
-        seed=derive_seed(first.seed, "evaluate"),
-        tasks=first.tasks,
-        synthetic={m: there.folder("synthesize", m) / "synthetic.jsonl" for m, there in where.items() if get_method(m).predicts_items},
-        costs={method: cost_of(there, method) for method, there in where.items()},
-    )
+    examples = tables.select(first.split, min((config.limit for config in configs if config.limit), default=None))
+    written = {method: Written.of_run(there, method) for method, there in where.items()}
+    data = RunData(first.prepare.name, first.split, tables, examples, written, first.tasks)
+    evaluate(data, first.evaluate, out.folder("evaluate"), seed=derive_seed(first.seed, "evaluate"))
     return dict(read_json(out.folder("evaluate") / "metrics.json"))
+
+
+def joined_facts(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The provenance of the first run with the commands and stages of all; stages of a run of other versions tell their own."""
+    stages: dict[str, Any] = {}
+    for fact in facts:
+        others = {} if fact["versions"] == facts[0]["versions"] else {"versions": fact["versions"]}
+        stages = {name: others | stage for name, stage in fact["stages"].items()} | stages
+    return facts[0] | {"command": " ; ".join(fact["command"] for fact in facts), "stages": stages}
 
 
 def main() -> None:
@@ -70,13 +74,11 @@ def main() -> None:
     except GrasperError as error:
         raise SystemExit(str(error)) from None
     facts = [provenance(run, command, methods) for (run, methods), command in zip(parts, arguments.command, strict=True)]
-    stages = {name: stage for fact in reversed(facts) for name, stage in fact["stages"].items()}
     if arguments.zero_history:
         metrics["zero_history"] = zero_history(out, arguments.zero_history)
     metrics.pop("provenance")
-    facts[0] |= {"command": " ; ".join(arguments.command), "limit": metrics["n_examples"], "stages": stages}
     path = RESULTS_DIR / f"{arguments.name}.json"
-    write_json(path, {"provenance": facts[0], **metrics})
+    write_json(path, {"provenance": joined_facts(facts) | {"limit": metrics["n_examples"]}, **metrics})
     print(path)
 
 

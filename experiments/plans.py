@@ -17,8 +17,7 @@ import numpy as np
 
 from experiments.publish import made_by
 from grasper.files import read_json, write_json
-from grasper.generate import load_outputs
-from grasper.records import Tables
+from grasper.records import Tables, load_outputs
 from grasper.runs import Run
 
 PLANNED = re.compile(r"^Plan:.*?\babout (\d+) words", re.MULTILINE)

@@ -19,7 +19,7 @@ import pandas as pd
 from experiments.publish import RESULTS_DIR, made_by
 from grasper.config import load_config
 from grasper.evaluate.compare import Bootstrap, summarize
-from grasper.evaluate.score import Answers, read_outputs, reference_text
+from grasper.evaluate.score import Answers, load_answers, reference_text
 from grasper.files import write_json
 from grasper.metrics.meteor import meteor
 from grasper.metrics.text import rouge1
@@ -74,7 +74,7 @@ def main() -> None:
     run = Run(arguments.run)
     config = load_config(run.root / "config.yaml")
     examples = Tables.load(run.folder("prepare")).select(config.split, config.limit)
-    answers: Answers = read_outputs(run.folder("generate", arguments.method) / "outputs.jsonl")
+    answers: Answers = load_answers(run.folder("generate", arguments.method) / "outputs.jsonl")
     found: dict[str, Any] = {}
     for task in config.tasks:
         asked = [example for example in examples if (example.example_id, task) in answers]

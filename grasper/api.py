@@ -16,10 +16,10 @@ from grasper.asking import Asker, History, as_reviews
 from grasper.config import Config, load_config
 from grasper.errors import ConfigError, GrasperError, MissingFileError
 from grasper.files import read_json
-from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task
+from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task, by_example, load_outputs, load_synthetic
 from grasper.retrieve.store import uses_predictor
 from grasper.runs import Run, fingerprint, read_manifest
-from grasper.system import Personalized, System, by_example
+from grasper.system import Personalized, System
 from grasper.workshop import Workshop
 
 if TYPE_CHECKING:
@@ -108,16 +108,12 @@ class LoadedRun:
 
     def outputs(self, method: str) -> list[Output]:
         """The texts of one method."""
-        from grasper.generate import load_outputs
-
         folder = self.run.folder("generate", method)
         self.run.require_current(folder)
         return load_outputs(folder / "outputs.jsonl")
 
     def synthetic(self, method: str) -> list[SyntheticReview]:
         """The synthetic reviews of one method, rejected ones included; empty for methods that write none."""
-        from grasper.synthesize import load_synthetic
-
         path = self.run.folder("synthesize", method) / "synthetic.jsonl"
         return load_synthetic(path) if path.exists() else []
 

@@ -102,18 +102,21 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
+def read_records(path: Path, stage: str) -> list[dict[str, Any]]:
     """The records of a `BatchLog`, in the order they were written; those of a batch that was cut off are left out.
+
+    Args:
+        stage: What writes such a file.
 
     Raises:
         MissingFileError: The file does not exist.
         RunMismatchError: A line is damaged.
     """
     if not path.exists():
-        raise MissingFileError(f"{path} does not exist; run `grasper {path.parent.parent.name}` first")
+        raise MissingFileError(f"{path} does not exist; run `grasper {stage}` first")
     batches, _, damage = _read_batches(path.read_bytes())
     if damage:
-        raise RunMismatchError(f"{path} {damage}; run `grasper {path.parent.parent.name}` again: it keeps what is whole and writes the rest")
+        raise RunMismatchError(f"{path} {damage}; run `grasper {stage}` again: it keeps what is whole and writes the rest")
     return [record for batch in batches for record in batch.records]
 
 

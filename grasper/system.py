@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from grasper.config import GenerateConfig, SynthesizeConfig
 from grasper.desk import Desk
 from grasper.generate.writers import WRITERS, TextWriter
-from grasper.records import Candidate, Example, Output, SyntheticReview, Task
+from grasper.records import Candidate, Example, Output, SyntheticReview, Task, by_example
 from grasper.synthesize.items import choose_items
 from grasper.synthesize.write import SyntheticWriter
 
@@ -85,11 +85,3 @@ class System:
     @cached_property
     def writer(self) -> TextWriter:
         return WRITERS.get(self.desk.method.writer)(self.desk, self.generation)
-
-
-def by_example(reviews: Sequence[SyntheticReview]) -> dict[str, list[SyntheticReview]]:
-    """Synthetic reviews by the example that they were written for."""
-    grouped: dict[str, list[SyntheticReview]] = {}
-    for review in reviews:
-        grouped.setdefault(review.example_id, []).append(review)
-    return grouped

@@ -53,7 +53,7 @@ def print_models(entries: Sequence[Entry], speeds: Mapping[str, Speed]) -> None:
 
 def print_metrics(evaluate_dir: Path) -> None:
     """The results: a table per task with as many main metrics as the terminal is wide, the cost, and what should be read with care."""
-    from grasper.evaluate.tables import result_tables, unparsed_warnings
+    from grasper.evaluate.tables import judge_warnings, result_tables, unparsed_warnings
 
     results = read_json(evaluate_dir / "metrics.json")
     console = plain_console()
@@ -62,7 +62,7 @@ def print_metrics(evaluate_dir: Path) -> None:
     if results.get("swap"):
         console.print(_swaps(results["swap"]))
     console.print(_costs(results["cost"]))
-    for warning in unparsed_warnings(results):
+    for warning in (*unparsed_warnings(results), *judge_warnings(results)):
         console.print(f"warning: {warning}", style="yellow")
 
 

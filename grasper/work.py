@@ -11,9 +11,9 @@ from typing import Any
 from grasper.config import Config
 from grasper.errors import ConfigError
 from grasper.methods import Method
-from grasper.records import Example, Output, tasks_of
+from grasper.records import Example, Output, by_example, load_outputs, load_synthetic, tasks_of
 from grasper.runs import Run, derive_seed
-from grasper.system import System, by_example
+from grasper.system import System
 from grasper.workshop import Workshop
 
 
@@ -59,8 +59,8 @@ class Work:
     def align(self, method: Method, folder: Path) -> dict[str, Any]:
         from grasper.align import align, select_pairs
         from grasper.align.stage import is_trainable
-        from grasper.generate import generate, load_outputs
-        from grasper.synthesize import load_synthetic, synthesize
+        from grasper.generate import generate
+        from grasper.synthesize import synthesize
         from grasper.synthesize.stage import BATCH_SIZE
 
         config, tables = self.config.align, self.workshop.tables
@@ -100,7 +100,6 @@ class Work:
     def generate(self, method: Method, folder: Path) -> dict[str, Any]:
         from grasper.generate import generate
         from grasper.generate.stage import BATCH_SIZE
-        from grasper.synthesize import load_synthetic
 
         written = load_synthetic(self.run.folder("synthesize", method.name) / "synthetic.jsonl") if method.predicts_items else []
         system = self.workshop.system(method)

@@ -9,9 +9,9 @@ import pytest
 from grasper.config import Config, load_config
 from grasper.errors import ConfigError, DataFormatError, MissingFileError, ModelNotFoundError, RunMismatchError, UnknownMethodError, UnknownNameError
 from grasper.files import read_json, write_json
-from grasper.generate import load_outputs
 from grasper.methods import METHODS, Method, get_method
 from grasper.pipeline import Pipeline
+from grasper.records import load_outputs
 from grasper.retrieve.store import RETRIEVERS
 from grasper.retrieve.topic import SimilarTaste
 from grasper.runs import Run

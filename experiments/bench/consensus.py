@@ -24,18 +24,16 @@ from grasper.config import Config, load_config
 from grasper.desk import Desk
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.files import write_json
-from grasper.generate import load_outputs
 from grasper.generate.consensus import choose
 from grasper.methods import get_method
 from grasper.metrics.meteor import meteor, meteor_name
 from grasper.metrics.text import copied_share, rouge1, rougeL
 from grasper.models import TextModel, open_model
 from grasper.prepare import build_tables
-from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task, tasks_of
+from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task, by_example, load_outputs, load_synthetic, tasks_of
 from grasper.retrieve.store import ReviewStore
 from grasper.runs import Run
-from grasper.synthesize import load_synthetic
-from grasper.system import System, by_example
+from grasper.system import System
 
 ROOT = Path(__file__).parents[2]
 SETS = {"amazon": "amazon", "hotel": "hotel", "stylized": "gap", "multilingual": "b2w"}

@@ -27,6 +27,7 @@ def judge(run: RunArgument, settings: SetOption = None, methods: MethodsOption =
         for name in config.methods:
             folder.require_current(folder.folder("generate", name))
             paths = folder.folder("generate", name) / "outputs.jsonl", folder.folder("measure", name) / "judge.jsonl"
-            count = judge_outputs(model, *paths, examples, config.tasks)
-            print(f"judge/{name}: {count} graded by {model.name}")
+            graded, asked = judge_outputs(model, *paths, examples, config.tasks)
+            remark = f" ({asked - graded} of {asked} are left out: it named no grade)" if graded < asked else ""
+            print(f"judge/{name}: {graded} graded by {model.name}{remark}")
     print(f"now: grasper evaluate --run {run}")

@@ -105,6 +105,6 @@ def _share_left(step: Step, sizes: WorkSizes, targets: Set[tuple[str, str | None
         step.stage, ("", 0)
     )
     with suppress(GrasperError):
-        done = {(record["example_id"], record.get("task")) for record in read_records(step.folder / log)} if log else set()
+        done = {(record["example_id"], record.get("task")) for record in read_records(step.folder / log, step.stage)} if log else set()
         return max(1.0 - len(done & targets) / max(whole, 1), 0.0)
     return 1.0

@@ -1,5 +1,6 @@
 """evaluate: saved outputs → numbers with intervals, paired comparisons, and one self-contained report. Needs no model."""
 
+from grasper.evaluate.run_data import RunData, Written
 from grasper.evaluate.stage import evaluate
 
-__all__ = ["evaluate"]
+__all__ = ["RunData", "Written", "evaluate"]

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from grasper.errors import ConfigError, MissingFileError, RunMismatchError
-from grasper.evaluate.score import read_outputs
+from grasper.evaluate.score import load_answers
 from grasper.evaluate.table_formats import results_csv, results_latex, results_markdown
 from grasper.evaluate.tables import ResultTable, result_tables
 from grasper.files import atomic_path, read_json, write_text
@@ -135,7 +135,7 @@ def _records(folder: Path, selection: Selection, *, references: bool) -> list[di
     for method in selection.methods or finished:
         if read_manifest(run.folder("generate", method)) is not None:  # what is written so far may be looked at, too
             run.require_current(run.folder("generate", method))
-        for output in read_outputs(run.folder("generate", method) / "outputs.jsonl").values():
+        for output in load_answers(run.folder("generate", method) / "outputs.jsonl").values():
             if selection.tasks is not None and output.task not in selection.tasks:
                 continue
             if output.example_id not in targets:

@@ -57,3 +57,8 @@ def read_measured(
             if is_of_text and (source is None or record.get("source") in (None, source)):
                 measured[key] = value
     return measured
+
+
+def judges_in(paths: Iterable[Path]) -> set[str]:
+    """The models that gave the grades in files of measured numbers (`evaluate.judge`)."""
+    return {str(record["judge"]) for path in paths for record in read_jsonl(path) if "judge" in record}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from grasper.config import Config
@@ -38,7 +38,7 @@ def provenance_of(run: Run, config: Config, methods: Iterable[str]) -> dict[str,
 
     Returns:
         `model`, `seed`, `split`, `limit`; `settings`: those that differ from their defaults, `section.key` → value; `commits`, `versions` and
-        `finished` (first and last moment, UTC) of the finished stages.
+        `finished` (first and last moment, UTC) of the finished stages; a package that they had in several versions tells all.
     """
     manifests = [read_manifest(run.folder(stage)) for stage in ("prepare", "predict")]
     manifests += [read_manifest(run.folder(stage, method)) for method in methods for stage in ("align", "synthesize", "generate")]
@@ -51,9 +51,18 @@ def provenance_of(run: Run, config: Config, methods: Iterable[str]) -> dict[str,
         "limit": config.limit,
         "settings": changed_settings(config),
         "commits": sorted({manifest["commit"] for manifest in known if manifest.get("commit")}),
-        "versions": known[-1].get("versions", {}) if known else {},
+        "versions": {name: " and ".join(sorted(found)) for name, found in _versions(known).items()},
         "finished": [finished[0], finished[-1]] if finished else [],
     }
+
+
+def _versions(manifests: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
+    """By package, those that the stages were made with."""
+    found: dict[str, set[str]] = {}
+    for manifest in manifests:
+        for name, version in manifest.get("versions", {}).items():
+            found.setdefault(name, set()).add(version)
+    return found
 
 
 def changed_settings(config: Config) -> dict[str, Any]:

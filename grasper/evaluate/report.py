@@ -36,7 +36,7 @@ from grasper.evaluate.blocks import (
 from grasper.evaluate.browser import browse_examples
 from grasper.evaluate.report_data import ReportData
 from grasper.evaluate.sparsity import LEVELS
-from grasper.evaluate.tables import unparsed_warnings
+from grasper.evaluate.tables import judge_warnings, unparsed_warnings
 from grasper.metrics.choose import metric_of
 
 MAX_BYTES = 1_400_000
@@ -136,9 +136,9 @@ def _view(metrics: Mapping[str, Any], data: ReportData) -> dict[str, Any]:
         "cost_plot": quality_over_cost(metrics, series),
         "levels": LEVELS,
         "terms": [*_terms(metrics), *TERMS],
-        "warnings": unparsed_warnings(metrics),
+        "warnings": [*unparsed_warnings(metrics), *judge_warnings(metrics)],
         "tokenization": _tokenization(metrics),
-        "provenance": _provenance(metrics["provenance"]),
+        "provenance": _provenance(metrics["provenance"], metrics.get("judge", "")),
         "settings": [(name, _shown(value)) for name, value in (metrics["provenance"].get("settings") or {}).items()],
     }
 
@@ -175,14 +175,14 @@ def _tokenization(metrics: Mapping[str, Any]) -> str:
     return f"The published tokenizers know Latin letters only; {which} references are compared by words, or characters, of any script."
 
 
-def _provenance(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _provenance(facts: Mapping[str, Any], judge: str) -> list[tuple[str, str]]:
     """What the outputs were made with, in words."""
     if not facts:
         return []
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     finished = " – ".join(dict.fromkeys(moment.replace("T", " ").removesuffix("Z") + " UTC" for moment in facts["finished"]))
     limit = "all targets" if facts["limit"] is None else f"at most {facts['limit']:,} targets"
-    rows = [("model", facts["model"]), ("seed", str(facts["seed"])), ("targets", f"{facts['split']}, {limit}"), ("made", finished)]
+    rows = [("model", facts["model"]), ("judge", judge), ("seed", str(facts["seed"])), ("targets", f"{facts['split']}, {limit}"), ("made", finished)]
     rows += [("commit", ", ".join(facts["commits"])), ("versions", versions)]
     return [(name, value) for name, value in rows if value]
 

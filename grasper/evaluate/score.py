@@ -12,21 +12,19 @@ The evaluation is the one stage that may read targets (DESIGN: leakage rules); n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from grasper.errors import MissingFileError, RunMismatchError, ShapeError
+from grasper.errors import RunMismatchError, ShapeError
 from grasper.evaluate.measured import Measured
 from grasper.evaluate.sparsity import level_of
-from grasper.files import read_jsonl
 from grasper.metrics.choose import choose_metrics
 from grasper.metrics.metric import Batch, Metric, Targets
 from grasper.reason.format import answer_of
-from grasper.records import TASKS, Example, Output, Review, Tables, Task, tasks_of
+from grasper.records import TASKS, Example, Output, Review, Tables, Task, load_outputs, tasks_of
 from grasper.retrieve.pool import ReviewPool
 from grasper.runs import derive_seed
 
@@ -63,24 +61,15 @@ class Scores:
         return table[["method", "example_id", "task", *self.examples.columns, *metrics]].reset_index(drop=True)
 
 
-def read_outputs(path: Path) -> Answers:
+def load_answers(path: Path) -> Answers:
     """The answers of one method, keyed by example and task.
 
     Raises:
         MissingFileError: The file does not exist.
-        RunMismatchError: A line is no output, or an answer stands there twice.
+        RunMismatchError: It is damaged, a line is no output, or an answer stands there twice.
     """
-    if not path.is_file():
-        raise MissingFileError(f"{path} does not exist; run `grasper generate` first")
-    known = {field.name for field in fields(Output)}
     answers: Answers = {}
-    for record in read_jsonl(path):
-        if "batch" in record:
-            continue
-        if not {"example_id", "task", "method"} <= set(record) <= known:
-            raise RunMismatchError(f"{path} holds a line that is no output (its keys: {', '.join(sorted(record))}); run `grasper generate` again")
-        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-        output = Output(**values)
+    for output in load_outputs(path):
         if (output.example_id, output.task) in answers:
             raise RunMismatchError(f"{path} answers example {output.example_id!r} ({output.task}) twice; delete it and run `grasper generate` again")
         answers[output.example_id, output.task] = output

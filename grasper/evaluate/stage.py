@@ -10,25 +10,23 @@ import numpy as np
 import pandas as pd
 
 from grasper.config import Config, EvaluateConfig
-from grasper.errors import ConfigError
+from grasper.errors import ConfigError, RunMismatchError
 from grasper.evaluate.compare import Bootstrap, compare, summarize
-from grasper.evaluate.measured import measured_files, read_measured
+from grasper.evaluate.measured import judges_in, read_measured
 from grasper.evaluate.planted import suitability_of_predicted
-from grasper.evaluate.provenance import cost_of, provenance_of
 from grasper.evaluate.report import render_report
 from grasper.evaluate.report_data import ReportData
-from grasper.evaluate.score import UNAVERAGED, Answers, Scores, answer_text, read_outputs, reference_text, score, sizes_of
+from grasper.evaluate.run_data import RunData
+from grasper.evaluate.score import UNAVERAGED, Answers, Scores, answer_text, load_answers, reference_text, score, sizes_of
 from grasper.evaluate.sparsity import LEVELS, describe_sparsity, score_by_level
 from grasper.evaluate.swap import swap_test
-from grasper.evaluate.synthetic import analyse_synthetic, read_synthetic, recall_of_hidden_items
-from grasper.files import atomic_path, read_json, write_json, write_text
-from grasper.methods import get_method
+from grasper.evaluate.synthetic import analyse_synthetic, recall_of_hidden_items
+from grasper.files import atomic_path, write_json, write_text
 from grasper.metrics.choose import choose_metrics
 from grasper.metrics.text import tokenization_of
-from grasper.records import TASKS, Example, SyntheticReview, Tables, Task, tasks_of
+from grasper.records import Example, SyntheticReview, Task, by_example, load_synthetic, tasks_of
 from grasper.retrieve.pool import ReviewPool
-from grasper.retrieve.store import uses_predictor
-from grasper.runs import Run, derive_seed, read_manifest, stable_hash
+from grasper.runs import Run, derive_seed, stable_hash
 
 
 def evaluate_run(config: Config, run: Run, methods: Sequence[str], out_dir: Path, *, latent_dir: Path | None = None) -> dict[str, Any]:
@@ -43,80 +41,30 @@ def evaluate_run(config: Config, run: Run, methods: Sequence[str], out_dir: Path
         ConfigError: The split has no targets, or there is no method.
         RunMismatchError: A method lacks the answer to an example.
     """
-    run.require(run.folder("prepare"))
-    tables = Tables.load(run.folder("prepare"))
-    declared = {name: get_method(name) for name in methods}
-    folders = {name: run.folder("generate", name) for name in methods}
-    candidates = run.folder("predict") / "candidates.parquet"
-    is_predicted = any(uses_predictor(method) for method in declared.values()) and candidates.exists()
-    synthetic = {name: run.folder("synthesize", name) / "synthetic.jsonl" for name, method in declared.items() if method.predicts_items}
-    return evaluate(
-        config.evaluate,
-        tables,
-        tables.select(config.split, config.limit),
-        {name: folder / "outputs.jsonl" for name, folder in folders.items()},
-        out_dir,
-        dataset=config.prepare.name,
-        split=config.split,
-        seed=derive_seed(config.seed, "evaluate"),
-        tasks=config.tasks,
-        synthetic=synthetic,
-        candidates=pd.read_parquet(candidates) if is_predicted else None,
-        costs={name: cost_of(run, name) for name in methods},
-        measured={name: measured_files(run.folder("measure", name)) for name in methods},
-        sources={name: manifest["fingerprint"] for name, folder in folders.items() if (manifest := read_manifest(folder))},
-        predict_metrics=run.folder("predict") / "metrics.json",
-        latent_dir=latent_dir,
-        provenance=provenance_of(run, config, methods),
-    )
+    data = RunData.load(run, config, methods, latent_dir=latent_dir)
+    return evaluate(data, config.evaluate, out_dir, seed=derive_seed(config.seed, "evaluate"))
 
 
-def evaluate(
-    config: EvaluateConfig,
-    tables: Tables,
-    examples: Sequence[Example],
-    outputs: Mapping[str, Path],
-    out_dir: Path,
-    *,
-    dataset: str,
-    split: str,
-    seed: int,
-    tasks: Sequence[Task] = TASKS,
-    synthetic: Mapping[str, Path] | None = None,
-    candidates: pd.DataFrame | None = None,
-    costs: Mapping[str, Mapping[str, float]] | None = None,
-    measured: Mapping[str, Sequence[Path]] | None = None,
-    sources: Mapping[str, str] | None = None,
-    predict_metrics: Path | None = None,
-    latent_dir: Path | None = None,
-    provenance: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+def evaluate(run: RunData, config: EvaluateConfig, out_dir: Path, *, seed: int) -> dict[str, Any]:
     """Score every method on the same examples and write the three files; gives the counts of the manifest.
-
-    Args:
-        outputs: `outputs.jsonl` of each method, in the order of the results table.
-        synthetic: `synthetic.jsonl` of the methods that have one.
-        candidates: Predicted items of the examples, for the report.
-        costs: Of each method the seconds behind its files, and what its alignment took (`provenance.cost_of`).
-        measured: Files of each method with numbers that were measured with a model, for the metrics without a function.
-        sources: The fingerprint of what wrote each method's answers; measured numbers that go back to another one are left out.
-        predict_metrics: The link predictor's `metrics.json`, for the report; may be missing.
-        latent_dir: Folder of the latent truth of a generated data set, if it has one.
-        provenance: What the outputs were made with, for the results and the report.
 
     Raises:
         ConfigError: There is no method or no example, or an extra metric's package is missing.
         UnknownNameError: There is no metric of a name.
         MissingFileError: A file of outputs does not exist.
-        RunMismatchError: A method lacks the answer to an example.
+        RunMismatchError: A file is damaged, a method lacks the answer to an example, or two models graded the texts.
     """
-    if not outputs or not examples:
-        raise ConfigError(f"nothing to evaluate: {len(outputs)} methods, {len(examples)} examples")
-    answers = {method: read_outputs(path) for method, path in outputs.items()}
-    reviews = {method: read_synthetic(path) for method, path in (synthetic or {}).items()}
+    tables, examples, tasks, written = run.tables, run.examples, run.tasks, run.written
+    if not written or not examples:
+        raise ConfigError(f"nothing to evaluate: {len(written)} methods, {len(examples)} examples")
+    answers = {method: load_answers(one.outputs) for method, one in written.items()}
+    reviews = {method: by_example(load_synthetic(one.synthetic)) for method, one in written.items() if one.synthetic}
     chosen = choose_metrics(config.extra_metrics)
     hashes = {method: {key: stable_hash(answer_text(output)) for key, output in found.items()} for method, found in answers.items()}
-    numbers = {method: read_measured(paths, hashes.get(method), (sources or {}).get(method)) for method, paths in (measured or {}).items()}
+    numbers = {method: read_measured(one.measured, hashes[method], one.source) for method, one in written.items()}
+    judges = sorted({judge for one in written.values() for judge in judges_in(one.measured)})
+    if len(judges) > 1:
+        raise RunMismatchError(f"texts were graded by {' and by '.join(judges)}, whose grades do not compare; delete `judge.jsonl` of all but one")
     scores = score(examples, tables, answers, tasks, seed=seed, metrics=chosen, measured=numbers)
     pool = ReviewPool(tables.reviews_by_id.values())
 
@@ -128,11 +76,11 @@ def evaluate(
     levels = scores.examples["level"]
     baseline = config.baseline if config.baseline in answers else next(iter(answers))
     metrics: dict[str, Any] = {
-        "dataset": dataset,
-        "split": split,
+        "dataset": run.dataset,
+        "split": run.split,
         "n_examples": len(examples),
         "methods": {method: {} for method in answers} | summarize(estimate),
-        "cost": {method: _cost(answers[method], reviews.get(method, {}), examples, tasks, (costs or {}).get(method, {})) for method in answers},
+        "cost": {method: _cost(answers[method], reviews.get(method, {}), examples, tasks, one.cost) for method, one in written.items()},
         "sparsity": {
             "data": describe_sparsity(tables),
             "n_examples": {level: int((levels == level).sum()) for level in LEVELS},
@@ -144,7 +92,7 @@ def evaluate(
         "metrics": {metric.name: metric.describe() for metric in chosen if metric.column in set(values.columns.get_level_values("metric"))},
         "unparsed": count_unparsed(scores),
         "tokenization": {task: tokenization_of(_references(examples, task)) for task in tasks if task != "rating"},
-        "provenance": dict(provenance or {}),
+        "provenance": dict(run.provenance),
         "bootstrap": {
             "samples": config.bootstrap_samples,
             "confidence": config.confidence,
@@ -155,13 +103,14 @@ def evaluate(
     }
     if swaps := swap_test(values, bootstrap):
         metrics["swap"] = swaps
-    if candidates is not None:
-        metrics["predicted"] = recall_of_hidden_items(examples, pool, candidates)
-        if latent_dir is not None:
-            metrics["predicted"]["suitability"] = suitability_of_predicted(latent_dir, examples, pool, candidates, bootstrap)
-    prediction = read_json(predict_metrics) if predict_metrics is not None and predict_metrics.exists() else None
+    if judges:
+        metrics["judge"] = judges[0]
+    if run.candidates is not None:
+        metrics["predicted"] = recall_of_hidden_items(examples, pool, run.candidates)
+        if run.latent_dir is not None:
+            metrics["predicted"]["suitability"] = suitability_of_predicted(run.latent_dir, examples, pool, run.candidates, bootstrap)
 
-    data = ReportData(examples, tables, pool, tuple(tasks), answers, reviews, candidates, prediction, scores)
+    data = ReportData(examples, tables, pool, tuple(tasks), answers, reviews, run.candidates, run.prediction, scores)
     with atomic_path(out_dir / "per_example.parquet") as path:
         scores.per_example().to_parquet(path, index=False, compression="zstd")
     write_json(out_dir / "metrics.json", metrics)

@@ -8,39 +8,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from grasper.errors import MissingFileError
-from grasper.files import read_jsonl
 from grasper.metrics.style import LineUp, StyleSpace
 from grasper.metrics.text import rouge1, unicode_tokens
-from grasper.records import Example, Item, Review, SyntheticReview
+from grasper.records import Example, Review, SyntheticReview
 from grasper.retrieve.pool import ReviewPool
 from grasper.runs import derive_seed
 
 MAX_COMPARED = 8
 """Real texts that one synthetic text is compared with."""
-
-
-def read_synthetic(path: Path) -> dict[str, list[SyntheticReview]]:
-    """The synthetic reviews of one method by example, rejected ones included, best predicted item first.
-
-    Raises:
-        MissingFileError: The file does not exist.
-    """
-    if not path.is_file():
-        raise MissingFileError(f"{path} does not exist; run `grasper synthesize` first")
-    reviews: dict[str, list[SyntheticReview]] = {}
-    for record in read_jsonl(path):
-        if "batch" not in record:
-            item = record["item"]
-            review = SyntheticReview(**record | {"item": Item(**item) if isinstance(item, dict) else Item(item)})
-            reviews.setdefault(review.example_id, []).append(review)
-    return {example_id: sorted(entries, key=lambda review: review.rank) for example_id, entries in reviews.items()}
 
 
 def analyse_synthetic(

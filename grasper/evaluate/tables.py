@@ -106,3 +106,14 @@ def unparsed_warnings(results: Mapping[str, Any]) -> list[str]:
         for task, entry in tasks.items()
         if entry["n"] and entry["unparsed"] / entry["n"] > WARNED_SHARE
     ]
+
+
+def judge_warnings(results: Mapping[str, Any]) -> list[str]:
+    """A sentence for every method and task of whose answers the judge graded only some."""
+    counts = results.get("unparsed", {})
+    return [
+        f"{method}, {task}: the judge graded {entry['n']:,} of {counts[method][task]['n']:,} answers; the others are left out of its mean"
+        for method, tasks in results["methods"].items()
+        for task, metrics in tasks.items()
+        if (entry := metrics.get("judge")) and task in counts.get(method, {}) and entry["n"] < counts[method][task]["n"]
+    ]

@@ -1,6 +1,6 @@
 """generate: real + synthetic history → the target text, title or rating (GraSPer, Sec. 3; every other method through the same door)."""
 
-from grasper.generate.stage import generate, load_outputs
+from grasper.generate.stage import generate
 from grasper.generate.writers import WRITERS
 
-__all__ = ["WRITERS", "generate", "load_outputs"]
+__all__ = ["WRITERS", "generate"]

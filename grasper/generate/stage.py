@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
-from grasper.files import BatchLog, read_records
+from grasper.files import BatchLog
 from grasper.progress import Progress
 from grasper.records import TASKS, Example, Output, Task, tasks_of
 
@@ -65,11 +65,6 @@ def plan(
 def key_of(task: Task, example: Example) -> str:
     """What one output is known by in the log of its method."""
     return f"{task}/{example.example_id}"
-
-
-def load_outputs(path: Path) -> list[Output]:
-    """The outputs of a finished or cut-off stage, in the order they were written."""
-    return [Output.from_json(record) for record in read_records(path)]
 
 
 def _counts(records: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 from grasper.errors import ConfigError, RewardError, ShapeError
 from grasper.metrics.meteor import meteor
 from grasper.metrics.text import rouge1, rougeL
-from grasper.models.base import Message, Prompt, TextModel
+from grasper.models.base import Message, Prompt, TextModel, scored
 from grasper.prompts.escape import escape
 from grasper.prompts.templates import JUDGE_SYSTEM, JUDGE_TASK, RATING_CHOICES, AnswerTask
 from grasper.reason.format import parse_rating
@@ -103,14 +103,25 @@ class JudgeReward:
         self._model = model
 
     def score(self, task: AnswerTask, candidates: Sequence[str], references: Sequence[str]) -> np.ndarray:
-        """(expected grade − 1) / 4, `[n]`."""
-        _check_pairs(candidates, references)
+        """(expected grade − 1) / 4, `[n]`; 0 where the model names no grade, which makes no answer gold."""
         if task == "rating":
+            _check_pairs(candidates, references)
             return rating_reward(candidates, references)
-        prompts = [self._prompt(candidate, reference) for candidate, reference in zip(candidates, references, strict=True)]
-        grades = self._model.score_choices(prompts, RATING_CHOICES) @ np.arange(1.0, 6.0) if prompts else np.zeros(0)
-        is_empty = np.array([not candidate.strip() for candidate in candidates], dtype=bool)
-        return _checked(np.where(is_empty, 0.0, (grades - 1.0) / 4.0), candidates)
+        return np.nan_to_num(self.grades(candidates, references), nan=0.0)
+
+    def grades(self, candidates: Sequence[str], references: Sequence[str]) -> np.ndarray:
+        """The same of texts; NaN where the model names no grade.
+
+        Raises:
+            ShapeError: The two do not pair up one to one.
+            RewardError: A probability is not a finite number.
+        """
+        _check_pairs(candidates, references)
+        told = scored(self._model, [self._prompt(*pair) for pair in zip(candidates, references, strict=True)], RATING_CHOICES)
+        rewards = _checked(np.array([(one.probabilities @ np.arange(1.0, 6.0) - 1.0) / 4.0 for one in told]), candidates)
+        rewards[[one.told_by == "none" for one in told]] = np.nan
+        rewards[[not candidate.strip() for candidate in candidates]] = 0.0
+        return rewards
 
     def _prompt(self, candidate: str, reference: str) -> Prompt:
         """The conversation that asks for one grade; both texts are data, cut to a length that every context holds."""

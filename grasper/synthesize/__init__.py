@@ -1,5 +1,5 @@
 """synthesize: predicted items → reviews written in the user's stead (GraSPer, Sec. 3: synthetic history)."""
 
-from grasper.synthesize.stage import load_synthetic, synthesize
+from grasper.synthesize.stage import synthesize
 
-__all__ = ["load_synthetic", "synthesize"]
+__all__ = ["synthesize"]

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from grasper.files import BatchLog, read_records
+from grasper.files import BatchLog
 from grasper.progress import Progress
 from grasper.records import Example, SyntheticReview
 
@@ -45,11 +45,6 @@ def synthesize(
             log.append((asdict(review) for review in reviews), done=[example.example_id for example in batch])
             progress.advance(len(batch))
     return _counts(log.records, len(examples))
-
-
-def load_synthetic(path: Path) -> list[SyntheticReview]:
-    """The synthetic reviews of a finished or cut-off stage, rejected ones included, in the order they were written."""
-    return [SyntheticReview.from_json(record) for record in read_records(path)]
 
 
 def _counts(records: Sequence[dict[str, Any]], num_examples: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from grasper.evaluate import RunData, Written
 from grasper.files import BatchLog
 from grasper.records import (
     CANDIDATE_COLUMNS,
@@ -63,6 +64,23 @@ class World:
     candidates: pd.DataFrame
     costs: dict[str, dict[str, float]]
     records: dict[str, list[Output]] = field(default_factory=dict)
+
+    def run_data(
+        self,
+        outputs: Mapping[str, Path] | None = None,
+        *,
+        synthetic: Mapping[str, Path] | None = None,
+        costs: Mapping[str, Mapping[str, float]] | None = None,
+        measured: Mapping[str, Sequence[Path]] | None = None,
+        **changes: Any,
+    ) -> RunData:
+        """What is evaluated: everybody's outputs, or the given ones; further files by method."""
+        files = self.outputs if outputs is None else outputs
+        written = {
+            method: Written(path, (synthetic or {}).get(method), (costs or {}).get(method, {}), (measured or {}).get(method, ()))
+            for method, path in files.items()
+        }
+        return RunData(**{"dataset": "toy", "split": "dev-a", "tables": self.tables, "examples": self.examples, "written": written} | changes)
 
 
 def build_world(folder: Path, *, num_users: int = 30, methods: Sequence[str] = METHODS, seed: int = 0) -> World:

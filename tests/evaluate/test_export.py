@@ -41,7 +41,7 @@ def run(world: Any, tmp_path: Path) -> Path:
         folder.folder("generate", method).mkdir(parents=True)
         shutil.copy(path, folder.folder("generate", method) / "outputs.jsonl")
     config = EvaluateConfig(bootstrap_samples=200)
-    evaluate(config, world.tables, world.examples, world.outputs, folder.folder("evaluate"), dataset="shop[/x]_50%", split="dev-a", seed=1)
+    evaluate(world.run_data(dataset="shop[/x]_50%"), config, folder.folder("evaluate"), seed=1)
     return folder.root
 
 
@@ -143,6 +143,15 @@ def test_outputs_are_written_in_three_formats(run: Path, world: Any, tmp_path: P
     targets = {example.example_id: example.target.text for example in world.examples}
     assert all(record["reference_text"] == targets[record["example_id"]] for record in records if record["task"] == "long")
     assert "reference_text" not in json.loads(export_outputs([run], None, "jsonl", chosen).splitlines()[0])
+
+
+def test_of_an_unfinished_run_whole_batches_leave(run: Path, world: Any) -> None:
+    """What a kill left of the batch that it interrupted is written again, perhaps otherwise, and no output yet."""
+    path = run / "generate" / "copy" / "outputs.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole.splitlines(keepends=True)[0])
+    exported = export_outputs([run], None, "jsonl", Selection(methods=("copy",)))
+    assert len(exported.splitlines()) == len(world.records["copy"])
 
 
 def test_texts_that_begin_like_formulas_are_harmless_in_csv_and_exact_in_jsonl(run: Path, world: Any, write_outputs: Any) -> None:

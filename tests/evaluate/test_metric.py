@@ -42,9 +42,9 @@ def shouting() -> Iterator[Metric]:
 
 
 def evaluated(world: Any, folder: Path, **settings: Any) -> dict[str, Any]:
-    options: dict[str, Any] = {"config": EvaluateConfig(bootstrap_samples=100), "dataset": "toy", "split": "dev-a", "seed": 1, **settings}
+    config = settings.pop("config", EvaluateConfig(bootstrap_samples=100))
     outputs = {name: world.outputs[name] for name in ("none", "pgraphrag", "grasper")}
-    evaluate(options.pop("config"), world.tables, world.examples, outputs, folder, **options)
+    evaluate(world.run_data(outputs, **settings), config, folder, seed=1)
     return dict(read_json(folder / "metrics.json"))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from grasper.config import load_config
 from grasper.evaluate.provenance import changed_settings, cost_of, provenance_of
 from grasper.runs import Run
@@ -27,7 +29,7 @@ def test_the_cost_holds_all_tokens_of_the_alignment(tmp_path: Path) -> None:
     assert cost_of(run, "copy")["align_tokens_in"] == 0
 
 
-def test_provenance_names_what_differs_from_the_defaults(tmp_path: Path) -> None:
+def test_provenance_names_what_differs_from_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings with a place of their own are not repeated; commits and dates are those of the finished stages."""
     config = load_config(None, ["align.epochs=3", "model.name=other", "prepare.name=shop"], methods=["copy"], limit=4)
     assert changed_settings(config) == {"align.epochs": 3.0}
@@ -38,4 +40,8 @@ def test_provenance_names_what_differs_from_the_defaults(tmp_path: Path) -> None
     assert (facts["model"], facts["seed"], facts["limit"], facts["settings"]) == ("other", 0, 4, {"align.epochs": 3.0})
     assert facts["finished"] == [manifest["finished"]] * 2
     assert facts["versions"]["python"]
+    run.folder("prepare").mkdir()
+    monkeypatch.setattr("grasper.runs.versions", lambda: {"python": "2.7"})
+    run.finish(run.folder("prepare"), key={}, seed=0, counts={}, seconds=1.0)
+    assert provenance_of(run, config, ["copy"])["versions"]["python"] == f"2.7 and {facts['versions']['python']}"
     assert provenance_of(Run(tmp_path / "empty"), config, ["copy"])["finished"] == []

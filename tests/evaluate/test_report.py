@@ -14,9 +14,8 @@ import pytest
 
 from grasper.config import EvaluateConfig
 from grasper.evaluate import evaluate, report
-from grasper.evaluate.synthetic import read_synthetic
-from grasper.files import read_json, write_json
-from grasper.records import Item, Tables
+from grasper.files import read_json
+from grasper.records import Item, Tables, load_synthetic
 from grasper.synthesize.select import REASONS
 
 ATTACK = "<script>alert('pwned')</script><img src=x onerror=alert(1)>\" & {{ 7*7 }}"
@@ -57,10 +56,8 @@ class Page(HTMLParser):
 
 def write_report(world: Any, folder: Path, **changes: Any) -> str:
     config = EvaluateConfig(bootstrap_samples=100, report_examples=changes.pop("report_examples", 4))
-    settings: dict[str, Any] = {"synthetic": world.synthetic, "candidates": world.candidates, "costs": world.costs, "seed": 0}
-    tables, outputs = changes.pop("tables", world.tables), changes.pop("outputs", world.outputs)
-    examples = changes.pop("examples", world.examples)
-    evaluate(config, tables, examples, outputs, folder, dataset=changes.pop("dataset", "toy"), split="dev-a", **settings | changes)
+    everything: dict[str, Any] = {"synthetic": world.synthetic, "candidates": world.candidates, "costs": world.costs}
+    evaluate(world.run_data(**everything | changes), config, folder, seed=0)
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
@@ -191,13 +188,12 @@ def test_no_examples_no_browser(world: Any, tmp_path: Path) -> None:
 
 def test_link_prediction_is_shown_where_it_exists(world: Any, tmp_path: Path) -> None:
     """The link predictor's metrics become a table; a predictor without withheld edges has none."""
-    path = tmp_path / "predict.json"
-    settings: dict[str, Any] = {"predict_metrics": path, "outputs": {"copy": world.outputs["copy"]}, "synthetic": None}
-    write_json(path, {"encoder": "hybrid", "validation": {"num_edges": 1234, "recall@10": 0.4321, "calibration_error": 0.01}})
-    page = write_report(world, tmp_path, **settings)
+    outputs = {"copy": world.outputs["copy"]}
+    known = {"encoder": "hybrid", "validation": {"num_edges": 1234, "recall@10": 0.4321, "calibration_error": 0.01}}
+    page = write_report(world, tmp_path, outputs=outputs, prediction=known)
     assert all(words in page for words in ("0.432", "1,234", ">hybrid<", "calibration error"))
-    write_json(path, {"encoder": "hybrid", "validation": {"num_edges": 0}})
-    assert "<h3>Link prediction" not in write_report(world, tmp_path, **settings)
+    unknown = {"encoder": "hybrid", "validation": {"num_edges": 0}}
+    assert "<h3>Link prediction" not in write_report(world, tmp_path, outputs=outputs, prediction=unknown)
 
 
 def test_one_method_and_no_extras(world: Any, tmp_path: Path) -> None:
@@ -273,7 +269,7 @@ def test_provenance_and_the_whole_cost_are_told(world: Any, tmp_path: Path) -> N
     row = next(row for row in page.split('<section id="cost">')[1].split("<tr>") if ">grasper<" in row)
     assert "390,624" in row
     written = sum(output.tokens_in + output.tokens_out for output in world.records["grasper"])
-    written += sum(review.tokens_in + review.tokens_out for entries in read_synthetic(world.synthetic["grasper"]).values() for review in entries)
+    written += sum(review.tokens_in + review.tokens_out for review in load_synthetic(world.synthetic["grasper"]))
     assert f"{390_624 + written:,}" in row
     assert 'id="provenance"' not in write_report(world, tmp_path)
 

@@ -11,33 +11,39 @@ import numpy as np
 import pytest
 
 from grasper.errors import MissingFileError, RunMismatchError
-from grasper.evaluate.score import _targets, answer_rating, answer_text, read_outputs, score, size_of
+from grasper.evaluate.score import _targets, answer_rating, answer_text, load_answers, score, size_of
+from grasper.files import BatchLog
 from grasper.metrics.text import rouge1
 from grasper.records import TASKS, Example, Output, Review, Task
 from grasper.retrieve.pool import ReviewPool
 
 
 def answers_of(world: Any) -> dict[str, dict[tuple[str, Task], Output]]:
-    return {method: read_outputs(path) for method, path in world.outputs.items()}
+    return {method: load_answers(path) for method, path in world.outputs.items()}
 
 
 def test_reads_batch_logs(world: Any) -> None:
     """The lines between batch marks come back as the records that were written."""
     for method, records in world.records.items():
-        answers = read_outputs(world.outputs[method])
+        answers = load_answers(world.outputs[method])
         assert [answers[record.example_id, record.task] for record in records] == records
 
 
-def test_a_batch_that_was_cut_off_is_seen_up_to_its_last_whole_line(world: Any, tmp_path: Path) -> None:
-    """An unfinished last line (a kill while writing) is left out instead of breaking the scoring."""
+def test_only_whole_batches_are_read(world: Any, tmp_path: Path) -> None:
+    """What a kill left of a batch that it interrupted is no answer yet; a batch that is not as it was written is refused."""
     path = tmp_path / "outputs.jsonl"
-    path.write_bytes(world.outputs["copy"].read_bytes() + b'{"example_id": "e')
-    assert read_outputs(path) == read_outputs(world.outputs["copy"])
+    whole = world.outputs["copy"].read_bytes()
+    first = whole.splitlines(keepends=True)[0]
+    path.write_bytes(whole + first.replace(b'"e0"', b'"e9999"') + b'{"example_id": "e')
+    assert load_answers(path) == load_answers(world.outputs["copy"])
+    path.write_bytes(whole.replace(b'"text": "', b'"text": "not ', 1))
+    with pytest.raises(RunMismatchError, match="is damaged before line"):
+        load_answers(path)
 
 
 def test_scores_stand_beside_their_own_example(world: Any) -> None:
     """Row by row the numbers equal those of the single pair, whatever the order of the file."""
-    shuffled = dict(reversed(read_outputs(world.outputs["grasper"]).items()))
+    shuffled = dict(reversed(load_answers(world.outputs["grasper"]).items()))
     values = score(world.examples, world.tables, {"grasper": shuffled}, TASKS, seed=0).values
     for example in world.examples:
         written = answer_text(shuffled[example.example_id, "long"])
@@ -77,7 +83,7 @@ def test_a_missing_answer_is_an_error_that_names_it(world: Any, missing: Sequenc
 
 def test_answers_to_other_examples_are_left_aside(world: Any) -> None:
     """Scoring a subset needs no other file, and gives the same numbers of overlap."""
-    answers = {"copy": read_outputs(world.outputs["copy"])}
+    answers = {"copy": load_answers(world.outputs["copy"])}
     some = score(world.examples[:10], world.tables, answers, ("long",), seed=0).values
     everything = score(world.examples, world.tables, answers, ("long",), seed=0).values
     assert (some[("copy", "long", "rouge1")] == everything[("copy", "long", "rouge1")].iloc[:10]).all()
@@ -127,14 +133,14 @@ def test_better_methods_score_better(world: Any) -> None:
 def test_bad_files_are_named(tmp_path: Path, world: Any, write_outputs: Any) -> None:
     """A missing file, a foreign line and an answer given twice are refused with the file's name."""
     with pytest.raises(MissingFileError, match=r"absent\.jsonl"):
-        read_outputs(tmp_path / "absent.jsonl")
+        load_answers(tmp_path / "absent.jsonl")
     foreign = tmp_path / "foreign.jsonl"
-    foreign.write_text('{"example_id": "e0", "verdict": 1}\n', encoding="utf-8")
+    BatchLog(foreign).append([{"example_id": "e0", "verdict": 1}])
     with pytest.raises(RunMismatchError, match=r"foreign\.jsonl"):
-        read_outputs(foreign)
+        load_answers(foreign)
     twice = write_outputs(tmp_path / "twice.jsonl", world.records["copy"][:1] * 2)
     with pytest.raises(RunMismatchError, match="twice"):
-        read_outputs(twice)
+        load_answers(twice)
 
 
 def test_the_size_of_an_answer_is_that_of_the_line_that_is_scored() -> None:

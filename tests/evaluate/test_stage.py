@@ -19,11 +19,10 @@ CONFIG = EvaluateConfig(bootstrap_samples=100, report_examples=3)
 
 
 def run(world: Any, out_dir: Path, **changes: Any) -> dict[str, Any]:
-    settings: dict[str, Any] = {"synthetic": world.synthetic, "candidates": world.candidates, "costs": world.costs, "seed": 0}
+    everything: dict[str, Any] = {"synthetic": world.synthetic, "candidates": world.candidates, "costs": world.costs}
     out_dir.mkdir(exist_ok=True)
-    outputs = changes.pop("outputs", world.outputs)
-    config = changes.pop("config", CONFIG)
-    return evaluate(config, world.tables, world.examples, outputs, out_dir, dataset="toy", split="dev-a", **settings | changes)
+    config, seed = changes.pop("config", CONFIG), changes.pop("seed", 0)
+    return evaluate(world.run_data(**everything | changes), config, out_dir, seed=seed)
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +42,7 @@ def entries_of(value: Any) -> list[dict[str, Any]]:
 def test_the_cost_is_that_of_the_answers_that_are_evaluated(world: Any, evaluated: Path, tmp_path: Path) -> None:
     """A third of the targets and one task of a larger run: their own tokens, and their share of its seconds."""
     chosen = world.examples[::3]
-    settings: dict[str, Any] = {"synthetic": world.synthetic, "costs": world.costs, "seed": 0, "tasks": ["long"]}
-    evaluate(CONFIG, world.tables, chosen, world.outputs, tmp_path, dataset="toy", split="dev-a", **settings)
+    evaluate(world.run_data(synthetic=world.synthetic, costs=world.costs, examples=chosen, tasks=["long"]), CONFIG, tmp_path, seed=0)
     part, whole = read_json(tmp_path / "metrics.json")["cost"], read_json(evaluated / "metrics.json")["cost"]
     wanted = {example.example_id for example in chosen}
     records = [output for output in world.records["copy"] if output.example_id in wanted and output.task == "long"]

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 
 from grasper.errors import MissingFileError
-from grasper.evaluate.synthetic import analyse_synthetic, read_synthetic, recall_of_hidden_items
-from grasper.records import CANDIDATE_COLUMNS, Example, Review
+from grasper.evaluate.synthetic import analyse_synthetic, recall_of_hidden_items
+from grasper.records import CANDIDATE_COLUMNS, Example, Review, by_example, load_synthetic
 from grasper.retrieve.pool import ReviewPool
 
 
 def test_counts_by_reason(world: Any) -> None:
     """Written, kept and rejected reasons add up to what the file holds."""
-    reviews = read_synthetic(world.synthetic["grasper"])
+    reviews = by_example(load_synthetic(world.synthetic["grasper"]))
     everything = [review for entries in reviews.values() for review in entries]
     found = analyse_synthetic(reviews, world.examples, ReviewPool(world.tables.reviews_by_id.values()), seed=0)
     assert found["written"] == len(everything) == 3 * len(world.examples)
@@ -29,7 +29,8 @@ def test_counts_by_reason(world: Any) -> None:
 
 def test_planted_likeness_is_found(world: Any) -> None:
     """Texts made of the item's words in the user's voice are nearer to that item, that user and that style than chance."""
-    found = analyse_synthetic(read_synthetic(world.synthetic["grasper"]), world.examples, ReviewPool(world.tables.reviews_by_id.values()), seed=0)
+    reviews, pool = by_example(load_synthetic(world.synthetic["grasper"])), ReviewPool(world.tables.reviews_by_id.values())
+    found = analyse_synthetic(reviews, world.examples, pool, seed=0)
     assert found["item_likeness"]["value"] > found["item_chance"]["value"] + 0.02
     assert found["user_likeness"]["value"] > found["user_chance"]["value"]
     assert found["style_match"]["value"] > 0.6
@@ -38,7 +39,7 @@ def test_planted_likeness_is_found(world: Any) -> None:
 def test_only_the_scored_examples_count(world: Any) -> None:
     """Synthetic reviews of other examples are left aside; none at all gives zeros and no likeness."""
     pool = ReviewPool(world.tables.reviews_by_id.values())
-    assert analyse_synthetic(read_synthetic(world.synthetic["grasper"]), world.examples[:2], pool, seed=0)["written"] == 6
+    assert analyse_synthetic(by_example(load_synthetic(world.synthetic["grasper"])), world.examples[:2], pool, seed=0)["written"] == 6
     empty = analyse_synthetic({}, world.examples, pool, seed=0)
     assert (empty["written"], empty["kept"], empty["rejected"]) == (0, 0, {})
     assert "item_likeness" not in empty
@@ -68,9 +69,9 @@ def test_recall_is_unknown_where_nothing_is_hidden(world: Any) -> None:
 
 def test_records_come_back_as_written(world: Any, tmp_path: Path) -> None:
     """Items are records again, and entries stand by rank."""
-    entries = read_synthetic(world.synthetic["grasper"])["e0"]
+    entries = by_example(load_synthetic(world.synthetic["grasper"]))["e0"]
     assert [entry.rank for entry in entries] == [1, 2, 3]
     assert entries[0].item.name
     assert dataclasses.is_dataclass(entries[0].item)
     with pytest.raises(MissingFileError):
-        read_synthetic(tmp_path / "absent.jsonl")
+        load_synthetic(tmp_path / "absent.jsonl")

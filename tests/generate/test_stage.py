@@ -13,13 +13,13 @@ from worlds import SeededModel, shown, system_of
 
 from grasper.config import GenerateConfig, PromptConfig
 from grasper.errors import ConfigError
-from grasper.generate import generate, load_outputs
+from grasper.generate import generate
 from grasper.generate import stage as stage_module
 from grasper.methods import METHODS, get_method
 from grasper.models.base import Prompt, Scored
 from grasper.models.scripted import ScriptedModel
 from grasper.prompts.render import Exemplar
-from grasper.records import TASKS, Example, Output, Tables, Task
+from grasper.records import TASKS, Example, Output, Tables, Task, load_outputs
 
 PATH = "Style: short\nInterests: rooms\nPlan: praise\n"
 

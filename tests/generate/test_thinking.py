@@ -12,7 +12,7 @@ from worlds import desk_of, system_of
 
 from grasper.config import GenerateConfig, PromptConfig
 from grasper.desk import Desk
-from grasper.generate import generate, load_outputs
+from grasper.generate import generate
 from grasper.generate.thinking import LEAST_PLAN_TOKENS, Thinking
 from grasper.methods import get_method
 from grasper.models.base import Completion, Message, Pool, Prompt
@@ -20,7 +20,7 @@ from grasper.models.decoding import has_exact_batches
 from grasper.models.local import LocalModel
 from grasper.models.scripted import ScriptedModel
 from grasper.reason.analyse import analyse, without_length
-from grasper.records import Item, Output, Profile, Request, SyntheticReview, Tables, Task, request_for
+from grasper.records import Item, Output, Profile, Request, SyntheticReview, Tables, Task, load_outputs, request_for
 from grasper.retrieve.store import ReviewStore
 
 PATH = "Style: s\nInterests: i\nPlan: a"

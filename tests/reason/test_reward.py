@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from grasper.errors import ConfigError, RewardError, ShapeError, UnknownNameError
 from grasper.metrics.meteor import meteor, meteor_name
-from grasper.models.base import Prompt
+from grasper.models.base import Prompt, Scored
 from grasper.models.scripted import ScriptedModel
 from grasper.reason.reward import REWARDS, JudgeReward, MetricReward, make_reward
 
@@ -65,6 +66,17 @@ def test_judge_gives_the_expected_grade() -> None:
     assert good > 0.95
     assert bad < 0.05
     assert empty == 0.0
+
+
+def test_a_grade_that_is_not_named_is_none() -> None:
+    """A model that named no choice tells so; that is no grade of 3, and makes no answer gold."""
+
+    class Silent(ScriptedModel):
+        def scored(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[Scored]:
+            return [Scored(np.full(5, 0.2), "none") for _ in prompts]
+
+    assert np.isnan(JudgeReward(Silent()).grades(["nice"], ["nice"])).all()
+    assert JudgeReward(Silent()).score("long", ["nice", ""], ["nice", "nice"]).tolist() == [0.0, 0.0]
 
 
 def test_candidates_cannot_give_orders_to_the_judge() -> None:

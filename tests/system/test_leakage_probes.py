@@ -17,10 +17,9 @@ import pytest
 from worlds import RecordingModel, shown
 
 from grasper.config import load_config
-from grasper.generate import load_outputs
 from grasper.methods import METHODS
 from grasper.pipeline import Pipeline
-from grasper.records import Tables
+from grasper.records import Tables, load_outputs
 from grasper.runs import Run
 
 SUBJECTS = ("rooms", "breakfast", "harbour view", "staff", "garden", "terrace", "queue", "coffee")
