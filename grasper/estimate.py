@@ -230,7 +230,7 @@ def _align(prompts: _Prompts) -> StepEstimate:
     if config.model.has_weights or not config.aligns(method):
         return StepEstimate(name)
     samples, pairs = align.num_samples, prompts.sizes.pairs
-    if align.review_pairs and method.predicted == "none":
+    if align.review_pairs and not method.predicts_items:
         pairs -= pairs // 4  # those whose turn is a whole review
     written = align.gold_text == "real" and method.training != "em" and not method.reasoning
     parts: list[tuple[AnswerTask, float, int]] = []

@@ -96,8 +96,7 @@ class Writer:
     def _answer_pools(
         self, requests: Sequence[Request], profiles: Sequence[Profile], prompts: Sequence[Prompt], thoughts: Sequence[Sequence[Completion]]
     ) -> list[list[Completion]]:
-        """`consensus_samples` answers behind all prompts of a request at once; the first path that was written stands for all of them in the
-        output."""
+        """`consensus_samples` answers behind all prompts of a request at once; in the output its first path stands for all of them."""
         config, task, model = self.config, requests[0].task, self.desk.model
         assert isinstance(model, PoolingModel)
         room = max_new_tokens(task, self.desk.prompts, reasoning=False)
