@@ -42,12 +42,6 @@ class ReviewStore:
             return self._retrievers[name]
 
 
-def _typical_neighbours(store: ReviewStore) -> Retriever:
-    from grasper.retrieve.typical import TypicalNeighbours
-
-    return TypicalNeighbours(store.pool, store.ranker)
-
-
 def _similar_writers(store: ReviewStore) -> Retriever:
     from grasper.retrieve.style import SimilarWriters
 
@@ -95,7 +89,6 @@ RETRIEVERS = Retrievers()
 """The retrievers that `Method.others` and `Trajectory.retriever` name."""
 RETRIEVERS.register("own", lambda store: OwnReviews(store.pool, store.ranker))
 RETRIEVERS.register("neighbours", lambda store: Neighbours(store.pool, store.ranker))
-RETRIEVERS.register("typical", _typical_neighbours)
 RETRIEVERS.register("random", lambda store: RandomReviews(store.pool, store.seed))
 RETRIEVERS.register("random-style-users", lambda store: RandomReviews(store.pool, store.seed, "random style users", is_by_user=True))
 RETRIEVERS.register("random-topic-users", lambda store: RandomReviews(store.pool, store.seed, "random topic users", is_by_user=True))
