@@ -23,8 +23,9 @@ from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.files import write_json
 from grasper.methods import get_method
 from grasper.metrics.rating import RATINGS, rating_from_probabilities
-from grasper.records import Tables, load_outputs
+from grasper.records import Tables
 from grasper.runs import Run
+from grasper.written import load_outputs
 
 FOLDS, SEED = 5, 0
 

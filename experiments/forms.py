@@ -19,8 +19,9 @@ import pandas as pd
 from experiments.publish import made_by
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.files import read_jsonl, write_json
-from grasper.records import Tables, by_example, load_outputs, load_synthetic
+from grasper.records import Tables
 from grasper.runs import Run
+from grasper.written import by_example, load_outputs, load_synthetic
 
 SEED = 0
 LIST = re.compile(r"(Bad|Good|Pros|Cons):", re.IGNORECASE)

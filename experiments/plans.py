@@ -17,8 +17,9 @@ import numpy as np
 
 from experiments.publish import made_by
 from grasper.files import read_json, write_json
-from grasper.records import Tables, load_outputs
+from grasper.records import Tables
 from grasper.runs import Run
+from grasper.written import load_outputs
 
 PLANNED = re.compile(r"^Plan:.*?\babout (\d+) words", re.MULTILINE)
 

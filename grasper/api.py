@@ -16,11 +16,12 @@ from grasper.asking import Asker, History, as_reviews
 from grasper.config import Config, load_config
 from grasper.errors import ConfigError, GrasperError, MissingFileError
 from grasper.files import read_json
-from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task, by_example, load_outputs, load_synthetic
+from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task
 from grasper.retrieve.store import uses_predictor
 from grasper.runs import Run, fingerprint, read_manifest
 from grasper.system import Personalized, System
 from grasper.workshop import Workshop
+from grasper.written import by_example, load_outputs, load_synthetic
 
 if TYPE_CHECKING:
     from grasper.methods import Method

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from grasper.config import GenerateConfig, SynthesizeConfig
 from grasper.desk import Desk
 from grasper.generate.writers import WRITERS, TextWriter
-from grasper.records import Candidate, Example, Output, SyntheticReview, Task, by_example
+from grasper.records import Candidate, Example, Output, SyntheticReview, Task
 from grasper.synthesize.items import choose_items
 from grasper.synthesize.write import SyntheticWriter
+from grasper.written import by_example
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,10 +11,11 @@ from typing import Any
 from grasper.config import Config
 from grasper.errors import ConfigError
 from grasper.methods import Method
-from grasper.records import Example, Output, by_example, load_outputs, load_synthetic, tasks_of
+from grasper.records import Example, Output, tasks_of
 from grasper.runs import Run, derive_seed
 from grasper.system import System
 from grasper.workshop import Workshop
+from grasper.written import by_example, load_outputs, load_synthetic
 
 
 class Work:

@@ -11,10 +11,10 @@ from grasper.errors import ConfigError, DataFormatError, MissingFileError, Model
 from grasper.files import read_json, write_json
 from grasper.methods import METHODS, Method, get_method
 from grasper.pipeline import Pipeline
-from grasper.records import load_outputs
 from grasper.retrieve.store import RETRIEVERS
 from grasper.retrieve.topic import SimilarTaste
 from grasper.runs import Run
+from grasper.written import load_outputs
 
 
 def plan(tmp_path: Path, *overrides: str, methods: tuple[str, ...] = ("copy",), limit: int = 4, only: str | None = None) -> Pipeline:

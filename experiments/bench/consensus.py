@@ -30,10 +30,11 @@ from grasper.metrics.meteor import meteor, meteor_name
 from grasper.metrics.text import copied_share, rouge1, rougeL
 from grasper.models import TextModel, open_model
 from grasper.prepare import build_tables
-from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task, by_example, load_outputs, load_synthetic, tasks_of
+from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task, tasks_of
 from grasper.retrieve.store import ReviewStore
 from grasper.runs import Run
 from grasper.system import System
+from grasper.written import by_example, load_outputs, load_synthetic
 
 ROOT = Path(__file__).parents[2]
 SETS = {"amazon": "amazon", "hotel": "hotel", "stylized": "gap", "multilingual": "b2w"}

@@ -433,6 +433,24 @@ def write_docs(table: str, page: Path, name: str) -> None:
     page.write_text(f"{head}{begin}\n\n{table}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
+def over_sets(doc: str, name: str, measure: Callable[[Path, str, int], dict[str, Any]], markdown: Callable[[dict[str, Any]], str]) -> None:
+    """The command of a benchmark with one measurement per set: writes `experiments/results/NAME` set by set, and its table in docs/predict.md."""
+    root = Path(__file__).parents[2]
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=root.parent / "shared" / "data", help="Folder with one folder per set.")
+    parser.add_argument("--sets", nargs="*", default=list(DATASETS), choices=list(DATASETS))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=root / "experiments" / "results" / name)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    result: dict[str, Any] = {"provenance": made_by(arguments.seed), "datasets": {}}
+    for dataset in arguments.sets:
+        result["datasets"][dataset] = measure(arguments.data, dataset, arguments.seed)
+        write_json(arguments.out, result)
+        print(dataset, json.dumps(result["datasets"][dataset]), flush=True)
+    write_docs(markdown(result), root / "docs" / "predict.md", name)
+
+
 def main() -> None:
     root = Path(__file__).parents[2]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

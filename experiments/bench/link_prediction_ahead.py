@@ -8,17 +8,12 @@ an earlier day does not (`grasper/predict/predictor.py`), so the difference tell
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from link_prediction import DATASETS, RESAMPLES, interval, load_dataset, rank, with_words, write_docs
+from link_prediction import RESAMPLES, interval, load_dataset, over_sets, rank, with_words
 
-from experiments.publish import made_by
-from grasper.files import write_json
 from grasper.metrics.ranking import reciprocal_gain
 from grasper.predict.hybrid import Hybrid
 from grasper.predict.recency import SIDES, Side
@@ -54,22 +49,5 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    root = Path(__file__).parents[2]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=root.parent / "shared" / "data", help="Folder with one folder per set.")
-    parser.add_argument("--sets", nargs="*", default=list(DATASETS), choices=list(DATASETS))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=root / "experiments" / "results" / "link_prediction_ahead.json")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    result: dict[str, Any] = {"provenance": made_by(arguments.seed), "datasets": {}}
-    for name in arguments.sets:
-        result["datasets"][name] = compare(arguments.data, name, arguments.seed)
-        write_json(arguments.out, result)
-        print(name, json.dumps(result["datasets"][name]), flush=True)
-    write_docs(markdown(result), root / "docs" / "predict.md", "link_prediction_ahead.json")
-
-
 if __name__ == "__main__":
-    main()
+    over_sets(__doc__, "link_prediction_ahead.json", compare, markdown)

@@ -24,9 +24,10 @@ from grasper.evaluate.sparsity import level_of
 from grasper.metrics.choose import choose_metrics
 from grasper.metrics.metric import Batch, Metric, Targets
 from grasper.reason.format import answer_of
-from grasper.records import TASKS, Example, Output, Review, Tables, Task, load_outputs, tasks_of
+from grasper.records import TASKS, Example, Output, Review, Tables, Task, tasks_of
 from grasper.retrieve.pool import ReviewPool
 from grasper.runs import derive_seed
+from grasper.written import load_outputs
 
 SCALE_MIDDLE = 3.0
 """The rating that an unreadable answer counts as."""

@@ -24,9 +24,10 @@ from grasper.evaluate.synthetic import analyse_synthetic, recall_of_hidden_items
 from grasper.files import atomic_path, write_json, write_text
 from grasper.metrics.choose import choose_metrics
 from grasper.metrics.text import tokenization_of
-from grasper.records import Example, SyntheticReview, Task, by_example, load_synthetic, tasks_of
+from grasper.records import Example, SyntheticReview, Task, tasks_of
 from grasper.retrieve.pool import ReviewPool
 from grasper.runs import Run, derive_seed, stable_hash
+from grasper.written import by_example, load_synthetic
 
 
 def evaluate_run(config: Config, run: Run, methods: Sequence[str], out_dir: Path, *, latent_dir: Path | None = None) -> dict[str, Any]:

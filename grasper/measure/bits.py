@@ -29,10 +29,11 @@ from grasper.pipeline import Pipeline
 from grasper.progress import Progress
 from grasper.prompts.templates import RATING_CHOICES
 from grasper.reason.format import answer_of
-from grasper.records import Example, Profile, Request, Review, SyntheticReview, Task, by_example, load_synthetic, request_for, tasks_of
+from grasper.records import Example, Profile, Request, Review, SyntheticReview, Task, request_for, tasks_of
 from grasper.retrieve.pool import is_same_text, is_visible
 from grasper.runs import stable_hash
 from grasper.system import System
+from grasper.written import by_example, load_synthetic
 
 BATCH_SIZE = 8
 """Examples of one task in one batch, where the model does not want more at once; a kill loses at most one."""

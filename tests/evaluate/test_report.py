@@ -15,8 +15,9 @@ import pytest
 from grasper.config import EvaluateConfig
 from grasper.evaluate import evaluate, report
 from grasper.files import read_json
-from grasper.records import Item, Tables, load_synthetic
+from grasper.records import Item, Tables
 from grasper.synthesize.select import REASONS
+from grasper.written import load_synthetic
 
 ATTACK = "<script>alert('pwned')</script><img src=x onerror=alert(1)>\" & {{ 7*7 }}"
 

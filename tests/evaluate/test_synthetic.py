@@ -11,8 +11,9 @@ import pytest
 
 from grasper.errors import MissingFileError
 from grasper.evaluate.synthetic import analyse_synthetic, recall_of_hidden_items
-from grasper.records import CANDIDATE_COLUMNS, Example, Review, by_example, load_synthetic
+from grasper.records import CANDIDATE_COLUMNS, Example, Review
 from grasper.retrieve.pool import ReviewPool
+from grasper.written import by_example, load_synthetic
 
 
 def test_counts_by_reason(world: Any) -> None:

@@ -19,7 +19,8 @@ from grasper.methods import METHODS, get_method
 from grasper.models.base import Prompt, Scored
 from grasper.models.scripted import ScriptedModel
 from grasper.prompts.render import Exemplar
-from grasper.records import TASKS, Example, Output, Tables, Task, load_outputs
+from grasper.records import TASKS, Example, Output, Tables, Task
+from grasper.written import load_outputs
 
 PATH = "Style: short\nInterests: rooms\nPlan: praise\n"
 

@@ -20,8 +20,9 @@ from grasper.models.decoding import has_exact_batches
 from grasper.models.local import LocalModel
 from grasper.models.scripted import ScriptedModel
 from grasper.reason.analyse import analyse, without_length
-from grasper.records import Item, Output, Profile, Request, SyntheticReview, Tables, Task, load_outputs, request_for
+from grasper.records import Item, Output, Profile, Request, SyntheticReview, Tables, Task, request_for
 from grasper.retrieve.store import ReviewStore
+from grasper.written import load_outputs
 
 PATH = "Style: s\nInterests: i\nPlan: a"
 GUESS = " glad, about 60 words; praise bed\nText: never shown"

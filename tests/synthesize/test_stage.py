@@ -10,9 +10,10 @@ from worlds import RecordingModel, SeededModel, candidates_of, shown, system_of
 from grasper.config import SynthesizeConfig
 from grasper.methods import METHODS
 from grasper.models.scripted import ScriptedModel
-from grasper.records import CANDIDATE_COLUMNS, SyntheticReview, Tables, load_synthetic
+from grasper.records import CANDIDATE_COLUMNS, SyntheticReview, Tables
 from grasper.synthesize import stage as stage_module
 from grasper.synthesize import synthesize
+from grasper.written import load_synthetic
 
 PATH = "Style: short\nInterests: boats\nPlan: praise\n"
 WITH_ITEMS = sorted(name for name, method in METHODS.items() if method.predicts_items)

@@ -19,8 +19,9 @@ from worlds import RecordingModel, shown
 from grasper.config import load_config
 from grasper.methods import METHODS
 from grasper.pipeline import Pipeline
-from grasper.records import Tables, load_outputs
+from grasper.records import Tables
 from grasper.runs import Run
+from grasper.written import load_outputs
 
 SUBJECTS = ("rooms", "breakfast", "harbour view", "staff", "garden", "terrace", "queue", "coffee")
 OPINIONS = ("lovely and warm", "rather plain", "worth the money", "too loud", "clean", "a bit worn")
