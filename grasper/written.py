@@ -10,7 +10,7 @@ from grasper.errors import RunMismatchError
 from grasper.files import read_records
 from grasper.records import Output, SyntheticReview
 
-_Written = TypeVar("_Written", Output, SyntheticReview)
+_Record = TypeVar("_Record", Output, SyntheticReview)
 
 
 def load_outputs(path: Path) -> list[Output]:
@@ -33,7 +33,7 @@ def load_synthetic(path: Path) -> list[SyntheticReview]:
     return _load(path, "synthesize", SyntheticReview.from_json)
 
 
-def _load(path: Path, stage: str, as_record: Callable[[Mapping[str, Any]], _Written]) -> list[_Written]:
+def _load(path: Path, stage: str, as_record: Callable[[Mapping[str, Any]], _Record]) -> list[_Record]:
     written = []
     for record in read_records(path, stage):
         try:

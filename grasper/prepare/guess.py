@@ -68,9 +68,8 @@ def guess_columns(rows: pd.DataFrame, only: tuple[str, ...] = _ORDER) -> dict[st
             if chosen[name] is None:
                 free = [column for column in columns if column not in chosen.values()]
                 words = (_NAMES if is_exact else _PARTS)[name] + (_TITLES if name == "name" and "title" not in only else ())
-                if name in _MAY_BE and not is_exact:
-                    free = [column for column in free if _MAY_BE[name](rows[column], _words(column))]
-                chosen[name] = next((column for known in words for column in free if _matches(column, known, is_exact)), None)
+                named = (column for known in words for column in free if _matches(column, known, is_exact))
+                chosen[name] = next((column for column in named if is_exact or _may_be(name, rows[column], column)), None)
     if "text" not in only:
         return chosen
     if chosen["timestamp"] is None:
@@ -103,6 +102,10 @@ _MAY_BE: dict[str, Callable[[pd.Series, set[str]], bool]] = {
     "name": lambda values, words: words.isdisjoint(_PEOPLE),
 }
 """Whether a column may hold the field that one of its words names, by its values and all of its words."""
+
+
+def _may_be(name: str, values: pd.Series, column: str) -> bool:
+    return name not in _MAY_BE or _MAY_BE[name](values, _words(column))
 
 
 def _mean_length(values: pd.Series) -> float:
