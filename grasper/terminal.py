@@ -53,7 +53,7 @@ def print_models(entries: Sequence[Entry], speeds: Mapping[str, Speed]) -> None:
 
 def print_metrics(evaluate_dir: Path) -> None:
     """The results: a table per task with as many main metrics as the terminal is wide, the cost, and what should be read with care."""
-    from grasper.evaluate.tables import judge_warnings, result_tables, unparsed_warnings
+    from grasper.evaluate.tables import result_tables
 
     results = read_json(evaluate_dir / "metrics.json")
     console = plain_console()
@@ -62,8 +62,7 @@ def print_metrics(evaluate_dir: Path) -> None:
     if results.get("swap"):
         console.print(_swaps(results["swap"]))
     console.print(_costs(results["cost"]))
-    for warning in (*unparsed_warnings(results), *judge_warnings(results)):
-        console.print(f"warning: {warning}", style="yellow")
+    _warn(console, results)
 
 
 def print_bits(found: Mapping[str, Any], dataset: str, split: str) -> None:
@@ -84,6 +83,14 @@ def print_bits(found: Mapping[str, Any], dataset: str, split: str) -> None:
         console.print(table)
     if found["swap"]:
         console.print(_swaps(found["swap"]))
+    _warn(console, found)
+
+
+def _warn(console: Console, results: Mapping[str, Any]) -> None:
+    from grasper.evaluate.tables import warnings_of
+
+    for warning in warnings_of(results):
+        console.print(f"warning: {warning}", style="yellow")
 
 
 def _bounded(entry: Mapping[str, Any] | None, name: str = "value", form: str = ".3f") -> str:

@@ -87,6 +87,15 @@ def test_failed_methods_and_warnings(show: Any) -> None:
     ]
 
 
+def test_bits_over_different_numbers_of_paths_do_not_compare_in_silence(show: Any) -> None:
+    content = results("none", "grasper", "pat")
+    content["bits_paths"] = {"grasper": [4], "pat": [4]}
+    assert not [line for line in show(content, 200) if line.startswith("warning")]
+    content["bits_paths"] = {"grasper": [4], "pat": [2]}
+    (line,) = (line for line in show(content, 200) if line.startswith("warning"))
+    assert "(grasper over 4, pat over 2)" in line
+
+
 @pytest.mark.parametrize("name", ["shop[/x]", "[bold]shop", ":smile:", "[link=x]a[/link]"])
 def test_names_are_printed_as_they_are(name: str, show: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What rich would take for markup or for an emoji's name is a name here."""

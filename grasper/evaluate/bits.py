@@ -11,7 +11,7 @@ import pandas as pd
 
 from grasper.config import EvaluateConfig
 from grasper.evaluate.compare import Bootstrap, compare, summarize
-from grasper.evaluate.measured import read_measured
+from grasper.evaluate.measured import paths_in, read_measured
 from grasper.evaluate.score import sizes_of
 from grasper.evaluate.swap import SWAPS, swap_test
 from grasper.records import Example, Task
@@ -22,7 +22,8 @@ def summarize_bits(
 ) -> dict[str, Any]:
     """Means with intervals, paired differences from the first method, and the swap test, without any text having been written.
 
-    Gives `methods` (`{method: {task: {metric: entry}}}`), `pairs` (see `compare.compare`), and `swap` (see `swap.swap_test`).
+    Gives `methods` (`{method: {task: {metric: entry}}}`), `pairs` (see `compare.compare`), `swap` (see `swap.swap_test`), and `bits_paths`, over how
+    many sampled paths the methods that think are averaged.
 
     Args:
         measured: The file of each method.
@@ -42,4 +43,5 @@ def summarize_bits(
     estimate = bootstrap.estimate(frame)
     baseline = config.baseline if config.baseline in measured else next(iter(measured))
     pairs = [pair for pair in compare(frame, bootstrap, baseline, estimate) if pair["other"] == baseline]
-    return {"methods": summarize(estimate), "baseline": baseline, "pairs": pairs, "swap": swap_test(frame, bootstrap)}
+    averaged = {method: found for method, path in measured.items() if (found := paths_in([path]))}
+    return {"methods": summarize(estimate), "baseline": baseline, "pairs": pairs, "swap": swap_test(frame, bootstrap), "bits_paths": averaged}

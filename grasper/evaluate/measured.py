@@ -59,6 +59,16 @@ def read_measured(
     return measured
 
 
+def paths_in(paths: Iterable[Path], source: str | None = None) -> list[int]:
+    """Over how many sampled paths the bits in files of measured numbers are averaged; empty for a method that does not think.
+
+    Args:
+        source: As in `read_measured`.
+    """
+    records = (record for path in paths for record in read_jsonl(path) if "paths" in record)
+    return sorted({int(record["paths"]) for record in records if source is None or record.get("source") in (None, source)})
+
+
 def judges_in(paths: Iterable[Path]) -> set[str]:
     """The models that gave the grades in files of measured numbers (`evaluate.judge`)."""
     return {str(record["judge"]) for path in paths for record in read_jsonl(path) if "judge" in record}

@@ -36,7 +36,7 @@ from grasper.evaluate.blocks import (
 from grasper.evaluate.browser import browse_examples
 from grasper.evaluate.report_data import ReportData
 from grasper.evaluate.sparsity import LEVELS
-from grasper.evaluate.tables import judge_warnings, unparsed_warnings
+from grasper.evaluate.tables import warnings_of
 from grasper.metrics.choose import metric_of
 
 MAX_BYTES = 1_400_000
@@ -136,7 +136,7 @@ def _view(metrics: Mapping[str, Any], data: ReportData) -> dict[str, Any]:
         "cost_plot": quality_over_cost(metrics, series),
         "levels": LEVELS,
         "terms": [*_terms(metrics), *TERMS],
-        "warnings": [*unparsed_warnings(metrics), *judge_warnings(metrics)],
+        "warnings": warnings_of(metrics),
         "tokenization": _tokenization(metrics),
         "provenance": _provenance(metrics["provenance"], metrics.get("judge", "")),
         "settings": [(name, _shown(value)) for name, value in (metrics["provenance"].get("settings") or {}).items()],

@@ -12,7 +12,7 @@ import pandas as pd
 from grasper.config import Config, EvaluateConfig
 from grasper.errors import ConfigError, RunMismatchError
 from grasper.evaluate.compare import Bootstrap, compare, summarize
-from grasper.evaluate.measured import judges_in, read_measured
+from grasper.evaluate.measured import judges_in, paths_in, read_measured
 from grasper.evaluate.planted import suitability_of_predicted
 from grasper.evaluate.report import render_report
 from grasper.evaluate.report_data import ReportData
@@ -106,6 +106,8 @@ def evaluate(run: RunData, config: EvaluateConfig, out_dir: Path, *, seed: int) 
         metrics["swap"] = swaps
     if judges:
         metrics["judge"] = judges[0]
+    if averaged := {method: found for method, one in written.items() if (found := paths_in(one.measured, one.source))}:
+        metrics["bits_paths"] = averaged
     if run.candidates is not None:
         metrics["predicted"] = recall_of_hidden_items(examples, pool, run.candidates)
         if run.latent_dir is not None:

@@ -98,6 +98,11 @@ def failed_methods(results: Mapping[str, Any], task: Task) -> dict[str, str]:
     }
 
 
+def warnings_of(results: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before the numbers are compared, in sentences."""
+    return [*unparsed_warnings(results), *judge_warnings(results), *paths_warnings(results)]
+
+
 def unparsed_warnings(results: Mapping[str, Any]) -> list[str]:
     """A sentence for every method and task with more unreadable answers than can be passed over."""
     return [
@@ -117,3 +122,12 @@ def judge_warnings(results: Mapping[str, Any]) -> list[str]:
         for task, metrics in tasks.items()
         if (entry := metrics.get("judge")) and task in counts.get(method, {}) and entry["n"] < counts[method][task]["n"]
     ]
+
+
+def paths_warnings(results: Mapping[str, Any]) -> list[str]:
+    """A sentence where bits are averaged over different numbers of paths: a mixture of more of them spells out any text with fewer."""
+    averaged = results.get("bits_paths", {})
+    if len({number for numbers in averaged.values() for number in numbers}) < 2:
+        return []
+    each = ", ".join(f"{method} over {' and '.join(map(str, numbers))}" for method, numbers in averaged.items())
+    return [f"bits are averaged over different numbers of sampled paths ({each}), and more of them cost fewer bits: measure with the same --paths"]

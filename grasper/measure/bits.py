@@ -85,12 +85,13 @@ class Measurement:
         """
         _ = self.writer
         lent = stable_hash(" ".join(example.example_id for example in self.lenders or examples))[:16]  # other lenders, other partners
-        facts: dict[str, dict[str, Any]] = {swap: {"paths": self.num_paths, "source": self.source, "lenders": lent} for swap in SWAPS}
+        asked = {"paths": self.num_paths} if self.system.desk.method.thinks else {}
+        facts: dict[str, dict[str, Any]] = {swap: {**asked, "source": self.source, "lenders": lent} for swap in SWAPS}
         del facts["bits"]["lenders"]
         others = [record for record in BatchLog(path).records if not facts[record["metric"]].items() <= record.items()]
         for record in others:
             if record["source"] == self.source:  # hours of work, and not out of date
-                what = f"--paths {record['paths']}" if record["paths"] != self.num_paths else "the evidence of other targets"
+                what = f"--paths {record['paths']}" if asked and record["paths"] != self.num_paths else "the evidence of other targets"
                 raise RunMismatchError(f"{path} holds numbers that were measured with {what}; ask for the same, or delete it to measure anew")
         if others:
             path.unlink()

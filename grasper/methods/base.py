@@ -65,6 +65,11 @@ class Method:
         return self.training != "none" and (has_weights or not self.trajectories)
 
     @property
+    def thinks(self) -> bool:
+        """Whether what it writes rests on sampled paths, or on the notes of sampled deliberations."""
+        return self.reasoning or bool(self.trajectories)
+
+    @property
     def uses_model(self) -> bool:
         """Whether a language model is asked at all."""
         return self.writer != "copy"

@@ -19,7 +19,7 @@ from grasper.cli import app
 from grasper.config import GenerateConfig, SynthesizeConfig, load_config
 from grasper.errors import ConfigError, MissingFileError, RunMismatchError
 from grasper.evaluate.compare import Bootstrap
-from grasper.evaluate.measured import read_measured
+from grasper.evaluate.measured import paths_in, read_measured
 from grasper.evaluate.swap import Swap, swap_test
 from grasper.files import BatchLog, read_json, read_jsonl
 from grasper.measure.bits import Measurement, _log_probability, choose_partners
@@ -132,16 +132,17 @@ def test_a_prompt_that_held_the_target_would_be_far_cheaper_and_no_methods_is(
 
 
 def test_the_file_never_holds_a_text(tables: Tables, examples: list[Example], tmp_path: Path) -> None:
-    measurement(tables).measure(examples, TASKS, tmp_path / "bits.jsonl")
-    for record in read_jsonl(tmp_path / "bits.jsonl"):
-        assert set(record) in ({"example_id", "task", "metric", "value", "paths", "source"}, {"batch", "done", "crc32"})  # no field for a text
-    assert not any(example.target.text in (tmp_path / "bits.jsonl").read_text() for example in examples)
+    for method, path in (("pgraphrag", tmp_path / "plain.jsonl"), ("grasper", tmp_path / "thinks.jsonl")):
+        measurement(tables, method).measure(examples, TASKS, path)
+        fields = {"example_id", "task", "metric", "value", "source", *(["paths"] if method == "grasper" else [])}
+        assert all(set(record) in (fields, {"batch", "done", "crc32"}) for record in read_jsonl(path))  # no field for a text
+        assert not any(example.target.text in path.read_text() for example in examples)
 
 
 def test_a_stopped_measurement_goes_on_and_another_source_begins_anew(tables: Tables, examples: list[Example], tmp_path: Path) -> None:
     """What is there is not measured again; numbers of another alignment are given up, those of other paths only by hand."""
     path = tmp_path / "bits.jsonl"
-    one = measurement(tables)
+    one = measurement(tables, "grasper")
     assert one.measure(examples[:1], ("long",), path) == 1
     first = path.read_bytes()
     assert one.measure(examples, ("long",), path) == len(examples) - 1
@@ -153,6 +154,15 @@ def test_a_stopped_measurement_goes_on_and_another_source_begins_anew(tables: Ta
         replace(one, source="t", num_paths=5).measure(examples, ("long",), path)
     assert len(read_measured([path], source="t")) == len(examples)
     assert replace(one, source="u", num_paths=5).measure(examples, ("long",), path) == len(examples)
+    assert paths_in([path], source="u") == [5]
+
+
+def test_the_number_of_paths_is_nothing_to_methods_that_do_not_think(tables: Tables, examples: list[Example], tmp_path: Path) -> None:
+    path = tmp_path / "bits.jsonl"
+    one = measurement(tables)
+    assert one.measure(examples, ("long",), path) == len(examples)
+    assert replace(one, num_paths=5).measure(examples, ("long",), path) == 0
+    assert paths_in([path]) == []
 
 
 @pytest.mark.parametrize(("method", "sets"), [("pgraphrag", 1), ("pgraphrag-sets", 3)])
