@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -87,6 +88,8 @@ def main() -> None:
         if not debug and (explanation := explain_system_error(error)):
             _fail(f"error: {explanation}", 2)
         raise
+    finally:
+        gc.freeze()  # all that is left ends with the process; a search of it for cycles would take a second where torch was imported
 
 
 def _fail(message: str, code: int) -> None:

@@ -6,7 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
-from processes import run_grasper
+from processes import TERSE, options, run_grasper
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,8 +23,12 @@ def commands(page: str) -> list[str]:
 
 
 def run(command: str, cwd: Path, *, expect: int = 0, **environment: str) -> str:
-    """What a command printed, both streams, in a process of its own; it must end with the expected code and without a traceback."""
-    result = run_grasper(*shlex.split(command, comments=True)[1:], cwd=cwd, **environment)
+    """What a command printed, both streams, in a process of its own; it must end with the expected code and without a traceback.
+
+    Pipelines write tersely, which is all that differs from what the page says.
+    """
+    arguments = shlex.split(command, comments=True)[1:]
+    result = run_grasper(*arguments, *(options(TERSE) if "pipeline" in arguments else ()), cwd=cwd, **environment)
     assert result.returncode == expect, f"{command}: {result.returncode}\n{result.stderr[-2000:]}"
     assert "Traceback" not in result.stderr, result.stderr
     return result.stdout + result.stderr

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,6 +23,19 @@ from faults.process import carry_out
 ROOT = Path(__file__).parents[1]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """For every process: no thread may run where another is forked, and sums are equal everywhere."""
+TERSE = ("prompts.path_tokens=12", "prompts.answer_tokens=12")
+"""Settings with which the embedded model writes a few words: what a test waits for is their number."""
+BRIEF = (
+    *TERSE,
+    *("align.num_pairs=2", "align.num_samples=2", "align.num_held_out=1", "align.epochs=1", "align.reward_threshold=0"),
+    *("predict.max_epochs=2", "evaluate.bootstrap_samples=100"),
+)
+"""And with which a whole run takes seconds."""
+
+
+def options(settings: Iterable[str]) -> list[str]:
+    """Settings as they are given on a command line."""
+    return [part for setting in settings for part in ("--set", setting)]
 
 
 def run_grasper(*arguments: str, cwd: Path, timeout: float = 600, **environment: str) -> CompletedProcess[str]:

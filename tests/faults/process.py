@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import pkgutil
@@ -34,6 +35,7 @@ def preload() -> None:
     threads = {path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm") if path.parent.name != str(os.getpid())}
     if threads - {"jemalloc_bg_thd"}:  # which minds forks itself
         raise RuntimeError(f"threads run after the imports, so that forks are not safe: {', '.join(threads)}")
+    gc.freeze()  # no fork searches through what was imported, or copies its pages
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from processes import TERSE
 from typer.testing import CliRunner
 from worlds import desk_of
 
@@ -39,9 +40,9 @@ def nano() -> LocalModel:
     return LocalModel("nano", device="cpu")
 
 
-def measurement(tables: Tables, method: str = "pgraphrag", model: Any = None, *, sets: int = 1, **changes: Any) -> Measurement:
+def measurement(tables: Tables, method: str = "pgraphrag", model: Any = None, *, sets: int = 1, path_tokens: int = 16, **changes: Any) -> Measurement:
     """One of a method; with several sets, each is of one neighbour."""
-    desk = desk_of(method, tables, model or nano(), neighbour_entries=4 if sets == 1 else 1)
+    desk = desk_of(method, tables, model or nano(), neighbour_entries=4 if sets == 1 else 1, path_tokens=path_tokens, answer_tokens=16)
     settings: dict[str, Any] = {"synthetic": {}, "num_paths": 2, "swaps": ("bits",), "source": "s"}
     return Measurement(System(desk, SynthesizeConfig(), GenerateConfig(neighbour_sets=sets)), **{**settings, **changes})
 
@@ -77,7 +78,7 @@ def test_is_the_models_own_log_probability_by_byte(tables: Tables, examples: lis
 
 def test_paths_are_a_mixture(tables: Tables, examples: list[Example], tmp_path: Path) -> None:
     """The mean of probabilities, which is never below the mean of log-probabilities."""
-    one = measurement(tables, "grasper", num_paths=3)
+    one = measurement(tables, "grasper", num_paths=3, path_tokens=64)
     one.measure(examples, ("long",), tmp_path / "bits.jsonl")
     desk = one.system.desk
     for example in examples:
@@ -274,7 +275,7 @@ def test_a_log_is_whole_after_a_kill(tables: Tables, examples: list[Example], tm
 
 def test_a_run_is_measured_before_any_text_is_written(tmp_path: Path) -> None:
     """By the command; a stage that is missing is named, `copy` is left out and said so, and the numbers join the evaluation once texts are there."""
-    config = load_config(None, ["tasks=[long]", "evaluate.bootstrap_samples=100"], methods=("copy", "none", "lamp"), limit=12)
+    config = load_config(None, ["tasks=[long]", "evaluate.bootstrap_samples=100", *TERSE], methods=("copy", "none", "lamp"), limit=12)
     run = Run(tmp_path / "run")
     Pipeline(config, run, only="prepare").carry_out(say=lambda line: None)
     result = CliRunner().invoke(app, ["bits", str(run.root), "--swap"])

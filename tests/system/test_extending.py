@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
-import re
-import shlex
 from pathlib import Path
 
 import pytest
+from pages import blocks, commands, run
 from processes import run_grasper
 
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+PAGE = "extending.md"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where all commands of the page were run."""
     folder = tmp_path_factory.mktemp("extending")
-    (folder / "ours.py").write_text("\n\n".join(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)), encoding="utf-8")
+    (folder / "ours.py").write_text("\n\n".join(blocks(PAGE, "python")), encoding="utf-8")
     (folder / "reviews.txt").write_text("".join(f"user{n % 7} > item{n % 3}: text number {n}: fine\n" for n in range(30)), encoding="utf-8")
-    commands = [line for block in re.findall(r"^```bash\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE) for line in block.splitlines() if line]
-    assert len(commands) == 2
-    for command in commands:
-        result = run_grasper(*shlex.split(command)[1:], cwd=folder)
-        assert result.returncode == 0, result.stderr[-2000:]
+    assert len(commands(PAGE)) == 2
+    for command in commands(PAGE):
+        run(command, folder)
     return folder
 
 

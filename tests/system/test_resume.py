@@ -8,17 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import run_grasper, run_grasper_afresh, start_grasper
+from processes import BRIEF, options, run_grasper, run_grasper_afresh, start_grasper
 
 ROOT = Path(__file__).parents[2]
-SMALL = (
-    *("align.num_pairs=3", "align.num_samples=2", "align.num_held_out=1", "align.reward_threshold=0"),
-    *("predict.max_epochs=3", "prompts.path_tokens=40", "prompts.answer_tokens=40"),
-)
-PIPELINE = [
-    *("pipeline", "-c", str(ROOT / "experiments" / "harbour.yaml"), "--methods", "copy,grasper", "--limit", "4"),
-    *(part for setting in SMALL for part in ("--set", setting)),
-]
+PIPELINE = ["pipeline", "-c", str(ROOT / "experiments" / "harbour.yaml"), "--methods", "copy,grasper", "--limit", "2", *options(BRIEF)]
 STAGES = ("prepare", "predict", "align", "synthesize", "generate", "evaluate")
 
 

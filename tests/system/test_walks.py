@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from pages import blocks, commands, run
-from processes import run_python
+from processes import TERSE, run_python
 from servers import serving, write_reviews
 from shop_export import write_shop
 
@@ -118,7 +118,9 @@ assert "cafe-03" not in set(nobody["item_id"])
 assert review.path and review.text
 assert title.text and 1 <= stars.rating <= 5
 """
-    script = "\n".join([*blocks("python.md", "python"), checks])
+    page = "\n".join(blocks("python.md", "python"))
+    assert page.count('["limit=4"]') == 1
+    script = page.replace('["limit=4"]', repr(["limit=4", *TERSE])) + checks
     result = run_python(script, tmp_path)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "['copy', 'grasper-no-graph', 'pgraphrag']" in result.stdout
