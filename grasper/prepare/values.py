@@ -164,7 +164,10 @@ def are_dates(text: pd.Series) -> pd.Series:
 
 
 def _reads(text: pd.Series, pattern: str) -> pd.Series:
-    return pd.to_datetime(text, format=pattern, utc=True, errors="coerce").notna()
+    """Which values a pattern reads; each is looked at once, since days come back."""
+    codes, distinct = pd.factorize(text, use_na_sentinel=False)
+    is_read = pd.to_datetime(pd.Series(distinct), format=pattern, utc=True, errors="coerce").notna().to_numpy()
+    return pd.Series(is_read[codes], index=text.index)
 
 
 def look_at_texts(rows: pd.DataFrame, columns: dict[str, str | None], survey: Survey) -> None:
