@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from processes import TERSE
 
 from grasper.config import Config, load_config
 from grasper.errors import ConfigError, DataFormatError, MissingFileError, ModelNotFoundError, RunMismatchError, UnknownMethodError, UnknownNameError
@@ -77,7 +78,7 @@ def test_alignment_writes_its_consensus_before_it_trains(tmp_path: Path) -> None
     """Without paths, each chosen among as many samples as asked, for every pair that has a text; once."""
     settings = ("align.consensus_samples=2", "align.num_pairs=3", "align.num_held_out=0", "align.num_samples=1", "align.epochs=1")
     for stage in ("prepare", "align"):
-        run = plan(tmp_path, *settings, "align.reward_threshold=0", methods=("grasper-no-synthetic",), only=stage)
+        run = plan(tmp_path, *settings, *TERSE, "align.reward_threshold=0", methods=("grasper-no-synthetic",), only=stage)
         carry_out(run)
     outputs = load_outputs(tmp_path / "run/align/grasper-no-synthetic/consensus/outputs.jsonl")
     assert len(outputs) == 3
@@ -98,7 +99,7 @@ def test_methods_that_share_an_adapter_share_its_alignment(tmp_path: Path) -> No
 
 def test_without_training_pairs_every_method_writes_with_the_same_weights(tmp_path: Path) -> None:
     """Zero pairs leave the alignment out, which is said; everything after it goes on, on the model as it is."""
-    unaligned = plan(tmp_path, "align.num_pairs=0", "tasks=[title]", "synthesize.num_items=1", methods=("grasper", "pgraphrag"), limit=1)
+    unaligned = plan(tmp_path, *TERSE, "align.num_pairs=0", "tasks=[title]", "synthesize.num_items=1", methods=("grasper", "pgraphrag"), limit=1)
     assert not [step for step in unaligned.steps if step.stage == "align"]
     said = carry_out(unaligned)
     assert "grasper: not trained, align.num_pairs is 0" in said

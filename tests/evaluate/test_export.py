@@ -30,9 +30,15 @@ EVERYTHING = Selection()
 
 
 @pytest.fixture
-def run(world: Any, tmp_path: Path) -> Path:
+def run(evaluated: Path, tmp_path: Path) -> Path:
+    """A copy of the evaluated run, to be changed as one likes."""
+    return Path(shutil.copytree(evaluated, tmp_path / "toy_run"))
+
+
+@pytest.fixture(scope="module")
+def evaluated(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An evaluated run whose data set has a name that means something in Markdown, LaTeX and rich."""
-    folder = Run(tmp_path / "toy_run")
+    folder = Run(tmp_path_factory.mktemp("evaluated") / "toy_run")
     prepare = folder.folder("prepare")
     prepare.mkdir(parents=True)
     world.tables.save(prepare)

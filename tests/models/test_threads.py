@@ -35,14 +35,14 @@ def write(model: LocalModel, number: int) -> str:
 
 
 def test_threads_get_what_they_would_get_alone(nano: LocalModel, adapted: LocalModel) -> None:
-    """Eight threads, 48 calls: texts of the base and of an adapter in turn, and ratings, equal those of one call after another."""
-    calls = [(model, number) for number in range(16) for model in (nano, adapted)]
+    """Eight threads, 24 calls: texts of the base and of an adapter in turn, and ratings, equal those of one call after another."""
+    calls = [(model, number) for number in range(8) for model in (nano, adapted)]
     alone = [write(model, number) for model, number in calls]
-    ratings = [model.score_choices([PROMPTS[number % 8]], ["1", "5"]).tolist() for model, number in calls[:16]]
-    assert len(set(alone)) > 20
+    ratings = [model.score_choices([PROMPTS[number]], ["1", "5"]).tolist() for model, number in calls[:8]]
+    assert len(set(alone)) > 8
     with ThreadPoolExecutor(8) as pool:
         texts = [pool.submit(write, model, number) for model, number in calls]
-        scored = [pool.submit(model.score_choices, [PROMPTS[number % 8]], ["1", "5"]) for model, number in calls[:16]]
+        scored = [pool.submit(model.score_choices, [PROMPTS[number]], ["1", "5"]) for model, number in calls[:8]]
         assert [text.result() for text in texts] == alone
         assert [score.result().tolist() for score in scored] == ratings
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from processes import run_grasper
+from processes import options, run_grasper
 from safetensors.torch import load_file, save_file
 from tiny_model import save_adapter, save_model
 from tune_reviews import make_reviews
@@ -249,8 +249,8 @@ def test_a_server_cannot_be_tuned(tmp_path: Path, review_set: ReviewSet) -> None
 
 def test_the_command_tunes_and_its_adapter_is_a_model_like_any_other(tmp_path: Path) -> None:
     """On the bundled data: reviews are counted, the same command finds its work done, and a run writes with the adapter and says whose it is."""
-    settings = ("tune.tokens=3000", "tune.warmup_tokens=500", "tune.rank=2", "tune.evaluation_tokens=100000", "tune.workers=1", "prompts.context_tokens=320")
-    command = ("tune", "--run", "x", *(part for setting in settings for part in ("--set", setting)))
+    small = ("tune.tokens=3000", "tune.warmup_tokens=500", "tune.rank=2", "tune.evaluation_tokens=100000", "tune.workers=1")
+    command = ("tune", "--run", "x", *options([*small, "prompts.context_tokens=320"]))
     tuned = run_grasper(*command, cwd=tmp_path)
     assert tuned.returncode == 0, tuned.stderr
     assert re.search(r"reviews: reviews [\d,]+, reserved [\d,]+, evaluated_user [\d,]+, shared \d+, kept [\d,]+", tuned.stdout)
