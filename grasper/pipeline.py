@@ -44,9 +44,23 @@ def require_parts(config: Config, methods: Sequence[Method]) -> None:
                 f"align.dpo.reward=likelihood needs a local model, which tells the probability of a given text, and for {method.name} "
                 f"model.kind is {config.model.kind}; name one with model.trained, or choose align.dpo.reward=drafts"
             )
+        if method.adapter_of:
+            _require_same_training(method, get_method(method.adapter_of))
         WRITERS.get(method.writer)
         for name in method.retrievers:
             RETRIEVERS.get(name)
+
+
+def _require_same_training(method: Method, owner: Method) -> None:
+    if owner.adapter_of:
+        raise ConfigError(
+            f"{method.name} is to write with the adapter of {owner.name}, which has that of {owner.adapter_of}; name {owner.adapter_of}"
+        )
+    if owner.training != method.training:
+        raise ConfigError(
+            f"{method.name} is to write with the adapter of {owner.name}, whose training is {owner.training!r}, and declares {method.training!r}; "
+            "declare the same"
+        )
 
 
 class Pipeline:

@@ -35,12 +35,15 @@ class Registry(Generic[T]):
         self._parts: dict[str, T] = {}
 
     def register(self, name: str, part: T) -> T:
-        """Add a part and give it back.
+        """Add a part and give it back. A record that says its name itself (a method, a metric, a source) goes by that one.
 
         Raises:
-            PluginError: Another part has this name.
+            PluginError: Another part has this name, or the record another name.
         """
-        if self._parts.get(name, part) is not part:
+        own = getattr(part, "name", name)
+        if own != name and not callable(part):
+            raise PluginError(f"the {self.kind} registered as {name!r} is named {own!r}, and its results would go by that name; give both the same")
+        if self._parts.get(name, part) != part:
             raise PluginError(f"there is a {self.kind} named {name!r} already; choose another name")
         self._parts[name] = part
         return part

@@ -443,3 +443,21 @@ def test_the_predictor_is_fitted_where_it_is_asked_for(tmp_path: Path) -> None:
     carry_out(plan(tmp_path, "predict.encoder=popularity", only="prepare"))
     assert carry_out(plan(tmp_path, "predict.encoder=popularity", only="predict"))[0] == "predict: running"
     assert (tmp_path / "run/predict/manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("owner", "training", "told"),
+    [
+        ("grasper-one-set", "gold", "which has that of grasper; name grasper"),
+        ("rest_pg", "gold", "whose training is 'em', and declares 'gold'"),
+        ("pgraphrag", "gold", "whose training is 'none', and declares 'gold'"),
+        ("graspr", "gold", "unknown method 'graspr'; known: grasper"),
+    ],
+)
+def test_a_borrowed_adapter_must_be_one_that_is_trained_so(
+    owner: str, training: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(METHODS, "_parts", dict(METHODS._parts))
+    METHODS.register("ours", Method("ours", "ours", own=True, reasoning=True, training=training, adapter_of=owner))
+    with pytest.raises((ConfigError, UnknownMethodError), match=told):
+        plan(tmp_path, methods=("ours",))

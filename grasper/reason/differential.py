@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grasper.methods.base import Reasoner
 from grasper.metrics.text import copied_share
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.render import Notes, after_path
 from grasper.prompts.templates import RATING_CHOICES
-from grasper.reason.dual import DualReasoning, Evidence, Reasoner
+from grasper.reason.dual import DualReasoning, Evidence
 from grasper.reason.format import parse_answer
 from grasper.reason.likelihood import answer_bits
 from grasper.reason.pair import TrainingPair
