@@ -22,6 +22,7 @@ from grasper.memory import give_back
 from grasper.methods import Method, get_method
 from grasper.models import fingerprint_model, require_model
 from grasper.prompts.render import PROMPT_VERSION
+from grasper.registry import plugin_versions
 from grasper.retrieve.store import RETRIEVERS, uses_predictor
 from grasper.runs import Run, commit, read_manifest
 from grasper.step import State, Step
@@ -44,9 +45,23 @@ def require_parts(config: Config, methods: Sequence[Method]) -> None:
                 f"align.dpo.reward=likelihood needs a local model, which tells the probability of a given text, and for {method.name} "
                 f"model.kind is {config.model.kind}; name one with model.trained, or choose align.dpo.reward=drafts"
             )
+        if method.adapter_of:
+            _require_same_training(method, get_method(method.adapter_of))
         WRITERS.get(method.writer)
         for name in method.retrievers:
             RETRIEVERS.get(name)
+
+
+def _require_same_training(method: Method, owner: Method) -> None:
+    if owner.adapter_of:
+        raise ConfigError(
+            f"{method.name} is to write with the adapter of {owner.name}, which has that of {owner.adapter_of}; name {owner.adapter_of}"
+        )
+    if owner.training != method.training:
+        raise ConfigError(
+            f"{method.name} is to write with the adapter of {owner.name}, whose training is {owner.training!r}, and declares {method.training!r}; "
+            "declare the same"
+        )
 
 
 class Pipeline:
@@ -128,7 +143,10 @@ class Pipeline:
         return self._step("generate", method, settings, reads, lambda folder: self.work.generate(method, folder), scope, sections)
 
     def _evaluate_step(self, reads: tuple[Step, ...]) -> Step:
-        settings = self._sections("evaluate") | self._targets() | {"tasks": self.config.tasks}
+        from grasper.metrics.choose import choose_metrics
+
+        metrics = sorted(metric.name for metric in choose_metrics(self.config.evaluate.extra_metrics))
+        settings = self._sections("evaluate") | self._targets() | {"tasks": self.config.tasks, "metrics": metrics, "plugins": plugin_versions()}
         return self._step("evaluate", None, settings, reads, self.work.evaluate, sections=("evaluate",))
 
     def _step(
@@ -208,6 +226,7 @@ class Pipeline:
                 for name in training:
                     TRAINERS.get(name)
             self._record_config()
+            _tell_other_plugins([step for step in chosen if states[step.name] in ("done", "more to do") and step.stage != "evaluate"], say)
             for step in chosen:
                 if step in unfinished:
                     self._carry_out_step(step, states[step.name], say)
@@ -288,6 +307,13 @@ class Pipeline:
         say(f"{step.name}: done in {seconds:.1f} s ({step.folder})")
         for concern in concerns(counts):
             say(f"{step.name}: {concern}")
+
+
+def _tell_other_plugins(kept: Sequence[Step], say: Callable[[str], None]) -> None:
+    """Say what was made while a plugin held something else: its code is no part of a step's key, or a new metric would cost all texts."""
+    for name, version in plugin_versions().items():
+        if made := [step.name for step in kept if (read_manifest(step.folder) or {}).get("versions", {}).get(name, version) != version]:
+            say(f"{name} has changed since {', '.join(made)} were made; where that matters, delete their folders or choose another --run")
 
 
 _WORDS = {

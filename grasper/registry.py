@@ -7,6 +7,7 @@ a file given with `--plugin` (docs/extending.md).
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from grasper.errors import GrasperError, MissingFileError, PluginError, UnknownN
 T = TypeVar("T")
 
 ENTRY_POINT_GROUP = "grasper"
+_plugins: dict[str, str] = {}
 
 
 class Registry(Generic[T]):
@@ -35,12 +37,15 @@ class Registry(Generic[T]):
         self._parts: dict[str, T] = {}
 
     def register(self, name: str, part: T) -> T:
-        """Add a part and give it back.
+        """Add a part and give it back. A record that says its name itself (a method, a metric, a source) goes by that one.
 
         Raises:
-            PluginError: Another part has this name.
+            PluginError: Another part has this name, or the record another name.
         """
-        if self._parts.get(name, part) is not part:
+        own = getattr(part, "name", name)
+        if own != name and not callable(part):
+            raise PluginError(f"the {self.kind} registered as {name!r} is named {own!r}, and its results would go by that name; give both the same")
+        if self._parts.get(name, part) != part:
             raise PluginError(f"there is a {self.kind} named {name!r} already; choose another name")
         self._parts[name] = part
         return part
@@ -122,6 +127,7 @@ def load_plugin(path: Path) -> None:
         raise PluginError(f"plugin {path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     try:
         spec.loader.exec_module(module)
     except Exception as error:
@@ -129,3 +135,9 @@ def load_plugin(path: Path) -> None:
         if isinstance(error, GrasperError):
             raise
         raise PluginError(f"plugin {path} cannot be loaded: {type(error).__name__}: {error}") from error
+    _plugins[path.name] = digest[:12]
+
+
+def plugin_versions() -> dict[str, str]:
+    """The files that `load_plugin` has imported, by name, each with the hash of what it held then: they decide results as packages do."""
+    return dict(_plugins)

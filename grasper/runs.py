@@ -24,6 +24,7 @@ from typing import Any, TextIO
 
 from grasper.errors import MissingFileError, RunLockedError, RunMismatchError
 from grasper.files import is_leftover, read_json, sha256_of, write_json
+from grasper.registry import plugin_versions
 from grasper.settings import expand_home
 
 STAGES = ("prepare", "predict", "align", "synthesize", "generate", "evaluate")
@@ -230,7 +231,7 @@ def find_damage(folder: Path, manifest: Mapping[str, Any]) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide results."""
+    """Versions of Python, of the packages and of the plugins that decide results."""
     packages = ("grasper", "torch", "torch-geometric", "transformers", "peft", "scikit-learn", "rouge-score", "nltk")
     found = {"python": platform.python_version()}
     for package in packages:
@@ -238,7 +239,7 @@ def versions() -> dict[str, str]:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return found | plugin_versions()
 
 
 @cache

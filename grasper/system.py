@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from grasper.config import GenerateConfig, SynthesizeConfig
 from grasper.desk import Desk
+from grasper.errors import ShapeError
 from grasper.generate.writers import WRITERS, TextWriter
 from grasper.records import Candidate, Example, Output, SyntheticReview, Task
 from grasper.synthesize.items import choose_items
@@ -62,8 +63,19 @@ class System:
 
         Args:
             synthetic: Synthetic reviews by example id; rejected ones are not shown.
+
+        Raises:
+            ShapeError: The writer gave something else than one output per example, in their order.
         """
-        return self.writer.write(task, examples, synthetic)
+        outputs = self.writer.write(task, examples, synthetic)
+        method = self.desk.method
+        asked = [(example.example_id, task, method.name) for example in examples]
+        answered = [(output.example_id, output.task, output.method) for output in outputs]
+        if answered != asked:
+            odd = next((f"{got}, expected {want}" for got, want in zip(answered, asked, strict=False) if got != want), "")
+            told = f"the first that differs is {odd}" if odd else "expected one for each, in their order"
+            raise ShapeError(f"the writer {method.writer!r} gave {len(answered)} outputs to {len(asked)} examples; {told}")
+        return outputs
 
     def personalize(self, task: Task, examples: Sequence[Example]) -> list[Personalized]:
         """All three steps for each example."""

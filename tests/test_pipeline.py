@@ -11,7 +11,9 @@ from grasper.config import Config, load_config
 from grasper.errors import ConfigError, DataFormatError, MissingFileError, ModelNotFoundError, RunMismatchError, UnknownMethodError, UnknownNameError
 from grasper.files import read_json, write_json
 from grasper.methods import METHODS, Method, get_method
+from grasper.metrics.metric import METRICS, Metric
 from grasper.pipeline import Pipeline
+from grasper.registry import load_plugin
 from grasper.retrieve.store import RETRIEVERS
 from grasper.retrieve.topic import SimilarTaste
 from grasper.runs import Run
@@ -259,6 +261,33 @@ def test_evaluation_needs_the_run_folder_alone(tmp_path: Path, monkeypatch: pyte
     assert metrics.read_bytes() == before
 
 
+@pytest.mark.usefixtures("finished")
+def test_a_metric_that_is_registered_later_joins_a_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The texts stay, the numbers are made anew."""
+    monkeypatch.setattr(METRICS, "_parts", dict(METRICS._parts))
+    METRICS.register("ones", Metric("ones", "Ones", lambda batch: [1.0] * len(batch.texts), tasks=("long",)))
+    said = carry_out(plan(tmp_path))
+    assert [line.split(":")[0] for line in said if "finished earlier" in line] == ["prepare", "generate/copy"]
+    assert read_json(tmp_path / "run/evaluate/metrics.json")["methods"]["copy"]["long"]["ones"]["value"] == 1
+
+
+def test_what_a_plugin_made_before_it_changed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its texts are kept and its numbers made anew; the manifests say which version made what."""
+    monkeypatch.setattr("grasper.registry._plugins", {})
+    (tmp_path / "ours.py").write_text("NUMBER = 1\n")
+    load_plugin(tmp_path / "ours.py")
+    first = carry_out(plan(tmp_path))
+    assert not [line for line in first if "has changed" in line]
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/ours.py").write_text("NUMBER = 2\n")
+    load_plugin(tmp_path / "elsewhere/ours.py")  # as another process would find the file
+    said = carry_out(plan(tmp_path))
+    assert said[0] == "ours.py has changed since prepare, generate/copy were made; where that matters, delete their folders or choose another --run"
+    assert [line.split(":")[0] for line in said if "finished earlier" in line] == ["prepare", "generate/copy"]
+    then, now = (read_json(tmp_path / f"run/{stage}/manifest.json")["versions"]["ours.py"] for stage in ("generate/copy", "evaluate"))
+    assert then != now
+
+
 def test_texts_of_two_models_are_not_compared(tmp_path: Path) -> None:
     """A method that another model wrote anew stands beside those of the first one: that is told, with both names."""
 
@@ -443,3 +472,21 @@ def test_the_predictor_is_fitted_where_it_is_asked_for(tmp_path: Path) -> None:
     carry_out(plan(tmp_path, "predict.encoder=popularity", only="prepare"))
     assert carry_out(plan(tmp_path, "predict.encoder=popularity", only="predict"))[0] == "predict: running"
     assert (tmp_path / "run/predict/manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("owner", "training", "told"),
+    [
+        ("grasper-one-set", "gold", "which has that of grasper; name grasper"),
+        ("rest_pg", "gold", "whose training is 'em', and declares 'gold'"),
+        ("pgraphrag", "gold", "whose training is 'none', and declares 'gold'"),
+        ("graspr", "gold", "unknown method 'graspr'; known: grasper"),
+    ],
+)
+def test_a_borrowed_adapter_must_be_one_that_is_trained_so(
+    owner: str, training: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(METHODS, "_parts", dict(METHODS._parts))
+    METHODS.register("ours", Method("ours", "ours", own=True, reasoning=True, training=training, adapter_of=owner))
+    with pytest.raises((ConfigError, UnknownMethodError), match=told):
+        plan(tmp_path, methods=("ours",))

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from grasper.lexicon import FUNCTION_WORDS
+from grasper.methods.base import Reasoner
 from grasper.metrics.text import unicode_tokens
 from grasper.models.base import Message, Prompt
-from grasper.reason.dual import Reasoner
 
 MAX_REPEATED = 0.4
 """Share of a note's content words that may have stood in it before."""

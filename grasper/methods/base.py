@@ -6,9 +6,14 @@ their registries, so a method of somebody else's may bring parts of its own (doc
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+from grasper.errors import ConfigError
+
+Reasoner = Literal["style", "topic"]
+"""What a reasoner is called, in the prompts too."""
 Predicted = Literal["none", "graph", "popular", "random", "oracle"]
 """Which items synthetic reviews are written for. `graph`: the link predictor's; `popular` and `random` need no predictor; `oracle`: the items
 that the user really reviewed elsewhere, filled up by the link predictor's."""
@@ -18,15 +23,22 @@ that the user really reviewed elsewhere, filled up by the link predictor's."""
 class Trajectory:
     """A reasoner of its own (PAT): it reads the user's own reviews and those of one retriever, and writes notes for the writer."""
 
-    role: Literal["style", "topic"]
-    """Its role in the prompts."""
+    role: Reasoner
     retriever: str
     """Name in `retrieve.RETRIEVERS`."""
+
+    def __post_init__(self) -> None:
+        if self.role not in get_args(Reasoner):
+            raise ConfigError(f"a trajectory's role is {self.role!r}, expected one of {', '.join(get_args(Reasoner))}")
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One system of the comparison."""
+    """One system of the comparison.
+
+    Raises:
+        ConfigError: A name that cannot be a folder's, a word that is none of those that a field takes, or fields that contradict one another.
+    """
 
     name: str
     description: str
@@ -50,6 +62,18 @@ class Method:
     """The method whose adapter writes, where this one differs in what its prompts show alone; empty: its own."""
     writer: str = "model"
     """Who writes, a name in `generate.WRITERS`: `model`, `dual` (the trajectories' roles take turns), or `copy` (a neighbour's text, no model)."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w.+-]*", self.name):
+            raise ConfigError(f"a method is named {self.name!r}, expected letters, digits and any of _ . + -, since its folders go by its name")
+        if self.predicted not in get_args(Predicted):
+            raise ConfigError(f"method {self.name!r}: predicted is {self.predicted!r}, expected one of {', '.join(get_args(Predicted))}")
+        if self.writer == "dual" and not self.trajectories:
+            raise ConfigError(f"method {self.name!r}: the writer 'dual' needs trajectories, whose reasoners take turns with it")
+        if self.trajectories and self.writer in ("model", "copy"):
+            raise ConfigError(f"method {self.name!r}: the writer {self.writer!r} asks no trajectory; choose writer='dual', or one of your own")
+        if self.adapter_of and self.training == "none":
+            raise ConfigError(f"method {self.name!r}: it is to write with the adapter of {self.adapter_of!r}; declare the same training")
 
     @property
     def aligned_as(self) -> str:

@@ -35,7 +35,7 @@ class ItemPredictor(Protocol):
         ...
 
     def score(self, histories: Interactions) -> FloatArray:
-        """Scores, `[num_users, num_items]`, higher is better; the caller may overwrite the array."""
+        """Scores, `[num_users, num_items]`, higher is better."""
         ...
 
     def state(self) -> dict[str, np.ndarray]:

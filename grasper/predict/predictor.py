@@ -20,7 +20,7 @@ from grasper.predict.calibrate import log_softmax
 from grasper.predict.catalogue import Catalogue, Pool
 from grasper.predict.graph import FloatArray, IndexArray, Interactions, log_popularity
 from grasper.predict.tastes import TasteSpace
-from grasper.predict.topk import best_of, blocks, hide
+from grasper.predict.topk import best_of, blocks, hide, scores_of
 from grasper.records import CANDIDATE_COLUMNS, Example, Review, iterate_rows, none_if_missing
 from grasper.retrieve.pool import POOLS
 
@@ -108,7 +108,7 @@ class Era:
         for start, block in blocks(histories):
             part = slice(start, start + block.num_users)
             here = (places >= part.start) & (places < part.stop)
-            logits = model.score(block)
+            logits = scores_of(model.score, block)
             logits[block.user_degree == 0] = popularity
             hide(logits, block, reviewed)
             logits[places[here] - start, aside[here]] = -np.inf

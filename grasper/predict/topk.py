@@ -24,7 +24,7 @@ def top_k(
     """The k best unseen items of each history and their scores, best first, equal scores in catalogue order.
 
     Args:
-        score: Histories → scores, `[num_users, num_items]`; higher is better. The array may be overwritten.
+        score: Histories → scores, `[num_users, num_items]`; higher is better.
         histories: Whose items to predict; the items in them are never among the predicted.
         k: Items per user.
         block_scores: Upper bound of scores held at once.
@@ -33,20 +33,36 @@ def top_k(
         Items and scores, `[num_users, k]`; where fewer than k items are left, item −1 with score −inf.
 
     Raises:
-        ShapeError: `score` gave an array of another shape.
+        ShapeError: `score` gave an array of another shape, or something that is no score.
     """
     num_users, num_items = histories.num_users, histories.num_items
     width = min(k, num_items)
     items = np.full((num_users, k), -1, np.int64)
     scores = np.full((num_users, k), -np.inf, np.float32)
     for start, block in blocks(histories, block_scores):
-        block_score = score(block)
-        if block_score.shape != (block.num_users, num_items):
-            raise ShapeError(f"scores have shape {block_score.shape}, expected {(block.num_users, num_items)}")
+        block_score = scores_of(score, block)
         hide(block_score, block)
         stop = start + block.num_users
         items[start:stop, :width], scores[start:stop, :width] = best_of(block_score, width)
     return items, scores
+
+
+def scores_of(score: Callable[[Interactions], FloatArray], histories: Interactions) -> FloatArray:
+    """What a predictor, perhaps somebody else's, scores, in an array that may be overwritten, `[num_users, num_items]`.
+
+    Raises:
+        ShapeError: Another shape, or a score that is NaN or +inf.
+    """
+    found, expected = np.array(score(histories)), (histories.num_users, histories.num_items)
+    if found.shape != expected:
+        raise ShapeError(f"scores have shape {found.shape}, expected {expected} (from {_name_of(score)})")
+    if found.size and not found.max() < np.inf:
+        raise ShapeError(f"a score is {found.max()}, expected a number below infinity (from {_name_of(score)})")
+    return found if np.issubdtype(found.dtype, np.floating) else found.astype(np.float32)
+
+
+def _name_of(score: Callable[[Interactions], FloatArray]) -> str:
+    return getattr(score, "__qualname__", type(score).__name__)
 
 
 def best_of(scores: FloatArray, k: int) -> tuple[IndexArray, FloatArray]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from grasper.metrics.ranking import ranks_of, reciprocal_gain
 from grasper.predict.graph import FloatArray, IndexArray, Interactions
-from grasper.predict.topk import hide
+from grasper.predict.topk import hide, scores_of
 
 if TYPE_CHECKING:
     from grasper.predict.baselines import ItemPredictor
@@ -86,7 +86,7 @@ def validate(predictor: ItemPredictor, graph: Interactions, *, seed: int = 0) ->
     withheld = withhold(graph).scored()
     predictor.fit(withheld.rest, seed=seed)
     by_user = getattr(predictor, "score_users", None)
-    scores = by_user(withheld.users) if by_user else predictor.score(withheld.histories)
+    scores = by_user(withheld.users) if by_user else scores_of(predictor.score, withheld.histories)
     withheld.hide(scores)
     return Validation(scores, withheld.targets)
 

@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grasper.methods.base import Reasoner
 from grasper.metrics.text import copied_share
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.render import Notes, after_path
 from grasper.prompts.templates import RATING_CHOICES
-from grasper.reason.dual import DualReasoning, Evidence, Reasoner
+from grasper.reason.dual import DualReasoning, Evidence
 from grasper.reason.format import parse_answer
 from grasper.reason.likelihood import answer_bits
 from grasper.reason.pair import TrainingPair
-from grasper.reason.reward import Reward
+from grasper.reason.reward import Reward, rewards_of
 
 if TYPE_CHECKING:
     from grasper.models.local import LocalModel
@@ -156,7 +157,7 @@ def _draft(
         for place, completions in zip(places, drawn, strict=True):
             trial = order[place][0]
             drafts = [str(parse_answer(completion.text, task, expects_path=False).value(task) or "") for completion in completions]
-            rewards = reward.score(task, drafts, [trial.pair.reference] * len(drafts))
+            rewards = rewards_of(reward, task, drafts, [trial.pair.reference] * len(drafts))
             copied = copied_from(trial.evidence, drafts)
             found[place] = Worth(0.0, float(rewards.mean()), float(np.mean([len(draft.split()) for draft in drafts])), float(copied.mean()))
     return [worth for worth in found if worth is not None]

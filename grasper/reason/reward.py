@@ -68,6 +68,21 @@ def make_reward(name: str = "mean", *, judge: TextModel | None = None) -> Reward
     return REWARDS.get(name)(judge)
 
 
+def rewards_of(reward: Reward, task: AnswerTask, candidates: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """What a reward, perhaps somebody else's, gives for each candidate, `[n]`.
+
+    Raises:
+        ShapeError: Another number of rewards than there are candidates.
+        RewardError: A reward is not a finite number.
+    """
+    rewards = np.asarray(reward.score(task, candidates, references), dtype=float)
+    if rewards.shape != (len(candidates),):
+        raise ShapeError(
+            f"the reward {type(reward).__name__} gave {list(rewards.shape)} rewards, expected one for each of {len(candidates)} candidates"
+        )
+    return _checked(rewards, candidates)
+
+
 class MetricReward:
     """A weighted mean of text metrics.
 

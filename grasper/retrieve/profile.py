@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from grasper.config import PromptConfig
+from grasper.errors import LeakError, ShapeError
 from grasper.methods.base import Method
 from grasper.records import Example, Item, Profile, Request, Review, SyntheticReview, review_request, with_text
+from grasper.retrieve.pool import is_visible
 from grasper.retrieve.store import ReviewStore
 
 RANDOM_ENTRIES = 1
@@ -43,16 +45,32 @@ class ProfileBuilder:
         return Profile(own=self._own(request, example), neighbours=self.others(self._method.others, request, example))
 
     def others(self, retriever: str, request: Request, example: Example, *, sets: int = 1) -> tuple[Review, ...]:
-        """What a named retriever finds for so many sets; nothing for an empty name."""
+        """What a named retriever finds for so many sets; nothing for an empty name.
+
+        Raises:
+            LeakError: It gave a review that the example may not see.
+            ShapeError: It gave something else than reviews.
+        """
         if not retriever:
             return ()
-        k = RANDOM_ENTRIES if retriever == "random" else sets * self._prompts.neighbour_entries
-        return tuple(self._store.retriever(retriever).retrieve(request, example, k))
+        return self._found(retriever, request, example, RANDOM_ENTRIES if retriever == "random" else sets * self._prompts.neighbour_entries)
 
     def _own(self, request: Request, example: Example) -> tuple[Review, ...]:
-        if not self._method.own:
-            return ()
-        return tuple(self._store.retriever("own").retrieve(request, example, self._prompts.own_entries))
+        return self._found("own", request, example, self._prompts.own_entries) if self._method.own else ()
+
+    def _found(self, retriever: str, request: Request, example: Example, k: int) -> tuple[Review, ...]:
+        """What a retriever finds: reviews of the store that the example may see, at most `k`, whatever it gives."""
+        answer = self._store.retriever(retriever).retrieve(request, example, k)
+        found = list(answer) if isinstance(answer, Iterable) else [answer]
+        if wrong := [one for one in found if not isinstance(one, Review)]:
+            raise ShapeError(f"the retriever {retriever!r} gave {wrong[0]!r:.80}, expected a list of reviews (grasper.records.Review)")
+        for review in found:
+            if not is_visible(review, example):
+                raise LeakError(
+                    f"the retriever {retriever!r} gave review {review.review_id}, which example {example.example_id} may not see; "
+                    "choose among what `store.pool` gives for the example"
+                )
+        return tuple(found[:k])
 
 
 def in_sets(reviews: Sequence[Review], size: int) -> list[tuple[Review, ...]]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 from pages import blocks
 from worlds import SeededModel, candidates_of, system_of, tables_of
 
 from grasper.config import SynthesizeConfig
-from grasper.errors import UnknownMethodError
-from grasper.methods import METHODS, Method, get_method
-from grasper.records import Example, Review
+from grasper.errors import ConfigError, PluginError, ShapeError, UnknownMethodError
+from grasper.generate.write import Writer
+from grasper.generate.writers import WRITERS
+from grasper.methods import METHODS, Method, Trajectory, get_method
+from grasper.records import Example, Output, Review, Tables
 from grasper.retrieve.store import uses_predictor
 
 
@@ -124,3 +127,61 @@ def test_the_documented_method_is_one_like_any_other(monkeypatch: pytest.MonkeyP
     exec(compile(code, "docs/methods.md", "exec"), {})  # our own page
     ours, grasper = asdict(get_method("grasper-no-neighbours")), asdict(get_method("grasper"))
     assert {name for name in ours if ours[name] != grasper[name]} == {"name", "description", "others"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"name": "a/b"}, "named 'a/b', expected letters"),
+        ({"predicted": "grpah"}, "predicted is 'grpah', expected one of none, graph"),
+        ({"writer": "dual"}, "'dual' needs trajectories"),
+        ({"trajectories": (Trajectory("style", "own"),)}, "'model' asks no trajectory"),
+        ({"adapter_of": "grasper"}, "adapter of 'grasper'; declare the same training"),
+    ],
+)
+def test_a_declaration_that_would_do_something_else_is_refused(fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        Method(**{"name": "ours", "description": "ours"} | fields)
+
+
+def test_a_trajectory_has_one_of_the_roles() -> None:
+    with pytest.raises(ConfigError, match="role is 'tone', expected one of style, topic"):
+        Trajectory("tone", "own")  # type: ignore[arg-type]
+
+
+def test_a_method_goes_by_the_name_that_it_is_registered_under(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forgotten in `replace`, the name of the original would send its texts into the folder of the original."""
+    monkeypatch.setattr(METHODS, "_parts", dict(METHODS._parts))
+    with pytest.raises(PluginError, match="registered as 'ours' is named 'grasper'"):
+        METHODS.register("ours", replace(get_method("grasper"), others=""))
+
+
+def test_the_same_declaration_may_be_registered_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell of a notebook runs more than once; another part of the name is still refused."""
+    monkeypatch.setattr(METHODS, "_parts", dict(METHODS._parts))
+    for _ in range(2):
+        METHODS.register("ours", Method("ours", "ours", own=True))
+    with pytest.raises(PluginError, match="named 'ours' already"):
+        METHODS.register("ours", Method("ours", "ours"))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda outputs: outputs[:-1], r"gave 1 outputs to 2 examples; expected one for each"),
+        (lambda outputs: outputs[::-1], r"the first that differs is \('tiny-dev-000004', 'long', 'ours'\), expected \('tiny-dev-000003'"),
+        (lambda outputs: [replace(output, method="lamp") for output in outputs], r"\('tiny-dev-000003', 'long', 'lamp'\), expected"),
+    ],
+)
+def test_a_writer_that_does_not_answer_what_was_asked_is_named(change: Any, told: str, tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a text would count for another target, or a target would count as done without one."""
+    monkeypatch.setattr(WRITERS, "_parts", dict(WRITERS._parts))
+
+    class Careless(Writer):
+        def write(self, *arguments: Any) -> list[Output]:
+            return list(change(super().write(*arguments)))
+
+    WRITERS.register("careless", Careless)
+    system = system_of(Method("ours", "ours", own=True, writer="careless"), tables, SeededModel())
+    with pytest.raises(ShapeError, match=f"the writer 'careless' .*{told}"):
+        system.write("long", tables.select("dev-a"), {})

@@ -10,7 +10,7 @@ import pytest
 from grasper.errors import ShapeError
 from grasper.predict.calibrate import expected_calibration_error, fit_temperature, log_softmax, reliability
 from grasper.predict.graph import Interactions
-from grasper.predict.topk import hide, top_k
+from grasper.predict.topk import hide, scores_of, top_k
 from grasper.topk import stable_top_k
 
 RNG = np.random.default_rng(0)
@@ -100,3 +100,19 @@ def test_reliability_of_honest_probabilities_is_a_diagonal() -> None:
     assert expected_calibration_error(reliability(p, hits)) < 0.02
     assert expected_calibration_error(reliability(np.minimum(2 * p, 1), hits)) > 0.15
     assert sum(point["count"] for point in reliability(p, hits)) == 20_000
+
+
+def test_scores_that_a_predictor_keeps_are_not_overwritten() -> None:
+    """Somebody else's may look them up in a table of its own: what one user has seen must not be hidden from the next."""
+    kept = np.zeros((37, 19), np.float32)
+    hide(scores_of(lambda histories: kept, GRAPH), GRAPH)
+    assert (kept == 0).all()
+    assert scores_of(lambda histories: kept.astype(int), GRAPH).dtype == np.float32
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_score_that_is_no_number_is_refused(wrong: float) -> None:
+    scores = SCORES.copy()
+    scores[3, 4] = wrong
+    with pytest.raises(ShapeError, match=r"a score is (nan|inf), expected a number"):
+        scores_of(lambda histories: scores, GRAPH)

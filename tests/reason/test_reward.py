@@ -13,7 +13,7 @@ from grasper.errors import ConfigError, RewardError, ShapeError, UnknownNameErro
 from grasper.metrics.meteor import meteor, meteor_name
 from grasper.models.base import Prompt, Scored
 from grasper.models.scripted import ScriptedModel
-from grasper.reason.reward import REWARDS, JudgeReward, MetricReward, make_reward
+from grasper.reason.reward import REWARDS, JudgeReward, MetricReward, make_reward, rewards_of
 
 WORDS = "the room was clean and staff helped us with bags on floor three of this old inn by harbour"
 REFERENCES = ["The room was clean and the staff helped us.", "Great soap, smells nice!", "noisy at night"]
@@ -135,3 +135,20 @@ def test_a_hundred_thousand_candidates_take_minutes() -> None:
     started = time.process_time()
     make_reward().score("long", candidates, references)
     assert time.process_time() - started < 1.5
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "told"),
+    [
+        ([0.5], ShapeError, r"the reward Theirs gave \[1\] rewards"),
+        (None, ShapeError, r"the reward Theirs gave \[\] rewards"),
+        ([0.5, float("nan")], RewardError, "1 of 2 rewards are not finite, the first for candidate 1: 'b'"),
+    ],
+)
+def test_a_reward_of_somebody_elses_is_checked(given: object, error: type[Exception], told: str) -> None:
+    class Theirs:
+        def score(self, *arguments: object) -> object:
+            return given
+
+    with pytest.raises(error, match=told):
+        rewards_of(Theirs(), "long", ["a", "b"], ["c", "d"])  # type: ignore[arg-type]

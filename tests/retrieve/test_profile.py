@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import desk_of, tables_of, worlds
 
-from grasper.methods import METHODS
+from grasper.errors import LeakError, ShapeError
+from grasper.methods import METHODS, Method
 from grasper.records import Example, Item, Review, SyntheticReview, Tables, request_for
 from grasper.retrieve.own import OwnReviews
 from grasper.retrieve.pool import ReviewPool, is_visible
 from grasper.retrieve.profile import in_sets
 from grasper.retrieve.rankers import make_ranker
-from grasper.retrieve.store import ReviewStore
+from grasper.retrieve.store import RETRIEVERS, ReviewStore
 
 
 def profile_of(tables: Tables, method: str, **settings: int):  # type: ignore[no-untyped-def]
@@ -176,3 +177,43 @@ def test_the_draws_for_style_and_topic_differ() -> None:
         store.retriever(f"random-{kind}-users").retrieve(request_for(example, "long", Item("inn")), example, 8) for kind in ("style", "topic")
     )
     assert style != topic
+
+
+OURS = Method("ours", "what a retriever of somebody else's finds", others="ours")
+
+
+def found_by(retrieve, tables: Tables, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """The profile of dora's request for the inn where a retriever of somebody else's gives what `retrieve` says of a store."""
+    monkeypatch.setattr(RETRIEVERS, "_parts", dict(RETRIEVERS._parts))
+    (dora,) = tables.select("dev-b")
+
+    class Theirs:
+        def __init__(self, store: ReviewStore) -> None:
+            self.store = store
+
+        def retrieve(self, request: object, example: Example, k: int) -> object:
+            return retrieve(self.store, example)
+
+    RETRIEVERS.register("ours", Theirs)  # type: ignore[arg-type]
+    return desk_of(OURS, tables, neighbour_entries=2).profiles.for_request(request_for(dora, "long", tables.item("inn")), dora)
+
+
+@pytest.mark.parametrize("hidden", ["tiny-dev-000001", "tiny-test-000001"])
+def test_a_retriever_that_gives_a_hidden_review_is_stopped(hidden: str, tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The target itself, or a review of another split: whatever way past the pool it came."""
+    other = Review("tiny-test-000001", "zoe", "inn", "Seen by nobody yet.", split="test")
+    records = {**tables.reviews_by_id, other.review_id: other}
+    with pytest.raises(LeakError, match=f"'ours' gave review {hidden}, which example .* may not see"):
+        found_by(lambda store, example: [records[hidden]], tables, monkeypatch)
+
+
+def test_a_retriever_shows_no_more_than_was_asked_for(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is over would count as further sets of neighbours, which one set has none of."""
+    profile = found_by(lambda store, example: iter(store.pool.neighbours(example)), tables, monkeypatch)
+    assert (len(profile.neighbours), profile.further) == (2, ())
+
+
+@pytest.mark.parametrize("answer", [None, ["a text"]])
+def test_a_retriever_that_gives_no_reviews_is_named(answer: object, tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ShapeError, match=r"the retriever 'ours' gave .*, expected a list of reviews"):
+        found_by(lambda store, example: answer, tables, monkeypatch)
