@@ -269,9 +269,9 @@ def _checked(task: Task, takes: tuple[str, ...], fields: Mapping[str, Any], read
         if name != "rating" and not isinstance(given[name], str):
             raise ConfigError(f"{name} is {_short(given[name])}, expected text")
     if task == "title" and not given.get("text"):
-        raise ConfigError("task 'title' needs the text that the title is for; pass text=…")
+        raise ConfigError("task 'title' needs the text that the title is for; give text")
     if task == "rating" and not given:
-        raise ConfigError("task 'rating' needs the text or the title that the rating is for; pass text=… or title=…")
+        raise ConfigError("task 'rating' needs the text or the title that the rating is for; give text or title")
     checked = {name: none_if_missing(_texts(pd.Series([given[name]], dtype=object), reading).iloc[0]) for name in ("title", "text") if name in given}
     rating = None
     if "rating" in given:
