@@ -15,7 +15,7 @@ import pandas as pd
 
 from grasper.config import PrepareConfig
 from grasper.errors import ConfigError, DataFormatError, UnknownIdError
-from grasper.prepare.fields import Place, clean_ratings, clean_text, clean_timestamps, strip_html
+from grasper.prepare.fields import Place, clean_id, clean_ratings, clean_text, clean_timestamps, strip_html
 from grasper.records import TASKS, Example, Review, Tables, Task, iterate_rows, none_if_missing, request_for
 from grasper.registry import nearest_first
 from grasper.rows import without_halves
@@ -193,13 +193,13 @@ class Asker:
 
 
 def as_id(value: Hashable) -> str:
-    """An id of any kind as the text that files hold it as.
+    """An id of any kind as the text that the run's tables hold it as, without invisible characters and outer white space.
 
     Raises:
         ConfigError: A missing value, or nothing that can be an id.
     """
     if isinstance(value, str):
-        return value
+        return clean_id(value)
     if not isinstance(value, Hashable) or isinstance(value, bool) or none_if_missing(value) is None:
         raise ConfigError(f"{_short(value)} is no id; expected text or a number")
     if isinstance(value, Real) and float(value).is_integer():
@@ -269,9 +269,9 @@ def _checked(task: Task, takes: tuple[str, ...], fields: Mapping[str, Any], read
         if name != "rating" and not isinstance(given[name], str):
             raise ConfigError(f"{name} is {_short(given[name])}, expected text")
     if task == "title" and not given.get("text"):
-        raise ConfigError("task 'title' needs the text that the title is for; pass text=…")
+        raise ConfigError("task 'title' needs the text that the title is for; give text")
     if task == "rating" and not given:
-        raise ConfigError("task 'rating' needs the text or the title that the rating is for; pass text=… or title=…")
+        raise ConfigError("task 'rating' needs the text or the title that the rating is for; give text or title")
     checked = {name: none_if_missing(_texts(pd.Series([given[name]], dtype=object), reading).iloc[0]) for name in ("title", "text") if name in given}
     rating = None
     if "rating" in given:

@@ -52,20 +52,28 @@ def ask_all(asker: Asker, rows: Sequence[Mapping[str, Any]], task: Task) -> list
     for number, row in enumerate(rows, start=1):
         if len(faults) == _MAX_TOLD:
             break  # to name what resembles an unknown id takes tenths of a second
-        given = {name: row.get(name) for name in ("title", "text", "rating")}
-        given = {name: value for name, value in given.items() if name in asker.given(task)}
         try:
-            if none_if_missing(row.get("item_id")) is None:
-                raise DataFormatError("no 'item_id'")
-            who, user_id = _person(asker, row)
-            example = asker.request(who, row["item_id"], task, user_id=user_id, **given)
-            asked.append(Asked(f"{number}/{fingerprint([row, task])}", row, example, is_newcomer=user_id is None and not isinstance(who, str)))
+            asked.append(ask(asker, row, task, number))
         except GrasperError as error:
             faults.append(f"row {number}: {error}")
     if faults:
         looked_at = f"{len(rows)}" if len(asked) + len(faults) == len(rows) else f"the first {len(asked) + len(faults)} of {len(rows)}"
         raise DataFormatError(f"{len(faults)} of {looked_at} requests cannot be asked: {'; '.join(faults)}")
     return asked
+
+
+def ask(asker: Asker, row: Mapping[str, Any], task: Task, number: int = 1) -> Asked:
+    """One row as a request.
+
+    Raises:
+        GrasperError: It cannot be asked.
+    """
+    given = {name: row.get(name) for name in asker.given(task)}
+    if none_if_missing(row.get("item_id")) is None:
+        raise DataFormatError("no 'item_id'")
+    who, user_id = _person(asker, row)
+    example = asker.request(who, row["item_id"], task, user_id=user_id, **given)
+    return Asked(f"{number}/{fingerprint([row, task])}", row, example, is_newcomer=user_id is None and not isinstance(who, str))
 
 
 def _person(asker: Asker, row: Mapping[str, Any]) -> tuple[Any, str | None]:

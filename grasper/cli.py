@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -178,7 +179,9 @@ def pipeline(
         plan.carry_out(overwrite=overwrite, say=_say)
     if plan.is_for_use:
         print(f"ready to use: {plan.run.root}; prepare.split is none, so nothing is generated or evaluated")
-        print(f"next: grasper recommend --run {plan.run.root}, grasper write --run {plan.run.root}")
+        named, names = quote(str(plan.run.root)), plan.config.methods
+        writer = "" if "grasper" in names else f" --method {names[0]}"
+        print(f"next: grasper recommend USER --run {named}, grasper write --user USER --item ITEM --run {named}{writer}")
     else:
         _print_result(plan, "evaluate")
 

@@ -83,7 +83,7 @@ def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
             for cells in filter(None, reader):
                 if len(cells) != len(header):
                     told = f"{path} line {reader.line_num} has {len(cells)} cells, the header {len(header)}"
-                    raise DataFormatError(f"{told}; put cells that hold commas between double quotes")
+                    raise DataFormatError(f"{told}{_other_mark(header) or '; put cells that hold commas between double quotes'}")
                 yield {name: None if cell in MISSING_CELLS else cell for name, cell in zip(header, cells, strict=True)}
         except csv.Error as error:
             raise DataFormatError(f"{path} line {reader.line_num}: broken CSV ({error}); quote cells that hold quotes or line breaks") from None
@@ -124,9 +124,13 @@ def require_column(rows: Sequence[Mapping[str, Any]], name: str) -> None:
     """
     found = list(dict.fromkeys(column for row in rows for column in row))
     if rows and name not in found:
-        mark = next((mark for mark in (";", "\t", "|") if len(found) == 1 and mark in found[0]), None)
-        hint = f" (separated by {mark!r}? save it with commas)" if mark else ""
-        raise DataFormatError(f"no column '{name}'; the columns are: {', '.join(found)}{hint}")
+        raise DataFormatError(f"no column '{name}'; the columns are: {', '.join(found)}{_other_mark(found)}")
+
+
+def _other_mark(header: Sequence[str]) -> str:
+    """A hint where a header seems to be separated by another mark than commas; else empty."""
+    mark = next((mark for mark in (";", "\t", "|") if len(header) == 1 and mark in header[0]), None)
+    return f" (separated by {mark!r}? save it with commas)" if mark else ""
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:

@@ -124,14 +124,24 @@ def test_what_a_request_is_not_given_is_refused_and_not_dropped(run_dir: Path, t
 
     def refusal(*arguments: str) -> str:
         result = CliRunner().invoke(app, [*arguments, "--method", "copy", "--run", str(run_dir)])
-        assert isinstance(result.exception, ConfigError | DataFormatError), result.output
+        assert isinstance(result.exception, ConfigError | DataFormatError | UnknownIdError), result.output
         return str(result.exception)
 
     assert refusal("write", "--item", item, "--text", "x") == "task 'long' is not given a text; it takes title and rating"
     assert "not given a title" in refusal("write", "--task", "title", "--item", item, "--text", "x", "--title", "y")
+    assert refusal("write", "--item", "moon").startswith("item 'moon' is not in"), "and no word of rows"
     assert "--user, --title cannot stand beside --file" in refusal("write", "--file", str(file), "--user", "u", "--title", "t")
     assert "--text cannot stand beside --file" in refusal("rate", "--file", str(file), "--text", "t")
     assert refusal("write", "--file", str(file)).startswith(f"{file}: 1 of 1 requests cannot be asked: row 1: 'history' is ['FelixD']")
+
+
+def test_a_user_whom_the_run_does_not_know_is_told(run_dir: Path) -> None:
+    """A mistyped id writes for a stranger; who names nobody knows that."""
+    item = load_run(run_dir).tables.items["item_id"].iloc[0]
+    asked = ["write", "--item", item, "--method", "copy", "--run", str(run_dir)]
+    told = CliRunner().invoke(app, [*asked, "--user", "nobody"]).stderr
+    assert told.splitlines() == [f"user 'nobody' is not in {run_dir}, and counts as somebody without a history"]
+    assert CliRunner().invoke(app, asked).stderr == ""
 
 
 def test_newest_run_wins(run_dir: Path) -> None:

@@ -159,6 +159,14 @@ def test_what_people_bring_is_read_as_the_data_of_the_run_were(tables: Tables) -
         ask_all(asker, [{"item_id": "inn", "rating": "11"}], "long")
 
 
+def test_ids_are_read_as_those_of_the_data_were(tables: Tables) -> None:
+    """Padded by a database or holding what nobody sees, they are the ids that the run's tables hold without it."""
+    padded = {"user_id": "dora  ", "item_id": " boat\u200b\r\n", "history": None}
+    asked = ask_all(Asker(tables, "run"), [padded, {"user_id": "dora", "item_id": "boat"}], "long")
+    assert asked[0].example == asked[1].example
+    assert not asked[0].is_newcomer
+
+
 def test_a_history_is_of_the_person_who_brings_it(tables: Tables) -> None:
     rows = [{"user_id": "dora", "item_id": "boat", "history": [{"item_id": "inn", "user_id": "lee", "text": "Fine."}]}]
     with pytest.raises(DataFormatError, match="holds a review by 'lee', expected those of 'dora' alone"):

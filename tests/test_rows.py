@@ -34,6 +34,7 @@ def test_rows_are_read_from_every_format(tmp_path: Path) -> None:
         ("a.jsonl", "[1]", "line 1 holds a JSON list"),
         ("a.csv", "a,b\n", "no rows"),
         ("a.csv", "item_id,title\nboat,Windy, but wonderful\n", "line 2 has 3 cells, the header 2; put cells that hold commas between double quotes"),
+        ("a.csv", "item_id;title\nboat;Windy, but wonderful\n", r"line 2 has 2 cells, the header 1 \(separated by ';'\? save it with commas\)"),
         ("a.csv", "item_id,title\ninn\n", "line 2 has 1 cells, the header 2"),
         ("a.csv", 'item_id,title\ninn,"x"\nboat,"Win"dy"\n', "line 3: broken CSV .*quote cells"),
         ("a.csv", 'item_id,title\ninn,x\nboat,"Windy\n', "line 3: broken CSV"),

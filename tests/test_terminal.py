@@ -72,6 +72,17 @@ def test_no_number_is_ever_cut(width: int, show: Any) -> None:
     assert ("0.200 [0.190, 0.210]" in text) == (width >= 140)
 
 
+def test_few_items_are_warned_of(show: Any) -> None:
+    """Intervals of ten items or fewer are too narrow; with one there are none that could be."""
+
+    def warned(count: int) -> list[str]:
+        lines = show(results("none") | {"bootstrap": {"num_clusters": count}}, 200)
+        return [line for line in lines if line.startswith("warning")]
+
+    assert [len(warned(count)) for count in (1, 2, 10, 11)] == [0, 1, 1, 0]
+    assert warned(2) == ["warning: the targets are about 2 items: with 10 or fewer, intervals are too narrow and p values too small"]
+
+
 def test_failed_methods_and_warnings(show: Any) -> None:
     """A method without one readable answer shows no numbers; above five per cent it is said."""
     content = results("none", "lamp", "grasper")

@@ -126,7 +126,7 @@ def _answer(
     budget: str | None,
     **request: Any,
 ) -> None:
-    from grasper.batch import answer_all, ask_all, origin_of
+    from grasper.batch import answer_all, ask, ask_all, origin_of
     from grasper.commands.spending import within_budget
     from grasper.errors import ConfigError, DataFormatError, MissingFileError
     from grasper.methods import get_method
@@ -146,10 +146,13 @@ def _answer(
     if ours := [name for name in ANSWER_COLUMNS if any(name in row for row in rows)]:
         raise DataFormatError(f"{file} has a column '{ours[0]}', which the answers have, too; rename it")
     try:
-        asked = ask_all(loaded.asker, rows, task)
+        asked = [ask(loaded.asker, request, task)] if file is None else ask_all(loaded.asker, rows, task)
     except DataFormatError as error:
         raise error if file is None else DataFormatError(f"{file}: {error}") from None
-    if newcomers := sum(one.is_newcomer for one in asked):
+    newcomers = sum(one.is_newcomer for one in asked)
+    if file is None and newcomers and request["user_id"] is not None:
+        typer.echo(f"user {request['user_id']!r} is not in {loaded.run.root}, and counts as somebody without a history", err=True)
+    elif file is not None and newcomers:
         typer.echo(f"{newcomers} of {len(asked)} requests are by people without a history in {loaded.run.root}", err=True)
     with within_budget(loaded.config.model, budget, lambda line: typer.echo(line, err=True)):
         try:

@@ -16,6 +16,9 @@ Entry = Mapping[str, Any]
 WARNED_SHARE = 0.05
 """Share of unreadable answers above which a method's numbers tell as much of the format as of the texts."""
 
+FEW_ITEMS = 10
+"""Up to so many items, intervals hold the truth less often than they say."""
+
 
 @dataclass(frozen=True)
 class ResultTable:
@@ -100,7 +103,15 @@ def failed_methods(results: Mapping[str, Any], task: Task) -> dict[str, str]:
 
 def warnings_of(results: Mapping[str, Any]) -> list[str]:
     """What a reader must know before the numbers are compared, in sentences."""
-    return [*unparsed_warnings(results), *judge_warnings(results), *paths_warnings(results)]
+    return [*items_warnings(results), *unparsed_warnings(results), *judge_warnings(results), *paths_warnings(results)]
+
+
+def items_warnings(results: Mapping[str, Any]) -> list[str]:
+    """A sentence where the targets are about too few items for their intervals, and the p that follow from them, to be trusted."""
+    count = results.get("bootstrap", {}).get("num_clusters", 0)
+    if not 2 <= count <= FEW_ITEMS:
+        return []
+    return [f"the targets are about {count} items: with {FEW_ITEMS} or fewer, intervals are too narrow and p values too small"]
 
 
 def unparsed_warnings(results: Mapping[str, Any]) -> list[str]:

@@ -135,7 +135,7 @@ def require_columns(path: Path, columns: Columns, found: list[str], only: Sequen
     if twice:
         raise DataFormatError(f"{path} has {len(twice)} of its columns twice: {', '.join(twice)}; rename one of each")
     if missing:
-        told = ", ".join(f"'{column}' for {name}" for name, column in missing.items())
+        told = ", ".join(f"for {name}" if column == "null" else f"'{column}' for {name}" for name, column in missing.items())
         existing = ", ".join(nearest_first(next(iter(missing.values())), list(dict.fromkeys(map(str, found))))[:40]) or "none"
         remedy = "its names are fixed by the format: add it, empty where there is none"
         if isinstance(columns, MappedColumns):

@@ -86,6 +86,11 @@ def clean_text(values: pd.Series) -> pd.Series:
     return text.mask(text == "")
 
 
+def clean_id(value: str) -> str:
+    """One id as `clean_text` leaves those of files; empty where nothing is left."""
+    return re.sub(_INVISIBLE, "", value.replace("\r\n", "\n").replace("\r", "\n")).strip()
+
+
 def strip_html(values: pd.Series) -> pd.Series:
     """Texts without tags, entities read; `<br>` and block ends become line breaks. What is no tag, such as `a < b`, stays."""
     marked = values.str.contains("[<&]", regex=True, na=False)

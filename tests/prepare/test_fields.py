@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError
-from grasper.prepare.fields import Place, Problems, clean_ratings, clean_text, clean_timestamps, strip_html
+from grasper.prepare.fields import Place, Problems, clean_id, clean_ratings, clean_text, clean_timestamps, strip_html
+from grasper.records import none_if_missing
 
 
 def place(count: int) -> Place:
@@ -41,6 +42,11 @@ def test_invisible_characters_vanish_but_emoji_stay_whole() -> None:
 def test_cleaning_twice_is_cleaning_once(texts: list[str]) -> None:
     once = clean_text(pd.Series(texts, dtype="str"))
     pd.testing.assert_series_equal(once, clean_text(once))
+
+
+def test_one_id_is_cleaned_as_a_column_of_them() -> None:
+    ids = [" padded ", "\u200bdis\u202eguised\ufeff", "two\r\nlines\r", "\u00a0\u3000wide\u2003", "a b", ""]
+    assert [clean_id(one) or None for one in ids] == [none_if_missing(one) for one in clean_text(pd.Series(ids))]
 
 
 def test_ratings_of_other_scales_are_mapped_to_five() -> None:

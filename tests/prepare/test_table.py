@@ -325,6 +325,12 @@ def test_missing_columns_are_told_together_nearest_first(tmp_path: Path) -> None
     assert "no column 'item_id' for item_id, 'text' for text, 'timestamp' for timestamp" in str(caught.value)
 
 
+def test_a_field_that_must_have_a_column_cannot_be_null(tmp_path: Path) -> None:
+    """As `grasper init` writes it where it finds none."""
+    with pytest.raises(DataFormatError, match=r"r\.csv has no column for text; it has: user_id, item_id, body \(set prepare\.columns\.text;"):
+        read(put(tmp_path, "r.csv", "user_id,item_id,body\nu,i,a\n"), **PLAIN, text="null")
+
+
 def test_other_delimiters(tmp_path: Path) -> None:
     path = put(tmp_path, "r.csv", "user_id;item_id;text\nu;i;a, b\n")
     with pytest.raises(DataFormatError, match="no column"):

@@ -23,7 +23,9 @@ def test_the_owner_of_a_shop(tmp_path: Path) -> None:
     told = next(output for command, output in said.items() if command.startswith("grasper init"))
     for found in ("not UTF-8", "decimal commas", "HTML in 75 rows", "2 rows are exact duplicates", "reviews 188, users 117, items 25"):
         assert found in told
-    assert "ready to use: runs/shop" in next(output for command, output in said.items() if "split=none" in command)
+    ready = next(output for command, output in said.items() if "split=none" in command)
+    assert "ready to use: runs/shop" in ready
+    assert "grasper write --user USER --item ITEM --run runs/shop --method pgraphrag" in ready, "which needs no alignment"
     reviews = pd.read_parquet(tmp_path / "runs/shop/prepare/reviews.parquet")
     assert (len(reviews), set(reviews["split"])) == (188, {"train"})
     assert sorted(path.name for path in (tmp_path / "runs/shop").iterdir() if path.is_dir()) == ["predict", "prepare"]
