@@ -24,7 +24,7 @@ from grasper.models import fingerprint_model, require_model
 from grasper.prompts.render import PROMPT_VERSION
 from grasper.registry import plugin_versions
 from grasper.retrieve.store import RETRIEVERS, uses_predictor
-from grasper.runs import Run, commit, read_manifest
+from grasper.runs import STAGES, Run, commit, read_manifest
 from grasper.step import State, Step
 from grasper.work import Work
 
@@ -70,9 +70,15 @@ class Pipeline:
     Args:
         only: Run just this stage; the earlier ones must be finished, and are taken as they are: neither the input data nor, for `evaluate`, the
             model's weights are looked at again.
+
+    Raises:
+        ConfigError: There is no such stage, the run has no targets for it, or parts of the configuration do not go together.
+        UnknownNameError: A method, or a part that one names, is not registered.
     """
 
     def __init__(self, config: Config, run: Run, *, only: str | None = None) -> None:
+        if only is not None and only not in STAGES:
+            raise ConfigError(f"there is no stage {only!r}; the stages are {', '.join(STAGES)}")
         self.config, self.run, self.only = config, run, only
         self.methods: list[Method] = [get_method(name) for name in config.methods]
         self.work = Work(config, run, self.methods)

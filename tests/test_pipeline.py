@@ -490,3 +490,8 @@ def test_a_borrowed_adapter_must_be_one_that_is_trained_so(
     METHODS.register("ours", Method("ours", "ours", own=True, reasoning=True, training=training, adapter_of=owner))
     with pytest.raises((ConfigError, UnknownMethodError), match=told):
         plan(tmp_path, methods=("ours",))
+
+
+def test_an_unknown_stage_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no stage 'write'; the stages are prepare, predict, align, synthesize, generate, evaluate"):
+        plan(tmp_path, only="write")
