@@ -19,7 +19,7 @@ from grasper.records import none_if_missing
 FORMATS = (".csv", ".jsonl", ".parquet")
 MAX_CELL_CHARACTERS = 64 * 2**20
 """Of a cell of CSV: a history of some hundred reviews has more than the 131,072 that Python allows by itself."""
-MISSING_CELLS = frozenset(["", "NA", "N/A", "#N/A", "<NA>", "NULL", "null", "NaN", "nan"])
+MISSING_CELLS = frozenset(["", "NA", "N/A", "n/a", "#N/A", "<NA>", "NULL", "null", "NaN", "nan"])
 """Cells of CSV, which has no sign of its own for what is missing, that programs write in its place."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _FORMULA = re.compile(r"\s*[=+\-@\t\r|%]")

@@ -197,7 +197,7 @@ def test_json_that_is_no_flat_list_of_reviews_is_called_what_it_is(tmp_path: Pat
     assert "not read, since the values are not plain: 'meta' (objects)" in survey_table(path).findings
 
 
-@pytest.mark.parametrize("mark", ["NA", "NULL", "NaN", "null", "N/A"])
+@pytest.mark.parametrize("mark", ["NA", "NULL", "NaN", "null", "N/A", "n/a"])
 def test_cells_that_stand_for_nothing_are_missing(tmp_path: Path, mark: str) -> None:
     """In every column of CSV: no user is called so, and no text says so. In JSON text is text."""
     path = tmp_path / "r.csv"
