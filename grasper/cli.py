@@ -90,7 +90,7 @@ def main() -> None:
             _fail(f"error: {explanation}", 2)
         raise
     finally:
-        gc.freeze()  # all that is left ends with the process; a search of it for cycles would take a second where torch was imported
+        gc.freeze()  # all that is left ends with the process; a search of it for cycles is slow where torch was imported
 
 
 def _fail(message: str, code: int) -> None:
