@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 from processes import TERSE
+from worlds import SeededModel, shown, system_of
 
-from grasper.config import Config, load_config
+from grasper.config import Config, GenerateConfig, load_config
 from grasper.errors import ConfigError, DataFormatError, MissingFileError, ModelNotFoundError, RunMismatchError, UnknownMethodError, UnknownNameError
 from grasper.files import read_json, write_json
 from grasper.methods import METHODS, Method, get_method
 from grasper.metrics.metric import METRICS, Metric
 from grasper.pipeline import Pipeline
+from grasper.records import TASKS, Output, Tables
 from grasper.registry import load_plugin
 from grasper.retrieve.store import RETRIEVERS
 from grasper.retrieve.topic import SimilarTaste
@@ -59,9 +61,65 @@ def test_a_change_reaches_exactly_the_steps_that_depend_on_it(tmp_path: Path) ->
     assert changed("synthesize.num_items=4") == {*of_grasper, "evaluate"}
     assert changed("synthesize.num_items=12") == {"predict", *of_grasper, "evaluate"}, "more than predict.top_k"
     assert changed("align.epochs=3") == {*of_grasper, "evaluate"}
-    assert changed("generate.temperature=0.9") == {"generate/copy", "generate/grasper", "evaluate"}
+    assert changed("generate.temperature=0.9") == {"generate/grasper", "evaluate"}, "copy asks no model"
     assert changed("prepare.history_limit=1") == set(before)
     assert changed("model.batch_tokens=512") == set()
+
+
+OTHERWISE = {
+    "temperature": 0.9,
+    "path_temperature": 0.8,
+    "top_p": 0.5,
+    "consensus_samples": 2,
+    "counted_path": True,
+    "pooled_paths": 2,
+    "neighbour_sets": 2,
+    "plain_weight": 0.2,
+    "least_length": 0.7,
+    "rating": "argmax",
+}
+"""Another value for every setting of `generate`."""
+
+
+class Pooling(SeededModel):
+    """Remembers all that it was asked, and how."""
+
+    can_pool = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def generate(self, prompts, **settings):  # type: ignore[no-untyped-def]
+        self.asked += [f"{shown(prompt)} {settings}" for prompt in prompts]
+        return super().generate(prompts, **settings)
+
+    def generate_pooled(self, pools, **settings):  # type: ignore[no-untyped-def]
+        self.asked += [f"{[shown(prompt) for prompt in pool.prompts]} {pool.weights} {settings}" for pool in pools]
+        return super().generate([pool.prompts[0] for pool in pools], n=settings["n"], seed=settings["seed"])
+
+
+@pytest.mark.parametrize("name", ["copy", "none", "pgraphrag", "pgraphrag-sets", "grasper-no-reasoning", "rest_pg", "pat-one-step"])
+def test_texts_stay_where_a_setting_changes_that_they_do_not_depend_on(tmp_path: Path, tables: Tables, name: str) -> None:
+    """What the key leaves out changes nothing, neither in what the model is asked nor in what comes of it; every setting is in some key."""
+    assert set(OTHERWISE) == set(GenerateConfig.model_fields)
+    step = next(step for step in plan(tmp_path, methods=(name,)).steps if step.stage == "generate")
+    unused = {setting: value for setting, value in OTHERWISE.items() if setting not in step.settings["generate"]}
+    assert not {"temperature", "consensus_samples", "least_length"} & set(unused) or name == "copy"
+
+    def written(**settings: object) -> tuple[list[Output], list[str]]:
+        model = Pooling()
+        system = system_of(name, tables, model, generation=GenerateConfig(**settings), neighbour_entries=1)  # type: ignore[arg-type]
+        return [output for task in TASKS for output in system.write(task, tables.select("dev"), {})], model.asked
+
+    before = written()
+    for setting, value in unused.items():
+        assert written(**{setting: value}) == before, setting
+
+
+def test_every_setting_of_writing_is_in_the_key_of_some_method(tmp_path: Path) -> None:
+    keys = [step.settings["generate"] for step in plan(tmp_path, methods=("grasper", "pgraphrag")).steps if step.stage == "generate"]
+    assert set().union(*keys) == set(OTHERWISE)
 
 
 def test_alignment_on_a_consensus_depends_on_how_it_is_written(tmp_path: Path) -> None:
