@@ -34,7 +34,7 @@ def task_block(task: Task, metrics: Mapping[str, Any], series: Mapping[str, int]
     plots = [_metric_plot(metric, rows, series) for metric in main if metric.shown == "plot"]
     table = _table(title, main, rows, series)
     table["rows"] += [{"name": method, "series": series[method], "cells": [], "failed": reason} for method, reason in failed.items()]
-    return {"title": title, "hint": f"{hint} · n = {count}", "table": table, "plots": plots}
+    return {"title": title, "hint": f"{hint} · n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{count}", "table": table, "plots": plots}
 
 
 def metrics_of(rows: Mapping[str, Mapping[str, Any]]) -> list[Metric]:

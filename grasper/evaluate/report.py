@@ -110,7 +110,7 @@ def _series(metrics: Mapping[str, Any]) -> dict[str, int]:
 def _view(metrics: Mapping[str, Any], data: ReportData) -> dict[str, Any]:
     script = _resource("report.js")
     series = _series(metrics)
-    confidence = f"{100 * metrics['bootstrap']['confidence']:g} %"
+    confidence = f"{100 * metrics['bootstrap']['confidence']:g}\N{NO-BREAK SPACE}%"
     pairs = [pair_row(pair) for pair in known_pairs(metrics) if metric_of(pair["metric"]).shown != "detail"]
     return {
         "metrics": metrics,

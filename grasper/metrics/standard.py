@@ -81,12 +81,10 @@ def bertscore(batch: Batch) -> np.ndarray:
     return np.asarray(f1, dtype=float)
 
 
-_ROUGE = (
-    "F-measure of shared words, and of the longest common subsequence of words; rouge-score’s default tokenizer, no stemming. References in scripts "
-    "that it cannot read are compared by Unicode words."
-)
-register(Metric("rouge1", "ROUGE-1", of_pairs(rouge1), TEXTS, shown="plot", meaning=_ROUGE))
-register(Metric("rougeL", "ROUGE-L", of_pairs(rougeL), TEXTS, shown="table"))
+_ROUGE1 = "F-measure of shared words; rouge-score’s default tokenizer, no stemming. References in scripts that it cannot read go by Unicode words."
+register(Metric("rouge1", "ROUGE-1", of_pairs(rouge1), TEXTS, shown="plot", meaning=_ROUGE1))
+_ROUGEL = "F-measure of the longest common subsequence of words, read as for ROUGE-1."
+register(Metric("rougeL", "ROUGE-L", of_pairs(rougeL), TEXTS, shown="table", meaning=_ROUGEL))
 _METEOR = "Matches of words, stems and (where WordNet is installed) synonyms, with a penalty for scattered matches."
 _has_wordnet = lambda: meteor_name() == "meteor"  # noqa: E731
 register(Metric("meteor", "METEOR", of_pairs(meteor), TEXTS, shown="plot", meaning=_METEOR, is_available=_has_wordnet))
@@ -178,7 +176,7 @@ register(
         meaning="Root of the mean squared error in stars.",
     )
 )
-_UNICODE = "The same with a tokenizer that keeps words of any script whole; the one to read for languages other than English."
+_UNICODE = "ROUGE with a tokenizer that keeps words of any script whole; the one to read for languages other than English."
 register(Metric("rouge1_unicode", "ROUGE-1 Unicode", of_pairs(lambda a, b: rouge1(a, b, tokenizer=unicode_tokens)), TEXTS, meaning=_UNICODE))
 register(Metric("rougeL_unicode", "ROUGE-L Unicode", of_pairs(lambda a, b: rougeL(a, b, tokenizer=unicode_tokens)), TEXTS))
 _BLEU = "Precision of up to four words in a row, of single texts, with geometric smoothing."
