@@ -281,7 +281,7 @@ class Pipeline:
         if state == "changed":
             shutil.rmtree(step.folder)
         step.folder.mkdir(parents=True, exist_ok=True)
-        manifest = read_manifest(step.folder)
+        manifest = read_manifest(step.folder) if state != "done" else None  # what is done and asked for all the same, an evaluation, is made anew
         earlier = step.seconds_spent() if state == "cut off" else manifest["seconds"] if manifest else 0.0
         for path in filter(is_leftover, list(step.folder.rglob("*"))):
             if path.is_dir():
