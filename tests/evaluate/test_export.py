@@ -189,8 +189,29 @@ def test_what_is_not_there_is_named(run: Path, tmp_path: Path) -> None:
         export_results([run], tmp_path / "t.xls", None, EVERYTHING)
     with pytest.raises(ConfigError, match="give a file"):
         export_outputs([run], None, "parquet", EVERYTHING)
-    with pytest.raises(MissingFileError, match="grasper evaluate --run absent"):
-        export_results([tmp_path / "absent"], None, None, EVERYTHING)
+    absent = tmp_path / "absent"
+    with pytest.raises(MissingFileError, match=f"grasper evaluate --run {absent}`"):
+        export_results([absent], None, None, EVERYTHING)
+
+
+def test_a_run_without_targets_is_not_sent_to_stages_that_it_has_not(run: Path) -> None:
+    """Nothing is generated or evaluated in it, so that no such command would help."""
+    Run(run).finish(run / "prepare", key={"prepare": {"split": "none"}}, seed=0, counts={}, seconds=0.0)
+    shutil.rmtree(run / "generate")
+    shutil.rmtree(run / "evaluate")
+    for export in (lambda: export_results([run], None, None, EVERYTHING), lambda: export_outputs([run], None, None, EVERYTHING)):
+        with pytest.raises(MissingFileError, match=r"asks for no targets \(prepare.split is none\); use `grasper write`"):
+            export()
+
+
+def test_runs_in_folders_of_one_name_go_by_their_paths(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the run in the current folder by that folder's name."""
+    other = Path(shutil.copytree(run, tmp_path / "elsewhere" / run.name))
+    exported = export_results([run, other], None, "csv", Selection(methods=("copy",), metrics=("rouge1",)))
+    assert {row["run"] for row in csv.DictReader(io.StringIO(exported))} == {str(run), str(other)}
+    monkeypatch.chdir(run)
+    records = export_outputs([Path(".")], None, "jsonl", Selection(methods=("copy",))).splitlines()
+    assert {json.loads(record)["run"] for record in records} == {run.name}
 
 
 def test_the_command_writes_files_and_prints(run: Path, tmp_path: Path) -> None:
