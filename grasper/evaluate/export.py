@@ -10,7 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def select_tables(results: dict[str, Any], selection: Selection) -> list[ResultT
         rows = {method: row for method, row in table.rows.items() if method in kept}
         failed = {method: reason for method, reason in table.failed.items() if method in kept}
         if metrics and (rows or failed) and (selection.tasks is None or table.task in selection.tasks):
-            chosen.append(ResultTable(table.task, table.dataset, table.split, metrics, rows, failed, table.clearly_best))
+            chosen.append(replace(table, metrics=metrics, rows=rows, failed=failed))
     return chosen
 
 

@@ -21,7 +21,7 @@ from grasper.errors import ConfigError, MissingFileError
 from grasper.evaluate.export import Selection, export_outputs, export_results
 from grasper.evaluate.stage import evaluate
 from grasper.evaluate.table_formats import CSV_COLUMNS, escape_latex
-from grasper.evaluate.tables import clearly_best
+from grasper.evaluate.tables import clearly_best, result_tables
 from grasper.files import read_json, write_json
 from grasper.metrics.choose import metric_of
 from grasper.runs import Run
@@ -131,6 +131,19 @@ def test_a_failed_method_has_no_numbers(run: Path) -> None:
     line = next(line for line in export_results([run], None, "markdown", Selection(tasks=("title",))).splitlines() if "lamp" in line)
     assert line.startswith("| lamp | failed | – |")
     assert "lamp,rouge1" not in export_results([run], None, "csv", Selection(tasks=("title",)))
+
+
+def test_what_only_failed_methods_have_is_no_column(run: Path) -> None:
+    """But the number of targets is that of all; where all failed, the table says so of as many targets."""
+    results = read_json(run / "evaluate" / "metrics.json")
+    results["methods"]["lamp"]["title"]["bits"] = {"value": 1.0, "low": 0.9, "high": 1.1, "n": 30}
+    results["unparsed"]["lamp"]["title"]["unparsed"] = results["unparsed"]["lamp"]["title"]["n"]
+    [title] = [table for table in result_tables(results) if table.task == "title"]
+    assert "bits" not in {metric.name for metric in title.metrics}
+    for counts in results["unparsed"].values():
+        counts["title"]["unparsed"] = counts["title"]["n"]
+    [title] = [table for table in result_tables(results) if table.task == "title"]
+    assert (title.count, title.rows) == (30, {})
 
 
 def test_outputs_are_written_in_three_formats(run: Path, world: Any, tmp_path: Path) -> None:
