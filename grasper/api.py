@@ -16,6 +16,7 @@ from grasper.asking import Asker, History, as_reviews
 from grasper.config import Config, load_config
 from grasper.errors import ConfigError, GrasperError, MissingFileError
 from grasper.files import read_json
+from grasper.generate.writers import uses_model
 from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task
 from grasper.retrieve.store import uses_predictor
 from grasper.runs import Run, fingerprint, read_manifest
@@ -72,7 +73,7 @@ class LoadedRun:
 
         manifests = [read_manifest(self.run.root / step) or {} for step in _steps_behind(method, self.config)]
         settings = {name: getattr(self.config, name).model_dump(mode="json") for name in ("prompts", "synthesize", "generate")}
-        model = fingerprint_model(self.config.model) if method.uses_model else None
+        model = fingerprint_model(self.config.model) if uses_model(method) else None
         return [
             str(self.run.root.resolve()),
             *(str(manifest.get("fingerprint")) for manifest in manifests),

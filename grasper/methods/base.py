@@ -95,11 +95,6 @@ class Method:
         return self.reasoning or bool(self.trajectories)
 
     @property
-    def uses_model(self) -> bool:
-        """Whether a language model is asked at all."""
-        return self.writer != "copy"
-
-    @property
     def predicts_items(self) -> bool:
         """Whether synthetic reviews are written for it."""
         return self.predicted != "none"
