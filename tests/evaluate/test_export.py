@@ -235,3 +235,5 @@ def test_the_command_writes_files_and_prints(run: Path, tmp_path: Path) -> None:
     printed = CliRunner().invoke(app, ["export", str(run), "--metrics", "rouge1", "--tasks", "long"])
     assert printed.output.count("\n") == 4 + 6
     assert CliRunner().invoke(app, ["export", str(run), "--outputs", "--methods", "copy"]).output.count("\n") == 90
+    for unfit in (["--references"], ["--outputs", "--metrics", "rouge1"]):
+        assert isinstance(CliRunner().invoke(app, ["export", str(run), *unfit]).exception, ConfigError), unfit
