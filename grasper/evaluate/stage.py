@@ -63,7 +63,7 @@ def evaluate(run: RunData, config: EvaluateConfig, out_dir: Path, *, seed: int) 
     chosen = choose_metrics(config.extra_metrics)
     hashes = {method: {key: stable_hash(answer_text(output)) for key, output in found.items()} for method, found in answers.items()}
     numbers = {method: read_measured(one.measured, hashes[method], one.source) for method, one in files.items()}
-    judges = sorted({judge for one in files.values() for judge in judges_in(one.measured)})
+    judges = sorted({judge for method, one in files.items() for judge in judges_in(one.measured, hashes[method])})
     if len(judges) > 1:
         raise RunMismatchError(f"texts were graded by {' and by '.join(judges)}, whose grades do not compare; delete `judge.jsonl` of all but one")
     scores = score(examples, tables, answers, tasks, seed=seed, metrics=chosen, measured=numbers)
