@@ -21,7 +21,6 @@ from experiments.publish import made_by
 from grasper.config import load_config
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.files import write_json
-from grasper.methods import get_method
 from grasper.metrics.rating import RATINGS, rating_from_probabilities
 from grasper.records import Tables
 from grasper.runs import Run
@@ -46,7 +45,7 @@ def measure(folder: Path) -> tuple[str, dict[str, Any]]:
     config = load_config(run.root / "config.yaml")
     examples = {example.example_id: example for example in Tables.load(run.folder("prepare")).select(config.split, config.limit)}
     found: dict[str, Any] = {}
-    for method in (name for name in config.methods if get_method(name).uses_model):
+    for method in config.methods:
         outputs = [output for output in load_outputs(run.folder("generate", method) / "outputs.jsonl") if output.probabilities]
         rated = [(output, examples[output.example_id].target) for output in outputs if output.example_id in examples]
         rated = [(output, target) for output, target in rated if target.rating in RATINGS]

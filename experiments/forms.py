@@ -46,9 +46,8 @@ def main() -> None:
     run = Run(options.run)
     tables = Tables.load(run.folder("prepare"))
     texts = {
-        name: {output.example_id: output.text or "" for output in load_outputs(path / "outputs.jsonl") if output.task == "long"}
+        path.name: {output.example_id: output.text or "" for output in load_outputs(path / "outputs.jsonl") if output.task == "long"}
         for path in sorted(run.folder("generate").iterdir())
-        if (name := path.name)
     }
     scores = pd.read_parquet(run.folder("evaluate") / "per_example.parquet").query("task == 'long'").set_index("example_id")
     own, other = (scores[scores["method"] == name] for name in (options.method, options.baseline))
@@ -71,7 +70,7 @@ def main() -> None:
             for count in sorted(set(shown.values()))
             if (chosen := [row for row in own.index if shown[row] == count])
         },
-        "written": {name: share(by_example.values()) for name, by_example in texts.items()},
+        "written": {name: share(written.values()) for name, written in texts.items()},
         f"{options.method} minus {options.baseline}": summarize(Bootstrap(own["item_id"].tolist(), seed=SEED).estimate(pd.DataFrame(columns))),
     }
     write_json(options.out, found)

@@ -17,7 +17,7 @@ from typing import Any
 from experiments.publish import RESULTS_DIR, provenance, zero_history
 from grasper.config import load_config
 from grasper.errors import GrasperError, RunMismatchError
-from grasper.evaluate.run_data import RunData, Written
+from grasper.evaluate.run_data import MethodFiles, RunData
 from grasper.evaluate.stage import evaluate
 from grasper.files import read_json, write_json
 from grasper.records import Tables
@@ -45,8 +45,8 @@ def join(parts: list[tuple[Run, list[str]]], out: Run) -> dict[str, Any]:
         there.require_current(there.folder("generate", method))
     tables = Tables.load(run.folder("prepare"))
     examples = tables.select(first.split, min((config.limit for config in configs if config.limit), default=None))
-    written = {method: Written.of_run(there, method) for method, there in where.items()}
-    data = RunData(first.prepare.name, first.split, tables, examples, written, first.tasks)
+    files = {method: MethodFiles.of_run(there, method) for method, there in where.items()}
+    data = RunData(first.prepare.name, first.split, tables, examples, files, first.tasks)
     evaluate(data, first.evaluate, out.folder("evaluate"), seed=derive_seed(first.seed, "evaluate"))
     return dict(read_json(out.folder("evaluate") / "metrics.json"))
 

@@ -31,11 +31,11 @@ from grasper.align.preference import JudgedNotes, PreferencePair, choose_pairs
 from grasper.config import load_config
 from grasper.evaluate.compare import Bootstrap, summarize
 from grasper.files import read_jsonl, write_json
-from grasper.methods.base import Reasoner
+from grasper.methods.base import REASONERS, Reasoner
 from grasper.models import fingerprint_model
 from grasper.models.base import TextModel
 from grasper.reason.differential import NotesTrial, judge
-from grasper.reason.dual import REASONERS, DualReasoning, notes_of
+from grasper.reason.dual import DualReasoning, notes_of
 from grasper.reason.roles import analysed_notes
 from grasper.runs import derive_seed
 

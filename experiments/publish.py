@@ -91,9 +91,13 @@ def _others(manifest: dict[str, Any], manifests: Sequence[dict[str, Any]]) -> di
 
 
 def zero_history(run: Run, method: str) -> dict[str, Any]:
-    """What `method` gains over every other method of the run for people without other reviews: `n_examples`, and rows as in `comparison.pairs`."""
+    """What `method` gains over every other method of the run for people without other reviews: `n_examples`, and rows as in `comparison.pairs`.
+
+    A method none of whose answers to a task could be read has no results there, as in the report.
+    """
     scores = pd.read_parquet(run.folder("evaluate") / "per_example.parquet")
-    scores = scores[scores["own_reviews"] == 0]
+    has_results = scores.groupby(["method", "task"])["parsed"].transform("max") > 0
+    scores = scores[has_results & (scores["own_reviews"] == 0)]
     known = {"method", "example_id", "task", "user_id", "item_id", "own_reviews", "level", "is_repeated", SIZE}
     metrics = [name for name in scores if name not in known and metric_of(str(name)).is_compared]
     values = scores.pivot(index="example_id", columns=["method", "task"], values=metrics).reorder_levels([1, 2, 0], axis=1)

@@ -16,9 +16,11 @@ from grasper.asking import Asker, History, as_reviews
 from grasper.config import Config, load_config
 from grasper.errors import ConfigError, GrasperError, MissingFileError
 from grasper.files import read_json
+from grasper.generate.writers import uses_model
 from grasper.records import Example, Output, Review, SyntheticReview, Tables, Task
 from grasper.retrieve.store import uses_predictor
 from grasper.runs import Run, fingerprint, read_manifest
+from grasper.settings import expand_home
 from grasper.system import Personalized, System
 from grasper.workshop import Workshop
 from grasper.written import by_example, load_outputs, load_synthetic
@@ -69,11 +71,9 @@ class LoadedRun:
         """What decides the answers of a method: the run's folder, the finished steps that it rests on, the model that writes, and the settings."""
         from grasper.models import fingerprint_model
 
-        aligned = [f"align/{method.aligned_as}"] if self.config.aligns(method) else []
-        steps = ["prepare", *(["predict"] if uses_predictor(method) else []), *aligned]
-        manifests = [read_manifest(self.run.root / step) or {} for step in steps]
+        manifests = [read_manifest(self.run.root / step) or {} for step in _steps_behind(method, self.config)]
         settings = {name: getattr(self.config, name).model_dump(mode="json") for name in ("prompts", "synthesize", "generate")}
-        model = fingerprint_model(self.config.model) if method.uses_model else None
+        model = fingerprint_model(self.config.model) if uses_model(method) else None
         return [
             str(self.run.root.resolve()),
             *(str(manifest.get("fingerprint")) for manifest in manifests),
@@ -195,22 +195,42 @@ class LoadedRun:
         return draw(neighbourhood(self.tables, known, candidates[candidates["user_id"] == known]))
 
 
-def newest_run(runs_dir: Path = Path("runs"), *, with_stage: str | None = None) -> Path:
+def newest_run(runs_dir: Path = Path("runs"), *, with_stage: str | None = None, method: Method | None = None) -> Path:
     """The run that was finished last: by its evaluation, or by its link predictor where it is for use (`prepare.split: none`). Where no run is
     finished, the newest link predictor counts.
 
     Args:
         with_stage: A stage that the answer rests on: a run that has finished it is taken before any that has not.
+        method: The method that is to answer: a run that has fitted and aligned what it rests on is taken before any that has not.
 
     Raises:
         MissingFileError: There is none yet.
     """
+
+    def can_answer(manifest: Path) -> bool:
+        root = manifest.parent.parent
+        return (with_stage is None or (root / with_stage / "manifest.json").exists()) and (method is None or _can_write(root, method))
+
     predicted = list(runs_dir.glob("*/predict/manifest.json"))
     finished = [*runs_dir.glob("*/evaluate/manifest.json"), *(path for path in predicted if _is_for_use(path.parent.parent))]
-    able = [path for path in finished if with_stage is None or (path.parent.parent / with_stage / "manifest.json").exists()]
-    if manifests := able or (predicted if with_stage == "predict" else []) or finished or predicted:
+    if manifests := list(filter(can_answer, finished)) or list(filter(can_answer, predicted)) or finished or predicted:
         return max(manifests, key=lambda path: path.stat().st_mtime).parent.parent
     raise MissingFileError(f"no finished run in {runs_dir.resolve()}; run `make pipeline` first, or pass run=PATH")
+
+
+def _steps_behind(method: Method, config: Config) -> list[str]:
+    """The folders of a run that a method's answers rest on."""
+    aligned = [f"align/{method.aligned_as}"] if config.aligns(method) else []
+    return ["prepare", *(["predict"] if uses_predictor(method) else []), *aligned]
+
+
+def _can_write(root: Path, method: Method) -> bool:
+    """Whether a run has finished all that a method's answers rest on."""
+    try:
+        steps = _steps_behind(method, load_config(root / "config.yaml"))
+    except GrasperError:
+        return False
+    return all((root / step / "manifest.json").exists() for step in steps)
 
 
 def _is_for_use(root: Path) -> bool:
@@ -226,9 +246,11 @@ def load_run(path: str | Path | None = None) -> LoadedRun:
 
     Raises:
         MissingFileError: The folder is not a run whose data are prepared.
-        ConfigError: There is no such folder, but a run of that name.
+        ConfigError: There is no such folder, but a run of that name; or it is no path.
     """
-    root = Path(path).expanduser() if path is not None else newest_run()
+    if not isinstance(path, str | Path | None):
+        raise ConfigError(f"run is {path!r:.60}, expected the path of a run's folder")
+    root = newest_run() if path is None else expand_home(Path(path))
     if not root.exists() and not root.is_absolute() and (named := "runs" / root).is_dir():
         raise ConfigError(f"there is no folder {root} here, but {named}; pass run={str(named)!r}")
     stamps = tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in (root / f"{name}/manifest.json" for name in ("prepare", "predict")))
@@ -285,7 +307,7 @@ def personalize(
         task: `long` writes a review (from `title`, or `rating`, if given), `title` a title for `text`, `rating` a rating for `title` and `text`.
         rating: On the scale of the run's data, 1 to 5 unless `prepare.rating_scale` says otherwise; what is answered is from 1 to 5.
         method: The system that writes; where it is trained, the run must have aligned it.
-        run: A run folder; None takes the newest finished run.
+        run: A run folder; None takes the newest finished run that can answer with the method.
         seed: Same seed, same text; None takes the run's own.
 
     Raises:
@@ -294,4 +316,7 @@ def personalize(
         UnknownMethodError: An unknown method.
         ConfigError: A field that the task does not take, or of the wrong type or range.
     """
-    return load_run(run).personalize(user_or_history, item_id, task=task, title=title, text=text, rating=rating, method=method, seed=seed)
+    from grasper.methods import get_method
+
+    loaded = load_run(newest_run(method=get_method(method)) if run is None else run)
+    return loaded.personalize(user_or_history, item_id, task=task, title=title, text=text, rating=rating, method=method, seed=seed)

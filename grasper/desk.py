@@ -51,7 +51,7 @@ class Desk:
 
     def at_once(self, size: int) -> int:
         """How many requests to handle in one batch: `size`, or more where the method has a model that wants more."""
-        return at_once(size, self.model) if self.method.uses_model else size
+        return at_once(size, self.model) if self.open_model else size
 
     @cached_property
     def profiles(self) -> ProfileBuilder:

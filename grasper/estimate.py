@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from grasper.config import Config, GenerateConfig
+from grasper.generate.writers import uses_model
 from grasper.methods import Method, get_method
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.templates import AnswerTask
@@ -115,7 +116,7 @@ def estimate(config: Config, sizes: WorkSizes, methods: Sequence[Method], *, lef
     Args:
         left: Share of a step that is still to be done, by its name (`align/grasper`), 0–1; steps that are not named are to be done whole.
     """
-    writing = [method for method in methods if method.uses_model]
+    writing = [method for method in methods if uses_model(method)]
     made = [_align(_Prompts(config, sizes, owner, is_aligned=False)) for owner in {method.aligned_as: _owner(method) for method in writing}.values()]
     for prompts in (_Prompts(config, sizes, method) for method in writing):
         made += [_synthesize(prompts, sizes.examples, f"synthesize/{prompts.method.name}"), _generate(prompts)]

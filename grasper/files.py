@@ -88,17 +88,19 @@ def read_json(path: Path) -> Any:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """All complete lines of a JSONL file; an unfinished last line (a kill in the middle of a write) is left out."""
+    """The objects of a JSONL file, one a line; an unfinished last line (a kill in the middle of a write) is left out.
+
+    Raises:
+        RunMismatchError: Another line holds no JSON object.
+    """
     if not path.exists():
         return []
     records = []
-    content = path.read_bytes()
-    complete = content[: content.rfind(b"\n") + 1]
-    for number, line in enumerate(complete.splitlines(), start=1):
-        try:
-            records.append(json.loads(line))
-        except (ValueError, RecursionError):
-            raise RunMismatchError(f"{path} line {number} is not valid JSON; delete the file and run the stage again") from None
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        if (record := _parsed(line)) is not None:
+            records.append(record)
+        elif line.endswith(b"\n"):
+            raise RunMismatchError(f"{path} line {number} is no JSON object; delete the file and run the stage again")
     return records
 
 

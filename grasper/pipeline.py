@@ -18,6 +18,7 @@ from grasper.concerns import concerns
 from grasper.config import Config, GenerateConfig, ModelConfig, load_config
 from grasper.errors import ConfigError, RunMismatchError
 from grasper.files import is_leftover, write_json, write_text
+from grasper.generate.writers import WRITERS, uses_model
 from grasper.memory import give_back
 from grasper.methods import Method, get_method
 from grasper.models import fingerprint_model, require_model
@@ -31,7 +32,6 @@ from grasper.work import Work
 
 def require_parts(config: Config, methods: Sequence[Method]) -> None:
     """Raise where the configuration or a method names a part that nobody registered, or that the model lacks, before anything is touched."""
-    from grasper.generate.writers import WRITERS
     from grasper.metrics.choose import choose_metrics
     from grasper.predict import ENCODERS
     from grasper.reason.reward import REWARDS
@@ -173,7 +173,7 @@ class Pipeline:
 
     def _writing(self, stage: str, method: Method) -> dict[str, Any]:
         """What decides the texts of any stage that asks the language model."""
-        if not method.uses_model:
+        if not uses_model(method):
             return {"method": asdict(method), "model": None, "prompts": None}
         recorded = self._recorded(stage, method.name).get("model") if self.only == "evaluate" else None
         prompts = self.config.prompts.model_dump(mode="json") | {"version": PROMPT_VERSION}
@@ -294,7 +294,7 @@ class Pipeline:
         if state == "changed":
             shutil.rmtree(step.folder)
         step.folder.mkdir(parents=True, exist_ok=True)
-        manifest = read_manifest(step.folder)
+        manifest = read_manifest(step.folder) if state != "done" else None  # what is done and asked for all the same, an evaluation, is made anew
         earlier = step.seconds_spent() if state == "cut off" else manifest["seconds"] if manifest else 0.0
         for path in filter(is_leftover, list(step.folder.rglob("*"))):
             if path.is_dir():

@@ -69,10 +69,20 @@ class Run:
         """
         manifest = read_manifest(folder)
         if manifest is None:
-            raise MissingFileError(f"{folder} is not complete; run `{self._command(*folder.relative_to(self.root).parts)}` first")
+            raise self.missing(folder)
         if damage := find_damage(folder, manifest):
             raise RunMismatchError(f"{damage}; run `{self._command(folder.relative_to(self.root).parts[0])}` again")
         return manifest
+
+    def missing(self, folder: Path) -> MissingFileError:
+        """The error of a stage that has not been run to its end: what finishes it, or, in a run that asks for no targets, what there is instead."""
+        prepared = read_manifest(self.folder("prepare"))
+        stage, *method = folder.relative_to(self.root).parts
+        if stage in ("synthesize", "generate", "evaluate") and prepared and prepared["key"].get("prepare", {}).get("split") == "none":
+            told = "the run asks for no targets (prepare.split is none); use `grasper write` or `grasper recommend`"
+        else:
+            told = f"run `{self._command(stage, *method)}` first"
+        return MissingFileError(f"{folder} is not complete; {told}")
 
     def _command(self, stage: str, *method: str) -> str:
         """What finishes a stage of this run on the command line, for one method where it is named."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from grasper.config import Config
 from grasper.desk import Desk
+from grasper.generate.writers import uses_model
 from grasper.methods import Method
 from grasper.prompts.templates import PROMPT_VERSION
 from grasper.records import CANDIDATE_COLUMNS, Example, Tables
@@ -121,7 +122,7 @@ class Workshop:
             method,
             self.store,
             config.prompts,
-            partial(self._open_model, method, is_aligned) if method.uses_model else None,
+            partial(self._open_model, method, is_aligned) if uses_model(method) else None,
             seed=config.seed,
             exemplars=self._exemplars(method) if trained else None,
         )

@@ -353,6 +353,32 @@ def test_the_newest_run_that_can_answer_is_taken(tmp_path: Path) -> None:
     assert newest_run(tmp_path, with_stage="predict") == tmp_path / "copies", "which says what it lacks"
 
 
+def test_the_newest_run_that_can_write_with_the_method_is_taken(tmp_path: Path) -> None:
+    """One that was evaluated later, but lacks the adapter, cannot; one whose configuration aligns nobody needs none."""
+    for number, (name, settings, stages) in enumerate(
+        (
+            ("aligned", "", ("prepare", "predict", "align/grasper", "evaluate")),
+            ("compared", "", ("prepare", "predict", "evaluate")),
+            ("plain", "align: {num_pairs: 0}\n", ("prepare", "evaluate")),
+        )
+    ):
+        for stage in stages:
+            (tmp_path / name / stage).mkdir(parents=True)
+            (tmp_path / name / stage / "manifest.json").write_text("{}", encoding="utf-8")
+            os.utime(tmp_path / name / stage / "manifest.json", (number, number))
+        (tmp_path / name / "config.yaml").write_text(settings, encoding="utf-8")
+    taken = {name: newest_run(tmp_path, method=get_method(name)).name for name in ("grasper", "grasper-one-set", "rest_pg", "copy")}
+    assert taken == {"grasper": "aligned", "grasper-one-set": "aligned", "rest_pg": "plain", "copy": "plain"}
+    shutil.rmtree(tmp_path / "aligned")
+    assert newest_run(tmp_path, method=get_method("grasper")) == tmp_path / "plain", "which says what it lacks"
+
+
+@pytest.mark.parametrize("path", [3, ["runs/harbour"], b"runs/harbour"])
+def test_what_is_no_path_is_no_run(path: Any) -> None:
+    with pytest.raises(ConfigError, match="expected the path of a run's folder"):
+        load_run(path)
+
+
 def test_whoever_met_every_item_is_told(tmp_path: Path) -> None:
     """Nothing is left for them: a line says so, and the file has its header."""
     pd.DataFrame([("all", "a", "x"), ("all", "b", "y"), ("some", "a", "z")], columns=["user_id", "item_id", "text"]).to_csv(tmp_path / "r.csv")

@@ -417,6 +417,15 @@ def test_a_failed_step_is_not_taken_for_complete(tmp_path: Path, monkeypatch: py
     assert "generate/copy: resuming" in carry_out(plan(tmp_path))
 
 
+def test_an_evaluation_that_is_asked_for_again_takes_its_own_seconds(finished: None, tmp_path: Path) -> None:
+    """It is made anew each time, so what the last one took is no part of it."""
+    run = Run(tmp_path / "run")
+    then = run.require(run.folder("evaluate"))
+    run.finish(run.folder("evaluate"), key=then["key"], seed=0, counts=then["counts"], seconds=1000.0)
+    carry_out(plan(tmp_path, only="evaluate"))
+    assert run.require(run.folder("evaluate"))["seconds"] < 1000
+
+
 def test_a_kill_loses_no_seconds_of_finished_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five seconds were noted at the start, and the last batch before the kill was written a hundred seconds later."""
     cut_off(tmp_path, monkeypatch)

@@ -60,13 +60,16 @@ def test_an_empty_batch_counts_as_finished(tmp_path: Path) -> None:
 
 
 def test_broken_lines_are_named(tmp_path: Path) -> None:
-    """A damaged line in the middle is an error with its number; an unfinished last line is not."""
+    """A damaged line in the middle is an error with its number; an unfinished last line is not, and a whole one needs no end."""
     path = tmp_path / "log.jsonl"
-    path.write_text('{"id": 1}\nnot json\n{"id": 3}\n')
-    with pytest.raises(RunMismatchError, match="line 2"):
-        read_jsonl(path)
+    for odd in ("not json", "5"):
+        path.write_text(f'{{"id": 1}}\n{odd}\n{{"id": 3}}\n')
+        with pytest.raises(RunMismatchError, match="line 2"):
+            read_jsonl(path)
     path.write_text('{"id": 1}\n{"id":')
     assert read_jsonl(path) == [{"id": 1}]
+    path.write_text('{"id": 1}\n{"id": 2}')
+    assert read_jsonl(path) == [{"id": 1}, {"id": 2}]
 
 
 @pytest.mark.parametrize("damage", [lambda content: content.replace(b"two", b"tow"), lambda content: content.replace(b'{"id": "two"}', b"\xff")])

@@ -29,12 +29,12 @@ from grasper.align.sft import finetune, make_sequence
 from grasper.config import AlignConfig, DpoConfig, PromptConfig
 from grasper.errors import ConfigError
 from grasper.files import BatchLog, read_json, read_jsonl, write_json, write_lines
-from grasper.methods.base import Reasoner
+from grasper.methods.base import REASONERS, Reasoner
 from grasper.models.base import Completion, TextModel, at_once
 from grasper.progress import Progress
 from grasper.prompts.render import Notes
 from grasper.reason.differential import NotesTrial, Worth, copied_from, judge, judge_by_likelihood
-from grasper.reason.dual import REASONERS, Deliberation, DualReasoning, Evidence, read_notes
+from grasper.reason.dual import Deliberation, DualReasoning, Evidence, read_notes
 from grasper.reason.evidence import evidence_of
 from grasper.reason.format import is_cut
 from grasper.reason.likelihood import require_likelihoods

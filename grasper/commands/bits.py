@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -28,4 +29,4 @@ def bits(run: RunArgument, methods: MethodsOption = None, paths: PathsOption = 4
     if measured:
         seed = derive_seed(config.seed, "evaluate")
         print_bits(summarize_bits(plan.work.targets, config.tasks, measured, config.evaluate, seed=seed), config.prepare.name, config.split)
-        print(f"with all other metrics: grasper evaluate --run {run}, once the texts are written")
+        print(f"with all other metrics: grasper evaluate --run {quote(run)}, once the texts are written")

@@ -35,6 +35,8 @@ def export(
 
     if references and not outputs:
         raise ConfigError("--references belongs to --outputs")
+    if metrics and outputs:
+        raise ConfigError("--metrics belongs to the numbers, not to --outputs")
     folders = [run_folder(name) for name in runs]
     chosen = Selection(listed(methods), listed(tasks), listed(metrics))
     text = export_outputs(folders, out, format, chosen, references=references) if outputs else export_results(folders, out, format, chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -30,4 +31,4 @@ def judge(run: RunArgument, settings: SetOption = None, methods: MethodsOption =
             graded, asked = judge_outputs(model, *paths, examples, config.tasks)
             remark = f" ({asked - graded} of {asked} are left out: it named no grade)" if graded < asked else ""
             print(f"judge/{name}: {graded} graded by {model.name}{remark}")
-    print(f"now: grasper evaluate --run {run}")
+    print(f"now: grasper evaluate --run {quote(run)}")

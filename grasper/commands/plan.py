@@ -28,7 +28,7 @@ def _listed_methods(methods: str | None) -> tuple[str, ...] | None:
     return names
 
 
-def read_config(path: Sequence[Path] | Path | None, settings: Sequence[str], methods: Sequence[str] | None = None) -> Config:
+def read_config(path: Sequence[Path] | Path | None, settings: Sequence[str]) -> Config:
     """The configuration of a command that makes no plan, with what a plan would refuse of it.
 
     Raises:
@@ -39,19 +39,21 @@ def read_config(path: Sequence[Path] | Path | None, settings: Sequence[str], met
     from grasper.methods import get_method
     from grasper.pipeline import require_parts
 
-    config = load_config(path, settings, methods=methods)
+    config = load_config(path, settings)
     require_parts(config, [get_method(name) for name in config.methods])
     return config
 
 
 def finished_run(name: str, settings: Sequence[str] | None, methods: str | None) -> tuple[Run, Config]:
-    """A run whose data are prepared, and its configuration with these settings and methods over it.
+    """A run whose data are prepared, and its configuration with these settings and methods over it, for work on what is finished: whether the parts
+    that it was made with go together with the settings, a judge's model say, is not asked.
 
     Raises:
         MissingFileError: The run is not prepared.
         ConfigError: A setting that cannot be, or no method.
-        UnknownNameError: No encoder, or no method, has this name.
+        UnknownMethodError: No method has this name.
     """
+    from grasper.config import load_config
     from grasper.methods import get_method
     from grasper.runs import Run, run_folder
 
@@ -59,7 +61,7 @@ def finished_run(name: str, settings: Sequence[str] | None, methods: str | None)
         get_method(method)
     run = Run(run_folder(name))
     run.require(run.folder("prepare"))
-    return run, read_config(run.root / "config.yaml", settings or (), _listed_methods(methods))
+    return run, load_config(run.root / "config.yaml", settings or (), methods=_listed_methods(methods))
 
 
 def plan_of_options(

@@ -10,9 +10,10 @@ import typer
 if TYPE_CHECKING:
     from grasper.api import LoadedRun
     from grasper.batch import Asked
+    from grasper.methods import Method
     from grasper.system import Personalized
 
-RunOption = Annotated[str | None, typer.Option("--run", help="Name or path of the run. Default: the newest finished one.")]
+RunOption = Annotated[str | None, typer.Option("--run", help="Name or path of the run. Default: the newest finished one that can answer.")]
 UserOption = Annotated[str | None, typer.Option("--user", help="A user id; one that the run does not know is somebody without history.")]
 ItemOption = Annotated[str | None, typer.Option("--item", help="The item that the text is about.")]
 TitleOption = Annotated[str | None, typer.Option("--title", help="The title that the text is written for.")]
@@ -138,7 +139,8 @@ def _answer(
     if file is not None and given:
         options = ", ".join(f"--{name.removesuffix('_id')}" for name in given)
         raise ConfigError(f"{options} cannot stand beside --file, whose columns hold what is asked; leave it out, or add a column")
-    loaded, chosen = _load(run), get_method(method)
+    chosen = get_method(method)
+    loaded = _load(run, method=chosen)
     takes = loaded.asker.given(task)
     if untaken := [name for name in given if name not in (*takes, "user_id", "item_id")]:
         raise ConfigError(f"task '{task}' is not given a {untaken[0]}; it takes {' and '.join(takes)}")
@@ -179,8 +181,8 @@ def _row(one: Asked, answer: Personalized) -> dict[str, Any]:
     return kept | dict(zip(ANSWER_COLUMNS, found, strict=True))
 
 
-def _load(run: str | None, *, with_stage: str | None = None) -> LoadedRun:
+def _load(run: str | None, *, with_stage: str | None = None, method: Method | None = None) -> LoadedRun:
     from grasper.api import load_run, newest_run
     from grasper.runs import run_folder
 
-    return load_run(run_folder(run) if run else newest_run(with_stage=with_stage))
+    return load_run(run_folder(run) if run else newest_run(with_stage=with_stage, method=method))

@@ -10,13 +10,13 @@ import csv
 import io
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from grasper.errors import ConfigError, MissingFileError, RunMismatchError
+from grasper.errors import ConfigError, RunMismatchError
 from grasper.evaluate.score import load_answers
 from grasper.evaluate.table_formats import results_csv, results_latex, results_markdown
 from grasper.evaluate.tables import ResultTable, result_tables
@@ -51,7 +51,7 @@ def export_results(folders: Sequence[Path], out: Path | None, form: str | None, 
         ConfigError: A format, method, task or metric that there is not.
     """
     write = {"csv": results_csv, "markdown": results_markdown, "latex": results_latex}[_format(form, out, RESULT_FORMATS, "markdown")]
-    tables = [(folder.name, table) for folder in folders for table in select_tables(read_results(folder), selection)]
+    tables = [(name, table) for name, folder in _named(folders) for table in select_tables(read_results(folder), selection)]
     if not tables:
         raise ConfigError("no result is left to export; choose other --methods, --tasks or --metrics")
     text = write(tables)
@@ -68,7 +68,7 @@ def read_results(folder: Path) -> dict[str, Any]:
     """
     path = folder / "evaluate" / "metrics.json"
     if not path.is_file():
-        raise MissingFileError(f"{folder} has no results ({path} does not exist); run `grasper evaluate --run {folder.name}` first")
+        raise Run(folder).missing(path.parent)
     return dict(read_json(path))
 
 
@@ -93,7 +93,7 @@ def select_tables(results: dict[str, Any], selection: Selection) -> list[ResultT
         rows = {method: row for method, row in table.rows.items() if method in kept}
         failed = {method: reason for method, reason in table.failed.items() if method in kept}
         if metrics and (rows or failed) and (selection.tasks is None or table.task in selection.tasks):
-            chosen.append(ResultTable(table.task, table.dataset, table.split, metrics, rows, failed, table.clearly_best))
+            chosen.append(replace(table, metrics=metrics, rows=rows, failed=failed))
     return chosen
 
 
@@ -109,7 +109,7 @@ def export_outputs(folders: Sequence[Path], out: Path | None, form: str | None, 
     """
     form = _format(form, out, OUTPUT_FORMATS, "jsonl")
     _require("task", selection.tasks, TASKS)
-    records = [record for folder in folders for record in _records(folder, selection, references=references)]
+    records = [record for name, folder in _named(folders) for record in _records(name, folder, selection, references=references)]
     if form == "parquet":
         if out is None:
             raise ConfigError("parquet is no text; give a file with --out")
@@ -122,12 +122,12 @@ def export_outputs(folders: Sequence[Path], out: Path | None, form: str | None, 
     return text
 
 
-def _records(folder: Path, selection: Selection, *, references: bool) -> list[dict[str, Any]]:
+def _records(name: str, folder: Path, selection: Selection, *, references: bool) -> list[dict[str, Any]]:
     run = Run(folder)
     run.require(run.folder("prepare"))
     finished = sorted(path.parent.name for path in folder.glob("generate/*/outputs.jsonl"))
     if not finished:
-        raise MissingFileError(f"{folder} has no outputs; run `grasper generate --run {folder.name}` first")
+        raise run.missing(run.folder("generate"))
     _require("method", selection.methods, finished)
     tables = Tables.load(run.folder("prepare"))
     targets = dict(zip(tables.examples["example_id"], tables.examples["review_id"], strict=True))
@@ -142,7 +142,7 @@ def _records(folder: Path, selection: Selection, *, references: bool) -> list[di
                 raise RunMismatchError(f"{folder} has outputs for '{output.example_id}', which its data do not hold; run `grasper pipeline` again")
             target = tables.reviews_by_id[targets[output.example_id]]
             record: dict[str, Any] = {
-                "run": folder.name,
+                "run": name,
                 "method": method,
                 "task": output.task,
                 "example_id": output.example_id,
@@ -173,6 +173,12 @@ def _outputs_csv(records: Sequence[dict[str, Any]]) -> str:
 
 
 # ---- what was asked for ------------------------------------------------------------------------------------------------------------
+
+
+def _named(folders: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Each run with what it is called: by its folder, or by the whole path where several folders have one name."""
+    names = [folder.resolve().name for folder in folders]
+    return list(zip(names if len(set(names)) == len(names) else map(str, folders), folders, strict=True))
 
 
 def _format(form: str | None, out: Path | None, known: dict[str, str], usual: str) -> str:

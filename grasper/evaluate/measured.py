@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from grasper.errors import GrasperError, RunMismatchError
 from grasper.files import read_jsonl
@@ -46,17 +47,22 @@ def read_measured(
                 continue
             try:
                 name, value = METRICS.get(metric_of(record["metric"]).name).column, float(record["value"])
-                key = record["example_id"], record["task"], name
+                key, is_current = (record["example_id"], record["task"], name), _is_current(record, hashes, source)
             except (KeyError, TypeError, ValueError) as error:
                 if isinstance(error, GrasperError):
                     raise
                 raise RunMismatchError(f"{path} holds a line that is no measured number; delete the file and measure again") from None
             if not math.isfinite(value):
                 raise RunMismatchError(f"{path}: {record['metric']} of example {key[0]!r} ({key[1]}) is {value}; delete the file and measure again")
-            is_of_text = hashes is None or record.get("output") in (None, hashes.get(key[:2]))
-            if is_of_text and (source is None or record.get("source") in (None, source)):
+            if is_current:
                 measured[key] = value
     return measured
+
+
+def _is_current(record: Mapping[str, Any], hashes: Mapping[tuple[str, Task], str] | None, source: str | None) -> bool:
+    """Whether a number is about the text, and goes back to the stage, that there is now."""
+    is_of_text = hashes is None or record.get("output") in (None, hashes.get((record["example_id"], record["task"])))
+    return is_of_text and (source is None or record.get("source") in (None, source))
 
 
 def paths_in(paths: Iterable[Path], source: str | None = None) -> list[int]:
@@ -66,9 +72,14 @@ def paths_in(paths: Iterable[Path], source: str | None = None) -> list[int]:
         source: As in `read_measured`.
     """
     records = (record for path in paths for record in read_jsonl(path) if "paths" in record)
-    return sorted({int(record["paths"]) for record in records if source is None or record.get("source") in (None, source)})
+    return sorted({int(record["paths"]) for record in records if _is_current(record, None, source)})
 
 
-def judges_in(paths: Iterable[Path]) -> set[str]:
-    """The models that gave the grades in files of measured numbers (`evaluate.judge`)."""
-    return {str(record["judge"]) for path in paths for record in read_jsonl(path) if "judge" in record}
+def judges_in(paths: Iterable[Path], hashes: Mapping[tuple[str, Task], str] | None = None) -> set[str]:
+    """The models that gave the grades in files of measured numbers (`evaluate.judge`).
+
+    Args:
+        hashes: As in `read_measured`.
+    """
+    records = (record for path in paths for record in read_jsonl(path) if "judge" in record)
+    return {str(record["judge"]) for record in records if _is_current(record, hashes, None)}

@@ -40,9 +40,10 @@ def provenance_of(run: Run, config: Config, methods: Iterable[str]) -> dict[str,
         `model`, `seed`, `split`, `limit`; `settings`: those that differ from their defaults, `section.key` → value; `commits`, `versions` and
         `finished` (first and last moment, UTC) of the finished stages; a package that they had in several versions tells all.
     """
-    manifests = [read_manifest(run.folder(stage)) for stage in ("prepare", "predict")]
-    manifests += [read_manifest(run.folder(stage, method)) for method in methods for stage in ("align", "synthesize", "generate")]
-    known = [manifest for manifest in manifests if manifest]
+    folders = [run.folder(stage) for stage in ("prepare", "predict")]
+    for method in methods:
+        folders += [run.folder("align", get_method(method).aligned_as), *(run.folder(stage, method) for stage in ("synthesize", "generate"))]
+    known = [manifest for folder in dict.fromkeys(folders) if (manifest := read_manifest(folder))]
     finished = sorted(manifest["finished"] for manifest in known if manifest.get("finished"))
     return {
         "model": config.model.name,

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from grasper.config import Config
+from grasper.errors import ConfigError
 from grasper.evaluate.measured import measured_files
 from grasper.evaluate.provenance import cost_of, provenance_of
 from grasper.files import read_json
@@ -20,7 +21,7 @@ from grasper.runs import Run, read_manifest
 
 
 @dataclass(frozen=True)
-class Written:
+class MethodFiles:
     """What one method wrote, and what that took."""
 
     outputs: Path
@@ -35,7 +36,7 @@ class Written:
     """The fingerprint of what wrote the outputs; measured numbers that go back to another one are left out."""
 
     @classmethod
-    def of_run(cls, run: Run, method: str) -> Written:
+    def of_run(cls, run: Run, method: str) -> MethodFiles:
         """What a run's folders hold of a method."""
         folder = run.folder("generate", method)
         manifest = read_manifest(folder)
@@ -57,7 +58,7 @@ class RunData:
     tables: Tables
     examples: Sequence[Example]
     """The targets, the same for every method."""
-    written: Mapping[str, Written]
+    files: Mapping[str, MethodFiles]
     """By method, in the order of the results table."""
     tasks: Sequence[Task] = TASKS
     candidates: pd.DataFrame | None = None
@@ -78,7 +79,10 @@ class RunData:
 
         Raises:
             MissingFileError: The run is not prepared.
+            ConfigError: The methods are no list.
         """
+        if isinstance(methods, str):
+            raise ConfigError(f"the methods are {methods!r}, expected a list of names; write [{methods!r}]")
         run.require(run.folder("prepare"))
         tables = Tables.load(run.folder("prepare"))
         candidates, prediction = (run.folder("predict") / name for name in ("candidates.parquet", "metrics.json"))
@@ -88,7 +92,7 @@ class RunData:
             config.split,
             tables,
             tables.select(config.split, config.limit),
-            {name: Written.of_run(run, name) for name in methods},
+            {name: MethodFiles.of_run(run, name) for name in methods},
             config.tasks,
             pd.read_parquet(candidates) if is_predicted else None,
             read_json(prediction) if prediction.exists() else None,

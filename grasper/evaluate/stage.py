@@ -55,15 +55,15 @@ def evaluate(run: RunData, config: EvaluateConfig, out_dir: Path, *, seed: int) 
         MissingFileError: A file of outputs does not exist.
         RunMismatchError: A file is damaged, a method lacks the answer to an example, or two models graded the texts.
     """
-    tables, examples, tasks, written = run.tables, run.examples, run.tasks, run.written
-    if not written or not examples:
-        raise ConfigError(f"nothing to evaluate: {len(written)} methods, {len(examples)} examples")
-    answers = {method: load_answers(one.outputs) for method, one in written.items()}
-    reviews = {method: by_example(load_synthetic(one.synthetic)) for method, one in written.items() if one.synthetic}
+    tables, examples, tasks, files = run.tables, run.examples, run.tasks, run.files
+    if not files or not examples:
+        raise ConfigError(f"nothing to evaluate: {len(files)} methods, {len(examples)} examples")
+    answers = {method: load_answers(one.outputs) for method, one in files.items()}
+    reviews = {method: by_example(load_synthetic(one.synthetic)) for method, one in files.items() if one.synthetic}
     chosen = choose_metrics(config.extra_metrics)
     hashes = {method: {key: stable_hash(answer_text(output)) for key, output in found.items()} for method, found in answers.items()}
-    numbers = {method: read_measured(one.measured, hashes[method], one.source) for method, one in written.items()}
-    judges = sorted({judge for one in written.values() for judge in judges_in(one.measured)})
+    numbers = {method: read_measured(one.measured, hashes[method], one.source) for method, one in files.items()}
+    judges = sorted({judge for method, one in files.items() for judge in judges_in(one.measured, hashes[method])})
     if len(judges) > 1:
         raise RunMismatchError(f"texts were graded by {' and by '.join(judges)}, whose grades do not compare; delete `judge.jsonl` of all but one")
     scores = score(examples, tables, answers, tasks, seed=seed, metrics=chosen, measured=numbers)
@@ -81,7 +81,7 @@ def evaluate(run: RunData, config: EvaluateConfig, out_dir: Path, *, seed: int) 
         "split": run.split,
         "n_examples": len(examples),
         "methods": {method: {} for method in answers} | summarize(estimate),
-        "cost": {method: _cost(answers[method], reviews.get(method, {}), examples, tasks, one.cost) for method, one in written.items()},
+        "cost": {method: _cost(answers[method], reviews.get(method, {}), examples, tasks, one.cost) for method, one in files.items()},
         "sparsity": {
             "data": describe_sparsity(tables),
             "n_examples": {level: int((levels == level).sum()) for level in LEVELS},
@@ -106,7 +106,7 @@ def evaluate(run: RunData, config: EvaluateConfig, out_dir: Path, *, seed: int) 
         metrics["swap"] = swaps
     if judges:
         metrics["judge"] = judges[0]
-    if averaged := {method: found for method, one in written.items() if (found := paths_in(one.measured, one.source))}:
+    if averaged := {method: found for method, one in files.items() if (found := paths_in(one.measured, one.source))}:
         metrics["bits_paths"] = averaged
     if run.candidates is not None:
         metrics["predicted"] = recall_of_hidden_items(examples, pool, run.candidates)

@@ -27,6 +27,8 @@ class ResultTable:
     task: Task
     dataset: str
     split: str
+    count: int
+    """Targets that the task was asked of."""
     metrics: Sequence[Metric]
     rows: Mapping[str, Mapping[str, Entry]]
     """Method → metric → entry; methods that failed are not among them."""
@@ -34,10 +36,6 @@ class ResultTable:
     """Method → why it has no results."""
     clearly_best: frozenset[tuple[str, str]]
     """(method, metric): better than every other method that has the metric, and no paired interval holds zero."""
-
-    @property
-    def count(self) -> int:
-        return max((entry["n"] for row in self.rows.values() for entry in row.values()), default=0)
 
     def best(self, metric: Metric) -> float | None:
         """The best value of a column."""
@@ -56,10 +54,11 @@ def result_tables(results: Mapping[str, Any], *, detail: bool = False) -> list[R
         if done:
             failed = failed_methods(results, task)
             rows = {method: row for method, row in done.items() if method not in failed}
-            names = dict.fromkeys(name for row in done.values() for name in row)
+            names = dict.fromkeys(name for row in (rows or done).values() for name in row)
+            count = max(entry["n"] for row in done.values() for entry in row.values())
             metrics = [described(results, name) for name in names if detail or described(results, name).shown != "detail"]
             clear = clearly_best(results, task, list(rows), metrics)
-            tables.append(ResultTable(task, results["dataset"], results["split"], metrics, rows, failed, clear))
+            tables.append(ResultTable(task, results["dataset"], results["split"], count, metrics, rows, failed, clear))
     return tables
 
 

@@ -10,6 +10,7 @@ from grasper.desk import Desk
 from grasper.generate.copy import Copier
 from grasper.generate.dual import DualWriter
 from grasper.generate.write import Writer
+from grasper.methods.base import Method
 from grasper.models.base import Pool
 from grasper.records import Example, Output, Profile, Request, SyntheticReview, Task
 from grasper.registry import Registry
@@ -42,8 +43,47 @@ class LeadingWriter(Protocol):
         ...
 
 
-WRITERS: Registry[Callable[[Desk, GenerateConfig], TextWriter]] = Registry("writer")
-"""What makes a writer, by the name that `Method.writer` declares."""
+MakeWriter = Callable[[Desk, GenerateConfig], TextWriter]
+
+
+class Writers(Registry[MakeWriter]):
+    """What makes a writer at a method's desk, by name."""
+
+    def __init__(self) -> None:
+        super().__init__("writer")
+        self._without_model: set[str] = set()
+
+    def register(self, name: str, part: MakeWriter, *, uses_model: bool = True) -> MakeWriter:
+        """Add a writer and give it back.
+
+        Args:
+            uses_model: It asks the desk's model; where it does not, a run of its methods needs none.
+
+        Raises:
+            PluginError: Another writer has this name.
+        """
+        super().register(name, part)
+        if not uses_model:
+            self._without_model.add(name)
+        return part
+
+    def uses_model(self, name: str) -> bool:
+        """Whether the writer of a name asks a language model.
+
+        Raises:
+            UnknownNameError: There is none of that name.
+        """
+        self.get(name)
+        return name not in self._without_model
+
+
+WRITERS = Writers()
+"""The writers that `Method.writer` declares."""
 WRITERS.register("model", Writer)
 WRITERS.register("dual", DualWriter)
-WRITERS.register("copy", lambda desk, config: Copier(desk.store, desk.method.name))
+WRITERS.register("copy", lambda desk, config: Copier(desk.store, desk.method.name), uses_model=False)
+
+
+def uses_model(method: Method) -> bool:
+    """Whether a language model is asked for a method at all: trained for it, for the synthetic reviews that it shows, or by its writer."""
+    return method.training != "none" or method.predicts_items or WRITERS.uses_model(method.writer)

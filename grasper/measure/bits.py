@@ -22,7 +22,7 @@ import numpy as np
 from grasper.errors import ConfigError, RunMismatchError
 from grasper.evaluate.swap import SWAPS, Swap
 from grasper.files import BatchLog
-from grasper.generate.writers import LeadingWriter
+from grasper.generate.writers import WRITERS, LeadingWriter
 from grasper.models.base import Pool
 from grasper.models.local import LocalModel
 from grasper.pipeline import Pipeline
@@ -68,7 +68,7 @@ class Measurement:
             ConfigError: The method has no model, or one that tells no probability of given texts.
         """
         name = self.system.desk.method.name
-        if not self.system.desk.method.uses_model or not isinstance(self.system.writer, LeadingWriter):
+        if not WRITERS.uses_model(self.system.desk.method.writer) or not isinstance(self.system.writer, LeadingWriter):
             raise ConfigError(f"{name} writes without a language model, so no text has a probability")
         if not isinstance(self.system.desk.model, LocalModel):
             raise ConfigError(f"{name} writes with {self.system.desk.model.name}, which gives no probability of a given text; only local models do")

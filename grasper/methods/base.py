@@ -14,6 +14,7 @@ from grasper.errors import ConfigError
 
 Reasoner = Literal["style", "topic"]
 """What a reasoner is called, in the prompts too."""
+REASONERS: tuple[Reasoner, ...] = get_args(Reasoner)
 Predicted = Literal["none", "graph", "popular", "random", "oracle"]
 """Which items synthetic reviews are written for. `graph`: the link predictor's; `popular` and `random` need no predictor; `oracle`: the items
 that the user really reviewed elsewhere, filled up by the link predictor's."""
@@ -28,8 +29,8 @@ class Trajectory:
     """Name in `retrieve.RETRIEVERS`."""
 
     def __post_init__(self) -> None:
-        if self.role not in get_args(Reasoner):
-            raise ConfigError(f"a trajectory's role is {self.role!r}, expected one of {', '.join(get_args(Reasoner))}")
+        if self.role not in REASONERS:
+            raise ConfigError(f"a trajectory's role is {self.role!r}, expected one of {', '.join(REASONERS)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +93,6 @@ class Method:
     def thinks(self) -> bool:
         """Whether what it writes rests on sampled paths, or on the notes of sampled deliberations."""
         return self.reasoning or bool(self.trajectories)
-
-    @property
-    def uses_model(self) -> bool:
-        """Whether a language model is asked at all."""
-        return self.writer != "copy"
 
     @property
     def predicts_items(self) -> bool:

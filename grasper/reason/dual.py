@@ -19,7 +19,7 @@ import numpy as np
 
 from grasper.config import PromptConfig
 from grasper.errors import ConfigError, ShapeError
-from grasper.methods.base import Reasoner
+from grasper.methods.base import REASONERS, Reasoner
 from grasper.metrics.rating import rating_from_probabilities
 from grasper.metrics.text import rouge1, unicode_tokens
 from grasper.models.base import Completion, Prompt, TextModel, ToldBy, scored
@@ -31,7 +31,6 @@ from grasper.reason.format import ReasoningPath, parse_answer, parse_path
 from grasper.records import Profile, Request
 from grasper.runs import derive_seed
 
-REASONERS: tuple[Reasoner, ...] = ("style", "topic")
 Hold = Callable[[Sequence[Profile], Sequence[str], int], Sequence[int] | None]
 """What the writer's evidence, the notes and the most tokens of a draft say of the fewest that it may have; None: nothing."""
 SETTLED = 0.9

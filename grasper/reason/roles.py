@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from grasper.methods.base import Reasoner
+from grasper.methods.base import REASONERS, Reasoner
 from grasper.models.base import Prompt
 from grasper.prompts.render import Notes
 from grasper.reason.analyse import analyse
-from grasper.reason.dual import REASONERS, DualReasoning, Evidence, notes_of
+from grasper.reason.dual import DualReasoning, Evidence, notes_of
 from grasper.reason.format import ReasoningPath
 from grasper.reason.pair import TrainingPair
 from grasper.records import Profile, Request, Task, with_text

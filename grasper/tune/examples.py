@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 
 from grasper.config import PromptConfig
 from grasper.errors import PromptTooLongError
+from grasper.methods.base import REASONERS
 from grasper.models.base import Prompt, TextModel
 from grasper.prompts.render import Notes, render, render_review
 from grasper.reason.analyse import analyse
-from grasper.reason.dual import REASONERS, DualReasoning, Evidence, notes_of
+from grasper.reason.dual import DualReasoning, Evidence, notes_of
 from grasper.reason.format import Answer, ReasoningPath, render_answer
 from grasper.reason.pair import TrainingPair
 from grasper.reason.roles import Role, analysed_notes, role_examples

@@ -34,13 +34,19 @@ def test_a_finished_run_comes_with_its_configuration(prepared: str, tmp_path: Pa
     run, config = finished_run(prepared, ["limit=3"], "copy,")
     assert (run.root, config.seed, config.limit, config.methods) == (Path(prepared), 7, 3, ("copy",))
     assert finished_run(prepared, None, None)[1] == Config(seed=7)
-    with pytest.raises(UnknownNameError, match="unknown encoder 'magic'"):
-        finished_run(prepared, ["predict.encoder=magic"], None)
-    for setting in ("align.reward=magic", "evaluate.extra_metrics=[magic]"):
+    for setting in ("predict.encoder=magic", "align.reward=magic", "evaluate.extra_metrics=[magic]"):
         with pytest.raises((ConfigError, UnknownNameError), match="magic"):
             read_config(None, [setting])
     with pytest.raises(MissingFileError, match="prepare"):
         finished_run(str(tmp_path / "absent"), None, None)
+
+
+def test_a_judge_at_a_server_may_grade_what_was_aligned_by_likelihood(prepared: str) -> None:
+    """The model of a command over finished texts is another than the one that they were made with, which alone must have told probabilities."""
+    config = Config(methods=("pat",)).model_dump(mode="json") | {"align": {"dpo": {"reward": "likelihood"}}}
+    (Path(prepared) / "config.yaml").write_text(dump_config(Config.model_validate(config)), encoding="utf-8")
+    _, judging = finished_run(prepared, ["model.kind=endpoint", "model.name=strong", "model.base_url=http://localhost:1/v1"], None)
+    assert (judging.model.name, judging.methods) == ("strong", ("pat",))
 
 
 def test_no_method_is_never_all_methods(prepared: str) -> None:

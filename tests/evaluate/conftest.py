@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from grasper.evaluate import RunData, Written
+from grasper.evaluate import MethodFiles, RunData
 from grasper.files import BatchLog
 from grasper.records import (
     CANDIDATE_COLUMNS,
@@ -75,12 +75,12 @@ class World:
         **changes: Any,
     ) -> RunData:
         """What is evaluated: everybody's outputs, or the given ones; further files by method."""
-        files = self.outputs if outputs is None else outputs
-        written = {
-            method: Written(path, (synthetic or {}).get(method), (costs or {}).get(method, {}), (measured or {}).get(method, ()))
-            for method, path in files.items()
+        given = self.outputs if outputs is None else outputs
+        files = {
+            method: MethodFiles(path, (synthetic or {}).get(method), (costs or {}).get(method, {}), (measured or {}).get(method, ()))
+            for method, path in given.items()
         }
-        return RunData(**{"dataset": "toy", "split": "dev-a", "tables": self.tables, "examples": self.examples, "written": written} | changes)
+        return RunData(**{"dataset": "toy", "split": "dev-a", "tables": self.tables, "examples": self.examples, "files": files} | changes)
 
 
 def build_world(folder: Path, *, num_users: int = 30, methods: Sequence[str] = METHODS, seed: int = 0) -> World:

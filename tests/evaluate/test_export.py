@@ -21,7 +21,7 @@ from grasper.errors import ConfigError, MissingFileError
 from grasper.evaluate.export import Selection, export_outputs, export_results
 from grasper.evaluate.stage import evaluate
 from grasper.evaluate.table_formats import CSV_COLUMNS, escape_latex
-from grasper.evaluate.tables import clearly_best
+from grasper.evaluate.tables import clearly_best, result_tables
 from grasper.files import read_json, write_json
 from grasper.metrics.choose import metric_of
 from grasper.runs import Run
@@ -133,6 +133,19 @@ def test_a_failed_method_has_no_numbers(run: Path) -> None:
     assert "lamp,rouge1" not in export_results([run], None, "csv", Selection(tasks=("title",)))
 
 
+def test_what_only_failed_methods_have_is_no_column(run: Path) -> None:
+    """But the number of targets is that of all; where all failed, the table says so of as many targets."""
+    results = read_json(run / "evaluate" / "metrics.json")
+    results["methods"]["lamp"]["title"]["bits"] = {"value": 1.0, "low": 0.9, "high": 1.1, "n": 30}
+    results["unparsed"]["lamp"]["title"]["unparsed"] = results["unparsed"]["lamp"]["title"]["n"]
+    [title] = [table for table in result_tables(results) if table.task == "title"]
+    assert "bits" not in {metric.name for metric in title.metrics}
+    for counts in results["unparsed"].values():
+        counts["title"]["unparsed"] = counts["title"]["n"]
+    [title] = [table for table in result_tables(results) if table.task == "title"]
+    assert (title.count, title.rows) == (30, {})
+
+
 def test_outputs_are_written_in_three_formats(run: Path, world: Any, tmp_path: Path) -> None:
     """The same records everywhere, references only where they are asked for."""
     chosen = Selection(methods=("grasper",), tasks=("long", "rating"))
@@ -189,8 +202,29 @@ def test_what_is_not_there_is_named(run: Path, tmp_path: Path) -> None:
         export_results([run], tmp_path / "t.xls", None, EVERYTHING)
     with pytest.raises(ConfigError, match="give a file"):
         export_outputs([run], None, "parquet", EVERYTHING)
-    with pytest.raises(MissingFileError, match="grasper evaluate --run absent"):
-        export_results([tmp_path / "absent"], None, None, EVERYTHING)
+    absent = tmp_path / "absent"
+    with pytest.raises(MissingFileError, match=f"grasper evaluate --run {absent}`"):
+        export_results([absent], None, None, EVERYTHING)
+
+
+def test_a_run_without_targets_is_not_sent_to_stages_that_it_has_not(run: Path) -> None:
+    """Nothing is generated or evaluated in it, so that no such command would help."""
+    Run(run).finish(run / "prepare", key={"prepare": {"split": "none"}}, seed=0, counts={}, seconds=0.0)
+    shutil.rmtree(run / "generate")
+    shutil.rmtree(run / "evaluate")
+    for export in (lambda: export_results([run], None, None, EVERYTHING), lambda: export_outputs([run], None, None, EVERYTHING)):
+        with pytest.raises(MissingFileError, match=r"asks for no targets \(prepare.split is none\); use `grasper write`"):
+            export()
+
+
+def test_runs_in_folders_of_one_name_go_by_their_paths(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the run in the current folder by that folder's name."""
+    other = Path(shutil.copytree(run, tmp_path / "elsewhere" / run.name))
+    exported = export_results([run, other], None, "csv", Selection(methods=("copy",), metrics=("rouge1",)))
+    assert {row["run"] for row in csv.DictReader(io.StringIO(exported))} == {str(run), str(other)}
+    monkeypatch.chdir(run)
+    records = export_outputs([Path(".")], None, "jsonl", Selection(methods=("copy",))).splitlines()
+    assert {json.loads(record)["run"] for record in records} == {run.name}
 
 
 def test_the_command_writes_files_and_prints(run: Path, tmp_path: Path) -> None:
@@ -201,3 +235,5 @@ def test_the_command_writes_files_and_prints(run: Path, tmp_path: Path) -> None:
     printed = CliRunner().invoke(app, ["export", str(run), "--metrics", "rouge1", "--tasks", "long"])
     assert printed.output.count("\n") == 4 + 6
     assert CliRunner().invoke(app, ["export", str(run), "--outputs", "--methods", "copy"]).output.count("\n") == 90
+    for unfit in (["--references"], ["--outputs", "--metrics", "rouge1"]):
+        assert isinstance(CliRunner().invoke(app, ["export", str(run), *unfit]).exception, ConfigError), unfit

@@ -66,7 +66,9 @@ def test_grades_become_a_metric(world: Any, paths: tuple[Path, Path], tmp_path: 
     assert "judge" not in results["none"]["long"]
     outputs["copy"] = world.outputs["lamp"]
     evaluate(world.run_data(outputs, measured=measured), config, tmp_path / "e", seed=0)
-    assert "judge" not in read_json(tmp_path / "e" / "metrics.json")["methods"]["copy"]["long"], "grades of other texts say nothing"
+    again = read_json(tmp_path / "e" / "metrics.json")
+    assert "judge" not in again["methods"]["copy"]["long"], "grades of other texts say nothing"
+    assert "judge" not in again, "and nobody is named for them"
 
 
 def test_a_stopped_judge_goes_on_and_new_texts_are_graded(world: Any, paths: tuple[Path, Path], write_outputs: Any) -> None:

@@ -29,6 +29,16 @@ def test_the_cost_holds_all_tokens_of_the_alignment(tmp_path: Path) -> None:
     assert cost_of(run, "copy")["align_tokens_in"] == 0
 
 
+def test_the_alignment_of_a_shared_adapter_is_part_of_where_numbers_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the method that owns the adapter is not compared itself."""
+    run = Run(tmp_path)
+    for folder, python in ((run.folder("align", "grasper"), "2.7"), (run.folder("generate", "grasper-one-set"), "3.1")):
+        folder.mkdir(parents=True)
+        monkeypatch.setattr("grasper.runs.versions", lambda python=python: {"python": python})
+        run.finish(folder, key={}, seed=0, counts={}, seconds=1.0)
+    assert provenance_of(run, load_config(None), ["grasper-one-set"])["versions"]["python"] == "2.7 and 3.1"
+
+
 def test_provenance_names_what_differs_from_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings with a place of their own are not repeated; commits and dates are those of the finished stages."""
     config = load_config(None, ["align.epochs=3", "model.name=other", "prepare.name=shop"], methods=["copy"], limit=4)

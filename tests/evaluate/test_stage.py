@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from grasper.config import EvaluateConfig
+from grasper.config import Config, EvaluateConfig
 from grasper.errors import ConfigError
-from grasper.evaluate import evaluate
+from grasper.evaluate import RunData, evaluate
 from grasper.files import read_json
 from grasper.metrics.meteor import meteor_name
+from grasper.runs import Run
 
 CONFIG = EvaluateConfig(bootstrap_samples=100, report_examples=3)
 
@@ -137,3 +138,9 @@ def test_nothing_to_evaluate_is_an_error(world: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="0 methods"):
         run(world, tmp_path, outputs={})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_single_name_is_no_list_of_methods(tmp_path: Path) -> None:
+    """Its letters are not taken for methods."""
+    with pytest.raises(ConfigError, match=r"the methods are 'copy', expected a list of names; write \['copy'\]"):
+        RunData.load(Run(tmp_path), Config(), "copy")

@@ -28,11 +28,21 @@ def test_another_run_inside_the_folder_is_not_mixed_in(tmp_path: Path) -> None:
 
 
 def test_people_without_history_are_compared_apart(tmp_path: Path) -> None:
-    """Two of three targets: `pat` has .3 and .5 there, `copy` .2 and .6, so .0 in the mean, and half of the wins; the third would change both."""
+    """Two of three targets: `pat` has .3 and .5 there, `copy` .2 and .6, so .0 in the mean, and half of the wins; the third would change both. What
+    `none` got for answers that nobody could read is no result.
+    """
     rows = [
         {"method": method, "example_id": f"e{number}", "task": "long", "user_id": f"u{number}", "item_id": f"i{number}"}
-        | {"own_reviews": int(number == 2), "level": "0", "is_repeated": False, "bytes": 9.0, "rouge1": value, "words": 3.0}
-        for method, values in (("copy", (0.2, 0.6, 0.9)), ("pat", (0.3, 0.5, 0.1)))
+        | {
+            "own_reviews": int(number == 2),
+            "level": "0",
+            "is_repeated": False,
+            "bytes": 9.0,
+            "rouge1": value,
+            "words": 3.0,
+            "parsed": float(method != "none"),
+        }
+        for method, values in (("copy", (0.2, 0.6, 0.9)), ("pat", (0.3, 0.5, 0.1)), ("none", (0.1, 0.1, 0.1)))
         for number, value in enumerate(values)
     ]
     (tmp_path / "evaluate").mkdir()

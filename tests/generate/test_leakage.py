@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from worlds import RecordingModel, candidates_of, shown, system_of, tables_of, with_target, worlds
 
 from grasper.config import GenerateConfig
+from grasper.generate.writers import uses_model
 from grasper.methods import METHODS, get_method
 from grasper.models.base import Completion, Message, Pool, Prompt
 from grasper.records import TASKS, Example, Item, Output, Review, Task, request_for, tasks_of
@@ -100,7 +101,7 @@ def test_given_fields_do_reach_the_model(world: World, name: str, data: st.DataO
     """The guard does not hide what the task gives."""
     reviews, examples = world
     example = data.draw(st.sampled_from(examples))
-    if not get_method(name).uses_model:
+    if not uses_model(get_method(name)):
         return
     prompts, _ = asked_and_answered(name, reviews, examples, example, "rating", data.draw(GENERATION))
     assert f"Given text: {example.target.text}" in prompts[-1]

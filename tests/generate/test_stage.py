@@ -15,6 +15,7 @@ from grasper.config import GenerateConfig, PromptConfig
 from grasper.errors import ConfigError
 from grasper.generate import generate
 from grasper.generate import stage as stage_module
+from grasper.generate.writers import uses_model
 from grasper.methods import METHODS, get_method
 from grasper.models.base import Prompt, Scored
 from grasper.models.scripted import ScriptedModel
@@ -236,7 +237,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(
     settings = {"consensus_samples": 2, "path_temperature": path_temperature}
     monkeypatch.setattr(stage_module, "BATCH_SIZE", 1)
     written(tables, tmp_path / "whole", SeededModel(), method, **settings)
-    if get_method(method).uses_model:
+    if uses_model(get_method(method)):
         with pytest.raises(KeyboardInterrupt):
             written(tables, tmp_path / "cut", SeededModel(fails_at), method, **settings)
     written(tables, tmp_path / "cut", SeededModel(), method, **settings)

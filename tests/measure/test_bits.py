@@ -23,6 +23,7 @@ from grasper.evaluate.compare import Bootstrap
 from grasper.evaluate.measured import paths_in, read_measured
 from grasper.evaluate.swap import Swap, swap_test
 from grasper.files import BatchLog, read_json, read_jsonl
+from grasper.generate.writers import uses_model
 from grasper.measure.bits import Measurement, _log_probability, choose_partners
 from grasper.methods import BUILT_IN
 from grasper.models.base import Pool, Prompt
@@ -117,7 +118,7 @@ def test_a_prompt_that_held_the_target_would_be_far_cheaper_and_no_methods_is(
 ) -> None:
     """Planting the target among the own reviews saves a quarter of the bits even with nano; no method comes near."""
     by_method = {}
-    for method in (method for method in BUILT_IN if method.uses_model):
+    for method in (method for method in BUILT_IN if uses_model(method)):
         synthetic = {one.example_id: [SyntheticReview(one.example_id, one.user_id, Item("pier"), "A fine day out.")] for one in examples}
         one = measurement(tables, method.name, num_paths=1, synthetic=synthetic)
         one.measure(examples, ("long",), tmp_path / f"{method.name}.jsonl")

@@ -12,7 +12,7 @@ from worlds import SeededModel, candidates_of, system_of, tables_of
 from grasper.config import SynthesizeConfig
 from grasper.errors import ConfigError, PluginError, ShapeError, UnknownMethodError
 from grasper.generate.write import Writer
-from grasper.generate.writers import WRITERS
+from grasper.generate.writers import WRITERS, uses_model
 from grasper.methods import METHODS, Method, Trajectory, get_method
 from grasper.records import Example, Output, Review, Tables
 from grasper.retrieve.store import uses_predictor
@@ -62,7 +62,6 @@ def test_an_ablation_of_pat_changes_one_thing(name: str, changed: set[str]) -> N
 
 def test_every_part_that_a_method_names_is_registered() -> None:
     from grasper.align.stage import TRAINERS
-    from grasper.generate.writers import WRITERS
     from grasper.retrieve.store import RETRIEVERS
 
     for method in METHODS.values():
@@ -99,7 +98,17 @@ def test_what_shares_an_adapter_draws_with_the_same_seeds(has_history: bool) -> 
 
 
 def test_only_copy_writes_without_a_model() -> None:
-    assert [name for name, method in METHODS.items() if not method.uses_model] == ["copy"]
+    assert [name for name, method in METHODS.items() if not uses_model(method)] == ["copy"]
+
+
+def test_a_writer_of_ones_own_may_need_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is registered; but synthetic reviews are written by one, and training is of one."""
+    monkeypatch.setattr(WRITERS, "_parts", {**WRITERS._parts})
+    monkeypatch.setattr(WRITERS, "_without_model", {*WRITERS._without_model})
+    WRITERS.register("echo", WRITERS.get("copy"), uses_model=False)
+    assert not uses_model(Method("ours", "ours", others="neighbours", writer="echo"))
+    assert uses_model(Method("ours", "ours", predicted="popular", writer="echo"))
+    assert uses_model(Method("ours", "ours", training="gold", writer="echo"))
 
 
 def test_the_predictor_is_asked_where_items_or_tastes_come_from_it() -> None:
