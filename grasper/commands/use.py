@@ -30,7 +30,7 @@ ANSWER_COLUMNS = ("answer", "path", "predicted_items", "evidence", "is_parsed")
 
 def recommend(
     users: Annotated[list[str] | None, typer.Argument(help="User ids; none asks for somebody without history.")] = None,
-    file: Annotated[Path | None, typer.Option("--file", help="A .csv, .jsonl or .parquet file with a column user_id.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="A .csv, .json, .jsonl, .parquet or .xlsx file with a column user_id.")] = None,
     run: RunOption = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Items per user.")] = 10,
     near: Annotated[str | None, typer.Option("--near", help="An item that the user has in mind.")] = None,

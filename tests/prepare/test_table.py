@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zipfile
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -137,6 +138,20 @@ def test_damaged_archives_are_refused(tmp_path: Path, suffix: str) -> None:
     truncated = put(tmp_path, f"short.jsonl{suffix}", bytes(data[: len(data) // 2]))
     with pytest.raises(DataFormatError, match="short"):
         read(truncated)
+
+
+@pytest.mark.parametrize("part", ["xl/worksheets/sheet1.xml", "xl/workbook.xml", "[Content_Types].xml"])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_damaged_excel_file_is_told_in_one_line(tmp_path: Path, part: str, share: float) -> None:
+    """Its parts are whole XML, or are not there."""
+    pd.DataFrame(ROWS).to_excel(tmp_path / "whole.xlsx")
+    with zipfile.ZipFile(tmp_path / "whole.xlsx") as whole, zipfile.ZipFile(tmp_path / "r.xlsx", "w") as damaged:
+        for name in whole.namelist():
+            content = whole.read(name)
+            if name != part or share:
+                damaged.writestr(name, content if name != part else content[: int(share * len(content))])
+    with pytest.raises(DataFormatError, match="not a readable Excel file"):
+        read(tmp_path / "r.xlsx")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
