@@ -53,6 +53,9 @@ def recommend(
         if nameless := [number for number, row in enumerate(rows, start=1) if row.get("user_id") is None]:
             raise DataFormatError(f"{file}: {len(nameless)} of {len(rows)} rows have no 'user_id', the first of them row {nameless[0]}")
         names += [row["user_id"] for row in rows]
+        if any(row.get("history") is not None for row in rows):
+            told = "users are recommended what the reviews of the run say of them; grasper.predict_items takes histories"
+            typer.echo(f"{file}: the column 'history' is not read: {told}", err=True)
     if out is not None and out.exists() and not overwrite:
         raise ConfigError(f"{out} exists already; choose another --out, or replace it with --overwrite")
     strangers = [name for name in names if not loaded.asker.knows_user(name)]
