@@ -118,7 +118,7 @@ def _likely(header: str) -> str | None:
 
 def _read_jsonl(path: Path, columns: Columns, config: PrepareConfig) -> Iterator[Batch]:
     if format_of(path) == ".json" and is_list(path):
-        yield from gather(path, "entry", ((number, 0, without_halves(entry)) for number, entry in elements(path, config)), columns)
+        yield from gather(path, "entry", ((number, without_halves(entry)) for number, entry in elements(path, config)), columns)
     else:
         skipped = Counter[str]()
         lines = numbered_lines(path, config, skipped)
@@ -133,8 +133,8 @@ def is_list(path: Path) -> bool:
         return False  # told when the lines are read
 
 
-def json_lines(lines: Iterable[str], path: Path, skipped: Counter[str] | None = None) -> Iterator[tuple[int, int, Any]]:
-    """Line number, characters and value of every line that is not blank; broken ones are left out and counted where `skipped` is given."""
+def json_lines(lines: Iterable[str], path: Path, skipped: Counter[str] | None = None) -> Iterator[tuple[int, Any]]:
+    """Line number and value of every line that is not blank; broken ones are left out and counted where `skipped` is given."""
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
@@ -144,7 +144,7 @@ def json_lines(lines: Iterable[str], path: Path, skipped: Counter[str] | None = 
                     raise DataFormatError(f"{error}{_SPREAD_ADVICE if line.rstrip().endswith(('{', '[', ',')) else SKIP_ADVICE}") from None
                 skipped["json"] += 1
                 continue
-            yield number, len(line), without_halves(value) if "\\u" in line else value
+            yield number, without_halves(value) if "\\u" in line else value
 
 
 def excel_header(path: Path, config: PrepareConfig) -> list[str]:
@@ -160,9 +160,9 @@ def excel_header(path: Path, config: PrepareConfig) -> list[str]:
 def _read_excel(path: Path, columns: Columns, config: PrepareConfig) -> Iterator[Batch]:
     with excel_rows(path, partial(refuse_bomb, path, config=config)) as rows:
         header = excel_cells(next(rows, ()))
-        records = ((number, sum(len(str(cell)) for cell in row), dict(zip(header, row, strict=False))) for number, row in enumerate(rows, start=2))
         require_columns(path, columns, header)
-        yield from gather(path, "row", ((n, size, record) for n, size, record in records if any(v is not None for v in record.values())), columns)
+        records = ((number, dict(zip(header, row, strict=False))) for number, row in enumerate(rows, start=2))
+        yield from gather(path, "row", ((number, record) for number, record in records if any(v is not None for v in record.values())), columns)
 
 
 READERS: dict[str, Callable[[Path, Columns, PrepareConfig], Iterator[Batch]]] = {

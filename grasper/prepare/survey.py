@@ -219,7 +219,7 @@ def _plain_keys(path: Path, config: PrepareConfig, survey: Survey) -> list[str]:
     if is_list(path):
         records: Iterator[Any] = (value for _, value in elements(path, config))
     else:
-        records = (value for _, _, value in json_lines(numbered_lines(path, config), path))
+        records = (value for _, value in json_lines(numbered_lines(path, config), path))
     keys: dict[str, None] = {}
     nested: dict[str, str] = {}
     for record in islice(records, 1000):

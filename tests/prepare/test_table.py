@@ -233,6 +233,23 @@ def test_int64_parquet_with_a_null_keeps_forty_users_apart(tmp_path: Path) -> No
     assert read(tmp_path / "r.parquet", **PLAIN)["user_id"].nunique() == 40
 
 
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv", ".parquet"])
+def test_batches_hold_a_bounded_number_of_characters(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few rows they are."""
+    for module in ("batches", "parquet"):
+        monkeypatch.setattr(f"grasper.prepare.{module}.BATCH_CHARACTERS", 1_000)
+    rows = pd.DataFrame({"user_id": "u", "item_id": "i", "text": ["long text " * 50] * 10})
+    path = tmp_path / f"r{suffix}"
+    {
+        ".json": lambda: rows.to_json(path, orient="records"),
+        ".jsonl": lambda: rows.to_json(path, orient="records", lines=True),
+        ".csv": lambda: rows.to_csv(path, index=False),
+        ".parquet": lambda: rows.to_parquet(path),
+    }[suffix]()
+    config = CONFIG.model_copy(update={"columns": ColumnMapping(**PLAIN)})  # type: ignore[arg-type]
+    assert max(len(batch.rows) for batch in read_table(path, config)) <= 2
+
+
 def test_a_large_file_is_read_in_batches(tmp_path: Path) -> None:
     """120,000 rows come as three batches whose line numbers go on."""
     path = put(tmp_path, "r.csv", "user_id,item_id,text\n" + "u,i,x\n" * 120_000)
