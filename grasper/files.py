@@ -122,6 +122,12 @@ def read_records(path: Path, stage: str) -> list[dict[str, Any]]:
     return [record for batch in batches for record in batch.records]
 
 
+def whole_records(path: Path) -> list[dict[str, Any]]:
+    """What a stage that goes on with a `BatchLog` keeps of it: the records of all whole batches; none where there is no file."""
+    batches, _, _ = _read_batches(path.read_bytes() if path.exists() else b"")
+    return [record for batch in batches for record in batch.records]
+
+
 class BatchLog:
     """A JSONL file that grows by whole batches and resumes after a kill.
 

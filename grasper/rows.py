@@ -1,11 +1,14 @@
-"""Files of rows that people bring and take away: CSV, JSON lines and parquet, whole or not at all; every complaint names file and row."""
+"""Files of rows that people bring and take away, whole or not at all; every complaint names file and row."""
 
 from __future__ import annotations
 
 import csv
 import json
 import re
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +20,7 @@ from grasper.files import atomic_path
 from grasper.records import none_if_missing
 
 FORMATS = (".csv", ".jsonl", ".parquet")
+"""Of the files that are written; others are read, too."""
 MAX_CELL_CHARACTERS = 64 * 2**20
 """Of a cell of CSV: a history of some hundred reviews has more than the 131,072 that Python allows by itself."""
 MISSING_CELLS = frozenset(["", "NA", "N/A", "n/a", "#N/A", "<NA>", "NULL", "null", "NaN", "nan"])
@@ -26,7 +30,9 @@ _FORMULA = re.compile(r"\s*[=+\-@\t\r|%]")
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a CSV, JSONL or parquet file as mappings of what JSON can hold: missing values are None, dates ISO 8601, decimals text.
+    """The rows of a file as mappings of what JSON can hold: missing values are None, dates ISO 8601, decimals text.
+
+    The format is told by the suffix: CSV, JSON lines, a JSON list, parquet, or the first sheet of an Excel file.
 
     Raises:
         MissingFileError: The file does not exist.
@@ -35,8 +41,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise MissingFileError(f"{path} does not exist")
     suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise DataFormatError(f"{path}: unknown format '{suffix}', expected one of {', '.join(FORMATS)}")
+    if suffix not in _READERS:
+        raise DataFormatError(f"{path}: unknown format '{suffix}', expected one of {', '.join(_READERS)}")
     rows = []
     try:
         for number, row in enumerate(_READERS[suffix](path), start=1):
@@ -78,8 +84,7 @@ def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
         reader = csv.reader(handle, strict=True)
         try:
             header = next(reader, [])
-            if repeated := sorted({name for name in header if header.count(name) > 1}):
-                raise DataFormatError(f"{path} has the column '{repeated[0]}' more than once; give each a name of its own")
+            _refuse_repeated(path, header)
             for cells in filter(None, reader):
                 if len(cells) != len(header):
                     told = f"{path} line {reader.line_num} has {len(cells)} cells, the header {len(header)}"
@@ -87,6 +92,27 @@ def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
                 yield {name: None if cell in MISSING_CELLS else cell for name, cell in zip(header, cells, strict=True)}
         except csv.Error as error:
             raise DataFormatError(f"{path} line {reader.line_num}: broken CSV ({error}); quote cells that hold quotes or line breaks") from None
+
+
+def _refuse_repeated(path: Path, header: Sequence[str]) -> None:
+    if repeated := sorted({name for name in header if header.count(name) > 1}):
+        raise DataFormatError(f"{path} has the column '{repeated[0]}' more than once; give each a name of its own")
+
+
+def _read_json(path: Path) -> Iterator[dict[str, Any]]:
+    """One list of objects, or one object per line."""
+    text = path.read_text(encoding="utf-8-sig")
+    if not text.lstrip().startswith("["):
+        yield from _read_jsonl(path)
+        return
+    try:
+        entries = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataFormatError(f"{path}: broken JSON ({error})") from None
+    for number, row in enumerate(entries, start=1):
+        if not isinstance(row, dict):
+            raise DataFormatError(f"{path} entry {number} holds a JSON {type(row).__name__}, expected an object")
+        yield row
 
 
 def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
@@ -113,7 +139,53 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
         raise DataFormatError(f"{path} is not a readable parquet file ({str(error).splitlines()[0]})") from None
 
 
-_READERS: dict[str, Callable[[Path], Iterable[dict[str, Any]]]] = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
+def _read_excel(path: Path) -> Iterator[dict[str, Any]]:
+    with excel_rows(path) as rows:
+        header = excel_cells(next(rows, ()))
+        _refuse_repeated(path, list(filter(None, header)))
+        for cells in rows:
+            if any(cell is not None for cell in cells):
+                yield {name: cell for name, cell in zip(header, cells, strict=False) if name}
+
+
+@contextmanager
+def excel_rows(path: Path, admit: Callable[[int], None] = lambda unpacked: None) -> Iterator[Iterator[tuple[Any, ...]]]:
+    """The rows of an Excel file's first sheet; whatever is wrong with the file while they are read is told in one line.
+
+    Args:
+        admit: Refuses a file by the bytes that it unpacks to.
+
+    Raises:
+        DataFormatError: It cannot be read, or the extra `excel` is not installed.
+    """
+    try:
+        import openpyxl
+    except ImportError:
+        raise DataFormatError(f"{path}: Excel files need the extra `excel` (pip install 'grasper[excel]')") from None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        admit(unpacked)
+        yield openpyxl.load_workbook(path, read_only=True, data_only=True).worksheets[0].iter_rows(values_only=True)
+    except DataFormatError:
+        raise
+    # A damaged part shows as whatever openpyxl stumbles over: broken XML is a SyntaxError.
+    except (zipfile.BadZipFile, zlib.error, SyntaxError, LookupError, ValueError, AttributeError, OSError) as error:
+        raise DataFormatError(f"{path} is not a readable Excel file ({str(error)[:200]})") from None
+
+
+def excel_cells(header: Iterable[Any]) -> list[str]:
+    """The names of columns as text, without outer white space; empty where there is none."""
+    return ["" if cell is None else str(cell).strip() for cell in header]
+
+
+_READERS: dict[str, Callable[[Path], Iterable[dict[str, Any]]]] = {
+    ".csv": _read_csv,
+    ".jsonl": _read_jsonl,
+    ".json": _read_json,
+    ".parquet": _read_parquet,
+    ".xlsx": _read_excel,
+}
 
 
 def require_column(rows: Sequence[Mapping[str, Any]], name: str) -> None:

@@ -117,6 +117,14 @@ def test_recommendations_come_in_the_order_of_the_questions(run_dir: Path) -> No
     assert [line.split("\t")[0] for line in told.splitlines()] == [user for user in asked for _ in range(2)]
 
 
+def test_a_history_that_no_recommendation_reads_is_told(run_dir: Path, tmp_path: Path) -> None:
+    (file := tmp_path / "asked.json").write_text('[{"user_id": "stranger", "history": [{"item_id": "inn"}]}, {"user_id": "nobody"}]')
+    told = CliRunner().invoke(app, ["recommend", "--file", str(file), "-k", "1", "--run", str(run_dir)]).stderr
+    assert f"{file}: the column 'history' is not read" in told
+    file.write_text('[{"user_id": "stranger", "history": null}]')
+    assert "history' is" not in CliRunner().invoke(app, ["recommend", "--file", str(file), "-k", "1", "--run", str(run_dir)]).stderr
+
+
 def test_what_a_request_is_not_given_is_refused_and_not_dropped(run_dir: Path, tmp_path: Path) -> None:
     """As the Python API does; beside a file the columns say what is asked."""
     item = load_run(run_dir).tables.items["item_id"].iloc[0]

@@ -23,8 +23,13 @@ def test_rows_are_read_from_every_format(tmp_path: Path) -> None:
     assert read_rows(tmp_path / "a.csv") == [{"user_id": "007", "item_id": "9", "title": None}]
     pd.DataFrame({"user_id": pd.array([9007199254740993, None], dtype="Int64")}).to_parquet(tmp_path / "a.parquet")
     assert read_rows(tmp_path / "a.parquet") == [{"user_id": 9007199254740993}, {"user_id": None}]
-    (tmp_path / "a.jsonl").write_text('{"user_id": 7, "rating": NaN}\n\n', encoding="utf-8")
-    assert read_rows(tmp_path / "a.jsonl") == [{"user_id": 7, "rating": None}]
+    for name in ("a.jsonl", "a.json"):
+        (tmp_path / name).write_text('{"user_id": 7, "rating": NaN}\n\n', encoding="utf-8")
+        assert read_rows(tmp_path / name) == [{"user_id": 7, "rating": None}]
+    (tmp_path / "b.json").write_text('\ufeff [{"user_id": 7,\n "history": [{"item_id": "inn"}]}]', encoding="utf-8")
+    assert read_rows(tmp_path / "b.json") == [{"user_id": 7, "history": [{"item_id": "inn"}]}]
+    pd.DataFrame({"user_id": ["007", None, "8"], "rating": [4, None, 2.5]}).to_excel(tmp_path / "a.xlsx")
+    assert read_rows(tmp_path / "a.xlsx") == [{"user_id": "007", "rating": 4}, {"user_id": None, "rating": None}, {"user_id": "8", "rating": 2.5}]
 
 
 @pytest.mark.parametrize(
@@ -32,6 +37,10 @@ def test_rows_are_read_from_every_format(tmp_path: Path) -> None:
     [
         ("a.jsonl", '{"a": 1}\n{', "line 2: broken JSON"),
         ("a.jsonl", "[1]", "line 1 holds a JSON list"),
+        ("a.json", '[{"a": 1}', "broken JSON"),
+        ("a.json", '[{"a": 1}, 2]', "entry 2 holds a JSON int"),
+        ("a.json", "[]", "no rows"),
+        ("a.xlsx", "no Excel file", "not a readable Excel file"),
         ("a.csv", "a,b\n", "no rows"),
         ("a.csv", "item_id,title\nboat,Windy, but wonderful\n", "line 2 has 3 cells, the header 2; put cells that hold commas between double quotes"),
         ("a.csv", "item_id;title\nboat;Windy, but wonderful\n", r"line 2 has 2 cells, the header 1 \(separated by ';'\? save it with commas\)"),

@@ -36,8 +36,8 @@ def measure(data: Path, name: str, seed: int) -> dict[str, Any]:
     users, targets = users[known][::step], targets[known][::step]
     model = EncoderPredictor("lightgcn").fit(rest, seed=seed)
     everyone = np.flatnonzero(rest.user_degree > 1)
-    vectors = unit(model.user_vectors(rest.of_users(everyone)))
-    asked = unit(model.user_vectors(rest.of_users(users)))
+    encoder = model.vectors_over(rest)
+    vectors, asked = (unit(encoder.users(rest.of_users(chosen))) for chosen in (everyone, users))
     places, _ = nearest_rows(asked, vectors, NUM_NEAREST + 1)
     nearest = np.stack([row[row != user][:NUM_NEAREST] for row, user in zip(everyone[places], users, strict=True)])
     rng = np.random.default_rng(seed)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Set
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from grasper.errors import ConfigError, GrasperError
-from grasper.files import read_records
+from grasper.errors import ConfigError
+from grasper.files import whole_records
 
 if TYPE_CHECKING:
     from grasper.config import ModelConfig
@@ -104,7 +104,5 @@ def _share_left(step: Step, sizes: WorkSizes, targets: Set[tuple[str, str | None
     log, whole = {"synthesize": ("synthetic.jsonl", sizes.examples), "generate": ("outputs.jsonl", sum(sizes.targets.values()))}.get(
         step.stage, ("", 0)
     )
-    with suppress(GrasperError):
-        done = {(record["example_id"], record.get("task")) for record in read_records(step.folder / log, step.stage)} if log else set()
-        return max(1.0 - len(done & targets) / max(whole, 1), 0.0)
-    return 1.0
+    done = {(record["example_id"], record.get("task")) for record in whole_records(step.folder / log)} if log else set()
+    return max(1.0 - len(done & targets) / max(whole, 1), 0.0)

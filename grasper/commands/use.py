@@ -31,7 +31,7 @@ ANSWER_COLUMNS = ("answer", "path", "predicted_items", "evidence", "is_parsed")
 
 def recommend(
     users: Annotated[list[str] | None, typer.Argument(help="User ids; none asks for somebody without history.")] = None,
-    file: Annotated[Path | None, typer.Option("--file", help="A .csv, .jsonl or .parquet file with a column user_id.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="A .csv, .json, .jsonl, .parquet or .xlsx file with a column user_id.")] = None,
     run: RunOption = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Items per user.")] = 10,
     near: Annotated[str | None, typer.Option("--near", help="An item that the user has in mind.")] = None,
@@ -54,6 +54,9 @@ def recommend(
         if nameless := [number for number, row in enumerate(rows, start=1) if row.get("user_id") is None]:
             raise DataFormatError(f"{file}: {len(nameless)} of {len(rows)} rows have no 'user_id', the first of them row {nameless[0]}")
         names += [row["user_id"] for row in rows]
+        if any(row.get("history") is not None for row in rows):
+            told = "users are recommended what the reviews of the run say of them; grasper.predict_items takes histories"
+            typer.echo(f"{file}: the column 'history' is not read: {told}", err=True)
     if out is not None and out.exists() and not overwrite:
         raise ConfigError(f"{out} exists already; choose another --out, or replace it with --overwrite")
     strangers = [name for name in names if not loaded.asker.knows_user(name)]

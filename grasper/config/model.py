@@ -21,7 +21,8 @@ class ModelConfig(Section):
     batch_tokens: int | None = Field(
         None,
         ge=64,
-        description="Most tokens (prompt and answer, padded) in one generation batch; null: 32,768, and on a GPU what half of its free memory holds.",
+        description="Most tokens (prompt and answer, padded) in one generation batch; null: on processors 32,768, or what a "
+        "quarter of the free memory holds if that is less; on a GPU what half of its free memory holds.",
     )
     context_tokens: int | None = Field(None, ge=64, description="Context length; null reads it from the model.")
     no_repeat_tokens: int = Field(4, ge=0, description="Local models: no line of an answer holds the same run of so many tokens twice; 0 allows it.")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 
 from grasper.errors import ModelNotFoundError
@@ -138,22 +137,22 @@ def _entry_of(model: KnownModel, bytes_per_parameter: int) -> Entry:
 
 
 def _cached_entries(bytes_per_parameter: int) -> Iterator[Entry]:
-    """Models with safetensors and a tokenizer in the Hub's cache; nothing is fetched."""
+    """Models whose configuration and safetensors lie whole in the Hub's cache; nothing is fetched."""
     from huggingface_hub import constants, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
+
+    from grasper.models.locate import is_whole, weights_in
 
     try:
         repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
     except CacheNotFound:
         return
     for repository in sorted(repositories, key=lambda found: found.repo_id):
-        if repository.repo_type != "model":
+        newest_first = sorted(repository.revisions, key=lambda revision: -revision.last_modified)
+        folder = next((revision.snapshot_path for revision in newest_first if is_whole(revision.snapshot_path)), None)
+        if repository.repo_type != "model" or folder is None:
             continue
-        files = {file.file_name: file.size_on_disk for revision in repository.revisions for file in revision.files}
-        weights = [(name, size) for name, size in files.items() if fnmatch(name, WEIGHTS) and not fnmatch(name, SECOND_COPY)]
-        if "config.json" not in files or not weights:
-            continue
-        num_bytes = sum(size for _, size in weights)
+        num_bytes = sum(path.stat().st_size for path in weights_in(folder))
         yield Entry(repository.repo_id, "in the Hub's cache", "see its card", "ready", num_bytes, num_bytes * bytes_per_parameter // 2)
 
 

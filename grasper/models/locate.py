@@ -35,10 +35,10 @@ class FoundModel:
     @property
     def files(self) -> list[Path]:
         """The files with weights."""
-        return sorted(path for folder in (self.folder, self.adapter) if folder for path in _weights_in(folder))
+        return sorted(path for folder in (self.folder, self.adapter) if folder for path in weights_in(folder))
 
 
-def _weights_in(folder: Path) -> list[Path]:
+def weights_in(folder: Path) -> list[Path]:
     """The files with weights in a folder, without their second copy, which is never read."""
     return [path for path in folder.glob(WEIGHTS) if not fnmatch(path.name, SECOND_COPY)]
 
@@ -155,7 +155,7 @@ def is_whole(folder: Path) -> bool:
         needed = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.exists() else set()
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
-    there = {path.name for path in _weights_in(folder)}
+    there = {path.name for path in weights_in(folder)}
     return (folder / "config.json").exists() and bool(there) and needed <= there
 
 

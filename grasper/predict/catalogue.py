@@ -8,6 +8,7 @@ words. With `until`, the tables are read as they stood on that day: what is date
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -74,6 +75,13 @@ class Catalogue:
         self.space = SentenceSpace(model_name)
         self.text = self.space.encode(self.texts, cache_dir)
         del self.texts
+
+    def without_words(self) -> Catalogue:
+        """The same edges without words and metadata, which take most of the memory."""
+        bare = copy.copy(self)
+        bare.space = bare.text = None
+        vars(bare).pop("metadata", None)
+        return bare
 
     def encode(self, reviews: Iterable[Review]) -> FloatArray | None:
         """Vectors of reviews that are not part of the tables, `[num_reviews, text_dim]`; None where none has a word, so that no model is needed."""

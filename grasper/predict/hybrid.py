@@ -26,7 +26,7 @@ from grasper.predict.mixture import Mixture, fit_mixture
 from grasper.predict.recency import SIDES, RecentPopularity, Side, usable_bandwidths
 from grasper.predict.structure import cooccurrence, cosine_weights, ease_weights, order_weights, walk_weights
 from grasper.predict.topk import blocks
-from grasper.predict.train import bind_encoder, encode_users, linking_edges, score_histories, train_encoder
+from grasper.predict.train import BoundEncoder, bind_encoder, linking_edges, score_histories, train_encoder
 from grasper.predict.validation import MAX_SCORES, Validation, Withheld, num_scored, withhold
 
 DENSE_CATALOGUE = 5_000
@@ -266,14 +266,10 @@ class Hybrid(FittedPredictor):
         assert self.mixture is not None, "fit first"
         return self.signals.mix(histories, self.mixture)
 
-    @torch.no_grad()
-    def user_vectors(self, histories: Interactions) -> FloatArray:
-        """Propagated embeddings of what was met, `[num_users, embedding_dim]`; words and popularity are no part of them."""
-        return encode_users(self.networks["embeddings"], self.signals.encoded["embeddings"], histories).numpy()
-
-    def item_vectors(self) -> FloatArray:
-        """Propagated embeddings of the items over the bound graph, `[num_items, embedding_dim]`."""
-        return self.signals.encoded["embeddings"].items.detach().numpy()
+    def vectors_over(self, graph: Interactions) -> BoundEncoder:
+        """The propagated embeddings of a graph; words and popularity are no part of them."""
+        network = self.networks["embeddings"]
+        return BoundEncoder(network, bind_encoder(network, edges_for("embeddings", graph)))
 
     def state(self) -> dict[str, np.ndarray]:
         assert self.mixture is not None, "fit first"

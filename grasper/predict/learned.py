@@ -14,7 +14,7 @@ from grasper.config import PredictConfig
 from grasper.predict.baselines import FittedPredictor
 from grasper.predict.encoders import Encoder, LightGCNEncoder, SageEncoder
 from grasper.predict.graph import FloatArray, Interactions, as_interactions
-from grasper.predict.train import bind_encoder, encode_users, linking_edges, score_histories, train_encoder
+from grasper.predict.train import BoundEncoder, bind_encoder, linking_edges, score_histories, train_encoder
 from grasper.predict.validation import withhold
 
 
@@ -58,14 +58,9 @@ class EncoderPredictor(FittedPredictor):
     def score(self, histories: Interactions) -> FloatArray:
         return score_histories(self.encoder, self.encoded, histories)
 
-    @torch.no_grad()
-    def user_vectors(self, histories: Interactions) -> FloatArray:
-        """What the encoder makes of histories, `[num_users, embedding_dim]`."""
-        return encode_users(self.encoder, self.encoded, histories).numpy()
-
-    def item_vectors(self) -> FloatArray:
-        """The items over the bound graph, `[num_items, embedding_dim]`."""
-        return self.encoded.items.detach().numpy()
+    def vectors_over(self, graph: Interactions) -> BoundEncoder:
+        """The vectors of users and items that the encoder makes of a graph."""
+        return BoundEncoder(self.encoder, bind_encoder(self.encoder, self._needed(graph)))
 
     def state(self) -> dict[str, np.ndarray]:
         return {name: value.numpy() for name, value in self.encoder.state_dict().items()} | {"text_dim": np.array([self.text_dim])}

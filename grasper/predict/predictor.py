@@ -42,8 +42,7 @@ class Era:
         self.catalogue, self.model = catalogue, model
         self.temperature, self.popularity_temperature = temperature, popularity_temperature
         self._bound: dict[Pool, tuple[ItemPredictor, Interactions]] = {}
-        self._tastes: dict[Pool, TasteSpace] = {}
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
 
     def predict(self, examples: Sequence[Example], k: int) -> tuple[np.ndarray, FloatArray]:
         """Item ids (None where there is no item left) and their probabilities, best first, `[len(examples), min(k, items)]` both.
@@ -81,21 +80,17 @@ class Era:
             return self._bound[pool]
 
     def tastes(self, pool: Pool) -> TasteSpace:
-        """The tastes that the edges of a pool show; made once, by whoever asks first.
+        """The tastes that the edges of a pool show.
 
         Raises:
             ConfigError: The encoder has no user vectors.
         """
-        with self._lock:
-            if pool not in self._tastes:
-                self._tastes[pool] = TasteSpace(*self.bind(pool), self.catalogue, lambda example: self.histories([example], pool))
-            return self._tastes[pool]
+        return TasteSpace(self.model, self.catalogue, pool)
 
     def release(self) -> None:
         """Forget what was taken in; the next question takes it in again."""
         with self._lock:
             self._bound.clear()
-            self._tastes.clear()
 
     def _top_k(
         self, model: ItemPredictor, graph: Interactions, histories: Interactions, set_aside: tuple[IndexArray, IndexArray], k: int
@@ -118,21 +113,19 @@ class Era:
 
 
 class Predictor:
-    """A fitted link predictor, ready to answer. Safe under threads: whatever is opened is opened once.
+    """A fitted link predictor, ready to answer. Safe under threads.
 
     Args:
-        eras: What opens each era, by the last second that it knows (Unix time); infinity is the one without an end, which knows all tables.
+        today: The era without an end, which knows all tables.
+        earlier: What opens each of the others, by the last second that it knows (Unix time). They are opened for a question and let go after it, as
+            each takes as much memory as today's; of the people of similar taste the vectors are kept.
     """
 
-    def __init__(self, eras: Mapping[float, Callable[[], Era]]) -> None:
-        self._openers = dict(sorted(eras.items()))
-        self._opened: dict[float, Era] = {}
+    def __init__(self, today: Era, earlier: Mapping[float, Callable[[], Era]] | None = None) -> None:
+        self.today = today
+        self._earlier = dict(sorted((earlier or {}).items()))
+        self._tastes: dict[tuple[float, Pool], TasteSpace] = {}
         self._lock = threading.Lock()
-
-    @property
-    def today(self) -> Era:
-        """The era that knows all tables."""
-        return self._era(np.inf)
 
     def predict(self, examples: Sequence[Example], k: int) -> pd.DataFrame:
         """The k items that each of these will most likely meet next (CANDIDATE_COLUMNS), in the given order, best first.
@@ -145,7 +138,7 @@ class Predictor:
             UnknownIdError: A user without any review, or an item that the tables do not hold.
         """
         by_era: dict[float | None, list[int]] = defaultdict(list)
-        for place, until in enumerate(era_of(examples, list(self._openers))):
+        for place, until in enumerate(era_of(examples, list(self._earlier))):
             by_era[until].append(place)
         answers = [
             (places, *self._era(until).predict([examples[place] for place in places], k)) for until, places in by_era.items() if until is not None
@@ -158,14 +151,17 @@ class Predictor:
         Raises:
             ConfigError: The encoder has no user vectors.
         """
-        until = era_of([example], list(self._openers))[0]
-        return None if until is None else self._era(until).tastes(POOLS[example.split])
+        until = era_of([example], list(self._earlier))[0]
+        if until is None:
+            return None
+        pool = POOLS[example.split]
+        with self._lock:
+            if (until, pool) not in self._tastes:
+                self._tastes[until, pool] = self._era(until).tastes(pool)
+            return self._tastes[until, pool]
 
     def _era(self, until: float) -> Era:
-        with self._lock:
-            if until not in self._opened:
-                self._opened[until] = self._openers[until]()
-            return self._opened[until]
+        return self.today if np.isinf(until) else self._earlier[until]()
 
 
 def candidate_table(examples: Sequence[Example], answers: Sequence[tuple[Sequence[int], np.ndarray, FloatArray]]) -> pd.DataFrame:

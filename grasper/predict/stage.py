@@ -129,7 +129,7 @@ def _era_folder(out_dir: Path, number: int) -> Path:
 
 
 def load(predict_dir: Path, tables: Tables) -> Predictor:
-    """The predictor that `fit` wrote, answering for these tables; eras are opened when they are asked.
+    """The predictor that `fit` wrote, answering for these tables; earlier eras are opened when they are asked.
 
     Raises:
         MissingFileError: The folder holds no fitted predictor.
@@ -140,7 +140,7 @@ def load(predict_dir: Path, tables: Tables) -> Predictor:
     earlier = {
         float(start): partial(_open_era, _era_folder(predict_dir, number), predict_dir, tables, start) for number, start in enumerate(starts, 1)
     }
-    return Predictor(earlier | {np.inf: lambda: today})
+    return Predictor(today, earlier)
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from grasper.errors import ConfigError
-from grasper.predict.catalogue import Catalogue
+from grasper.predict.baselines import ItemPredictor
+from grasper.predict.catalogue import Catalogue, Pool
 from grasper.predict.graph import Interactions
+from grasper.predict.train import BoundEncoder
 from grasper.records import Example
 from grasper.retrieve.similar import SimilarUser, unit
 from grasper.topk import stable_top_k
@@ -23,29 +25,30 @@ BLOCK_ROWS = 65_536
 
 
 class TasteSpace:
-    """Unit vectors of the users and items of one graph (`retrieve.similar.Tastes`).
+    """Unit vectors of the users and items of one graph (`retrieve.similar.Tastes`). It keeps nothing else of the model, nor any words.
 
     Args:
-        model: A link predictor that has taken the graph in.
-        catalogue: Names the users and items of the graph.
-        histories: What an example's user is known by, in the same graph.
+        model: A fitted link predictor.
+        catalogue: Names the users and items of the graph, and tells what an example's user is known by.
+        pool: Whose edges make the graph.
 
     Raises:
         ConfigError: The model has no user vectors.
     """
 
-    def __init__(self, model: object, graph: Interactions, catalogue: Catalogue, histories: Callable[[Example], Interactions]) -> None:
-        self._model, self._catalogue, self._histories = model, catalogue, histories
+    def __init__(self, model: ItemPredictor, catalogue: Catalogue, pool: Pool) -> None:
+        graph = catalogue.graph(pool, with_target_words=not model.propagates_words)
+        self._encoder, self._catalogue, self._pool = encoder_over(model, graph), catalogue.without_words(), pool
         known = np.flatnonzero(graph.user_degree > 1)  # whoever met one item alone says no more than that item does
         blocks = [known[start : start + BLOCK_ROWS] for start in range(0, len(known), BLOCK_ROWS)]
-        vectors = [unit(user_vectors(self._model, graph.of_users(block))) for block in blocks]
+        vectors = [unit(self._encoder.users(graph.of_users(block))) for block in blocks]
         self._user_ids = catalogue.users.ids.to_numpy()[known]
         self._users = np.concatenate(vectors) if vectors else np.zeros((0, 1), np.float32)
-        self._items = unit(self._model.item_vectors())  # type: ignore[attr-defined]
+        self._items = unit(self._encoder.items)
 
     def nearest(self, example: Example, k: int, floor: float) -> tuple[SimilarUser, ...]:
         """The people nearest to what the example's user is known by, best first, equal ones in order of the table."""
-        query = unit(user_vectors(self._model, self._histories(example)))
+        query = unit(self._encoder.users(self._catalogue.histories([example], self._pool)))
         if not len(self._users) or not query.any():
             return ()
         places, similarities = nearest_rows(query, self._users, k + 1)
@@ -60,18 +63,17 @@ class TasteSpace:
         return np.where(np.array(others, dtype=object) == item_id, 1.0, likeness)
 
 
-def user_vectors(model: object, histories: Interactions) -> np.ndarray:
-    """What the encoder makes of histories, `[num_users, embedding_dim]`.
+def encoder_over(model: ItemPredictor, graph: Interactions) -> BoundEncoder:
+    """What makes the vectors of users and items over a graph.
 
     Raises:
-        ConfigError: The encoder has no user vectors.
+        ConfigError: The model has none.
     """
-    encode = getattr(model, "user_vectors", None)
-    if encode is None:
+    vectors_over: Callable[[Interactions], BoundEncoder] | None = getattr(model, "vectors_over", None)
+    if vectors_over is None:
         name = getattr(model, "name", type(model).__name__)
         raise ConfigError(f"the encoder {name!r} has no user vectors, which similar taste needs; set predict.encoder to hybrid, lightgcn or sage")
-    vectors: np.ndarray = encode(histories)
-    return vectors
+    return vectors_over(graph)
 
 
 def nearest_rows(queries: np.ndarray, rows: np.ndarray, k: int, block_rows: int = BLOCK_ROWS) -> tuple[np.ndarray, np.ndarray]:

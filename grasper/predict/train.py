@@ -172,7 +172,8 @@ def linking_edges(graph: Interactions) -> Interactions:
 
 @dataclass(frozen=True)
 class EncodedItems:
-    """A catalogue as an encoder sees it over a graph: vectors `[num_items, embedding_dim]`, popularity and degree `[num_items]`, and the words."""
+    """A catalogue as an encoder sees it over a graph: vectors `[num_items, embedding_dim]`, popularity and degree `[num_items]`, and the words, if it
+    reads any."""
 
     items: Tensor
     popularity: Tensor
@@ -183,7 +184,7 @@ class EncodedItems:
 def encode_items(encoder: Encoder, graph: Interactions, words: ItemText | None) -> EncodedItems:
     """Item vectors over a graph, whose words are given."""
     messages = messages_of(graph, torch.from_numpy(words.vectors) if words else None)
-    return EncodedItems(encoder.items(messages), encoder.popularity(messages), graph.item_degree, words)
+    return EncodedItems(encoder.items(messages), encoder.popularity(messages), graph.item_degree, words if encoder.reads_words else None)
 
 
 def encode_users(encoder: Encoder, encoded: EncodedItems, histories: Interactions) -> Tensor:
@@ -199,6 +200,24 @@ def encode_users(encoder: Encoder, encoded: EncodedItems, histories: Interaction
 def bind_encoder(encoder: Encoder, graph: Interactions, words: ItemText | None = None) -> EncodedItems:
     """The catalogue over a graph, for scoring; `words` where they are at hand."""
     return encode_items(encoder, graph, words or words_of(graph))
+
+
+@dataclass(frozen=True)
+class BoundEncoder:
+    """An encoder with the catalogue that it sees over a graph, for vectors without scores."""
+
+    encoder: Encoder
+    encoded: EncodedItems
+
+    @property
+    def items(self) -> FloatArray:
+        """`[num_items, embedding_dim]`."""
+        return self.encoded.items.detach().numpy()
+
+    @torch.no_grad()
+    def users(self, histories: Interactions) -> FloatArray:
+        """What it makes of histories, `[num_users, embedding_dim]`."""
+        return encode_users(self.encoder, self.encoded, histories).numpy()
 
 
 @torch.no_grad()

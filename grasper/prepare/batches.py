@@ -72,20 +72,22 @@ class Gathering:
         return batch
 
 
-def gather(path: Path, unit: str, records: Iterable[tuple[int, int, Any]], columns: Columns, skipped: Counter[str] | None = None) -> Iterator[Batch]:
-    """Batches of JSON objects, given as number, characters and value; `skipped` counts what `records` leave out."""
+def gather(path: Path, unit: str, records: Iterable[tuple[int, Any]], columns: Columns, skipped: Counter[str] | None = None) -> Iterator[Batch]:
+    """Batches of JSON objects, given as number and value; `skipped` counts what `records` leave out."""
     gathering, seen, is_first, named = Gathering(path, unit, columns), dict[str, None](), True, list(columns.items())
     gathering.skipped = Counter[str]() if skipped is None else skipped
     try:
-        for number, characters, record in records:
+        for number, record in records:
             if not isinstance(record, dict):
                 raise DataFormatError(f"{path} {unit} {number} holds a JSON {type(record).__name__}, expected one object per {unit}")
             if len(seen) < 1_000:
                 seen.update(dict.fromkeys(record))
-            values = gathering.values
+            values, characters = gathering.values, 0
             for name, column in named:
                 value = record.get(column)
-                values[name].append(value if type(value) is str else as_text(value, path, unit, number, column))
+                text = value if type(value) is str else as_text(value, path, unit, number, column)
+                values[name].append(text)
+                characters += len(text) if text else 0
             gathering.numbers.append(number)
             if gathering.is_full(characters):
                 if is_first:

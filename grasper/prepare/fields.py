@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from grasper.config import PrepareConfig
-from grasper.errors import DataFormatError
+from grasper.errors import ConfigError, DataFormatError
 
 # Control characters except tab and newline, zero-width and directional marks: invisible, and able to disguise what a prompt or a report
 # shows. The zero-width joiner stays: emoji are made with it.
@@ -164,6 +164,7 @@ def clean_timestamps(values: pd.Series, place: Place, config: PrepareConfig = _D
 
     Raises:
         DataFormatError: A value is neither, or looks like another unit or like a date in digits; unless `problems` gathers them.
+        ConfigError: One of `prepare.date_formats` is none.
     """
     if pd.api.types.is_datetime64_any_dtype(values):
         return _seconds(values)
@@ -246,7 +247,10 @@ def _digits(values: pd.Series) -> pd.Series:
 
 
 def _dates(text: pd.Series, pattern: str) -> pd.Series:
-    return pd.to_datetime(text, format=pattern, utc=True, errors="coerce")
+    try:
+        return pd.to_datetime(text, format=pattern, utc=True, errors="coerce")
+    except (ValueError, re.error) as error:
+        raise ConfigError(f"prepare.date_formats: {pattern!r} is no format of dates ({error}), expected one such as %d.%m.%Y") from None
 
 
 def _seconds(dates: pd.Series) -> pd.Series:

@@ -1,4 +1,4 @@
-"""Rows of a file in batches: CSV, TSV, JSON lines, JSON, parquet and Excel, plain, gzip or zstd; memory does not grow with the file.
+"""Rows of a file in batches: CSV, TSV, JSON lines and JSON, plain, gzip or zstd, parquet and Excel; memory does not grow with the file.
 
 Text formats are read line by line, so that every complaint names the line. Every value becomes text exactly as the file holds it: ids are never
 taken through floating-point numbers, and whatever a format calls missing (null, NaN, an empty cell) is missing.
@@ -9,11 +9,10 @@ from __future__ import annotations
 import csv
 import json
 import re
-import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from grasper.prepare.batches import Batch as Batch  # also for the sources of ot
 from grasper.prepare.batches import Columns, Gathering, gather, require_columns
 from grasper.prepare.lines import MIB, head, numbered_lines, refuse_bomb
 from grasper.prepare.parquet import read_parquet
-from grasper.rows import MISSING_CELLS, without_halves
+from grasper.rows import MISSING_CELLS, excel_cells, excel_rows, without_halves
 
 _DECODER = json.JSONDecoder()
 _SEPARATOR = re.compile(r"\"?sep=(.)\"?\r?\n?", re.IGNORECASE)
@@ -64,7 +63,7 @@ def format_of(path: Path) -> str:
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _COMPRESSIONS]
     suffix = suffixes[-1] if suffixes else ""
     if suffix not in READERS:
-        raise DataFormatError(f"{path}: unknown format '{suffix}', expected one of {', '.join(READERS)} (plain, .gz or .zst)")
+        raise DataFormatError(f"{path}: unknown format '{suffix}', expected one of {', '.join(READERS)} (text also as .gz or .zst)")
     return suffix
 
 
@@ -119,7 +118,7 @@ def _likely(header: str) -> str | None:
 
 def _read_jsonl(path: Path, columns: Columns, config: PrepareConfig) -> Iterator[Batch]:
     if format_of(path) == ".json" and is_list(path):
-        yield from gather(path, "entry", ((number, 0, without_halves(entry)) for number, entry in elements(path, config)), columns)
+        yield from gather(path, "entry", ((number, without_halves(entry)) for number, entry in elements(path, config)), columns)
     else:
         skipped = Counter[str]()
         lines = numbered_lines(path, config, skipped)
@@ -134,8 +133,8 @@ def is_list(path: Path) -> bool:
         return False  # told when the lines are read
 
 
-def json_lines(lines: Iterable[str], path: Path, skipped: Counter[str] | None = None) -> Iterator[tuple[int, int, Any]]:
-    """Line number, characters and value of every line that is not blank; broken ones are left out and counted where `skipped` is given."""
+def json_lines(lines: Iterable[str], path: Path, skipped: Counter[str] | None = None) -> Iterator[tuple[int, Any]]:
+    """Line number and value of every line that is not blank; broken ones are left out and counted where `skipped` is given."""
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
@@ -145,7 +144,7 @@ def json_lines(lines: Iterable[str], path: Path, skipped: Counter[str] | None = 
                     raise DataFormatError(f"{error}{_SPREAD_ADVICE if line.rstrip().endswith(('{', '[', ',')) else SKIP_ADVICE}") from None
                 skipped["json"] += 1
                 continue
-            yield number, len(line), without_halves(value) if "\\u" in line else value
+            yield number, without_halves(value) if "\\u" in line else value
 
 
 def excel_header(path: Path, config: PrepareConfig) -> list[str]:
@@ -154,38 +153,16 @@ def excel_header(path: Path, config: PrepareConfig) -> list[str]:
     Raises:
         DataFormatError: It cannot be read.
     """
-    with _excel_rows(path, config) as rows:
-        return _header(rows)
-
-
-def _header(rows: Iterator[tuple[Any, ...]]) -> list[str]:
-    return ["" if cell is None else str(cell).strip() for cell in next(rows, ())]
-
-
-@contextmanager
-def _excel_rows(path: Path, config: PrepareConfig) -> Iterator[Iterator[tuple[Any, ...]]]:
-    """The rows of the first sheet; whatever is wrong with the file while they are read is told in one line."""
-    try:
-        import openpyxl
-    except ImportError:
-        raise DataFormatError(f"{path}: Excel files need the extra `excel` (pip install 'grasper[excel]')") from None
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        refuse_bomb(path, unpacked, config)
-        yield openpyxl.load_workbook(path, read_only=True, data_only=True).worksheets[0].iter_rows(values_only=True)
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        if isinstance(error, DataFormatError):
-            raise
-        raise DataFormatError(f"{path} is not a readable Excel file ({str(error)[:200]})") from None
+    with excel_rows(path, partial(refuse_bomb, path, config=config)) as rows:
+        return excel_cells(next(rows, ()))
 
 
 def _read_excel(path: Path, columns: Columns, config: PrepareConfig) -> Iterator[Batch]:
-    with _excel_rows(path, config) as rows:
-        header = _header(rows)
-        records = ((number, sum(len(str(cell)) for cell in row), dict(zip(header, row, strict=False))) for number, row in enumerate(rows, start=2))
+    with excel_rows(path, partial(refuse_bomb, path, config=config)) as rows:
+        header = excel_cells(next(rows, ()))
         require_columns(path, columns, header)
-        yield from gather(path, "row", ((n, size, record) for n, size, record in records if any(v is not None for v in record.values())), columns)
+        records = ((number, dict(zip(header, row, strict=False))) for number, row in enumerate(rows, start=2))
+        yield from gather(path, "row", ((number, record) for number, record in records if any(v is not None for v in record.values())), columns)
 
 
 READERS: dict[str, Callable[[Path, Columns, PrepareConfig], Iterator[Batch]]] = {

@@ -52,7 +52,8 @@ _PARTS = _NAMES | {
     "name": tuple(word for word in _NAMES["name"] if word not in ("product", "produkt")),
 }
 """The same, for one word of several: any column of a table may be called after the review or the product."""
-_ORDER = ("text", "title", "rating", "timestamp", "user_id", "item_id", "name", "category", "brand")
+_ORDER = ("text", "title", "rating", "timestamp", "user_id", "item_id", "category", "brand", "name")
+"""A brand's or a category's name is no item's."""
 
 
 def guess_columns(rows: pd.DataFrame, only: tuple[str, ...] = _ORDER) -> dict[str, str | None]:
@@ -80,6 +81,20 @@ def guess_columns(rows: pd.DataFrame, only: tuple[str, ...] = _ORDER) -> dict[st
         if chosen[name] is None:
             chosen[name] = _most_repeated(rows, [column for column in columns if column not in chosen.values()])
     return chosen
+
+
+def rivals(rows: pd.DataFrame, chosen: dict[str, str | None]) -> dict[str, list[str]]:
+    """Field → columns that nothing is read from and that fit the field as well as the chosen one, by the same word of several."""
+    free = [str(column) for column in rows.columns if column not in chosen.values()]
+    found = {}
+    for name, column in chosen.items():
+        if column is None or _plain(column) in _NAMES[name]:
+            continue
+        words = [known for known in _PARTS[name] if _matches(column, known, is_exact=False)]
+        like = [other for other in free if any(_matches(other, known, is_exact=False) for known in words) and _may_be(name, rows[other], other)]
+        if like:
+            found[name] = like
+    return found
 
 
 def _plain(column: str) -> str:

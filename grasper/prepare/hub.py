@@ -44,7 +44,7 @@ def read_hub(name: str, config: PrepareConfig) -> Iterator[Batch]:
         raise MissingFileError(f"{name} cannot be opened ({reason}); offline, place its files in a folder and use prepare.source=table") from None
     place = Path(name)
     for split, rows in found.items():
-        yield from gather(place, f"{split} row", ((number, _size(row), row) for number, row in _numbered(rows, place)), mapped_columns(config))
+        yield from gather(place, f"{split} row", _numbered(rows, place), mapped_columns(config))
 
 
 def _numbered(rows: Any, place: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -54,10 +54,6 @@ def _numbered(rows: Any, place: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise
     except Exception as error:
         raise DataFormatError(f"{place} broke off while it was read ({' '.join(str(error).split())[:300]})") from None
-
-
-def _size(row: dict[str, Any]) -> int:
-    return sum(len(value) for value in row.values() if isinstance(value, str))
 
 
 SOURCES.register(

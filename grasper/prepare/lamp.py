@@ -90,7 +90,7 @@ def read_questions(path: Path, pool: Pool | None, config: PrepareConfig) -> Iter
     yield from with_targets(gather(path, "entry", reviews, {name: name for name in (*_FIELDS, "is_target")}, skipped), pool in ("dev", "test"))
 
 
-def _reviews(path: Path, outputs: dict[str, str], config: PrepareConfig, skipped: Counter[str]) -> Iterator[tuple[int, int, Entry]]:
+def _reviews(path: Path, outputs: dict[str, str], config: PrepareConfig, skipped: Counter[str]) -> Iterator[tuple[int, Entry]]:
     for number, question in _questions(path, config, skipped):
         where = f"{path} entry {number}"
         if not isinstance(question, dict) or not isinstance(question.get("profile"), list) or "input" not in question:
@@ -102,8 +102,7 @@ def _reviews(path: Path, outputs: dict[str, str], config: PrepareConfig, skipped
                 raise DataFormatError(f"{where}: a profile entry is a {type(entry).__name__}, expected an object")
             fields = {name: next((entry[key] for key in keys if entry.get(key) is not None), None) for name, keys in _KEYS.items()}
             item = entry.get("asin") or entry.get("id") or f"{user}-{position}"
-            size = sum(len(value) for value in fields.values() if isinstance(value, str))
-            yield number, size, {"user_id": user, "item_id": item, **fields, "is_target": "1" if is_target else "0"}
+            yield number, {"user_id": user, "item_id": item, **fields, "is_target": "1" if is_target else "0"}
 
 
 def _questions(path: Path, config: PrepareConfig, skipped: Counter[str]) -> Iterator[tuple[int, Any]]:
@@ -114,7 +113,7 @@ def _questions(path: Path, config: PrepareConfig, skipped: Counter[str]) -> Iter
         yield from ((number, without_halves(value)) for number, value in elements(path, config))
     else:
         lines = numbered_lines(path, config, skipped)
-        yield from ((number, value) for number, _, value in json_lines(lines, path, skipped if config.invalid_rows == "skip" else None))
+        yield from json_lines(lines, path, skipped if config.invalid_rows == "skip" else None)
 
 
 def _questions_of_parquet(path: Path) -> Iterator[tuple[int, Any]]:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -58,28 +58,23 @@ def _read_reviews(path: Path, layouts: tuple[Layout, ...], config: PrepareConfig
     first = list(islice(lines, 1))
     if not first:
         raise DataFormatError(f"{path} holds no reviews")
-    layout = next((layout for layout in layouts if layout.fits(first[0][2])), None)
+    layout = next((layout for layout in layouts if layout.fits(first[0][1])), None)
     if layout is None:
         expected = " or ".join(f"{one.name}: {', '.join(keys[0] for keys in one.reviews.values())}" for one in layouts)
-        raise DataFormatError(f"{path} line {first[0][0]} has the keys {', '.join(first[0][2])[:300]}; expected those of {expected}")
-    picked = ((number, size, layout.change(_pick(record, layout.reviews))) for number, size, record in _chain(first, lines))
+        raise DataFormatError(f"{path} line {first[0][0]} has the keys {', '.join(first[0][1])[:300]}; expected those of {expected}")
+    picked = ((number, layout.change(_pick(record, layout.reviews))) for number, record in chain(first, lines))
     yield from gather(path, "line", picked, {name: name for name in _REVIEW_FIELDS}, skipped)
 
 
 def _read_items(path: Path, layouts: tuple[Layout, ...], config: PrepareConfig) -> Iterator[Batch]:
     keys = {name: tuple(dict.fromkeys(key for layout in layouts for key in layout.items.get(name, ()))) for name in _ITEM_FIELDS}
     skipped = Counter[str]()
-    picked = ((number, size, _pick(record, keys)) for number, size, record in records(path, config, skipped))
+    picked = ((number, _pick(record, keys)) for number, record in records(path, config, skipped))
     yield from gather(path, "line", picked, {name: name for name in _ITEM_FIELDS}, skipped)
 
 
-def _chain(first: list[tuple[int, int, Record]], rest: Iterator[tuple[int, int, Record]]) -> Iterator[tuple[int, int, Record]]:
-    yield from first
-    yield from rest
-
-
-def records(path: Path, config: PrepareConfig, skipped: Counter[str]) -> Iterator[tuple[int, int, Record]]:
-    """Line number, characters and object of every line: JSON, or the Python literals of the oldest Amazon files.
+def records(path: Path, config: PrepareConfig, skipped: Counter[str]) -> Iterator[tuple[int, Record]]:
+    """Line number and object of every line: JSON, or the Python literals of the oldest Amazon files.
 
     Args:
         skipped: Counts broken lines where `invalid_rows` is `skip`.
@@ -96,7 +91,7 @@ def records(path: Path, config: PrepareConfig, skipped: Counter[str]) -> Iterato
             continue
         if not isinstance(value, dict):
             raise DataFormatError(f"{path} line {number} holds a {type(value).__name__}, expected one object per line")
-        yield number, len(text), without_halves(value) if "\\u" in text else value
+        yield number, without_halves(value) if "\\u" in text else value
 
 
 def _literal(text: str, path: Path, number: int) -> Any:

@@ -26,7 +26,7 @@ def read_parquet(path: Path, columns: Columns, config: PrepareConfig) -> Iterato
             require_columns(path, columns, names)
             wanted = [column for column in file.schema_arrow if column.name in columns.values()]
             for column in wanted:
-                if pa.types.is_nested(column.type) or _is_bytes(column.type):
+                if not is_plain(column.type):
                     raise DataFormatError(f"{path}: column '{column.name}' holds {column.type}, expected text or numbers")
             sizes = _encoded_sizes(file.metadata, [column.name for column in wanted])
         unpacked, first = sum(map(sum, sizes.values())), 1
@@ -86,8 +86,10 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+def is_plain(kind: pa.DataType) -> bool:
+    """Whether values of a type are read: texts, numbers and dates are."""
+    is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    return not (is_bytes or pa.types.is_nested(kind))
 
 
 def as_text_column(values: pa.Array) -> pd.Series:

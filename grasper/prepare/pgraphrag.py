@@ -103,7 +103,7 @@ def _read_profiles(path: Path, split: SplitName, config: PrepareConfig) -> Itera
     )
 
 
-def _reviews_of(entries: Iterator[tuple[int, Any]], path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
+def _reviews_of(entries: Iterator[tuple[int, Any]], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, entry in entries:
         where = f"{path} entry {number}"
         profile = entry.get("profile") if isinstance(entry, dict) else None
@@ -113,8 +113,7 @@ def _reviews_of(entries: Iterator[tuple[int, Any]], path: Path) -> Iterator[tupl
             if not isinstance(review, dict):
                 raise DataFormatError(f"{where}: a profile entry is a {type(review).__name__}, expected an object")
             fields = {name: without_halves(_first(review, names, where)) for name, names in _KEYS.items()}
-            size = sum(len(value) for value in fields.values() if isinstance(value, str))
-            yield number, size, {"user_id": without_halves(entry["id"]), **fields, "is_target": "1" if position == 0 else "0"}
+            yield number, {"user_id": without_halves(entry["id"]), **fields, "is_target": "1" if position == 0 else "0"}
 
 
 def _first(review: dict[str, Any], names: tuple[str, ...], where: str) -> Any:

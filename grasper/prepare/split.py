@@ -62,7 +62,14 @@ def assign_splits(reviews: pd.DataFrame, config: PrepareConfig, seed: int, names
             f"{config.name}: prepare.split={config.split} finds no user to hold out among {own['user_id'].nunique()}; "
             "prepare.split=none trains on all reviews, for use"
         )
-    return own if lent is None else pd.concat([own, lent], ignore_index=True)
+    if lent is not None:
+        return pd.concat([own, lent], ignore_index=True)
+    if not (own["split"] == "train").any():
+        raise DataFormatError(
+            f"{config.name}: prepare.split={config.split} holds out all {own['user_id'].nunique()} users, so nobody is left to train on; "
+            "lower prepare.dev_share, lend reviews with prepare.train, or train on all of them with prepare.split=none"
+        )
+    return own
 
 
 def _leave_last_out(reviews: pd.DataFrame, names: Names) -> pd.DataFrame:

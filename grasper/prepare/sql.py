@@ -75,7 +75,7 @@ def read_query(query: str, config: PrepareConfig) -> Iterator[Batch]:
         with engine.connect().execution_options(stream_results=True, max_row_buffer=_FETCHED_ROWS) as connection:
             literal = sqlalchemy.text(query.replace(":", "\\:"))  # a colon in the query is no parameter
             rows = connection.execute(literal).mappings()
-            yield from gather(place, "row", ((number, _size(row), _plain(row)) for number, row in enumerate(rows, start=1)), mapped_columns(config))
+            yield from gather(place, "row", ((number, _plain(row)) for number, row in enumerate(rows, start=1)), mapped_columns(config))
     except sqlalchemy.exc.ResourceClosedError:
         raise ConfigError("prepare.query returns no rows, expected a SELECT") from None
     except sqlalchemy.exc.SQLAlchemyError as error:
@@ -94,10 +94,6 @@ def _reason(error: Exception, password: Any) -> str:
     lines = str(getattr(error, "orig", None) or error).strip().splitlines()
     told = " ".join((lines[0] if lines else type(error).__name__).split())[:300]
     return told.replace(str(password), "***") if password else told
-
-
-def _size(row: Any) -> int:
-    return sum(len(value) for value in row.values() if isinstance(value, str))
 
 
 SOURCES.register(

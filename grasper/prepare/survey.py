@@ -17,14 +17,16 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
 from grasper.prepare.arrays import elements
 from grasper.prepare.fields import clean_text
 from grasper.prepare.formats import csv_lines, excel_header, format_of, is_list, json_lines, read_batches
-from grasper.prepare.guess import guess_columns
+from grasper.prepare.guess import guess_columns, rivals
 from grasper.prepare.lines import MIB, numbered_lines, open_bytes
+from grasper.prepare.parquet import is_plain
 from grasper.prepare.values import Survey, look_at_dates, look_at_people, look_at_ratings, look_at_texts
 
 MAX_ROWS = 200_000
@@ -57,6 +59,7 @@ def survey_table(path: Path) -> Survey:
     survey.settings["columns"] = columns
     if unused := [str(column) for column in rows.columns if column not in columns.values()]:
         survey.findings.append(f"not read: {', '.join(unused[:30])}")
+    survey.findings += _doubts(rows, columns)
     survey.missing = [name for name in ("user_id", "item_id", "text") if columns.get(name) is None]
     if (column := columns.get("rating")) is not None:
         look_at_ratings(rows[column], column, survey)
@@ -96,9 +99,19 @@ def survey_further(path: Path, survey: Survey) -> None:
     survey.findings.append(f"{path.name}: {len(rows):,} rows about items, by '{key}': {known}")
     if repeated := int(ids.dropna().duplicated().sum()):
         survey.findings.append(f"{path.name}: {repeated:,} rows have an id that stood before; of each field the first value counts")
-    guessed = guess_columns(rows.drop(columns=[key]), only=("name", "category", "brand"))
+    others = rows.drop(columns=[key])
+    guessed = guess_columns(others, only=("name", "category", "brand"))
+    survey.findings += [f"{path.name}: {doubt}" for doubt in _doubts(others, guessed)]
     settings = {name: value for name, value in own.settings.items() if name in ("encoding", "delimiter")}
     survey.settings["items"] = {"data": str(path.resolve()), **settings, "columns": {"item_id": key, **guessed}}
+
+
+def _doubts(rows: pd.DataFrame, columns: dict[str, str | None]) -> list[str]:
+    """Which choices between columns a person should look at."""
+    return [
+        f"'{columns[name]}' is read as {name}, {', '.join(like[:10])} could be, too: check which is meant"
+        for name, like in rivals(rows, columns).items()
+    ]
 
 
 def _open(path: Path, survey: Survey) -> pd.DataFrame:
@@ -179,14 +192,12 @@ def _column_names(path: Path, config: PrepareConfig, survey: Survey) -> list[str
     """The columns that hold plain values."""
     suffix = format_of(path)
     if suffix in (".parquet", ".pq"):
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         try:
             schema = pq.read_schema(path)
         except (pa.ArrowException, OSError) as error:
             raise DataFormatError(f"{path} is not a readable parquet file ({str(error).splitlines()[0]})") from None
-        return [column.name for column in schema if not pa.types.is_nested(column.type) and not pa.types.is_binary(column.type)]
+        _tell_of_others({column.name: str(column.type) for column in schema if not is_plain(column.type)}, survey)
+        return [column.name for column in schema if is_plain(column.type)]
     if suffix == ".xlsx":
         return [name for name in excel_header(path, config) if name]
     if suffix in (".csv", ".tsv"):
@@ -208,18 +219,28 @@ def _plain_keys(path: Path, config: PrepareConfig, survey: Survey) -> list[str]:
     if is_list(path):
         records: Iterator[Any] = (value for _, value in elements(path, config))
     else:
-        records = (value for _, _, value in json_lines(numbered_lines(path, config), path))
+        records = (value for _, value in json_lines(numbered_lines(path, config), path))
     keys: dict[str, None] = {}
     nested: dict[str, str] = {}
     for record in islice(records, 1000):
         if isinstance(record, dict):
             keys.update(dict.fromkeys(record))
             nested |= {key: _KINDS[type(value)] for key, value in record.items() if isinstance(value, list | dict | bool)}
-    told = ", ".join(f"'{key}' ({kind})" for key, kind in list(nested.items())[:30])
     if plain := [key for key in keys if key not in nested]:
-        if nested:
-            survey.findings.append(f"not read, since the values are not plain: {told}")
+        _tell_of_others(nested, survey)
         return plain
     if keys:
-        raise DataFormatError(f"{path} wraps or nests its reviews: {told}; expected objects whose values are text and numbers, one for each review")
+        raise DataFormatError(
+            f"{path} wraps or nests its reviews: {_kinds(nested)}; expected objects whose values are text and numbers, one for each review"
+        )
     return []
+
+
+def _tell_of_others(kinds: dict[str, str], survey: Survey) -> None:
+    """What columns hold that are not plain."""
+    if kinds:
+        survey.findings.append(f"not read, since the values are not plain: {_kinds(kinds)}")
+
+
+def _kinds(kinds: dict[str, str]) -> str:
+    return ", ".join(f"'{name}' ({kind})" for name, kind in list(kinds.items())[:30])

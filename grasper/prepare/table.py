@@ -43,4 +43,4 @@ def find_table(config: PrepareConfig) -> list[Input]:
     return found
 
 
-SOURCES.register("table", Source("table", "a file: .csv .tsv .jsonl .ndjson .json .parquet .pq .xlsx, plain, gzip or zstd", find_table))
+SOURCES.register("table", Source("table", "a file: .csv .tsv .jsonl .ndjson .json, plain, gzip or zstd, .parquet .pq .xlsx", find_table))

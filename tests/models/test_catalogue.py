@@ -75,14 +75,16 @@ def test_models_of_the_hubs_cache_are_listed_if_they_can_be_opened(cache: Path) 
         "whole": ["config.json", "model.safetensors", "consolidated.safetensors"],
         "pickle": ["config.json", "pytorch_model.bin"],
         "other": ["config.json", "consolidated.safetensors"],
+        "half": ["config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json"],
     }
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
     for name, files in found.items():
         snapshot = cache / "hub" / f"models--owner--{name}" / "snapshots" / "abc"
         snapshot.mkdir(parents=True)
         (snapshot.parents[1] / "refs").mkdir()
         (snapshot.parents[1] / "refs" / "main").write_text("abc")
         for file in files:
-            (snapshot / file).write_text(json.dumps({}))
+            (snapshot / file).write_text(json.dumps(index if "index" in file else {}))
     listed = list_models(2)[len(KNOWN) :]
     assert [(entry.name, entry.num_bytes) for entry in listed] == [
         ("owner/whole", len(json.dumps({})))

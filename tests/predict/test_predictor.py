@@ -245,7 +245,7 @@ def test_an_own_review_between_the_era_and_the_cutoff_counts(tmp_path: Path) -> 
     fit(PredictConfig(eras=1, max_epochs=2), tables, tmp_path, seed=0)
     predictor = load(tmp_path, tables)
     late = asked(tables.examples[tables.examples["example_id"] == "d9-0"])
-    era = predictor._era(era_of(late, list(predictor._openers))[0])  # type: ignore[arg-type]
+    era = predictor._era(era_of(late, list(predictor._earlier))[0])  # type: ignore[arg-type]
     assert era.catalogue.until == 300 * DAY
     history = era.histories(late, ("train", "dev"))
     met = era.catalogue.items.ids[history.item_index].tolist()

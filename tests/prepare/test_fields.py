@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grasper.config import PrepareConfig
-from grasper.errors import DataFormatError
+from grasper.errors import ConfigError, DataFormatError
 from grasper.prepare.fields import Place, Problems, clean_id, clean_ratings, clean_text, clean_timestamps, strip_html
 from grasper.records import none_if_missing
 
@@ -216,3 +216,9 @@ def test_of_two_formats_that_read_the_same_digits_the_first_counts() -> None:
     values = pd.Series(["01022024"], dtype="str")
     found = [clean_timestamps(values, place(1), PrepareConfig(date_formats=order)).iloc[0] for order in (("%d%m%Y", "%m%d%Y"), ("%m%d%Y", "%d%m%Y"))]
     assert found == [1706745600, 1704153600]  # 1 February and 2 January 2024
+
+
+@pytest.mark.parametrize("pattern", ["%Q", "%d.%m.%Y %", "%U.%m.%Y", "%d.%d.%Y"])
+def test_what_is_no_format_of_dates_is_told(pattern: str) -> None:
+    with pytest.raises(ConfigError, match=r"prepare\.date_formats: '%.* is no format of dates .* expected one such as %d\.%m\.%Y"):
+        clean_timestamps(pd.Series(["1.2.2024"]), place(1), PrepareConfig(date_formats=(pattern,)))

@@ -179,3 +179,13 @@ def test_settings_that_cannot_work_are_refused() -> None:
         assign_splits(reviews, USERS.model_copy(update={"dev_share": 0.5}), 0)
     with pytest.raises(DataFormatError, match="finds no user to hold out"):
         assign_splits(table([("bob", 1)]), LAST_OUT, 0)
+
+
+def test_a_split_that_leaves_nobody_to_train_on_is_refused() -> None:
+    """Unless reviews are lent: those train."""
+    everybody = assign_splits(table([(name, 1) for name in NAMES]), USERS, 0)
+    reviews = table([(name, 1) for name in everybody.loc[everybody["split"] != "train", "user_id"]])
+    with pytest.raises(DataFormatError, match=f"holds out all {len(reviews)} users, so nobody is left to train on"):
+        assign_splits(reviews, USERS, 0)
+    lent = table([("lender", 1)]).assign(split="train")
+    assert assign_splits(pd.concat([reviews, lent]), USERS, 0)["split"].value_counts()["train"] == 1

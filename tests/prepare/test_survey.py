@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from shop_export import write_shop
 
@@ -328,11 +330,26 @@ PUBLIC = {
         ({"sku": "7", "Consumer Name": "Jane"}, {"user_id": "Consumer Name", "item_id": "sku", "name": None}),
         ({"sku": "7", "reviewCreatedVersion": "5.31.0", "created_by": "17", "at": "2020-01-02 03:04:05"}, {"timestamp": "at"}),
         ({"sku": "7", "day_created": "May 3, 2020", "at": "2020-01-02"}, {"timestamp": "day_created"}),
+        ({"sku": "7", "Brand Name": "Acme", "Group Name": "Pans"}, {"name": None, "brand": "Brand Name", "category": "Group Name"}),
     ],
 )
 def test_nobodys_name_is_an_items_and_what_cannot_be_a_date_is_none(row: dict[str, str], expected: dict[str, str | None]) -> None:
     chosen = guess_columns(pd.DataFrame([row] * 20))
     assert {name: chosen[name] for name in expected} == expected
+
+
+def test_of_several_columns_that_may_be_meant_the_choice_is_told(tmp_path: Path) -> None:
+    """Where one word of several decides; one that is called just so leaves no doubt."""
+    text = "a rather long text that somebody wrote about a thing"
+    (tmp_path / "r.csv").write_text(f"user_id,sku,comment,Ship Name,Dish Name,Customer Name,rating\nu,7,{text},Ada,Pie,Bo,5\n")
+    survey = survey_table(tmp_path / "r.csv")
+    assert survey.settings["columns"]["name"] == "Ship Name"
+    assert [finding for finding in survey.findings if "which is meant" in finding] == [
+        "'Ship Name' is read as name, Dish Name could be, too: check which is meant"
+    ]
+    (tmp_path / "i.csv").write_text("sku,Dish Name,Cook Name\n7,Pie,Ida\n")
+    survey_further(tmp_path / "i.csv", survey)
+    assert "i.csv: 'Dish Name' is read as name, Cook Name could be, too: check which is meant" in survey.findings
 
 
 def test_of_columns_that_no_name_tells_the_one_that_is_called_an_id_comes_first() -> None:
@@ -450,3 +467,12 @@ def test_a_file_that_was_cut_off_is_refused_in_one_line(tmp_path: Path, name: st
     (tmp_path / name).write_bytes(packed[: len(packed) // 2])
     with pytest.raises(DataFormatError, match="truncated gzip file"):
         survey_table(tmp_path / name)
+
+
+def test_columns_of_parquet_that_are_not_plain_are_left_out_and_told(tmp_path: Path) -> None:
+    """Polars writes bytes as `large_binary`."""
+    columns = {"user_id": ["u"], "sku": ["7"], "comment": ["fine"], "picture": pa.array([b"x"], pa.large_binary()), "tags": [["a"]]}
+    pq.write_table(pa.table(columns), tmp_path / "r.parquet")
+    survey = survey_table(tmp_path / "r.parquet")
+    assert "not read, since the values are not plain: 'picture' (large_binary), 'tags' (list<element: string>)" in survey.findings
+    assert survey.missing == []

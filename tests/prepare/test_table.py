@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zipfile
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -139,6 +140,20 @@ def test_damaged_archives_are_refused(tmp_path: Path, suffix: str) -> None:
         read(truncated)
 
 
+@pytest.mark.parametrize("part", ["xl/worksheets/sheet1.xml", "xl/workbook.xml", "[Content_Types].xml"])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_damaged_excel_file_is_told_in_one_line(tmp_path: Path, part: str, share: float) -> None:
+    """Its parts are whole XML, or are not there."""
+    pd.DataFrame(ROWS).to_excel(tmp_path / "whole.xlsx")
+    with zipfile.ZipFile(tmp_path / "whole.xlsx") as whole, zipfile.ZipFile(tmp_path / "r.xlsx", "w") as damaged:
+        for name in whole.namelist():
+            content = whole.read(name)
+            if name != part or share:
+                damaged.writestr(name, content if name != part else content[: int(share * len(content))])
+    with pytest.raises(DataFormatError, match="not a readable Excel file"):
+        read(tmp_path / "r.xlsx")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r"gone\.csv does not exist"):
         read(tmp_path / "gone.csv")
@@ -216,6 +231,23 @@ def test_int64_parquet_with_a_null_keeps_forty_users_apart(tmp_path: Path) -> No
     users = pd.array([2**53 + n for n in range(40)] + [None], dtype="Int64")
     pd.DataFrame({"user_id": users, "item_id": "i", "text": "x"}).to_parquet(tmp_path / "r.parquet")
     assert read(tmp_path / "r.parquet", **PLAIN)["user_id"].nunique() == 40
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv", ".parquet"])
+def test_batches_hold_a_bounded_number_of_characters(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few rows they are."""
+    for module in ("batches", "parquet"):
+        monkeypatch.setattr(f"grasper.prepare.{module}.BATCH_CHARACTERS", 1_000)
+    rows = pd.DataFrame({"user_id": "u", "item_id": "i", "text": ["long text " * 50] * 10})
+    path = tmp_path / f"r{suffix}"
+    {
+        ".json": lambda: rows.to_json(path, orient="records"),
+        ".jsonl": lambda: rows.to_json(path, orient="records", lines=True),
+        ".csv": lambda: rows.to_csv(path, index=False),
+        ".parquet": lambda: rows.to_parquet(path),
+    }[suffix]()
+    config = CONFIG.model_copy(update={"columns": ColumnMapping(**PLAIN)})  # type: ignore[arg-type]
+    assert max(len(batch.rows) for batch in read_table(path, config)) <= 2
 
 
 def test_a_large_file_is_read_in_batches(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,8 +14,8 @@ import pytest
 
 from grasper.config import PredictConfig
 from grasper.errors import ConfigError
-from grasper.predict import Predictor, fit, load
-from grasper.predict.predictor import asked
+from grasper.predict import Predictor, fit, load, stage
+from grasper.predict.predictor import Era, asked
 from grasper.predict.tastes import nearest_rows
 from grasper.records import Example, Item, Request, Review, Tables
 from grasper.retrieve.pool import ReviewPool, is_visible
@@ -136,6 +139,29 @@ def test_who_asks_about_an_early_day_is_near_to_people_of_that_day(tmp_path: Pat
     taste = SimilarTaste(ReviewPool(tables.reviews_by_id.values()), make_ranker("bm25"), lambda: predictor, floor=-1.0)
     assert len(taste.find(replace(early, cutoff=None), 80)) > 60
     assert {user.user_id for user in taste.find(early, 80)} == {f"user{number}" for number in range(1, 40)}
+
+
+def test_of_an_early_day_the_tastes_alone_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What predictions need takes as much memory as today's, for each era."""
+    opened: list[weakref.ref[Era]] = []
+
+    def open_era(*arguments: Any) -> Era:
+        era = stage_of_opening(*arguments)
+        opened.append(weakref.ref(era))
+        return era
+
+    stage_of_opening = stage._open_era
+    monkeypatch.setattr(stage, "_open_era", open_era)
+    tables = make_tables(cutoff=400 * DAY)
+    fit(PredictConfig(max_epochs=1, eras=1), tables, tmp_path, seed=0)
+    predictor, early = load(tmp_path, tables), someone("user0", cutoff=400 * DAY)
+    taste = SimilarTaste(ReviewPool(tables.reviews_by_id.values()), make_ranker("bm25"), lambda: predictor, floor=-1.0)
+    found = taste.find(early, 5)
+    assert predictor.predict([early], 3)["rank"].tolist() == [1, 2, 3]
+    gc.collect()
+    assert [era() is not None for era in opened] == [True, False, False]
+    assert taste.find(early, 5) == found
+    assert len(opened) == 3
 
 
 def test_an_encoder_without_user_vectors_is_named(tmp_path: Path) -> None:

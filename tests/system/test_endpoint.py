@@ -114,6 +114,16 @@ def test_other_targets_than_the_finished_ones_are_foreseen(server: Server, tmp_p
     assert f"in all about {spent} requests" in foreseen
 
 
+def test_of_a_step_with_a_damaged_batch_that_batch_alone_is_foreseen(server: Server, tmp_path: Path, grasper: Call) -> None:
+    """What is whole is kept, and costs nothing again."""
+    asked = ("pipeline", "--run", "x", "--methods", "pgraphrag", "--limit", "2", "--set", "tasks=[long,title]")
+    assert grasper(*asked, url=server.url).code == 0
+    log = tmp_path / "runs" / "x" / "generate" / "pgraphrag" / "outputs.jsonl"
+    log.write_text(log.read_text().replace("{", "?", 1))
+    foreseen = grasper(*asked, "--dry-run", url=server.url).out
+    assert f"in all about {len(server.requests) // 2} requests" in foreseen
+
+
 def test_data_are_prepared_anew_before_their_cost_is_foreseen(server: Server, tmp_path: Path, grasper: Call) -> None:
     """Another configuration is refused without `--overwrite` and taken with it; a lost table, and what a kill left, are mended."""
     asked = ("pipeline", "--run", "x", "--methods", "none", "--limit", "2")
