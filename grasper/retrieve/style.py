@@ -196,7 +196,7 @@ class StyleIndex:
         self._splits = pd.Categorical([review.split for review in self._reviews])
         self._row = {review.review_id: row for row, review in enumerate(self._reviews)}
         self._mean_words = max(1.0, float(np.mean([num_words(text) for _, text in train])))
-        self._times = np.array([-np.inf if review.timestamp is None else review.timestamp for review in self._reviews])
+        self._times = np.array([review.when for review in self._reviews])
         self._repeats: dict[str, list[int]] = defaultdict(list)
         for row, review in enumerate(self._reviews):
             self._repeats[normalized(review.text)].append(row)
