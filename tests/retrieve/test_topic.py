@@ -14,7 +14,7 @@ from grasper.errors import ConfigError
 from grasper.predict import Predictor, fit, load
 from grasper.predict.predictor import asked
 from grasper.predict.tastes import nearest_rows
-from grasper.records import Example, Item, Request, Review, Tables
+from grasper.records import Example, Item, Request, Review, Tables, review_request
 from grasper.retrieve.pool import ReviewPool, is_visible
 from grasper.retrieve.rankers import make_ranker
 from grasper.retrieve.topic import SimilarTaste
@@ -82,6 +82,15 @@ def test_where_nobody_is_near_the_audience_is_shown(shop: tuple[Predictor, Table
     example = someone("new", "b4", history=[Review("h", "new", "a1", "tea"), Review("i", "new", "b9", "coffee")])
     assert {review.item_id for review in strict.retrieve(request_of(example), example, 3)} == {"b4"}
     assert strict.explain(request_of(example), example, 3) == "no other person's taste is nearer than 1; the item's audience is shown instead"
+
+
+@pytest.mark.parametrize("floor", [0.3, 1.0])
+def test_for_a_predicted_item_the_reviews_are_of_it_or_items_like_it(shop: tuple[Predictor, Tables], floor: float) -> None:
+    """Not of the target's item, whether people are near or the audience is shown."""
+    predictor, tables = shop
+    taste = SimilarTaste(ReviewPool(tables.reviews_by_id.values()), make_ranker("bm25"), lambda: predictor, floor=floor)
+    example = someone("new", "b4", history=[])
+    assert {review.item_id[0] for review in taste.retrieve(review_request(example, Item("a3")), example, 4)} == {"a"}
 
 
 def test_an_item_that_training_never_saw_says_nothing_of_taste(tmp_path: Path) -> None:
