@@ -38,6 +38,7 @@ class SimilarTaste:
         if predictor is None:
             raise ConfigError("people with similar taste are found by the link predictor, and there is none; run `grasper predict` first")
         self._pool, self._ranker, self._open, self._floor = pool, ranker, predictor, floor
+        self._last: tuple[tuple[Request, Example], list[tuple[SimilarUser, Review]]] | None = None
 
     def retrieve(self, request: Request, example: Example, k: int) -> list[Review]:
         """One review of each of at most `k` people, about the wanted item or the item most like it; where there is none, the item's audience."""
@@ -47,7 +48,14 @@ class SimilarTaste:
         return best(audience, self._ranker.scores(query_of(request), audience), k)
 
     def _telling(self, request: Request, example: Example) -> list[tuple[SimilarUser, Review]]:
-        """People with similar taste and of each the review that says most about the wanted item, best first; none that says nothing of it."""
+        """People with similar taste and of each the review that says most about the wanted item, best first; none that says nothing of it. The last
+        answer is kept for whoever explains it."""
+        last, asked = self._last, (request, example)  # one attribute, so that threads find an answer with its own question
+        if last is None or last[0] != asked:
+            last = self._last = asked, self._search(request, example)
+        return last[1]
+
+    def _search(self, request: Request, example: Example) -> list[tuple[SimilarUser, Review]]:
         space = self._open().tastes(example)
         if space is None:
             return []

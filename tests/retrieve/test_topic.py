@@ -123,6 +123,22 @@ def test_what_is_said_is_what_is_shown(shop: tuple[Predictor, Tables]) -> None:
             assert {review.item_id for review in shown} <= {example.item_id}
 
 
+def test_whoever_explains_what_was_shown_does_not_look_for_it_again(shop: tuple[Predictor, Tables]) -> None:
+    """Comparing everybody is what costs; another question is answered anew."""
+    predictor, tables = shop
+    opened: list[Predictor] = []
+
+    def open_predictor() -> Predictor:
+        opened.append(predictor)
+        return predictor
+
+    taste = SimilarTaste(ReviewPool(tables.reviews_by_id.values()), make_ranker("bm25"), open_predictor)
+    for number, example in enumerate(asked(tables.examples)[:3], start=1):
+        shown = taste.retrieve(request_of(example), example, 4)
+        assert taste.explain(request_of(example), example, 4).startswith(f"{len(shown)} people")
+        assert len(opened) == number
+
+
 def test_identical_people_are_equally_near_and_come_in_the_order_of_the_table(tmp_path: Path) -> None:
     """Somebody's twin, who met the same items, is as near as they are."""
     tables = make_tables()
