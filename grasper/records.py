@@ -5,6 +5,7 @@ A record is identified by `review_id`; leakage is a matter of record identity, s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
@@ -43,6 +44,11 @@ class Review:
     rating: float | None = None
     timestamp: int | None = None
     split: str = "train"
+
+    @property
+    def when(self) -> float:
+        """Its place in time: undated ones stand before all others, those from before 1970 too."""
+        return -math.inf if self.timestamp is None else self.timestamp
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ what it answers for one does not depend on the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from grasper.config import GenerateConfig, SynthesizeConfig
 from grasper.desk import Desk
@@ -65,16 +65,26 @@ class System:
             synthetic: Synthetic reviews by example id; rejected ones are not shown.
 
         Raises:
-            ShapeError: The writer gave something else than one output per example, in their order.
+            ShapeError: The writer gave something else than one output per example, in their order, or names evidence that nobody can look up.
         """
-        outputs = self.writer.write(task, examples, synthetic)
-        method = self.desk.method
+        return self._checked(task, examples, self.writer.write(task, examples, synthetic))
+
+    def _checked(self, task: Task, examples: Sequence[Example], given: Any) -> list[Output]:
+        """What the writer, perhaps somebody else's, gave, once it is known to answer the examples by evidence that can be looked up."""
+        method, records = self.desk.method, self.desk.store.tables.reviews_by_id
+        outputs = list(given) if isinstance(given, Iterable) else [given]
+        if wrong := [one for one in outputs if not isinstance(one, Output)]:
+            raise ShapeError(f"the writer {method.writer!r} gave {wrong[0]!r:.80}, expected a list of outputs (grasper.records.Output)")
         asked = [(example.example_id, task, method.name) for example in examples]
         answered = [(output.example_id, output.task, output.method) for output in outputs]
         if answered != asked:
             odd = next((f"{got}, expected {want}" for got, want in zip(answered, asked, strict=False) if got != want), "")
             told = f"the first that differs is {odd}" if odd else "expected one for each, in their order"
             raise ShapeError(f"the writer {method.writer!r} gave {len(answered)} outputs to {len(asked)} examples; {told}")
+        for example, output in zip(examples, outputs, strict=True):
+            brought = {review.review_id for review in example.history or ()}
+            if unknown := [name for name in output.evidence if name not in records and name not in brought]:
+                raise ShapeError(f"the writer {method.writer!r} names {unknown[0]!r:.80} as evidence, expected ids of real reviews that it showed")
         return outputs
 
     def personalize(self, task: Task, examples: Sequence[Example]) -> list[Personalized]:

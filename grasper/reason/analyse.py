@@ -108,7 +108,7 @@ _TITLE_TRAITS = ("exclaims", "lower case", "capitals", "emoji", "asks")
 
 
 def _interests(profile: Profile) -> str:
-    """The topics that return in the person's own, predicted and others' reviews; `likely …` where there are no own ones."""
+    """The topics that return in the person's own, predicted and others' reviews; `likely …` where the person's own hold no word."""
     weights: dict[str, float] = defaultdict(float)
     groups = ((profile.own, _OWN_WEIGHT), (profile.predicted, _PREDICTED_WEIGHT), (profile.neighbours, _OTHERS_WEIGHT))
     for entries, weight in groups:
@@ -118,7 +118,7 @@ def _interests(profile: Profile) -> str:
     topics = _top(weights, _NUM_INTERESTS)
     if not topics:
         return "unknown"
-    return ("" if profile.own else "likely ") + _listed(topics)
+    return ("" if any(_whole(entry).strip() for entry in profile.own) else "likely ") + _listed(topics)
 
 
 # --- Plan -------------------------------------------------------------------------------------------------------------------------------

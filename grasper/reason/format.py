@@ -18,7 +18,9 @@ TITLE_WORDS = 10
 """Longer titles are cut: the task asks for at most ten words."""
 _LABELS = (*PATH_LABELS, TITLE, TEXT, RATING)
 _SECTION = re.compile(
-    rf"^[ \t>#-]*(\*\*|__)?(?P<label>{'|'.join(_LABELS)})[ \t]*+(?(1)(?:\1[ \t]*+)?)[:：](?(1)(?:\1)?)", re.IGNORECASE | re.MULTILINE
+    r"^[ \t>#-]*+(?:(?:[*•]|\d{1,2}[.)])[ \t]++)?"  # Markdown before a label: quotes, headings, the marks and numbers of lists
+    rf"(\*\*|__)?(?P<label>{'|'.join(_LABELS)})[ \t]*+(?(1)(?:\1[ \t]*+)?)[:：](?(1)(?:\1)?)",
+    re.IGNORECASE | re.MULTILINE,
 )
 _NAMES = {label.lower(): label for label in _LABELS}
 _NUMBER = re.compile(r"(?<![\d.,])([1-5](?:[.,]\d+)?)(?!\d|[.,]\d)")

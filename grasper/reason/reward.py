@@ -22,6 +22,8 @@ from grasper.reason.format import parse_rating
 from grasper.registry import Registry, nearest_first
 
 _JUDGED_TOKENS = 300
+_ROUNDING = 1e-6
+"""What sums of probabilities or weights may miss 0 or 1 by."""
 
 _METRICS: dict[str, Callable[[Sequence[str], Sequence[str]], np.ndarray]] = {
     "rouge1": rouge1,
@@ -69,13 +71,35 @@ def make_reward(name: str = "mean", *, judge: TextModel | None = None) -> Reward
 
 
 def rewards_of(reward: Reward, task: AnswerTask, candidates: Sequence[str], references: Sequence[str]) -> np.ndarray:
-    """What a reward, perhaps somebody else's, gives for each candidate, `[n]`.
+    """What a reward, perhaps somebody else's, gives for each candidate, `[n]`, 0–1.
 
     Raises:
-        ShapeError: Another number of rewards than there are candidates.
+        ShapeError: Something else than one number for each candidate.
+        RewardError: A reward is not a finite number, or none from 0 to 1, which thresholds, margins and weights go by.
+    """
+    rewards = _numbers(reward, reward.score(task, candidates, references), candidates)
+    if (wrong := np.flatnonzero(np.abs(rewards - 0.5) > 0.5 + _ROUNDING)).size:
+        place = wrong[0]
+        raise RewardError(f"the reward {type(reward).__name__} gave {rewards[place]:g} for candidate {place}, expected a number from 0 to 1")
+    return rewards
+
+
+def path_rewards_of(reward: PathReward, task: AnswerTask, answer_lines: str, paths: Sequence[str], with_path: Prompt, without: Prompt) -> np.ndarray:
+    """What a reward of paths, perhaps somebody else's, gives for each, `[paths]`: any finite numbers.
+
+    Raises:
+        ShapeError: Something else than one number for each path.
         RewardError: A reward is not a finite number.
     """
-    rewards = np.asarray(reward.score(task, candidates, references), dtype=float)
+    return _numbers(reward, reward.score_paths(task, answer_lines, paths, with_path, without), paths)
+
+
+def _numbers(reward: Reward, given: object, candidates: Sequence[str]) -> np.ndarray:
+    """What a reward gave as numbers, one for each candidate."""
+    try:
+        rewards = np.asarray(given, dtype=float)
+    except (TypeError, ValueError):
+        raise ShapeError(f"the reward {type(reward).__name__} gave {given!r:.80}, expected one number for each candidate") from None
     if rewards.shape != (len(candidates),):
         raise ShapeError(
             f"the reward {type(reward).__name__} gave {list(rewards.shape)} rewards, expected one for each of {len(candidates)} candidates"

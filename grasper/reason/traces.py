@@ -30,7 +30,7 @@ from grasper.prompts.render import Exemplar, after_path, render
 from grasper.prompts.templates import ANSWER_LABELS, AnswerTask
 from grasper.reason.format import ReasoningPath, parse_answer, parse_path, render_answer
 from grasper.reason.pair import TrainingPair
-from grasper.reason.reward import PathReward, Reward, rewards_of
+from grasper.reason.reward import PathReward, Reward, path_rewards_of, rewards_of
 from grasper.records import Request
 from grasper.runs import derive_seed
 
@@ -276,7 +276,7 @@ def _rewarded(pairs: Sequence[TrainingPair], drafts: Sequence[Trace], reward: Re
         distinct = _merged([draft for draft in drafts if draft.pair_id == pair.pair_id])
         if isinstance(reward, PathReward):
             prompts = sampler.prompt(pair), sampler.prompt(pair, reasoning=False)
-            rewards = reward.score_paths(pair.task, pair.answer_lines, [draft.path for draft in distinct], *prompts)
+            rewards = path_rewards_of(reward, pair.task, pair.answer_lines, [draft.path for draft in distinct], *prompts)
         else:
             rewards = rewards_of(reward, pair.task, [draft.answer for draft in distinct], [pair.reference] * len(distinct))
         traces += [replace(draft, number=number, reward=float(value)) for number, (draft, value) in enumerate(zip(distinct, rewards, strict=True))]

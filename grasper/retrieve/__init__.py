@@ -11,5 +11,5 @@ class Retriever(Protocol):
     """Finds evidence for a request. Everything it gives comes through `ReviewPool`, so it is visible to the example."""
 
     def retrieve(self, request: Request, example: Example, k: int) -> list[Review]:
-        """At most `k` reviews, best first."""
+        """At most `k` reviews, best first. Where a synthetic review is to be written, the request's item is a predicted one and not the example's."""
         ...

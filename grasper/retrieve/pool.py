@@ -83,12 +83,7 @@ class ReviewPool:
     def _dated(self, splits: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
         """When the reviews of some splits were written, in order, undated ones before all others, and the items by their place in `_item_ids`."""
         if splits not in self._dated_of:
-            found = [
-                (float("-inf") if review.timestamp is None else review.timestamp, code)
-                for code, item_id in enumerate(self._item_ids)
-                for review in self.by_item[item_id]
-                if review.split in splits
-            ]
+            found = [(review.when, code) for code, item_id in enumerate(self._item_ids) for review in self.by_item[item_id] if review.split in splits]
             times, codes = np.array([time for time, _ in found]), np.array([code for _, code in found], np.int64)
             order = np.argsort(times, kind="stable")
             self._dated_of[splits] = times[order], codes[order]
@@ -98,7 +93,7 @@ class ReviewPool:
         """The user's other reviews, or those that a newcomer brings along, oldest first; undated ones come before, as in the table."""
         reviews = self.by_user.get(example.user_id, ()) if example.history is None else example.history
         visible = [review for review in reviews if is_visible(review, example)]
-        return sorted(visible, key=lambda review: float("-inf") if review.timestamp is None else review.timestamp)
+        return sorted(visible, key=lambda review: review.when)
 
     def neighbours(self, example: Example) -> list[Review]:
         """Other users' reviews of the requested item, in file order (PGraphRAG, Sec. 3.1)."""

@@ -48,7 +48,7 @@ class ProfileBuilder:
         """What a named retriever finds for so many sets; nothing for an empty name.
 
         Raises:
-            LeakError: It gave a review that the example may not see.
+            LeakError: It gave a review that the example may not see, or one that is no record of the run.
             ShapeError: It gave something else than reviews.
         """
         if not retriever:
@@ -59,18 +59,25 @@ class ProfileBuilder:
         return self._found("own", request, example, self._prompts.own_entries) if self._method.own else ()
 
     def _found(self, retriever: str, request: Request, example: Example, k: int) -> tuple[Review, ...]:
-        """What a retriever finds: reviews of the store that the example may see, at most `k`, whatever it gives."""
+        """What a retriever finds: reviews of the store, or brought along, that the example may see, at most `k`, whatever it gives."""
         answer = self._store.retriever(retriever).retrieve(request, example, k)
         found = list(answer) if isinstance(answer, Iterable) else [answer]
         if wrong := [one for one in found if not isinstance(one, Review)]:
             raise ShapeError(f"the retriever {retriever!r} gave {wrong[0]!r:.80}, expected a list of reviews (grasper.records.Review)")
         for review in found:
-            if not is_visible(review, example):
+            if fault := self._fault_of(review, example):
                 raise LeakError(
-                    f"the retriever {retriever!r} gave review {review.review_id}, which example {example.example_id} may not see; "
-                    "choose among what `store.pool` gives for the example"
+                    f"the retriever {retriever!r} gave review {review.review_id}, {fault}; choose among what `store.pool` gives for the example"
                 )
         return tuple(found[:k])
+
+    def _fault_of(self, review: Review, example: Example) -> str:
+        """Why a review cannot be shown, empty where it can. One of somebody's own making is no evidence, and may hold anything under any id."""
+        if not is_visible(review, example):
+            return f"which example {example.example_id} may not see"
+        if self._store.tables.reviews_by_id.get(review.review_id) != review and review not in (example.history or ()):
+            return "which is no review of the run, or not as it stands there"
+        return ""
 
 
 def in_sets(reviews: Sequence[Review], size: int) -> list[tuple[Review, ...]]:

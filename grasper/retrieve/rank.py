@@ -22,9 +22,8 @@ class RecencyRanker:
     """The latest first, whatever the query. Without a time counts as older than with one; among equals the later row is more recent."""
 
     def scores(self, query: str, reviews: Sequence[Review]) -> np.ndarray:
-        times = [(-1 if review.timestamp is None else review.timestamp, position) for position, review in enumerate(reviews)]
         scores = np.empty(len(reviews))
-        scores[sorted(range(len(reviews)), key=times.__getitem__)] = np.arange(len(reviews))
+        scores[np.argsort([review.when for review in reviews], kind="stable")] = np.arange(len(reviews))
         return scores
 
 

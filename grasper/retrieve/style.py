@@ -109,7 +109,7 @@ class SimilarWriters:
         chosen = [review for user in found.users if (review := self._best_of(user.user_id, request, example))]
         if chosen:
             return chosen
-        return self._best([review for review in self._pool.neighbours(example) if review.text.strip()], request)[:k]
+        return self._best(self._audience(request, example), request)[:k]
 
     def explain(self, request: Request, example: Example, k: int) -> str:
         """One line for records and reports: whose writing stood for the user's, and how sure that is."""
@@ -157,10 +157,13 @@ class SimilarWriters:
             alike = self._titles.nearest(title, example, TITLED_ALIKE, floor=self._floor)
             if (style := self._texts.mean_style([user.user_id for user in alike], example)) is not None:
                 borrowed["title"] = style
-        audience = [review for review in self._pool.neighbours(example) if review.text.strip()]
-        if audience:
+        if audience := self._audience(request, example):
             borrowed["audience"] = style_of(np.array([self._texts.vector_of(review) for review in audience]), [review.text for review in audience])
         return borrowed
+
+    def _audience(self, request: Request, example: Example) -> list[Review]:
+        """What others wrote about the item of the request, which may be a predicted one."""
+        return [review for review in self._pool.of_item(request.item.item_id, example) if review.text.strip()]
 
     def _best_of(self, user_id: str, request: Request, example: Example) -> Review | None:
         visible = [review for review in self._pool.by_user[user_id] if review.text.strip() and is_visible(review, example)]
@@ -196,7 +199,7 @@ class StyleIndex:
         self._splits = pd.Categorical([review.split for review in self._reviews])
         self._row = {review.review_id: row for row, review in enumerate(self._reviews)}
         self._mean_words = max(1.0, float(np.mean([num_words(text) for _, text in train])))
-        self._times = np.array([-np.inf if review.timestamp is None else review.timestamp for review in self._reviews])
+        self._times = np.array([review.when for review in self._reviews])
         self._repeats: dict[str, list[int]] = defaultdict(list)
         for row, review in enumerate(self._reviews):
             self._repeats[normalized(review.text)].append(row)

@@ -24,7 +24,7 @@ class SimilarTaste:
     """Finds people with similar taste, and of each the review that says most about the wanted item.
 
     Args:
-        ranker: Chooses among reviews of equally similar items, and among the item's audience.
+        ranker: Chooses among the item's audience.
         predictor: Opens the fitted link predictor, whose encoder must have user vectors.
         floor: Cosine below which nobody counts as similar, −1 … 1.
 
@@ -38,16 +38,24 @@ class SimilarTaste:
         if predictor is None:
             raise ConfigError("people with similar taste are found by the link predictor, and there is none; run `grasper predict` first")
         self._pool, self._ranker, self._open, self._floor = pool, ranker, predictor, floor
+        self._last: tuple[tuple[Request, Example], list[tuple[SimilarUser, Review]]] | None = None
 
     def retrieve(self, request: Request, example: Example, k: int) -> list[Review]:
         """One review of each of at most `k` people, about the wanted item or the item most like it; where there is none, the item's audience."""
-        if found := self._telling(example)[:k]:
+        if found := self._telling(request, example)[:k]:
             return [review for _, review in found]
-        audience = [review for review in self._pool.neighbours(example) if review.text.strip()]
+        audience = [review for review in self._pool.of_item(request.item.item_id, example) if review.text.strip()]
         return best(audience, self._ranker.scores(query_of(request), audience), k)
 
-    def _telling(self, example: Example) -> list[tuple[SimilarUser, Review]]:
-        """People with similar taste and of each the review that says most about the wanted item, best first; none that says nothing of it."""
+    def _telling(self, request: Request, example: Example) -> list[tuple[SimilarUser, Review]]:
+        """People with similar taste and of each the review that says most about the wanted item, best first; none that says nothing of it. The last
+        answer is kept for whoever explains it."""
+        last, asked = self._last, (request, example)  # one attribute, so that threads find an answer with its own question
+        if last is None or last[0] != asked:
+            last = self._last = asked, self._search(request, example)
+        return last[1]
+
+    def _search(self, request: Request, example: Example) -> list[tuple[SimilarUser, Review]]:
         space = self._open().tastes(example)
         if space is None:
             return []
@@ -55,7 +63,7 @@ class SimilarTaste:
         for user in space.nearest(example, NUM_PEOPLE, self._floor):
             reviews = [review for review in self._pool.of_user(user.user_id, example) if review.text.strip()]
             if reviews:
-                likeness = space.likeness(example.item_id, [review.item_id for review in reviews])
+                likeness = space.likeness(request.item.item_id, [review.item_id for review in reviews])
                 found.append((user.similarity * float(likeness.max()), user, reviews[int(likeness.argmax())]))
         return [(user, review) for worth, user, review in sorted(found, key=lambda one: -one[0]) if worth > 0]
 
@@ -66,7 +74,7 @@ class SimilarTaste:
 
     def explain(self, request: Request, example: Example, k: int) -> str:
         """One line for records and reports: whose reviews `retrieve` shows."""
-        if found := self._telling(example)[:k]:
+        if found := self._telling(request, example)[:k]:
             similarities = [user.similarity for user, _ in found]
             return f"{len(found)} people with similar taste, cosine {max(similarities):.2f} to {min(similarities):.2f}"
         why = (

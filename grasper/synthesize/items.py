@@ -86,8 +86,7 @@ def _random(examples: Sequence[Example], pool: ReviewPool, num_items: int, seed:
 
 def _oracle(example: Example, pool: ReviewPool, predicted: Sequence[Candidate]) -> list[Candidate]:
     """The items of the user's other reviews, latest first and certain, then the predicted ones."""
-    reviews = sorted(pool.own(example), key=lambda review: -1 if review.timestamp is None else review.timestamp)
-    items = list(dict.fromkeys(review.item_id for review in reversed(reviews) if review.item_id != example.item_id))
+    items = list(dict.fromkeys(review.item_id for review in reversed(pool.own(example)) if review.item_id != example.item_id))
     others = [candidate for candidate in predicted if candidate.item_id not in items]
     scores = dict.fromkeys(items, 1.0) | {candidate.item_id: candidate.score for candidate in others}
     return _candidates(example, list(scores), scores)

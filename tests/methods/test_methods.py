@@ -180,6 +180,9 @@ def test_the_same_declaration_may_be_registered_again(monkeypatch: pytest.Monkey
         (lambda outputs: outputs[:-1], r"gave 1 outputs to 2 examples; expected one for each"),
         (lambda outputs: outputs[::-1], r"the first that differs is \('tiny-dev-000004', 'long', 'ours'\), expected \('tiny-dev-000003'"),
         (lambda outputs: [replace(output, method="lamp") for output in outputs], r"\('tiny-dev-000003', 'long', 'lamp'\), expected"),
+        (lambda outputs: None, r"gave None, expected a list of outputs"),
+        (lambda outputs: [output.text for output in outputs], r"gave '.*, expected a list of outputs"),
+        (lambda outputs: [replace(output, evidence=("ours",)) for output in outputs], r"names 'ours' as evidence, expected ids of real reviews"),
     ],
 )
 def test_a_writer_that_does_not_answer_what_was_asked_is_named(change: Any, told: str, tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +191,7 @@ def test_a_writer_that_does_not_answer_what_was_asked_is_named(change: Any, told
 
     class Careless(Writer):
         def write(self, *arguments: Any) -> list[Output]:
-            return list(change(super().write(*arguments)))
+            return change(super().write(*arguments))  # type: ignore[no-any-return]
 
     WRITERS.register("careless", Careless)
     system = system_of(Method("ours", "ours", own=True, writer="careless"), tables, SeededModel())

@@ -63,6 +63,13 @@ def test_a_bare_rating_says_nothing_of_how_somebody_writes() -> None:
     assert analyse(request(title="x"), Profile(own("").own, NEIGHBOURS)).style == analyse(request(title="x"), Profile((), NEIGHBOURS)).style
 
 
+def test_interests_behind_bare_ratings_are_likely_ones() -> None:
+    """What others write about says no more of somebody who wrote no word than of somebody without a history."""
+    bare, nobody = (analyse(request(title="x"), Profile(own=own, neighbours=NEIGHBOURS)).interests for own in (own("", "").own, ()))
+    assert bare == nobody
+    assert bare.startswith("likely breakfast")
+
+
 def test_zero_history_is_unknown_and_shows_what_the_request_shows() -> None:
     """The given title exclaims; others write short texts."""
     path = analyse(request(title="Wow!"), Profile(neighbours=NEIGHBOURS))

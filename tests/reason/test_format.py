@@ -46,6 +46,8 @@ def test_a_title_is_read_back(title: str) -> None:
         "Text: We liked it.\nVery much.\nStyle: short\nPlan: praise\nInterests: rooms",
         "Sure, here it is!\n\n**Style:** short\n**Interests:** rooms\n**Plan**: praise\n\n**Text:** We liked it. Very much.",
         "- Style: short\n- Interests: rooms\n- Plan: praise\n- Text:\n  We liked it.\n  Very much.",
+        "* **Style:** short\n* **Interests:** rooms\n* **Plan:** praise\n* **Text:** We liked it. Very much.",
+        "1. Style: short\n2. Interests: rooms\n3. Plan: praise\n4) Text: We liked it. Very much.",
         "Style : short\nInterests: rooms\nPlan: praise\nText: We liked it. Very much.\nText: and again",
     ],
 )
@@ -112,7 +114,13 @@ def test_a_full_width_colon_opens_a_line_too() -> None:
     assert parse_answer("Title：很好\nText： 房间很干净。", "long", expects_path=False).text == "房间很干净。"
 
 
-@pytest.mark.parametrize("unit", ["Text ", "**Text** ", "> ", "- "])
+def test_the_number_of_a_line_is_no_rating() -> None:
+    """Large models number the lines that they are asked for."""
+    answer = parse_answer("1. Rating: 4\n2. Title: Nice\n3. Text: We liked it.", "review", expects_path=False)
+    assert (answer.rating, answer.title, answer.text) == (4.0, "Nice", "We liked it.")
+
+
+@pytest.mark.parametrize("unit", ["Text ", "**Text** ", "> ", "- ", "* ", "1. "])
 def test_reading_takes_time_in_proportion_to_the_completion(unit: str) -> None:
     """A model that got stuck in one line does not hang the parser."""
     start = unit.strip()

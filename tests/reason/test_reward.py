@@ -142,7 +142,11 @@ def test_a_hundred_thousand_candidates_take_minutes() -> None:
     [
         ([0.5], ShapeError, r"the reward Theirs gave \[1\] rewards"),
         (None, ShapeError, r"the reward Theirs gave \[\] rewards"),
+        ([[0.5], [0.5, 0.5]], ShapeError, "the reward Theirs gave .*, expected one number for each candidate"),
+        (["good", "bad"], ShapeError, r"the reward Theirs gave \['good', 'bad'\], expected one number for each candidate"),
         ([0.5, float("nan")], RewardError, "1 of 2 rewards are not finite, the first for candidate 1: 'b'"),
+        ([0.5, 37.0], RewardError, "the reward Theirs gave 37 for candidate 1, expected a number from 0 to 1"),
+        ([-0.5, 0.5], RewardError, "the reward Theirs gave -0.5 for candidate 0, expected a number from 0 to 1"),
     ],
 )
 def test_a_reward_of_somebody_elses_is_checked(given: object, error: type[Exception], told: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 
 import pytest
@@ -205,6 +206,20 @@ def test_a_retriever_that_gives_a_hidden_review_is_stopped(hidden: str, tables: 
     records = {**tables.reviews_by_id, other.review_id: other}
     with pytest.raises(LeakError, match=f"'ours' gave review {hidden}, which example .* may not see"):
         found_by(lambda store, example: [records[hidden]], tables, monkeypatch)
+
+
+@pytest.mark.parametrize("change", [{"review_id": "ours"}, {"text": "Written by a plugin."}])
+def test_a_retriever_that_makes_up_a_review_is_stopped(change: dict[str, str], tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody can look up in the run again, or holds other words there, is no evidence."""
+    with pytest.raises(LeakError, match=r"'ours' gave review .*, which is no review of the run, or not as it stands there"):
+        found_by(lambda store, example: [replace(store.pool.neighbours(example)[0], **change)], tables, monkeypatch)
+
+
+def test_what_a_newcomer_brings_along_is_evidence(tables: Tables) -> None:
+    """It is no record of the run, but one of the request."""
+    brought = Review("history:1", "new user", "tower", "So high.")
+    example = Example("e", Review("asked", "new user", "inn", ""), "dev", is_request=True, history=(brought,))
+    assert desk_of("lamp", tables).profiles.for_request(request_for(example, "long", tables.item("inn")), example).own == (brought,)
 
 
 def test_a_retriever_shows_no_more_than_was_asked_for(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:

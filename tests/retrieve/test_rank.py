@@ -18,6 +18,13 @@ def test_recency_prefers_later_times_then_later_rows() -> None:
     assert [review.review_id for review in order] == ["r2", "r4", "r0", "r3", "r1"]
 
 
+def test_a_review_from_before_1970_is_later_than_an_undated_one() -> None:
+    """Its time is below zero."""
+    old = Review("old", "u", "i", "text", timestamp=-86_400)
+    order = best([old, *REVIEWS], RecencyRanker().scores("", [old, *REVIEWS]), 6)
+    assert [review.review_id for review in order] == ["r2", "r4", "r0", "old", "r3", "r1"]
+
+
 def test_equal_scores_keep_the_order_of_the_table() -> None:
     assert best(REVIEWS, np.array([1.0, 2.0, 1.0, 2.0, 1.0]), 3) == [REVIEWS[1], REVIEWS[3], REVIEWS[0]]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from worlds import worlds
 
 from grasper.errors import ConfigError
-from grasper.records import Example, Item, Request, Review, request_for
+from grasper.records import Example, Item, Request, Review, request_for, review_request
 from grasper.retrieve.bm25 import Bm25Ranker
 from grasper.retrieve.pool import ReviewPool, is_visible
 from grasper.retrieve.similar import unit
@@ -102,6 +102,14 @@ def test_below_the_floor_nobody_is_similar_and_the_audience_steps_in() -> None:
     assert strict.find(request, example, 4).users == ()
     assert "nearer than 1" in strict.find(request, example, 4).fallback
     assert {review.item_id for review in strict.retrieve(request, example, 4)} == {"room"}
+
+
+def test_for_a_predicted_item_the_audience_is_that_items() -> None:
+    """A synthetic review is written about another item than the target's, whose reviews would say nothing of it."""
+    example = ask("hidden", item="room", title="GREAT!!!")
+    strict = writers([*town(), example.target], floor=1.0)
+    found = strict.retrieve(review_request(example, Item("guitar")), example, 4)
+    assert {review.item_id for review in found} == {"guitar"}
 
 
 def test_one_review_per_person_and_none_of_the_users_own() -> None:

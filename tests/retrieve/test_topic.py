@@ -17,7 +17,7 @@ from grasper.errors import ConfigError
 from grasper.predict import Predictor, fit, load, stage
 from grasper.predict.predictor import Era, asked
 from grasper.predict.tastes import nearest_rows
-from grasper.records import Example, Item, Request, Review, Tables
+from grasper.records import Example, Item, Request, Review, Tables, review_request
 from grasper.retrieve.pool import ReviewPool, is_visible
 from grasper.retrieve.rankers import make_ranker
 from grasper.retrieve.topic import SimilarTaste
@@ -87,6 +87,15 @@ def test_where_nobody_is_near_the_audience_is_shown(shop: tuple[Predictor, Table
     assert strict.explain(request_of(example), example, 3) == "no other person's taste is nearer than 1; the item's audience is shown instead"
 
 
+@pytest.mark.parametrize("floor", [0.3, 1.0])
+def test_for_a_predicted_item_the_reviews_are_of_it_or_items_like_it(shop: tuple[Predictor, Tables], floor: float) -> None:
+    """Not of the target's item, whether people are near or the audience is shown."""
+    predictor, tables = shop
+    taste = SimilarTaste(ReviewPool(tables.reviews_by_id.values()), make_ranker("bm25"), lambda: predictor, floor=floor)
+    example = someone("new", "b4", history=[])
+    assert {review.item_id[0] for review in taste.retrieve(review_request(example, Item("a3")), example, 4)} == {"a"}
+
+
 def test_an_item_that_training_never_saw_says_nothing_of_taste(tmp_path: Path) -> None:
     """Met by two dev users alone, of whom nothing else is known: the audience of the item is shown, not people who are near to nothing."""
     tables = make_tables()
@@ -115,6 +124,22 @@ def test_what_is_said_is_what_is_shown(shop: tuple[Predictor, Tables]) -> None:
         if "nobody with similar taste wrote" in said:
             assert taste.find(example, 1)
             assert {review.item_id for review in shown} <= {example.item_id}
+
+
+def test_whoever_explains_what_was_shown_does_not_look_for_it_again(shop: tuple[Predictor, Tables]) -> None:
+    """Comparing everybody is what costs; another question is answered anew."""
+    predictor, tables = shop
+    opened: list[Predictor] = []
+
+    def open_predictor() -> Predictor:
+        opened.append(predictor)
+        return predictor
+
+    taste = SimilarTaste(ReviewPool(tables.reviews_by_id.values()), make_ranker("bm25"), open_predictor)
+    for number, example in enumerate(asked(tables.examples)[:3], start=1):
+        shown = taste.retrieve(request_of(example), example, 4)
+        assert taste.explain(request_of(example), example, 4).startswith(f"{len(shown)} people")
+        assert len(opened) == number
 
 
 def test_identical_people_are_equally_near_and_come_in_the_order_of_the_table(tmp_path: Path) -> None:

@@ -71,11 +71,12 @@ def test_nobody_knows_what_comes_into_fashion_later(name: str, found: list[str])
 
 
 def test_the_oracle_gives_the_real_items_first_and_latest_first() -> None:
-    """u reviewed i2 and then i1 besides the target at i0; the predictor's i1, i2, i3 fill up."""
+    """u reviewed i3 nobody knows when, i2 before 1970 and then i1, besides the target at i0; the predictor has nothing to add."""
     reviews = [
         Review("t", "u", "i0", "target", split="dev"),
-        Review("a", "u", "i2", "early", timestamp=1, split="dev"),
+        Review("a", "u", "i2", "early", timestamp=-86_400, split="dev"),
         Review("b", "u", "i1", "late", timestamp=2, split="dev"),
+        Review("c", "u", "i3", "undated", split="dev"),
     ]
     example = Example("e", reviews[0], "dev-a")
     assert chosen("grasper-oracle-items", reviews, [example], num_items=4)["e"] == ["i1", "i2", "i3"]
