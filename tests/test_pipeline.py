@@ -201,8 +201,8 @@ def test_more_targets_and_tasks_add_to_what_is_there(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("finished")
 def test_another_configuration_is_refused_and_overwrite_redoes_it(tmp_path: Path) -> None:
     """The error names the difference; nothing is touched until the user says so."""
-    other = plan(tmp_path, "generate.top_p=0.5")
-    with pytest.raises(RunMismatchError, match=r"generate/copy.*generate\.top_p: 0\.9 → 0\.5"):
+    other = plan(tmp_path, "prepare.history_limit=1")
+    with pytest.raises(RunMismatchError, match=r"prepare was.*prepare\.history_limit: None → 1"):
         carry_out(other)
     assert plan(tmp_path).steps[1].state() == "done"
     carry_out(other, overwrite=True)
@@ -271,7 +271,7 @@ def test_texts_of_unknown_origin_are_not_adopted(tmp_path: Path) -> None:
         path = tmp_path / "run/generate/copy/manifest.json"
         path.unlink() if content is None else path.write_text(content)
         with pytest.raises(RunMismatchError, match=r"manifest.*--overwrite"):
-            carry_out(plan(tmp_path, "generate.top_p=0.5"))
+            carry_out(plan(tmp_path))
         with pytest.raises((RunMismatchError, MissingFileError)):
             carry_out(plan(tmp_path, only="evaluate"))
         carry_out(plan(tmp_path), overwrite=True)
@@ -300,7 +300,7 @@ def test_what_a_link_leads_to_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "run/generate/copy").symlink_to(tmp_path / "elsewhere")
     assert {step.state() for step in plan(tmp_path).steps} == {"done"}
     with pytest.raises(RunMismatchError, match=r"generate/copy is to be made anew, but is a link to .*elsewhere"):
-        carry_out(plan(tmp_path, "generate.top_p=0.5"), overwrite=True)
+        carry_out(plan(tmp_path, "prepare.history_limit=1"), overwrite=True)
     assert (tmp_path / "elsewhere/outputs.jsonl").exists()
 
 
