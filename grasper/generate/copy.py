@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 from scipy import sparse
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 
 from grasper.metrics.meteor import meteor
 from grasper.metrics.overlap import pairwise_f1
@@ -48,7 +48,6 @@ class Copier:
 
     def __init__(self, store: ReviewStore, name: str = "copy") -> None:
         self._tables, self._pool, self._name = store.tables, store.pool, name
-        self._reviews = list(self._tables.reviews_by_id.values())
 
     def write(self, task: Task, examples: Sequence[Example], synthetic: Mapping[str, Sequence[SyntheticReview]] | None = None) -> list[Output]:
         """One output per example, in their order; nothing here is random."""
@@ -125,7 +124,7 @@ class Copier:
     @cached_property
     def _titled(self) -> list[Review]:
         """Training reviews with text and title."""
-        return [review for review in self._reviews if review.split == "train" and review.title and review.text]
+        return [review for review in self._training if review.title and review.text]
 
     @cached_property
     def _titled_vectors(self) -> sparse.csr_matrix:
@@ -145,13 +144,17 @@ class Copier:
     # -- shared --------------------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _vectorizer(self) -> TfidfVectorizer:
-        """Fitted on texts alone: the tasks that use it are given the target's text anyway, and never need anything of a title."""
-        texts = [review.text for review in self._reviews if review.text]
-        return TfidfVectorizer(analyzer=unicode_tokens).fit(texts)
+    def _vectorizer(self) -> TfidfVectorizer | HashingVectorizer:
+        """Weighs words by how rare they are in training reviews; all alike where there are none."""
+        texts = [review.text for review in self._training if review.text]
+        return TfidfVectorizer(analyzer=unicode_tokens).fit(texts) if texts else HashingVectorizer(analyzer=unicode_tokens, alternate_sign=False)
 
     def _vectors(self, texts: Sequence[str]) -> sparse.csr_matrix:
         return self._vectorizer.transform(texts)
+
+    @cached_property
+    def _training(self) -> list[Review]:
+        return [review for review in self._tables.reviews_by_id.values() if review.split == "train"]
 
     def _output(self, request: Request, evidence: Sequence[Review], *, text: str | None = None, rating: float | None = None) -> Output:
         raw = text if text is not None else f"{rating:g}"

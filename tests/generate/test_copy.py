@@ -79,6 +79,18 @@ def test_the_rating_is_the_median_weighted_by_similarity() -> None:
     assert Copier(ReviewStore(tables)).write("rating", [example])[0].rating == 4
 
 
+def test_how_rare_words_are_is_learned_from_training_reviews() -> None:
+    """Whatever the target and other people of its split wrote, words weigh the same; rarer ones more."""
+
+    def weights(text: str) -> np.ndarray:
+        tables, _ = world(("a", "the room", None, 2, "train"), ("b", "the boat", None, 4, "train"), ("c", text, None, 5), target=(text, "", 4.0))
+        return Copier(ReviewStore(tables))._vectors(["the room"]).toarray().ravel()
+
+    assert np.array_equal(weights("the room"), weights("a boat"))
+    boat, room, the = weights("the room")
+    assert room > the > boat == 0
+
+
 @pytest.mark.parametrize(
     ("values", "weights", "expected"),
     [([5, 1, 3], [1, 1, 1], 3), ([1, 5], [1, 3], 5), ([1, 5], [1, 1], 1), ([2, 4, 5], [0, 0, 0], 4), ([5], [0.2], 5)],
