@@ -73,6 +73,8 @@ class Method:
             raise ConfigError(f"method {self.name!r}: the writer 'dual' needs trajectories, whose reasoners take turns with it")
         if self.trajectories and self.writer in ("model", "copy"):
             raise ConfigError(f"method {self.name!r}: the writer {self.writer!r} asks no trajectory; choose writer='dual', or one of your own")
+        if len({trajectory.role for trajectory in self.trajectories}) < len(self.trajectories):
+            raise ConfigError(f"method {self.name!r}: two trajectories have one role; a reasoner follows one, so give them different roles")
         if self.adapter_of and self.training == "none":
             raise ConfigError(f"method {self.name!r}: it is to write with the adapter of {self.adapter_of!r}; declare the same training")
 

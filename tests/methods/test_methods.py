@@ -145,6 +145,7 @@ def test_the_documented_method_is_one_like_any_other(monkeypatch: pytest.MonkeyP
         ({"predicted": "grpah"}, "predicted is 'grpah', expected one of none, graph"),
         ({"writer": "dual"}, "'dual' needs trajectories"),
         ({"trajectories": (Trajectory("style", "own"),)}, "'model' asks no trajectory"),
+        ({"writer": "dual", "trajectories": (Trajectory("style", "style"), Trajectory("style", "topic"))}, "two trajectories have one role"),
         ({"adapter_of": "grasper"}, "adapter of 'grasper'; declare the same training"),
     ],
 )
