@@ -189,9 +189,12 @@ class Pipeline:
         elif method.writer == "dual":
             unused = {"counted_path", "pooled_paths", "neighbour_sets", "plain_weight"}
         elif method.writer == "model":
-            unused |= {"path_temperature", "counted_path", "pooled_paths"} if not method.reasoning else set()
-            unused |= {"neighbour_sets"} if not method.pools_neighbours else set()
-            unused |= {"plain_weight"} if not (method.reasoning or method.pools_neighbours) else set()
+            if not method.reasoning:
+                unused |= {"path_temperature", "counted_path", "pooled_paths"}
+            if not method.pools_neighbours:
+                unused.add("neighbour_sets")
+            if not method.reasoning and not method.pools_neighbours:
+                unused.add("plain_weight")
         return self.config.generate.model_dump(mode="json", exclude=unused)
 
     def _model_of(self, stage: str, method: Method) -> ModelConfig:
