@@ -15,6 +15,8 @@ MAX_NEIGHBOURS = 12
 MAX_LABEL = 22
 LOOKS = {"requester": ("#c2410c", "o"), "neighbour": ("#64748b", "o"), "item": ("#0f766e", "s"), "predicted": ("#a16207", "s")}
 """Colour and shape of each kind of node."""
+HEADINGS = ("", "items met; dashed: predicted, with score", "who met most of these items")
+"""What stands in the columns."""
 
 
 def neighbourhood(tables: Tables, user_id: str, candidates: pd.DataFrame, *, max_neighbours: int = MAX_NEIGHBOURS) -> nx.Graph:
@@ -70,6 +72,7 @@ def draw(graph: nx.Graph) -> str:
         axes = figure.add_axes((0.02, 0.02, 0.96, 0.96))
         axes.set_axis_off()
         axes.set_xlim(-0.5, 2.7)
+        axes.set_ylim(0.0, 1.0 + 0.3 / height)
         reviews = [edge for edge in graph.edges if graph.edges[edge]["kind"] == "review"]
         predicted = [edge for edge in graph.edges if graph.edges[edge]["kind"] == "predicted"]
         nx.draw_networkx_edges(graph, position, edgelist=reviews, ax=axes, edge_color="#cbd5e1")
@@ -81,11 +84,17 @@ def draw(graph: nx.Graph) -> str:
             score = _score(graph, node)
             label = _plain(str(graph.nodes[node]["label"])) + (f" · {score:.2f}" if score > 0 else "")
             side = "right" if node == requester else "left"
-            axes.text(x + (-0.05 if side == "right" else 0.05), y, label, ha=side, va="center", fontsize=8, parse_math=False)
+            axes.text(x + (-0.05 if side == "right" else 0.05), y, label, ha=side, va="center", fontsize=8, parse_math=False, bbox=_PAPER)
+        for x, heading in enumerate(HEADINGS):
+            axes.text(x - 0.03, 1.03, heading, va="bottom", fontsize=7, color=LOOKS["neighbour"][0])
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     return svg[svg.index("<svg") :]
+
+
+_PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8}
+"""Behind a label, so that edges do not run through it."""
 
 
 def _column(nodes: list[tuple[str, str]], x: float) -> dict[tuple[str, str], tuple[float, float]]:
