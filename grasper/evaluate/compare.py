@@ -4,7 +4,7 @@ Reviews of one item are alike (they praise the same pool), so targets are not in
 serves all methods at once: a difference between two methods is then taken on the same targets, draw by draw.
 
 Percentile intervals of few clusters are too narrow. They are widened to what Student's t would give (expanded percentiles): with 100 items by a
-hundredth, with 12 by a sixth. A p is the level at which such an interval begins to hold zero, so the two never contradict one another.
+sixtieth, with 12 by a sixth. A p is the level at which such an interval begins to hold zero, so the two never contradict one another.
 
 References: Davison & Hinkley 1997, Bootstrap Methods and their Application, Sec. 3.8 (cluster bootstrap), 5.3 (percentile intervals); Hesterberg
 2015, What Teachers Should Know About the Bootstrap, The American Statistician 69(4) (expanded percentiles).
