@@ -84,4 +84,6 @@ class PromptConfig(Section):
     answer_tokens: int = Field(160, ge=8, description="Tokens of the answer.")
     given_tokens: int = Field(256, ge=8, description="Tokens of the given text (tasks title and rating).")
     ranker: Literal["bm25", "embedding", "recency"] = Field("bm25", description="How own reviews and neighbours are ranked.")
-    item_name: bool = Field(True, description="Whether prompts name the item; PGraphRAG does so only where a review has no title.")
+    item_name: bool = Field(
+        True, description="Whether prompts name the item (PGraphRAG's do not); always where a review has no title to be asked by."
+    )
