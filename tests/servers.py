@@ -207,6 +207,7 @@ FAULTS: dict[str, Reply] = {
     "too many requests": Reply(429, {"error": "slow down"}),
     "overloaded": Reply(529, {"error": {"type": "overloaded_error", "message": "Overloaded"}}),
     "server error": Reply(500, "<html>Internal server error</html>"),
+    "web server down": Reply(521, "<html>Web server is down</html>"),
 }
 """Answers that hold no completion, and may be followed by one."""
 
