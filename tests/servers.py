@@ -171,6 +171,8 @@ HARMLESS: dict[str, Reply] = {
     "logprobs a list": Reply(body=completion("fine", logprobs=[1])),
     "logprobs null": Reply(body=completion("fine", logprobs=None)),
     "logprobs nonsense": Reply(body=completion("fine", logprobs={"content": [{"token": 5, "top_logprobs": "x"}, 3]})),
+    "top_logprobs a number": Reply(body=completion("fine", logprobs={"content": [{"token": "fine", "logprob": -1, "top_logprobs": 5}]})),
+    "a logprob of 400 digits": Reply(body=completion("fine", logprobs={"content": [{"token": "fine", "logprob": -(10**400)}]})),
     "content in parts": Reply(body=completion([{"type": "text", "text": "fi"}, {"type": "text", "text": "ne"}, {"type": "image_url"}])),
     "parts with a thought": Reply(
         body=completion([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "fine"}])
