@@ -162,7 +162,7 @@ def undone_checkpointing(network: PreTrainedModel) -> Iterator[None]:
 
 
 def shared_arguments(model: LocalModel, tokens: int, seed: int) -> dict[str, Any]:
-    """What every training here tells the library's Trainer: schedule, number format, memory, device, seeds, and to print nothing.
+    """What every training here tells the library's Trainer: schedule, number format (the network's), memory, device, seeds, and to print nothing.
 
     Args:
         tokens: Of the largest batch, padding included.
@@ -171,7 +171,7 @@ def shared_arguments(model: LocalModel, tokens: int, seed: int) -> dict[str, Any
     return {
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.1,
-        "bf16": on_gpu and torch.cuda.is_bf16_supported(),
+        "bf16": on_gpu and model.model.dtype == torch.bfloat16,  # torch calls it supported where it is emulated, too
         "gradient_checkpointing": recomputes_activations(model, tokens),
         "use_cpu": model.device.type == "cpu",
         "dataloader_pin_memory": on_gpu,

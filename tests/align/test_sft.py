@@ -18,7 +18,7 @@ from tiny_model import save_model
 from transformers import TrainingArguments
 
 from grasper.align.sft import TrainingSequence, balance_tasks, finetune, make_sequence
-from grasper.align.trainer import WeightedTrainer, collate, on_device, recomputes_activations, summed_nll
+from grasper.align.trainer import WeightedTrainer, collate, on_device, recomputes_activations, shared_arguments, summed_nll
 from grasper.config import AlignConfig
 from grasper.errors import CheckpointError, ConfigError, ModelError
 from grasper.models.base import Message, Prompt
@@ -319,6 +319,15 @@ def test_activations_are_recomputed_for_large_networks_on_a_gpu_and_where_there_
     assert recomputes_activations(model, tokens) == expected  # type: ignore[arg-type]
     network.supports_gradient_checkpointing = False
     assert not recomputes_activations(model, tokens)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_trains_in_the_format_of_the_network(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that emulates bfloat16 has its network in float32, and torch says all the same that it supports the other."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    monkeypatch.setattr("grasper.align.trainer.recomputes_activations", lambda model, tokens: False)
+    model = SimpleNamespace(device=torch.device("cuda"), model=SimpleNamespace(dtype=dtype))
+    assert shared_arguments(model, 100, seed=0)["bf16"] == (dtype == torch.bfloat16)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
