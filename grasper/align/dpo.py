@@ -138,8 +138,8 @@ def train_on_preferences(
             report_to=[],
             **shared_arguments(model, 2 * config.batch_size * max(row.longest for row in rows), seed),
         )
-        with on_device(arguments, model.device):
-            trainer = trainer_class(model=policy, args=arguments, train_dataset=dataset, processing_class=model.tokenizer, callbacks=[ShowProgress()])
+        with on_device(arguments, model.device), ShowProgress() as progress:
+            trainer = trainer_class(model=policy, args=arguments, train_dataset=dataset, processing_class=model.tokenizer, callbacks=[progress])
             trainer.remove_callback(PrinterCallback)
             with (
                 room_to_train("align.dpo.batch_size"),

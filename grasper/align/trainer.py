@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -228,15 +228,15 @@ class LengthGroups(Sampler[int]):
         return iter(get_length_grouped_indices(self._lengths, self._batch_size, generator=generator))
 
 
-class ShowProgress(TrainerCallback):
-    """grasper's own progress in the place of the library's."""
+class ShowProgress(ExitStack, TrainerCallback):
+    """grasper's own progress in the place of the library's. A context manager, since the library does not tell of a training that fails or is
+    interrupted, and a bar that nobody stops keeps the terminal's cursor hidden."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.progress = Progress("fine-tuning", state.max_steps, done=state.global_step)
-        self.progress.__enter__()
+        self.progress = self.enter_context(Progress("fine-tuning", state.max_steps, done=state.global_step))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.progress.advance()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.progress.__exit__(None, None, None)
+        self.close()
