@@ -227,6 +227,7 @@ EMPTY: dict[str, Reply] = {
 
 FINAL: dict[str, Reply] = {
     "key refused": refusal("Incorrect API key provided", 401),
+    "key refused in an unknown encoding": Reply(401, {"error": "no"}, {"Content-Encoding": "br"}),
     "forbidden": refusal("no access", 403),
     "payment": refusal("Insufficient balance", 402),
     "quota": Reply(429, {"error": {"code": "insufficient_quota", "message": "You exceeded your current quota"}}),

@@ -233,7 +233,9 @@ class Client:
             problem = f"no server answers at {url} ({cause}); start it, or correct model.base_url"
             raise _FailedError(problem, ModelNotFoundError) from None
         except MalformedAnswerError as error:
-            raise _FailedError(f"{url} answered {error}", ModelError, is_paid=True, is_odd=True) from None
+            if response.status_code < 300:
+                raise _FailedError(f"{url} answered {error}", ModelError, is_paid=True, is_odd=True) from None
+            body = b""  # the status tells what to do
         except (httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError) as error:
             raise _FailedError(f"{url} did not answer ({type(error).__name__})", ModelNotFoundError, is_paid=True) from None
         except httpx.HTTPError as error:
