@@ -171,6 +171,8 @@ HARMLESS: dict[str, Reply] = {
     "logprobs a list": Reply(body=completion("fine", logprobs=[1])),
     "logprobs null": Reply(body=completion("fine", logprobs=None)),
     "logprobs nonsense": Reply(body=completion("fine", logprobs={"content": [{"token": 5, "top_logprobs": "x"}, 3]})),
+    "top_logprobs a number": Reply(body=completion("fine", logprobs={"content": [{"token": "fine", "logprob": -1, "top_logprobs": 5}]})),
+    "a logprob of 400 digits": Reply(body=completion("fine", logprobs={"content": [{"token": "fine", "logprob": -(10**400)}]})),
     "content in parts": Reply(body=completion([{"type": "text", "text": "fi"}, {"type": "text", "text": "ne"}, {"type": "image_url"}])),
     "parts with a thought": Reply(
         body=completion([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "fine"}])
@@ -207,6 +209,7 @@ FAULTS: dict[str, Reply] = {
     "too many requests": Reply(429, {"error": "slow down"}),
     "overloaded": Reply(529, {"error": {"type": "overloaded_error", "message": "Overloaded"}}),
     "server error": Reply(500, "<html>Internal server error</html>"),
+    "web server down": Reply(521, "<html>Web server is down</html>"),
 }
 """Answers that hold no completion, and may be followed by one."""
 
@@ -224,6 +227,7 @@ EMPTY: dict[str, Reply] = {
 
 FINAL: dict[str, Reply] = {
     "key refused": refusal("Incorrect API key provided", 401),
+    "key refused in an unknown encoding": Reply(401, {"error": "no"}, {"Content-Encoding": "br"}),
     "forbidden": refusal("no access", 403),
     "payment": refusal("Insufficient balance", 402),
     "quota": Reply(429, {"error": {"code": "insufficient_quota", "message": "You exceeded your current quota"}}),

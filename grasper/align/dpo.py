@@ -8,7 +8,8 @@ What trl does by default and what must not happen here:
   break that; a first step with another margin is an error.
 - `max_length=1024` would cut the end of long sequences: the answer. Nothing is cut here, and a pair that does not fit the model is an error.
 - Prompt and answer are tokenised as at inference, apart from each other and with special tokens broken; trl's own tokenisation is passed over.
-- `bf16` and gradient checkpointing are on by default; here bf16 only where a GPU has it, and checkpointing only for a large network on one.
+- `bf16` and gradient checkpointing are on by default; here bf16 only for a bfloat16 network on a GPU, and checkpointing where memory asks for it
+  (`trainer.recomputes_activations`).
 
 Needs the extra `rl`.
 """
@@ -137,8 +138,8 @@ def train_on_preferences(
             report_to=[],
             **shared_arguments(model, 2 * config.batch_size * max(row.longest for row in rows), seed),
         )
-        with on_device(arguments, model.device):
-            trainer = trainer_class(model=policy, args=arguments, train_dataset=dataset, processing_class=model.tokenizer, callbacks=[ShowProgress()])
+        with on_device(arguments, model.device), ShowProgress() as progress:
+            trainer = trainer_class(model=policy, args=arguments, train_dataset=dataset, processing_class=model.tokenizer, callbacks=[progress])
             trainer.remove_callback(PrinterCallback)
             with (
                 room_to_train("align.dpo.batch_size"),

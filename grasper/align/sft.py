@@ -158,6 +158,7 @@ def finetune(
         on_device(arguments, model.device),
         model.backbone.training(lora) as peft_model,
         undone_checkpointing(model.model),
+        ShowProgress() as progress,
     ):
         pad_id = model.tokenizer.pad_token_id if model.tokenizer.pad_token_id is not None else model.tokenizer.eos_token_id
         trainer = WeightedTrainer(
@@ -167,7 +168,7 @@ def finetune(
             data_collator=lambda batch: collate(batch, pad_id),
             train_dataset=_rows(balance_tasks(train)),
             eval_dataset=_rows(balance_tasks(evaluation)) or None,
-            callbacks=[ShowProgress()],
+            callbacks=[progress],
         )
         trainer.remove_callback(PrinterCallback)
         checkpoint = newest_whole(checkpoint_dir)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +162,7 @@ def undone_checkpointing(network: PreTrainedModel) -> Iterator[None]:
 
 
 def shared_arguments(model: LocalModel, tokens: int, seed: int) -> dict[str, Any]:
-    """What every training here tells the library's Trainer: schedule, number format, memory, device, seeds, and to print nothing.
+    """What every training here tells the library's Trainer: schedule, number format (the network's), memory, device, seeds, and to print nothing.
 
     Args:
         tokens: Of the largest batch, padding included.
@@ -171,7 +171,7 @@ def shared_arguments(model: LocalModel, tokens: int, seed: int) -> dict[str, Any
     return {
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.1,
-        "bf16": on_gpu and torch.cuda.is_bf16_supported(),
+        "bf16": on_gpu and model.model.dtype == torch.bfloat16,  # torch calls it supported where it is emulated, too
         "gradient_checkpointing": recomputes_activations(model, tokens),
         "use_cpu": model.device.type == "cpu",
         "dataloader_pin_memory": on_gpu,
@@ -228,15 +228,15 @@ class LengthGroups(Sampler[int]):
         return iter(get_length_grouped_indices(self._lengths, self._batch_size, generator=generator))
 
 
-class ShowProgress(TrainerCallback):
-    """grasper's own progress in the place of the library's."""
+class ShowProgress(ExitStack, TrainerCallback):
+    """grasper's own progress in the place of the library's. A context manager, since the library does not tell of a training that fails or is
+    interrupted, and a bar that nobody stops keeps the terminal's cursor hidden."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.progress = Progress("fine-tuning", state.max_steps, done=state.global_step)
-        self.progress.__enter__()
+        self.progress = self.enter_context(Progress("fine-tuning", state.max_steps, done=state.global_step))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.progress.advance()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.progress.__exit__(None, None, None)
+        self.close()

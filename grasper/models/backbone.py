@@ -118,9 +118,9 @@ class Backbone(Tokens):
                     raise AdapterError(f"adapter {adapter.folder} cannot be put on model {self.name} while another is trained on it")
                 self.load(adapter)
             outer = self._active
-            self._switch(adapter.fingerprint if adapter else None)
             self._num_wearers += 1
             try:
+                self._switch(adapter.fingerprint if adapter else None)
                 yield self.model
             finally:
                 self._num_wearers -= 1

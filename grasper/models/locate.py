@@ -165,12 +165,12 @@ def _hub_is_reachable() -> bool:
 
     if constants.is_offline_mode():
         return False
-    proxies = getproxies()
-    if proxies.get("https") or proxies.get("all"):
+    endpoint, proxies = urlsplit(constants.ENDPOINT), getproxies()
+    if proxies.get(endpoint.scheme) or proxies.get("all"):
         return True  # only the proxy knows
-    endpoint = urlsplit(constants.ENDPOINT)
+    port = endpoint.port or (80 if endpoint.scheme == "http" else 443)
     try:
-        with socket.create_connection((endpoint.hostname or "", endpoint.port or 443), timeout=3):
+        with socket.create_connection((endpoint.hostname or "", port), timeout=3):
             return True
     except OSError:
         return False

@@ -149,17 +149,19 @@ class JudgeReward:
         return np.nan_to_num(self.grades(candidates, references), nan=0.0)
 
     def grades(self, candidates: Sequence[str], references: Sequence[str]) -> np.ndarray:
-        """The same of texts; NaN where the model names no grade.
+        """The same of texts; NaN where the model names no grade. It is not asked about empty ones, which get 0.
 
         Raises:
             ShapeError: The two do not pair up one to one.
             RewardError: A probability is not a finite number.
         """
         _check_pairs(candidates, references)
-        told = scored(self._model, [self._prompt(*pair) for pair in zip(candidates, references, strict=True)], RATING_CHOICES)
-        rewards = _checked(np.array([(one.probabilities @ np.arange(1.0, 6.0) - 1.0) / 4.0 for one in told]), candidates)
-        rewards[[one.told_by == "none" for one in told]] = np.nan
-        rewards[[not candidate.strip() for candidate in candidates]] = 0.0
+        asked = [place for place, candidate in enumerate(candidates) if candidate.strip()]
+        told = scored(self._model, [self._prompt(candidates[place], references[place]) for place in asked], RATING_CHOICES)
+        rewards = np.zeros(len(candidates))
+        rewards[asked] = [(one.probabilities @ np.arange(1.0, 6.0) - 1.0) / 4.0 for one in told]
+        _checked(rewards, candidates)
+        rewards[[place for place, one in zip(asked, told, strict=True) if one.told_by == "none"]] = np.nan
         return rewards
 
     def _prompt(self, candidate: str, reference: str) -> Prompt:

@@ -18,11 +18,12 @@ from tiny_model import save_model
 from transformers import TrainingArguments
 
 from grasper.align.sft import TrainingSequence, balance_tasks, finetune, make_sequence
-from grasper.align.trainer import WeightedTrainer, collate, on_device, recomputes_activations, summed_nll
+from grasper.align.trainer import WeightedTrainer, collate, on_device, recomputes_activations, shared_arguments, summed_nll
 from grasper.config import AlignConfig
 from grasper.errors import CheckpointError, ConfigError, ModelError
 from grasper.models.base import Message, Prompt
 from grasper.models.local import LocalModel
+from grasper.progress import Progress
 
 PROMPT = Prompt((Message("system", "You write."), Message("user", "Task: write the text.")))
 PATH = "Style: short\nInterests: rooms\nPlan: praise"
@@ -319,6 +320,29 @@ def test_activations_are_recomputed_for_large_networks_on_a_gpu_and_where_there_
     assert recomputes_activations(model, tokens) == expected  # type: ignore[arg-type]
     network.supports_gradient_checkpointing = False
     assert not recomputes_activations(model, tokens)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_trains_in_the_format_of_the_network(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that emulates bfloat16 has its network in float32, and torch says all the same that it supports the other."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    monkeypatch.setattr("grasper.align.trainer.recomputes_activations", lambda model, tokens: False)
+    model = SimpleNamespace(device=torch.device("cuda"), model=SimpleNamespace(dtype=dtype))
+    assert shared_arguments(model, 100, seed=0)["bf16"] == (dtype == torch.bfloat16)  # type: ignore[arg-type]
+
+
+def test_progress_ends_with_a_training_that_fails(
+    model: LocalModel, sequences: list[TrainingSequence], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bar that goes on keeps the cursor hidden; a failed training is no finished one."""
+    ended: list[type[BaseException] | None] = []
+    monkeypatch.setattr(Progress, "__exit__", lambda progress, kind, error, traceback: ended.append(kind))
+    finetune(model, sequences, [], CONFIG, tmp_path / "whole", seed=0)
+    assert ended == [None]
+    monkeypatch.setattr("grasper.align.trainer.summed_nll", lambda *tensors: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        finetune(model, sequences, [], CONFIG, tmp_path / "interrupted", seed=0)
+    assert ended == [None, KeyboardInterrupt]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

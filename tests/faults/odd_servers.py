@@ -131,7 +131,11 @@ def _killed_run(place: Place, number: int) -> Outcome:
     """A whole run at a server that is odd now and then, killed three times; compared with one that nothing disturbed."""
     chance = place.random_of("servers", number)
     calm, _ = _run_at_server(place, "calm", [], [])
-    odd = [name for name in (*FAULTS, *EMPTY) if name not in ("too many requests", "overloaded", "busy", "server error", "10 MB", "gzip bomb")]
+    odd = [
+        name
+        for name in (*FAULTS, *EMPTY)
+        if name not in ("too many requests", "overloaded", "busy", "server error", "web server down", "10 MB", "gzip bomb")
+    ]
     kill_after = [chance.uniform(0.1, 1.5) for _ in range(3)]
     folder, visit = _run_at_server(place, "stormy", kill_after, [chance.choice(odd) for _ in range(40)])
     problem = difference(folder, calm, ordered=False)

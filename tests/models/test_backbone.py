@@ -110,7 +110,7 @@ def test_a_refused_adapter_leaves_the_network_as_it_was(model_dir: Path, adapter
 
 
 def test_an_adapter_that_is_not_finite_is_refused(model_dir: Path, adapter: Path) -> None:
-    """Told when it is put on, and the base writes on as before."""
+    """Told when it is put on, and the base writes on as before, also for whoever holds the network meanwhile."""
     from safetensors.torch import load_file, save_file
 
     base = LocalModel(str(model_dir), device="cpu", dtype=torch.float32)
@@ -121,6 +121,12 @@ def test_an_adapter_that_is_not_finite_is_refused(model_dir: Path, adapter: Path
         with pytest.raises(AdapterError, match="NaN"):
             texts(base.with_adapter(adapter))
         assert texts(base) == before
+    ids = torch.tensor([[5, 6, 7]])
+    with base.network() as network:
+        expected = network(input_ids=ids).logits
+        with pytest.raises(AdapterError, match="NaN"):
+            texts(base.with_adapter(adapter))
+        assert torch.equal(network(input_ids=ids).logits, expected)
 
 
 def test_nested_use_by_one_thread(model_dir: Path, adapter: Path) -> None:

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from servers import chat, serving
 
@@ -15,7 +16,7 @@ from grasper.errors import ConfigError
 from grasper.models import open_model
 from grasper.models.base import Message, Prompt
 from grasper.models.endpoint import EndpointModel
-from grasper.models.endpoint.access import make_access
+from grasper.models.endpoint.access import make_access, open_http
 from grasper.pipeline import dump_config
 
 KEY = "sk-proj-1234567890abcdefghijklmn"
@@ -69,6 +70,12 @@ def test_a_key_goes_before_a_login() -> None:
 def test_an_address_that_is_none(address: str) -> None:
     with pytest.raises(ConfigError, match="expected an address such as"):
         make_access(address)
+
+
+@pytest.mark.parametrize(("address", "is_checked"), [("https://host/v1", True), ("HTTPS://host/v1", True), ("http://host/v1", False)])
+def test_certificates_are_checked_however_the_scheme_is_written(address: str, is_checked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(httpx, "AsyncClient", lambda **settings: settings["verify"])
+    assert open_http(make_access(address), concurrency=1, silence_seconds=1.0) == is_checked
 
 
 def test_a_key_in_the_address_is_refused_and_not_shown() -> None:

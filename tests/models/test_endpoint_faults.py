@@ -47,11 +47,12 @@ def test_what_only_describes_an_answer_is_taken_where_it_makes_sense(kind: str, 
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_an_odd_answer_is_asked_again_and_never_kept(kind: str, tmp_path: Path) -> None:
-    """One odd answer, then a good one: the good one counts, and it alone is on disk."""
+    """One odd answer, then a good one to the very same request: the good one counts, and it alone is on disk."""
     with serving(lambda body, number: FAULTS[kind] if number == 0 else chat(" Lovely.")) as server:
         model = model_at(server.url, tmp_path)
         assert model.generate([ASKED])[0][0].text == " Lovely."
         assert len(server.requests) == 2
+        assert server.requests[0] == server.requests[1]
         assert model.generate([ASKED])[0][0].text == " Lovely."
         assert len(server.requests) == 2
     assert len(list(tmp_path.rglob("*.json"))) == 1

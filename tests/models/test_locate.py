@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,20 @@ def test_a_second_copy_of_the_weights_is_no_part_of_what_a_model_is(tmp_path: Pa
     for name in ("config.json", PARTS[0], "consolidated.safetensors"):
         (tmp_path / name).write_text("{}")
     assert [path.name for path in locate.find_weights(str(tmp_path)).files] == [PARTS[0]]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "address"),
+    [("https://hub.example", ("hub.example", 443)), ("http://mirror", ("mirror", 80)), ("http://mirror:8080", ("mirror", 8080))],
+)
+def test_a_mirror_of_the_hub_is_looked_for_at_its_port(endpoint: str, address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(locate, "getproxies", dict)
+    monkeypatch.setattr(locate.socket, "create_connection", lambda address, timeout: asked.append(address) or nullcontext())
+    assert locate._hub_is_reachable()
+    assert asked == [address]
 
 
 def test_a_proxy_for_everything_is_one_to_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:

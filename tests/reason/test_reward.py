@@ -60,12 +60,20 @@ def test_ratings_lose_a_quarter_per_star() -> None:
 
 
 def test_judge_gives_the_expected_grade() -> None:
-    """A judge that is sure of 5 gives nearly 1; empty candidates are not worth its opinion."""
-    judge = make_reward("judge", judge=ScriptedModel(choice=lambda prompt: " 5" if "soap" in prompt.messages[1].content else " 1"))
-    good, bad, empty = judge.score("long", ["nice soap", "dull", ""], ["soap", "room", "soap"])
+    """A judge that is sure of 5 gives nearly 1; about empty candidates it is not asked, for a server would be paid for that."""
+    asked = []
+
+    def choose(prompt: Prompt) -> str:
+        asked.append(prompt)
+        return " 5" if "soap" in prompt.messages[1].content else " 1"
+
+    judge = make_reward("judge", judge=ScriptedModel(choice=choose))
+    good, empty, bad = judge.score("long", ["nice soap", "", "dull"], ["soap", "soap", "room"])
     assert good > 0.95
     assert bad < 0.05
     assert empty == 0.0
+    assert len(asked) == 2
+    assert judge.score("long", [" "], ["soap"]).tolist() == [0.0]
 
 
 def test_a_grade_that_is_not_named_is_none() -> None:

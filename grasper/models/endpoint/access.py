@@ -87,7 +87,7 @@ def open_http(access: Access, *, concurrency: int, silence_seconds: float) -> ht
             headers={"Accept-Encoding": "identity", **access.headers},
             timeout=httpx.Timeout(silence_seconds, connect=min(CONNECT_SECONDS, silence_seconds), pool=None),
             limits=httpx.Limits(max_connections=concurrency),
-            verify=access.base_url.startswith("https:"),  # loading certificates that are not asked for takes longer than a request
+            verify=urlsplit(access.base_url).scheme == "https",  # loading certificates that are not asked for takes longer than a request
             trust_env=not _is_this_machine(access.base_url),
         )
     except (ValueError, ImportError, httpx.InvalidURL) as error:

@@ -8,7 +8,6 @@ as not given where it does not.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -222,8 +221,9 @@ def _positions(content: Any) -> tuple[Position, ...]:
     for entry in content:
         if not isinstance(entry, dict) or not isinstance(entry.get("token"), str):
             return ()
-        candidates = [_candidate(candidate) for candidate in entry.get("top_logprobs") or [entry]]
-        if None in candidates:
+        likeliest = entry.get("top_logprobs") or [entry]
+        candidates = [_candidate(candidate) for candidate in likeliest] if isinstance(likeliest, list) else []
+        if not candidates or None in candidates:
             return ()
         positions.append(Position(token=whole_characters(entry["token"]), candidates=tuple(filter(None, candidates))))
     return tuple(positions)
@@ -231,9 +231,9 @@ def _positions(content: Any) -> tuple[Position, ...]:
 
 def _candidate(candidate: Any) -> tuple[str, float] | None:
     token, logprob = (candidate.get("token"), candidate.get("logprob")) if isinstance(candidate, dict) else (None, None)
-    if not isinstance(token, str) or not isinstance(logprob, int | float) or math.isnan(logprob) or logprob > HIGHEST_LOGPROB:
-        return None
-    return whole_characters(token), max(float(logprob), LOWEST_LOGPROB)
+    if not isinstance(token, str) or not isinstance(logprob, int | float) or isinstance(logprob, bool) or not logprob <= HIGHEST_LOGPROB:
+        return None  # the last one holds for NaN, too
+    return whole_characters(token), float(max(logprob, LOWEST_LOGPROB))
 
 
 # -- texts and choices -----------------------------------------------------------------------------------------------------------------

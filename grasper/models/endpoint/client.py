@@ -1,6 +1,6 @@
 """One request to a server until it is answered, refused, or out of time: repetitions, waits, and what each refusal means.
 
-- Connections that break, time-outs, 408, 409, 425 and 5xx are repeated a few times with doubling pauses.
+- Connections that break, time-outs, 408, 409, 425 and 5xx are repeated a few times with doubling pauses; not 501, which refuses what was asked.
 - A server that says "later" (429, 503, 529, or a wait that it names in `Retry-After` or in its words) is asked until the deadline, after that wait or
   with the same pauses. Waits of two seconds and more are announced.
 - A success that holds no chat completion is asked for twice more.
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-REPEATED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
+REPEATED = frozenset({408, 409, 425, 429, *range(500, 600)}) - {501}
 BUSY = frozenset({429, 503, 529})
 """Those of them that mean "later": a rate limit, or too many at once."""
 MALFORMED_REPEATS = 2
@@ -233,7 +233,9 @@ class Client:
             problem = f"no server answers at {url} ({cause}); start it, or correct model.base_url"
             raise _FailedError(problem, ModelNotFoundError) from None
         except MalformedAnswerError as error:
-            raise _FailedError(f"{url} answered {error}", ModelError, is_paid=True, is_odd=True) from None
+            if response.status_code < 300:
+                raise _FailedError(f"{url} answered {error}", ModelError, is_paid=True, is_odd=True) from None
+            body = b""  # the status tells what to do
         except (httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError) as error:
             raise _FailedError(f"{url} did not answer ({type(error).__name__})", ModelNotFoundError, is_paid=True) from None
         except httpx.HTTPError as error:
