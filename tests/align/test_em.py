@@ -118,6 +118,9 @@ def test_every_round_is_kept_and_evaluated(tables: Tables, make_model: Callable[
     assert [entry["round"] for entry in rounds] == [0, 1, 2]
     assert all(set(entry["held_out"]) == {"long", "title", "rating"} for entry in rounds)
     assert all((tmp_path / f"round-{number}" / "adapter").is_dir() for number in range(3))
+    held_out = [Trace(**record) for path in tmp_path.glob("round-*/held-out.jsonl") for record in BatchLog(path).records]
+    assert {trace.source for trace in held_out} == {"sampled"}  # a path that saw the answer would flatter its round
+    assert {trace.pair_id.partition("/")[0] for trace in held_out} == {example.example_id for example in tables.select("held-out")}
     for name in ("tokens_in", "tokens_out"):  # what is sampled to evaluate a round is spent, too
         logs = [*tmp_path.glob("round-*/traces.jsonl"), *tmp_path.glob("round-*/held-out.jsonl")]
         assert counts[name] == sum(record[name] for path in logs for record in BatchLog(path).records) > 0
