@@ -195,11 +195,12 @@ def test_what_the_user_wrote_about_the_item_is_never_shown(run_dir: Path) -> Non
             assert not any(own["text"] in message.content for prompt in system.desk.model.prompts for message in prompt.messages)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("kind", ["scripted", "local"])
-def test_a_target_of_the_run_gets_the_runs_own_output(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "limit", "num_items"), [("scripted", 1, 3), ("local", 2, 1)])
+def test_a_target_of_the_run_gets_the_runs_own_output(tmp_path: Path, kind: str, limit: int, num_items: int) -> None:
     """For every method: asked with the fields that the task gives, text, path, evidence, synthetic reviews and costs are those of the run."""
     methods = METHODS.names() if kind == "scripted" else ["copy", "grasper-random-items"]
-    config = grasper.load_config(None, [*BRIEF, "align.sources=[analysed]", f"model.kind={kind}"], methods=methods, limit=2 if kind == "local" else 1)
+    settings = [*BRIEF, "align.sources=[analysed]", f"model.kind={kind}", f"synthesize.num_items={num_items}"]
+    config = grasper.load_config(None, settings, methods=methods, limit=limit)
     Pipeline(config, Run(tmp_path)).carry_out(say=lambda line: None)
     loaded = load_run(tmp_path)
     checked = 0
@@ -217,7 +218,7 @@ def test_a_target_of_the_run_gets_the_runs_own_output(tmp_path: Path, kind: str)
             assert replace(again.output, probabilities=output.probabilities) == output
             assert again.output.probabilities == pytest.approx(output.probabilities, abs=2e-6)  # of other targets beside it
             checked += 1
-    assert checked == 3 * config.limit * len(methods)
+    assert checked == 3 * limit * len(methods)
 
 
 def test_a_target_gets_the_runs_own_output_behind_a_server_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,6 +139,7 @@ def test_what_a_known_user_wrote_about_the_item_stays_hidden_whatever_history_th
         (asked,) = ask_all(Asker(tables, "run"), [{"user_id": "dora", "item_id": item_id, "history": history}], "long")
         assert (asked.is_newcomer, asked.example.user_id) == (False, "dora")
         assert not any(review.user_id == "dora" for review in store.pool.neighbours(asked.example))
+        assert item_id not in {review.item_id for review in store.pool.own(asked.example)}
         others = store.pool.neighbours(replace(asked.example, target=replace(asked.example.target, user_id="somebody"), history=()))
         assert any(review.user_id == "dora" for review in others), "a stranger sees it"
 

@@ -14,8 +14,9 @@ from grasper.files import read_json, write_json
 from grasper.methods import METHODS, Method, get_method
 from grasper.metrics.metric import METRICS, Metric
 from grasper.pipeline import Pipeline
-from grasper.records import TASKS, Output, Tables
+from grasper.records import TASKS, Example, Output, Tables
 from grasper.registry import load_plugin
+from grasper.retrieve.pool import reserved_split
 from grasper.retrieve.store import RETRIEVERS
 from grasper.retrieve.topic import SimilarTaste
 from grasper.runs import Run
@@ -145,6 +146,17 @@ def test_alignment_writes_its_consensus_before_it_trains(tmp_path: Path) -> None
     assert all(len(output.samples) == 2 and output.text in output.samples and output.path is None for output in outputs)
     pairs = {example.example_id: example for example in run.work.workshop.tables.select("align")}
     assert all(pairs[output.example_id].target.review_id not in output.evidence for output in outputs)
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_alignment_is_given_pairs_of_reserved_users_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One share of them to train on, the other to be measured on, and nobody who is evaluated."""
+    given: list[list[Example]] = []
+    monkeypatch.setattr("grasper.align.align", lambda config, desk, pairs, held_out, *rest, **options: given.extend([pairs, held_out]) or {})
+    monkeypatch.setattr("grasper.align.stage.is_trainable", lambda model: True)
+    carry_out(plan(tmp_path, "model.kind=scripted", methods=("rest_pg",), only="align"))
+    assert [{example.split for example in examples} for examples in given] == [{"align"}, {"held-out"}]
+    assert [{reserved_split(example.user_id) for example in examples} for examples in given] == [{"align"}, {"held-out"}]
 
 
 def test_methods_that_share_an_adapter_share_its_alignment(tmp_path: Path) -> None:

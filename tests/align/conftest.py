@@ -78,6 +78,11 @@ class Tuned(list[Any]):
         model, train, _, _ = self[call]
         return [completion_of(model, sequence) for sequence in train]
 
+    def evaluated(self, call: int) -> list[str]:
+        """The texts that it was to be measured on."""
+        model, _, evaluation, _ = self[call]
+        return [completion_of(model, sequence) for sequence in evaluation]
+
 
 def completion_of(model: Any, sequence: Any) -> str:
     """The trained text of a sequence: what follows the last message."""

@@ -55,11 +55,11 @@ def fast(monkeypatch: pytest.MonkeyPatch, tuned: Any, make_model: Callable[..., 
 
 def test_the_start_learns_real_texts_and_the_rounds_sampled_ones(tables: Tables, make_model: Callable[..., Any], fast: Any, tmp_path: Path) -> None:
     """Round 0: [path; real answer] of every pair. Later: exactly the kept samples of that round, path and answer."""
-    train(tables, make_model(), tmp_path)
+    model = make_model()
+    train(tables, model, tmp_path)
     real = [review.text for review in tables.reviews_by_id.values() if review.user_id == "lee"]
-    start = fast.completions(0)
-    assert len(start) == len(tables.select("align"))
-    assert any(f"Text: {real[0]}" in text for text in start) or any(f"Text: {real[1]}" in text for text in start)
+    pairs = make_pairs(desk_of("rest_pg", tables, model), select_pairs(tables, "align", None, seed=0))
+    assert [text.split("\n", 3)[3] for text in fast.completions(0)] == [pair.answer_lines for pair in pairs] != []
     for number in (1, 2):
         traces = [Trace(**record) for record in BatchLog(tmp_path / f"round-{number}" / "traces.jsonl").records]
         completions = {f"{trace.path}\n{'Text' if trace.pair_id.endswith('long') else 'Title'}: {trace.answer}" for trace in traces}
@@ -118,6 +118,9 @@ def test_every_round_is_kept_and_evaluated(tables: Tables, make_model: Callable[
     assert [entry["round"] for entry in rounds] == [0, 1, 2]
     assert all(set(entry["held_out"]) == {"long", "title", "rating"} for entry in rounds)
     assert all((tmp_path / f"round-{number}" / "adapter").is_dir() for number in range(3))
+    held_out = [Trace(**record) for path in tmp_path.glob("round-*/held-out.jsonl") for record in BatchLog(path).records]
+    assert {trace.source for trace in held_out} == {"sampled"}  # a path that saw the answer would flatter its round
+    assert {trace.pair_id.partition("/")[0] for trace in held_out} == {example.example_id for example in tables.select("held-out")}
     for name in ("tokens_in", "tokens_out"):  # what is sampled to evaluate a round is spent, too
         logs = [*tmp_path.glob("round-*/traces.jsonl"), *tmp_path.glob("round-*/held-out.jsonl")]
         assert counts[name] == sum(record[name] for path in logs for record in BatchLog(path).records) > 0

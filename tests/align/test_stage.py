@@ -170,6 +170,14 @@ def test_evaluation_counts_the_real_text_alone(tables: Tables, make_model: Calla
     assert len(counted[0]) == len(tables.select("held-out"))
 
 
+def test_the_paths_of_the_evaluation_do_not_look_at_the_answer(tables: Tables, make_model: Callable[..., Any], fast: Any, tmp_path: Path) -> None:
+    """A plan that names what the real text praises would make every loss too low; none behind the visible evidence alone does."""
+    run(tables, make_model(), tmp_path)
+    pairs = make_pairs(desk_of("grasper", tables), select_pairs(tables, "held-out", None, seed=0), with_reviews=True)
+    assert any(pair.analysed_path(sees_answer=True) != pair.analysed_path(sees_answer=False) for pair in pairs)
+    assert fast.evaluated(0) == [f"{pair.analysed_path(sees_answer=False).render()}\n{pair.answer_lines}" for pair in pairs]
+
+
 def test_hopeless_pairs_are_an_error(tables: Tables, make_model: Callable[..., Any], tmp_path: Path) -> None:
     """No sample reaches the threshold: nothing is trained on nothing, with an adapter or with exemplars."""
     hopeless = CONFIG.model_copy(update={"reward_threshold": 1.0, "sources": ("sampled",)})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from worlds import tables_of
@@ -70,6 +73,27 @@ def test_the_title_is_the_first_ten_words_where_those_do_better() -> None:
     copier = Copier(ReviewStore(tables))
     assert not copier.prefers_consensus_title
     assert copier.write("title", [example])[0].text == "a b c d e f g h i j"
+
+
+@pytest.mark.parametrize("hidden", [{"user_id": "u"}, {"timestamp": 9}])
+def test_the_consensus_title_is_other_peoples_and_of_no_later_day(hidden: dict[str, Any]) -> None:
+    """Nine training reviews have the very text; they are the user's own, or were written after the request."""
+    seen = [Review(f"a{n}", f"a{n}", "i1", f"very good cake with cream {n}", "Sweet cake", 5.0, 1) for n in range(5)]
+    unseen = [replace(Review(f"b{n}", f"b{n}", "i2", "the cake was good", "Known beforehand", 5.0, 1), **hidden) for n in range(9)]
+    target = Review("t", "u", "i0", "the cake was good", "whatever", 5.0, 5, "dev")
+    example = Example("e", target, "dev-a", cutoff=5)
+    copier = Copier(ReviewStore(tables_of([target, *seen, *unseen], [example])))
+    copier.prefers_consensus_title = True
+    assert copier.write("title", [example])[0].text == "Sweet cake"
+
+
+def test_the_rule_for_titles_is_chosen_on_reviews_that_nobody_asks_for() -> None:
+    """First words do better on five; nine others, with which the consensus would win, are what examples ask for."""
+    free = [Review(f"a{n}", f"a{n}", "i0", f"fact{n} one two three", f"fact{n} one two three", 5.0) for n in range(5)]
+    asked = [Review(f"b{n}", f"b{n}", "i0", f"very good cake with cream {n}", "Sweet cake", 5.0) for n in range(9)]
+    examples = [Example(f"e{review.review_id}", review, "align") for review in asked]
+    assert not Copier(ReviewStore(tables_of([*free, *asked], examples))).prefers_consensus_title
+    assert Copier(ReviewStore(tables_of([*free, *asked], examples[:1]))).prefers_consensus_title
 
 
 def test_the_rating_is_the_median_weighted_by_similarity() -> None:

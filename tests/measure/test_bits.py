@@ -23,9 +23,7 @@ from grasper.evaluate.compare import Bootstrap
 from grasper.evaluate.measured import paths_in, read_measured
 from grasper.evaluate.swap import Swap, swap_test
 from grasper.files import BatchLog, read_json, read_jsonl
-from grasper.generate.writers import uses_model
 from grasper.measure.bits import Measurement, _log_probability, choose_partners
-from grasper.methods import BUILT_IN
 from grasper.models.base import Pool, Prompt
 from grasper.models.local import LocalModel
 from grasper.models.scripted import ScriptedModel
@@ -116,20 +114,19 @@ def test_behind_several_sets_of_neighbours_every_token_counts_as_it_is_drawn(tab
 def test_a_prompt_that_held_the_target_would_be_far_cheaper_and_no_methods_is(
     tables: Tables, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Planting the target among the own reviews saves a quarter of the bits even with nano; no method comes near."""
+    """Planting the target among the own reviews saves a quarter of the bits even with nano; no method comes near, of each kind of prompt one."""
     by_method = {}
-    for method in (method for method in BUILT_IN if uses_model(method)):
+    for method in ("none", "pgraphrag", "grasper", "pat"):
         synthetic = {one.example_id: [SyntheticReview(one.example_id, one.user_id, Item("pier"), "A fine day out.")] for one in examples}
-        one = measurement(tables, method.name, num_paths=1, synthetic=synthetic)
-        one.measure(examples, ("long",), tmp_path / f"{method.name}.jsonl")
-        by_method[method.name] = np.mean(list(bits_of(tmp_path / f"{method.name}.jsonl").values()))
+        one = measurement(tables, method, num_paths=1, synthetic=synthetic)
+        one.measure(examples, ("long",), tmp_path / f"{method}.jsonl")
+        by_method[method] = np.mean(list(bits_of(tmp_path / f"{method}.jsonl").values()))
     planted = measurement(tables)
     monkeypatch.setattr(
         type(planted.system.desk.profiles), "for_request", lambda self, request, example, synthetic=(), *, sets: Profile(own=(example.target,))
     )
     planted.measure(examples, ("long",), tmp_path / "planted.jsonl")
     leaked = np.mean(list(bits_of(tmp_path / "planted.jsonl").values()))
-    assert {"pgraphrag", "grasper", "pat"} <= set(by_method)
     assert all(leaked < 0.8 * value for value in by_method.values()), (leaked, by_method)
 
 

@@ -143,9 +143,11 @@ def test_two_fits_write_the_same_files(tmp_path: Path) -> None:
 
 
 def test_metrics_hold_validation_and_reliability(tmp_path: Path) -> None:
-    """What the report shows is there, from withheld training edges."""
-    fit(PredictConfig(), make_tables(), tmp_path, seed=0)
+    """What the report shows is there, from withheld training edges; no edge of those who are evaluated is learned from."""
+    tables = make_tables()
+    fit(PredictConfig(), tables, tmp_path, seed=0)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["training_edges"] == (tables.reviews["split"] == "train").sum()
     assert metrics["validation"]["num_edges"] >= 20
     assert 0 <= metrics["validation"]["ndcg@10"] <= 1
     assert sum(point["count"] for point in metrics["validation"]["reliability"]) > 0

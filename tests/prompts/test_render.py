@@ -5,6 +5,7 @@ After a wanted change raise `PROMPT_VERSION` and run with `GRASPER_UPDATE_GOLDEN
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -75,16 +76,17 @@ def test_prompts_equal_their_golden_files(name: str) -> None:
     assert as_text(CASES[name]) == path.read_text(encoding="utf-8")
 
 
-def test_version_is_the_one_of_the_golden_files() -> None:
-    """Raised together with them."""
-    assert PROMPT_VERSION == 1
+def test_other_golden_files_are_of_another_version() -> None:
+    """Runs are told apart by it. Whoever changes a prompt raises it, and whoever adds one notes the new sum alone."""
+    files = sorted(GOLDEN.glob("*.txt"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+    assert (PROMPT_VERSION, digest) == (1, "59667afd0cb190ee")
 
 
-@pytest.mark.parametrize(("task", "hidden"), [("long", TARGET.text), ("title", TARGET.title), ("rating", "[4]")])
+@pytest.mark.parametrize(("task", "hidden"), [("long", "calm and clean, helpful people"), ("title", "Quite fine indeed"), ("rating", "Given rating")])
 def test_hidden_field_is_not_in_the_prompt(task: str, hidden: str) -> None:
     """A request holds only given fields, and a prompt only what request and profile hold."""
     target = Review("t", "dora", "inn", "calm and clean, helpful people", "Quite fine indeed", 4.0)
-    hidden = {"long": target.text, "title": str(target.title), "rating": "Given rating"}[task]
     prompt = render(request_for(Example("e", target, "dev-a"), task, INN), Profile(), reasoning=True, config=CONFIG, model=MODEL)  # type: ignore[arg-type]
     assert hidden not in as_text(prompt)
 

@@ -101,6 +101,7 @@ def test_a_judge_reads_the_beginning_of_a_boundless_text() -> None:
     model = ScriptedModel(choice=lambda prompt: seen.append(prompt) or " 3")  # type: ignore[func-returns-value]
     JudgeReward(model).score("long", ["fine " * 10_000, "fine"], ["fine", "fine " * 10_000])
     short = sum(model.count_tokens(message.content) for message in JudgeReward(model)._prompt("fine", "fine").messages)
+    assert len(seen) == 2
     for prompt in seen:
         assert sum(model.count_tokens(message.content) for message in prompt.messages) < short + 310
 

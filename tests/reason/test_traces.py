@@ -228,6 +228,7 @@ def test_the_hidden_answer_is_in_no_sampling_prompt(tmp_path: Path, task: str) -
     made = TrainingPair(example, request_for(example, task, Item("inn")), made.profile)  # type: ignore[arg-type]
     sample([made], model, tmp_path / "traces.jsonl", ("sampled", "analysed"), num_samples=1)
     hidden = {"long": "grey herons nest beside the", "title": "herons galore", "rating": "4"}[task]
+    assert len(model.prompts) == 2
     for prompt in model.prompts:
         shown = prompt.messages[1].content.replace("[4]", "") + prompt.prefix
         assert hidden not in shown.lower()

@@ -105,6 +105,17 @@ def test_a_repeat_in_other_letters_is_still_a_repeat() -> None:
     assert is_visible(Review("other", "v", "i", "so good!", split="train"), make_example("align"))
 
 
+@pytest.mark.parametrize("brings", [False, True])
+def test_a_request_never_sees_what_its_user_wrote_about_the_item(brings: bool) -> None:
+    """It names no record, so every review of theirs about the item is hidden, in the tables or brought along; that of another item stays."""
+    mine, elsewhere, theirs = Review("mine", "u", "i", "So good"), Review("elsewhere", "u", "j", "So far"), Review("theirs", "v", "i", "Fine")
+    pool = ReviewPool([theirs] if brings else [mine, elsewhere, theirs])
+    asked = Example("asked", Review("asked", "u", "i", ""), "dev", is_request=True, history=(mine, elsewhere) if brings else None)
+    assert pool.own(asked) == [elsewhere]
+    assert pool.of_user("u", asked) == ([] if brings else [elsewhere])
+    assert pool.neighbours(asked) == [theirs]
+
+
 def test_known_answers_on_the_tiny_set(tables: Tables) -> None:
     """Dora sees her one other review, and of the inn the reviews of lee, ann (training) and user3 (dev)."""
     pool = ReviewPool(tables.reviews_by_id.values())

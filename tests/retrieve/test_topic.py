@@ -68,6 +68,20 @@ def test_shows_one_visible_review_of_each_about_the_item_or_items_like_it(shop: 
         assert np.mean([review.item_id[0] == example.item_id[0] for review in reviews]) > 0.7
 
 
+def test_whatever_a_target_says_the_same_people_are_near(tmp_path: Path) -> None:
+    """Also where words travel along the edges of the graph, as they do with GraphSAGE."""
+    found = []
+    for text in ("the hidden words", "lovely coffee number3 lovely coffee"):
+        tables = make_tables(text)
+        fit(PredictConfig(encoder="sage", max_epochs=2), tables, tmp_path, seed=0)
+        example = someone("dev0", "a0")
+        space = load(tmp_path, tables).tastes(example)
+        assert space is not None
+        found.append({user.user_id: user.similarity for user in space.nearest(example, 80, floor=-1.0)})
+    assert len(found[0]) > 60
+    assert found[0] == pytest.approx(found[1], abs=1e-5)
+
+
 def test_a_newcomer_is_placed_by_the_item_in_mind(taste: SimilarTaste) -> None:
     """Without any history the wanted item says who is near; without an item nobody is, and nothing is shown."""
     example = someone("new", "b4", history=[])

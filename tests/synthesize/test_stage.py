@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from worlds import RecordingModel, SeededModel, candidates_of, shown, system_of
+from worlds import RecordingModel, SeededModel, candidates_of, shown, system_of, tables_of
 
 from grasper.config import SynthesizeConfig
 from grasper.methods import METHODS
 from grasper.models.scripted import ScriptedModel
-from grasper.records import CANDIDATE_COLUMNS, SyntheticReview, Tables
+from grasper.records import CANDIDATE_COLUMNS, Example, Review, SyntheticReview, Tables
 from grasper.synthesize import stage as stage_module
 from grasper.synthesize import synthesize
 from grasper.written import load_synthetic
@@ -88,6 +88,17 @@ def test_the_form_of_the_wanted_items_reviews_decides_about_lists(tables: Tables
     reviews = written(fresh, tmp_path, ScriptedModel([PATH + f"Text: Good: view {n}. Bad: price {n}." for n in range(12)]), num_items=1)
     wanted = {example.example_id: example.item_id for example in fresh.select("dev")}
     assert {wanted[review.example_id]: review.rejected for review in reviews} == {"boat": None, "inn": "list", "cafe": "list"}
+
+
+@pytest.mark.parametrize("hidden", ["A calm bed by the sea.", "Good: bed. Bad: sea."])
+def test_the_form_of_the_hidden_review_decides_nothing_about_lists(hidden: str) -> None:
+    """The user's one other review is none, so none is taken, whatever the target looks like."""
+    reviews = [Review("t", "u", "i0", hidden, split="dev"), Review("own", "u", "i1", "A slow day on the water.", split="dev")]
+    examples = [Example("e", reviews[0], "dev-a")]
+    model = ScriptedModel([PATH + f"Text: Good: view {n}. Bad: price {n}." for n in range(2)])
+    config = SynthesizeConfig(num_items=1)
+    system = system_of("grasper", tables_of(reviews, examples), model, candidates=candidates_of(examples), synthesis=config)
+    assert [review.rejected for review in system.synthesize(examples)] == ["list"]
 
 
 def test_two_items_do_not_get_the_same_text(tables: Tables, tmp_path: Path) -> None:
