@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from grasper.concerns import concerns
-from grasper.config import Config, GenerateConfig, ModelConfig, load_config
+from grasper.config import Config, ModelConfig, load_config
 from grasper.errors import ConfigError, RunMismatchError
 from grasper.files import is_leftover, write_json, write_text
-from grasper.generate.writers import WRITERS, uses_model
+from grasper.generate.writers import WRITERS, settings_for, uses_model
 from grasper.memory import give_back
 from grasper.methods import Method, get_method
 from grasper.models import fingerprint_model, require_model
@@ -143,7 +143,7 @@ class Pipeline:
         return self._step("synthesize", method, settings, reads, lambda folder: self.work.synthesize(method, folder), scope, sections)
 
     def _generate_step(self, method: Method, reads: tuple[Step, ...]) -> Step:
-        settings = self._writing("generate", method) | {"generate": self._generation(method)}
+        settings = self._writing("generate", method) | {"generate": settings_for(method, self.config.generate)}
         scope = self._targets() | {"tasks": list(self.config.tasks)}
         sections = ("generate", "model", "prompts")
         return self._step("generate", method, settings, reads, lambda folder: self.work.generate(method, folder), scope, sections)
@@ -180,22 +180,6 @@ class Pipeline:
         # Which model it is, the configuration says, so that what different ones wrote is not compared; the weights may be elsewhere by now.
         model = fingerprint_model(self._model_of(stage, method), weights=recorded["weights"] if recorded else None)
         return {"method": asdict(method), "model": model, "prompts": prompts}
-
-    def _generation(self, method: Method) -> dict[str, Any]:
-        """The settings of `generate` that bear on what a method writes: its outputs stay when another one changes. A plugin's writer may read any."""
-        unused: set[str] = set()
-        if method.writer == "copy":
-            unused = set(GenerateConfig.model_fields)
-        elif method.writer == "dual":
-            unused = {"counted_path", "pooled_paths", "neighbour_sets", "plain_weight"}
-        elif method.writer == "model":
-            if not method.reasoning:
-                unused |= {"path_temperature", "counted_path", "pooled_paths"}
-            if not method.pools_neighbours:
-                unused.add("neighbour_sets")
-            if not method.reasoning and not method.pools_neighbours:
-                unused.add("plain_weight")
-        return self.config.generate.model_dump(mode="json", exclude=unused)
 
     def _model_of(self, stage: str, method: Method) -> ModelConfig:
         """The model that a stage asks: the one that is trained, the one that writes, or that one with the method's adapter at a server."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from grasper.config import GenerateConfig
 from grasper.desk import Desk
@@ -87,3 +87,20 @@ WRITERS.register("copy", lambda desk, config: Copier(desk.store, desk.method.nam
 def uses_model(method: Method) -> bool:
     """Whether a language model is asked for a method at all: trained for it, for the synthetic reviews that it shows, or by its writer."""
     return method.training != "none" or method.predicts_items or WRITERS.uses_model(method.writer)
+
+
+def settings_for(method: Method, config: GenerateConfig) -> dict[str, Any]:
+    """The settings that bear on what a method writes: its outputs stay when another one changes. A plugin's writer may read any."""
+    unused: set[str] = set()
+    if method.writer == "copy":
+        unused = set(GenerateConfig.model_fields)
+    elif method.writer == "dual":
+        unused = {"counted_path", "pooled_paths", "neighbour_sets", "plain_weight"}
+    elif method.writer == "model":
+        if not method.reasoning:
+            unused |= {"path_temperature", "counted_path", "pooled_paths"}
+        if not method.pools_neighbours:
+            unused.add("neighbour_sets")
+        if not method.reasoning and not method.pools_neighbours:
+            unused.add("plain_weight")
+    return config.model_dump(mode="json", exclude=unused)

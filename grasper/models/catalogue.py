@@ -13,10 +13,7 @@ from pathlib import Path
 
 from grasper.errors import ModelNotFoundError
 from grasper.files import cache_dir
-
-WEIGHTS = "*.safetensors"
-SECOND_COPY = "consolidated*"
-"""The weights once more, in the layout of Mistral's own programs: as many gigabytes that nothing here reads."""
+from grasper.models.snapshot import WEIGHTS, is_whole, weights_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +137,6 @@ def _cached_entries(bytes_per_parameter: int) -> Iterator[Entry]:
     """Models whose configuration and safetensors lie whole in the Hub's cache; nothing is fetched."""
     from huggingface_hub import constants, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
-
-    from grasper.models.locate import is_whole, weights_in
 
     try:
         repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos

@@ -23,6 +23,7 @@ from typing import Any
 from grasper.errors import ConfigError, MissingFileError, ModelNotFoundError, RunLockedError
 from grasper.files import cache_dir, sha256_of, write_json
 from grasper.models.catalogue import KNOWN, missing_part, models_dir
+from grasper.models.snapshot import is_whole
 
 Say = Callable[[str], None]
 
@@ -215,7 +216,7 @@ def _convert(gguf: Path, source: Source, part: Path) -> None:
 
 def _from_hub(source: Source, part: Path) -> dict[str, str]:
     """The weights in full precision from the Hub, whose client checks their hashes."""
-    from grasper.models.locate import find_on_hub, is_whole
+    from grasper.models.locate import find_on_hub
 
     folder = find_on_hub(source.hub_id)
     if not is_whole(folder):

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from grasper.errors import GrasperError, ModelNotFoundError
 from grasper.models.adapters import base_of, find_adapter, is_adapter, name_of
-from grasper.models.catalogue import KNOWN, SECOND_COPY, WEIGHTS, require_known
+from grasper.models.catalogue import KNOWN, require_known
 from grasper.models.fingerprints import fingerprint_weights
+from grasper.models.snapshot import SECOND_COPY, WEIGHTS, is_whole, weights_in
 
-FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+FILES = [WEIGHTS, "*.json", "*.jinja", "*.model", "*.txt"]
 """What is fetched from the Hub: weights as safetensors only, never pickles or code."""
 
 
@@ -36,11 +35,6 @@ class FoundModel:
     def files(self) -> list[Path]:
         """The files with weights."""
         return sorted(path for folder in (self.folder, self.adapter) if folder for path in weights_in(folder))
-
-
-def weights_in(folder: Path) -> list[Path]:
-    """The files with weights in a folder, without their second copy, which is never read."""
-    return [path for path in folder.glob(WEIGHTS) if not fnmatch(path.name, SECOND_COPY)]
 
 
 def named_folder(name: str) -> Path | None:
@@ -146,17 +140,6 @@ def _find_in_cache(name: str) -> Path | None:
         raise ModelNotFoundError(f"'{name}' is neither a folder nor a valid Hub id; give 'nano', a folder, or an id such as owner/model") from None
     except OSError:
         return None
-
-
-def is_whole(folder: Path) -> bool:
-    """Whether a folder of the cache holds configuration and all weights: other programs leave tokenizers, and single files, there, too."""
-    index = folder / "model.safetensors.index.json"
-    try:
-        needed = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.exists() else set()
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return False
-    there = {path.name for path in weights_in(folder)}
-    return (folder / "config.json").exists() and bool(there) and needed <= there
 
 
 def _hub_is_reachable() -> bool:

@@ -107,9 +107,7 @@ class SimilarWriters:
         """One review of each of the `k` most similar people; where there is none, the item's audience as `neighbours` would show it."""
         found = self.find(request, example, k)
         chosen = [review for user in found.users if (review := self._best_of(user.user_id, request, example))]
-        if chosen:
-            return chosen
-        return self._best(self._audience(request, example), request)[:k]
+        return chosen or self._best(self._audience(request, example), request)[:k]
 
     def explain(self, request: Request, example: Example, k: int) -> str:
         """One line for records and reports: whose writing stood for the user's, and how sure that is."""
