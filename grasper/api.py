@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import chain
 from math import isfinite
 from numbers import Real
 from pathlib import Path
@@ -211,10 +212,14 @@ def newest_run(runs_dir: Path = Path("runs"), *, with_stage: str | None = None, 
         root = manifest.parent.parent
         return (with_stage is None or (root / with_stage / "manifest.json").exists()) and (method is None or _can_write(root, method))
 
-    predicted = list(runs_dir.glob("*/predict/manifest.json"))
-    finished = [*runs_dir.glob("*/evaluate/manifest.json"), *(path for path in predicted if _is_for_use(path.parent.parent))]
-    if manifests := list(filter(can_answer, finished)) or list(filter(can_answer, predicted)) or finished or predicted:
-        return max(manifests, key=lambda path: path.stat().st_mtime).parent.parent
+    def newest_first(manifests: Iterable[Path]) -> list[Path]:
+        return sorted(manifests, key=lambda path: -path.stat().st_mtime)
+
+    predicted = newest_first(runs_dir.glob("*/predict/manifest.json"))
+    for_use = (path for path in predicted if (config := _config_of(path.parent.parent)) and config.prepare.split == "none")
+    finished = newest_first([*runs_dir.glob("*/evaluate/manifest.json"), *for_use])
+    for manifest in chain(filter(can_answer, finished), filter(can_answer, predicted), finished, predicted):
+        return manifest.parent.parent
     raise MissingFileError(f"no finished run in {runs_dir.resolve()}; run `make pipeline` first, or pass run=PATH")
 
 
@@ -226,19 +231,22 @@ def _steps_behind(method: Method, config: Config) -> list[str]:
 
 def _can_write(root: Path, method: Method) -> bool:
     """Whether a run has finished all that a method's answers rest on."""
-    try:
-        steps = _steps_behind(method, load_config(root / "config.yaml"))
-    except GrasperError:
-        return False
-    return all((root / step / "manifest.json").exists() for step in steps)
+    config = _config_of(root)
+    return config is not None and all((root / step / "manifest.json").exists() for step in _steps_behind(method, config))
 
 
-def _is_for_use(root: Path) -> bool:
-    """Whether a run asks for no targets, so that nothing of it is ever evaluated."""
+def _config_of(root: Path) -> Config | None:
+    """The configuration of a run, read again where its file has changed; None where it cannot be read."""
+    path = root.resolve() / "config.yaml"
     try:
-        return load_config(root / "config.yaml").prepare.split == "none"
-    except GrasperError:
-        return False
+        return _read_config(path, path.stat().st_mtime_ns)
+    except (GrasperError, OSError):
+        return None
+
+
+@lru_cache(maxsize=256)
+def _read_config(path: Path, stamp: int) -> Config:
+    return load_config(path)
 
 
 def load_run(path: str | Path | None = None) -> LoadedRun:

@@ -382,6 +382,21 @@ def test_the_newest_run_that_can_write_with_the_method_is_taken(tmp_path: Path) 
     assert newest_run(tmp_path, method=get_method("grasper")) == tmp_path / "plain", "which says what it lacks"
 
 
+def test_looking_for_a_run_reads_a_configuration_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every call without `run` looks for the newest one: only what was written since is read again."""
+    read: list[Path] = []
+    monkeypatch.setattr("grasper.api.load_config", lambda path: (read.append(path), grasper.load_config(path))[1])
+    for stage in ("prepare", "predict", "evaluate"):
+        (tmp_path / "run" / stage).mkdir(parents=True)
+        (tmp_path / "run" / stage / "manifest.json").write_text("{}", encoding="utf-8")
+    config = tmp_path / "run/config.yaml"
+    for number, split in enumerate(("given", "given", "none")):
+        config.write_text(f"prepare: {{split: {split}}}\n", encoding="utf-8")
+        os.utime(config, ns=(0, number // 2))
+        assert newest_run(tmp_path, method=get_method("copy")) == tmp_path / "run"
+    assert read == [config.resolve()] * 2
+
+
 @pytest.mark.parametrize("path", [3, ["runs/harbour"], b"runs/harbour"])
 def test_what_is_no_path_is_no_run(path: Any) -> None:
     with pytest.raises(ConfigError, match="expected the path of a run's folder"):
