@@ -186,10 +186,11 @@ class _Sampler:
             paths.append([])
             for completion in group:
                 path = parse_path(completion.text)
-                if path is not None and not pair.is_leaked_by(path):
+                is_leak = path is not None and pair.is_leaked_by(path)
+                if path is not None and path.is_whole and not is_leak:
                     paths[-1].append(path)
                 else:
-                    drafts.append(_refused(pair, path, completion))
+                    drafts.append(_refused(pair, path, completion, is_leak=is_leak))
         return [*self._continued("hindsight", pairs, paths, num_samples=1), *drafts]
 
     def _continued(self, source: Source, pairs: Sequence[TrainingPair], paths: Sequence[Sequence[ReasoningPath]], *, num_samples: int) -> list[Trace]:
@@ -233,10 +234,9 @@ def _read(pair: TrainingPair, source: Source, prefix: str, completion: Completio
     return _trace(pair, source, path, text, completion, raw=raw, is_parsed=answer.is_parsed, cut=cut)
 
 
-def _refused(pair: TrainingPair, path: ReasoningPath | None, completion: Completion) -> Trace:
-    """A hindsight path that leaks or cannot be read: kept for the count, never continued."""
-    is_leak = path is not None
-    return _trace(pair, "hindsight", path, "", completion, raw=completion.text, is_parsed=is_leak, is_leak=is_leak)
+def _refused(pair: TrainingPair, path: ReasoningPath | None, completion: Completion, *, is_leak: bool) -> Trace:
+    """A hindsight path that leaks or lacks a line: kept for the count, never continued."""
+    return _trace(pair, "hindsight", path, "", completion, raw=completion.text, is_parsed=path is not None and path.is_whole, is_leak=is_leak)
 
 
 def _trace(

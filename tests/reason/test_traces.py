@@ -205,6 +205,14 @@ def test_hindsight_paths_that_leak_are_counted_and_not_continued(tmp_path: Path)
     assert "staff was kind" not in model.prompts[1].messages[1].content + model.prompts[1].prefix
 
 
+def test_hindsight_paths_that_lack_a_line_are_not_continued(tmp_path: Path) -> None:
+    """What would follow could not become gold."""
+    model = ScriptedModel(["Style: short\nPlan: praise"])
+    [refused] = sample([pair(0)], model, tmp_path / "traces.jsonl", ("hindsight",), num_samples=1)
+    assert (refused.is_parsed, refused.is_leak, refused.answer) == (False, False, "")
+    assert len(model.prompts) == 1
+
+
 def test_answers_behind_two_paths_of_a_pair_have_seeds_of_their_own(tmp_path: Path) -> None:
     """Neither the other path's, nor those of the paths or of another pair."""
 
