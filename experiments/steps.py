@@ -31,7 +31,7 @@ PLANNED = re.compile(r"about (\d+) words")
 
 
 def by_step(outputs: list[Output], examples: list[Example], task: str) -> dict[str, Any]:
-    """Means of each step's drafts and paired differences to step 0, how many requests settled, and whether drafts are as long as planned."""
+    """Means of each step's drafts and paired differences to step 0, how many requests ended there, and whether drafts are as long as planned."""
     references = [reference_text(example.target, task) for example in examples]  # type: ignore[arg-type]
     last = max(len(output.notes) for output in outputs)
     drafts = [[output.notes[min(step, len(output.notes) - 1)]["draft"] for output in outputs] for step in range(last)]
@@ -51,7 +51,7 @@ def by_step(outputs: list[Output], examples: list[Example], task: str) -> dict[s
     return {
         "n": len(outputs),
         "steps": steps,
-        "settled_after": {str(step): sum(len(output.notes) == step + 1 for output in outputs) for step in range(last)},
+        "ended_after": {str(step): sum(len(output.notes) == step + 1 for output in outputs) for step in range(last)},
         "repeats_an_interest": [sum(map(_repeats, (output.notes[place]["topic"] for output in outputs))) for place in (0, -1)],
         "distinct_style_notes": len({step["style"] for step in first}),
         "planned_words": {"n": len(planned), "correlation": round(float(np.corrcoef(np.array(planned).T)[0, 1]), 4) if len(planned) > 2 else None},
@@ -78,8 +78,11 @@ def main() -> None:
     found: dict[str, Any] = {}
     for task in config.tasks:
         asked = [example for example in examples if (example.example_id, task) in answers]
+        outputs = [answers[example.example_id, task] for example in asked]
+        if not all(output.notes for output in outputs):
+            raise SystemExit(f"{arguments.method} of {run.root} writes no steps; name a method with trajectories, such as pat")
         if asked and task != "rating":
-            found[task] = by_step([answers[example.example_id, task] for example in asked], asked, task)
+            found[task] = by_step(outputs, asked, task)
     path = RESULTS_DIR / f"{arguments.name}.json"
     facts = made_by(config.seed) | {"method": arguments.method, "split": config.split, "limit": config.limit}
     write_json(path, {"provenance": facts, "tasks": found})

@@ -224,13 +224,13 @@ def likelihood_rounds_table(*names: str) -> str:
 def steps_table(name: str) -> str:
     """The drafts of each step of dual reasoning: their means, and in brackets the paired difference to step 0."""
     metrics = ("rouge1", "meteor_no_wordnet", "words")
-    lines = [f"| {name} | n | step | {' | '.join(metrics)} | settled after it |", f"|---|--:|--:|{'--:|' * 4}"]
+    lines = [f"| {name} | n | step | {' | '.join(metrics)} | ended after it |", f"|---|--:|--:|{'--:|' * 4}"]
     for task, found in _results(name)["tasks"].items():
         for step, entry in found["steps"].items():
             cells = [f"{entry['value'][metric]['value']:.3f}" for metric in metrics]
             if int(step):
                 cells = [f"{cell} ({_signed_entry(entry['minus_step_0'][metric])})" for cell, metric in zip(cells, metrics, strict=True)]
-            lines.append(f"| {task} | {found['n']} | {step} | {' | '.join(cells)} | {found['settled_after'][step]} |")
+            lines.append(f"| {task} | {found['n']} | {step} | {' | '.join(cells)} | {found['ended_after'][step]} |")
     return "\n".join(lines)
 
 

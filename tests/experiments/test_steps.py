@@ -25,6 +25,6 @@ def test_steps_are_compared_with_the_first_and_a_settled_request_keeps_its_draft
     assert (values["0"]["rouge1"]["value"], values["1"]["rouge1"]["value"]) == pytest.approx((1.0, 5 / 6), abs=1e-5)
     assert (values["0"]["words"]["value"], values["1"]["words"]["value"]) == (3.0, 2.0)
     assert found["steps"]["1"]["minus_step_0"]["rouge1"]["value"] == pytest.approx(-1 / 6, abs=1e-5)
-    assert found["settled_after"] == {"0": 1, "1": 1}
+    assert found["ended_after"] == {"0": 1, "1": 1}
     assert found["repeats_an_interest"] == [1, 1]
     assert (found["distinct_style_notes"], found["planned_words"]["n"]) == (1, 1)
