@@ -8,6 +8,8 @@ SEED ?= 1
 KILLS ?= 100
 ONLY ?=
 BIN := .venv/bin
+# Modules are compiled when they are first imported; most of the twenty thousand never are.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable
 
 .PHONY: setup pipeline test test-lowest lint docs bench reproduce nano clean help faults
 
@@ -17,11 +19,11 @@ help:  ## list the targets
 .venv/.package: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "grasper needs Python 3.11 or newer, found " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(INSTALL) .
 	touch $@
 
 .venv/.tools: .venv/.package
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	$(INSTALL) ".[dev]"
 	touch $@
 
 setup: .venv/.package  ## create .venv from the pinned constraints
@@ -52,7 +54,7 @@ docs: .venv/.tools  ## build the documentation site into .cache/site; broken lin
 	$(BIN)/mkdocs build --strict
 
 bench: .venv/.tools  ## measure link prediction and decoding; results go to experiments/results
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
+	$(INSTALL) ".[bench]"
 	$(BIN)/python experiments/bench/link_prediction.py --data $(DATA)
 	$(BIN)/python experiments/bench/decoding.py
 
