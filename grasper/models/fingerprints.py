@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ _remembered: dict[str, str] = {}
 def fingerprint_weights(path: Path) -> str:
     """A short hash of a file's content. A file of the same size and time of change is not read again, in later processes neither.
 
-    A cache that cannot be read or written costs time, nothing else.
+    What is remembered of files that are gone is forgotten whenever a new one comes. A cache that cannot be read or written costs time, nothing else.
     """
     facts = path.stat()
     key = f"{path.resolve()}|{facts.st_size}|{facts.st_mtime_ns}|{facts.st_ino}"
@@ -26,8 +27,9 @@ def fingerprint_weights(path: Path) -> str:
             _remembered.update(_read(store))
             if key not in _remembered:
                 _remembered[key] = fingerprint_file(path)
+                known = {old: value for old, value in _read(store).items() if os.path.exists(old.rsplit("|", 3)[0])}
                 with suppress(OSError), atomic_path(store) as temporary:
-                    temporary.write_text(json.dumps(_read(store) | {key: _remembered[key]}, indent=0), encoding="utf-8")
+                    temporary.write_text(json.dumps(known | {key: _remembered[key]}, indent=0), encoding="utf-8")
         return _remembered[key]
 
 

@@ -234,6 +234,19 @@ def test_weights_are_hashed_once(tmp_path: Path, cache: Path, monkeypatch: pytes
     assert fingerprint_weights(file) == fingerprint_file(file) != expected
 
 
+def test_hashes_of_files_that_are_gone_are_forgotten(tmp_path: Path, cache: Path) -> None:
+    """Adapters come and go by the thousand; the memory of them does not grow without end."""
+    gone, new = tmp_path / "gone.safetensors", tmp_path / "new.safetensors"
+    for file in (gone, new):
+        file.write_bytes(file.name.encode())
+    fingerprint_weights(gone)
+    gone.unlink()
+    fingerprint_weights(new)
+    remembered = (cache / "weights.json").read_text()
+    assert "new.safetensors" in remembered
+    assert "gone.safetensors" not in remembered
+
+
 def test_odd_prompts(tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a surrogate pair is read as �; a prompt without any token is an error of ours."""
     assert tiny.encode(ask("a \ud83d b")) == tiny.encode(ask("a \N{REPLACEMENT CHARACTER} b"))
