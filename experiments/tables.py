@@ -187,27 +187,28 @@ def spending_table(name: str) -> str:
     results = _results(name)
     lines = ["| method | read per answer | written per answer | alignment: read | written |", f"|---|{'--:|' * 4}"]
     for method, cost in results["cost"].items():
-        answers = results["provenance"]["stages"][f"generate/{method}"]["counts"]["requests"]
+        answers = sum(next(iter(metrics.values()))["n"] for metrics in results["methods"][method].values())  # the run may hold more
         each = [cost[entry] / answers for entry in ("tokens_in", "tokens_out")]
         aligned = [f"{cost[entry]:,.0f}" if cost.get(entry) else "–" for entry in ("align_tokens_in", "align_tokens_out")]
         lines.append(f"| `{method}` | {each[0]:,.0f} | {each[1]:,.0f} | {' | '.join(aligned)} |")
     return "\n".join(lines)
 
 
-def preference_table(name: str) -> str:
-    """Preference rounds by setting, on held-out pairs: differential reward and what it gained, mean reward, words, copied 8-grams."""
+def preference_table(*names: str) -> str:
+    """Preference rounds by data set and setting, on held-out pairs: differential reward, what it gained, mean reward, words, copied 8-grams."""
     lines = [
-        "| settings of `align.dpo` | round | pairs learned from | differential reward | gain over round 0 | reward | words | 8-grams copied |",
-        f"|---|--:|--:|{'--:|' * 5}",
+        "| | settings of `align.dpo` | round | pairs learned from | differential reward | gain over round 0 | reward | words | 8-grams copied |",
+        f"|---|---|--:|--:|{'--:|' * 5}",
     ]
-    for settings, found in _results(f"preference/{name}")["variants"].items():
+    variants = [(name, *variant) for name in names for variant in _results(f"preference/{name}")["variants"].items()]
+    for name, settings, found in variants:
         for entry in found["rounds"]:
             held_out = entry["held_out"]
             difference, gain = (held_out[kind]["both"] for kind in ("difference", "gain_over_round_0"))
             change = _signed_entry(gain) if entry["round"] else "–"
             pairs = entry.get("selection", {}).get("pairs", "–")
             numbers = f"{held_out['reward']:.3f} | {held_out['draft_words']:.1f} | {held_out['copied_share']:.4f}"
-            lines.append(f"| `{settings}` | {entry['round']} | {pairs} | {_signed_entry(difference)} | {change} | {numbers} |")
+            lines.append(f"| {name} | `{settings}` | {entry['round']} | {pairs} | {_signed_entry(difference)} | {change} | {numbers} |")
     return "\n".join(lines)
 
 
@@ -221,16 +222,17 @@ def likelihood_rounds_table(*names: str) -> str:
     return "\n".join(lines)
 
 
-def steps_table(name: str) -> str:
+def steps_table(*names: str) -> str:
     """The drafts of each step of dual reasoning: their means, and in brackets the paired difference to step 0."""
     metrics = ("rouge1", "meteor_no_wordnet", "words")
-    lines = [f"| {name} | n | step | {' | '.join(metrics)} | ended after it |", f"|---|--:|--:|{'--:|' * 4}"]
-    for task, found in _results(name)["tasks"].items():
+    lines = [f"| | | n | step | {' | '.join(metrics)} | ended after it |", f"|---|---|--:|--:|{'--:|' * 4}"]
+    tasks = [(name, *found) for name in names for found in _results(name)["tasks"].items()]
+    for name, task, found in tasks:
         for step, entry in found["steps"].items():
             cells = [f"{entry['value'][metric]['value']:.3f}" for metric in metrics]
             if int(step):
                 cells = [f"{cell} ({_signed_entry(entry['minus_step_0'][metric])})" for cell, metric in zip(cells, metrics, strict=True)]
-            lines.append(f"| {task} | {found['n']} | {step} | {' | '.join(cells)} | {found['ended_after'][step]} |")
+            lines.append(f"| {name} | {task} | {found['n']} | {step} | {' | '.join(cells)} | {found['ended_after'][step]} |")
     return "\n".join(lines)
 
 
