@@ -8,8 +8,7 @@ SEED ?= 1
 KILLS ?= 100
 ONLY ?=
 BIN := .venv/bin
-# Modules are compiled when they are first imported; most of the twenty thousand never are.
-INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .PHONY: setup pipeline test test-lowest lint docs bench reproduce nano clean help faults
 
