@@ -7,11 +7,9 @@ What decides the pairs (seed, data, `align.num_held_out`) is read from the run; 
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 from experiments.preference import describe
 from experiments.publish import RESULTS_DIR, made_by
+from experiments.steps import parse_arguments
 from grasper.align.dual import ROUNDS_FILE
 from grasper.align.pairs import make_pairs, select_pairs
 from grasper.config import Config, load_config
@@ -42,11 +40,7 @@ def settings(config: DpoConfig) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="folder of a finished run")
-    parser.add_argument("--method", default="pat")
-    parser.add_argument("--name", required=True, help="name of the results file")
-    arguments = parser.parse_args()
+    arguments = parse_arguments(__doc__)
     run = Run(arguments.run)
     config = load_config(run.root / "config.yaml")
     found = read_json(run.folder("align", arguments.method) / ROUNDS_FILE)

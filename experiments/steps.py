@@ -65,12 +65,17 @@ def _repeats(topic: str) -> bool:
     return len(set(named)) < len(named)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse_arguments(description: str | None) -> argparse.Namespace:
+    """A finished run, the method in it that is looked at, and where the results go."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("--method", default="pat")
     parser.add_argument("--name", required=True, help="name of the results file")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments(__doc__)
     run = Run(arguments.run)
     config = load_config(run.root / "config.yaml")
     examples = Tables.load(run.folder("prepare")).select(config.split, config.limit)
