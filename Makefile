@@ -8,7 +8,9 @@ SEED ?= 1
 KILLS ?= 100
 ONLY ?=
 BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable
+# Of twenty thousand modules most are never imported: compiled is what is, once, even where the environment says that nothing shall be written.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup pipeline test test-lowest lint docs bench reproduce nano clean help faults
 
@@ -19,13 +21,14 @@ help:  ## list the targets
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "grasper needs Python 3.11 or newer, found " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(INSTALL) .
+	$(BIN)/grasper doctor
 	touch $@
 
 .venv/.tools: .venv/.package
 	$(INSTALL) ".[dev]"
 	touch $@
 
-setup: .venv/.package  ## create .venv from the pinned constraints
+setup: .venv/.package  ## create .venv from the pinned constraints, and check that all works
 
 pipeline: setup  ## run all six stages on the bundled data set into runs/harbour, with MODEL=nano, a file of experiments/models or any other model
 	$(BIN)/grasper pipeline -c experiments/harbour.yaml $(or $(addprefix -c ,$(wildcard experiments/models/$(MODEL).yaml)),--set model.name=$(MODEL)) --run harbour$(if $(filter-out nano,$(MODEL)),-$(subst /,-,$(MODEL)))
