@@ -77,6 +77,7 @@ OTHERWISE = {
     "neighbour_sets": 2,
     "plain_weight": 0.2,
     "least_length": 0.7,
+    "kept_draft": "agreed",
     "rating": "argmax",
 }
 """Another value for every setting of `generate`."""
@@ -119,7 +120,7 @@ def test_texts_stay_where_a_setting_changes_that_they_do_not_depend_on(tmp_path:
 
 
 def test_every_setting_of_writing_is_in_the_key_of_some_method(tmp_path: Path) -> None:
-    keys = [step.settings["generate"] for step in plan(tmp_path, methods=("grasper", "pgraphrag")).steps if step.stage == "generate"]
+    keys = [step.settings["generate"] for step in plan(tmp_path, methods=("grasper", "pgraphrag", "pat")).steps if step.stage == "generate"]
     assert set().union(*keys) == set(OTHERWISE)
 
 

@@ -45,6 +45,9 @@ class GenerateConfig(Section):
         description="Local models: no text ends before this share of the usual length of its evidence (without any: of training reviews), or of "
         "its plan's length where that is longer.",
     )
+    kept_draft: Literal["last", "agreed"] = Field(
+        "last", description="PAT: which of its drafts is the answer, the last or the one that agrees most with the others and with the evidence."
+    )
     rating: Literal["expectation", "median", "argmax"] = Field("median", description="How digit probabilities become a rating.")
 
 

@@ -118,13 +118,14 @@ def _reasoning(output: Output, clip: int) -> str:
     if not output.notes:
         return cut(output.path or "", clip)
     read = [f"{part.capitalize()} from {remark}" for part in ("style", "topic") if (remark := output.notes[0].get(f"{part}_evidence"))]
-    steps = (
-        "\n".join(
-            [f"Step {step['step']}", *(cut(step[part], clip) for part in ("style", "topic") if step[part]), f"Draft: {cut(step['draft'], clip)}"]
-        )
-        for step in output.notes
-    )
+    steps = ("\n".join(_told(step, clip)) for step in output.notes)
     return "\n\n".join(["\n".join(read), *steps] if read else steps)
+
+
+def _told(step: Mapping[str, str], clip: int) -> list[str]:
+    """The lines of one step: its notes and its draft, and whether that was kept though later ones followed."""
+    notes = [cut(step[part], clip) for part in ("style", "topic") if step[part]]
+    return [f"Step {step['step']}", *notes, f"Draft{', kept' if step.get('kept') else ''}: {cut(step['draft'], clip)}"]
 
 
 def _answer(output: Output, clip: int) -> str:

@@ -11,7 +11,7 @@ from grasper.desk import Desk
 from grasper.generate.choice import best_answer, mean_rating
 from grasper.generate.consensus import evidence_for
 from grasper.generate.length import least_of_all
-from grasper.models.base import Pool, even_mixture
+from grasper.models.base import Completion, Pool, even_mixture
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.render import after_path
 from grasper.reason.dual import Deliberation, DualReasoning, Evidence
@@ -42,16 +42,14 @@ class DualWriter:
             evidence.append(evidence_of(desk, request, example, profile))
         seeds = [desk.seed_of("generate", task, request.example_id) for request in requests]
         found = self._reasoning.write(requests, evidence, seeds)
-        outputs = [self._output(*parts) for parts in zip(requests, evidence, found, strict=True)]
-        if self.config.consensus_samples == 1:
-            return outputs
         if task == "rating":
             others = [
                 self._reasoning.write(requests, evidence, [derive_seed(seed, draw) for seed in seeds])
                 for draw in range(1, self.config.consensus_samples)
             ]
-            return [self._averaged(output, all_of_it) for output, *all_of_it in zip(outputs, found, *others, strict=True)]
-        return self._vote(requests, evidence, found, outputs)
+            return [self._averaged(*parts) for parts in zip(requests, evidence, zip(found, *others, strict=True), strict=True)]
+        drawn = self._draw_more(requests, evidence, found)
+        return [self._agreed(*parts) for parts in zip(requests, evidence, found, drawn, strict=True)]
 
     def profile(self, request: Request, example: Example, synthetic: Sequence[SyntheticReview]) -> Profile:
         """The writer's own evidence; each reasoner has more of its own."""
@@ -94,9 +92,9 @@ class DualWriter:
             text=None if is_rating else found.draft,
             rating=float(found.draft) if is_rating else None,
             path=found.path or None,
-            raw=found.raw,
-            is_parsed=found.is_parsed and not (is_rating and not found.path),
-            is_cut=found.is_cut,
+            raw=found.answered.raw,
+            is_parsed=found.answered.is_parsed and not (is_rating and not found.path),
+            is_cut=found.answered.is_cut,
             probabilities=found.probabilities if found.rated_by == "measured" else (),
             evidence=evidence.review_ids(),
             notes=found.to_json(evidence.remarks),
@@ -104,42 +102,48 @@ class DualWriter:
             tokens_out=found.tokens_out,
         )
 
-    def _averaged(self, output: Output, found: Sequence[Deliberation]) -> Output:
-        """The rating by the mean probabilities of several deliberations, as other methods average over their paths."""
+    def _averaged(self, request: Request, evidence: Evidence, found: Sequence[Deliberation]) -> Output:
+        """The rating; of several deliberations by their mean probabilities, as other methods average over their paths."""
+        output = self._output(request, evidence, found[0])
+        if len(found) == 1:
+            return output
         mean = mean_rating([one.probabilities for one in found], [one.rated_by for one in found], self.config.rating)
         return replace(
             output,
             rating=mean.rating,
-            is_parsed=any(one.is_parsed for one in found) and bool(output.path),
+            is_parsed=any(one.answered.is_parsed for one in found) and bool(output.path),
             probabilities=mean.probabilities,
             samples=mean.each,
             tokens_in=sum(one.tokens_in for one in found),
             tokens_out=sum(one.tokens_out for one in found),
         )
 
-    def _vote(
-        self, requests: Sequence[Request], evidence: Sequence[Evidence], found: Sequence[Deliberation], outputs: Sequence[Output]
-    ) -> list[Output]:
-        """The minimum-Bayes-risk choice among several drafts from the last notes, the first of them included."""
-        task, count = requests[0].task if requests else "long", self.config.consensus_samples - 1
+    def _draw_more(self, requests: Sequence[Request], evidence: Sequence[Evidence], found: Sequence[Deliberation]) -> list[list[Completion]]:
+        """Further drafts from the last notes, so that there are `consensus_samples` of them with the last one."""
+        count = self.config.consensus_samples - 1
+        if not count or not requests:
+            return [[] for _ in requests]
+        task = requests[0].task
         prompts = [self._reasoning.last_prompt(*parts) for parts in zip(requests, evidence, found, strict=True)]
         seeds = [self.desk.seed_of("consensus", task, request.example_id) for request in requests]
         room = max_new_tokens(task, self.desk.prompts, reasoning=False)
         least = self._hold([shown.writer for shown in evidence], [one.path for one in found], room) if task == "long" else None
         options: dict[str, Any] = {"temperature": self.config.temperature, "top_p": self.config.top_p, "max_new_tokens": room}
-        drawn = self.desk.complete(prompts, seeds, n=count, min_new_tokens=least, **options)
-        chosen = []
-        for request, shown, output, completions in zip(requests, evidence, outputs, drawn, strict=True):
-            answers = [parse_answer(completion.text, task, expects_path=False) for completion in completions]
-            drafts = [str(answer.value(task) or "") for answer in answers]
-            texts = [output.text or "", *drafts]
-            raws = [output.raw, *(completion.text for completion in completions)]
-            is_parsed = [output.is_parsed, *(answer.is_parsed for answer in answers)]
-            ends = zip(answers, completions, strict=True)
-            cut = [output.is_cut, *(answer.is_cut(task, completion.text, completion.finish_reason) for answer, completion in ends)]
-            best = best_answer(texts, is_parsed, evidence_for(request.task, shown.writer))
-            tokens_in = output.tokens_in + sum(completion.tokens_in for completion in completions)
-            tokens_out = output.tokens_out + sum(completion.tokens_out for completion in completions)
-            voted = replace(output, text=texts[best], raw=raws[best], is_parsed=is_parsed[best], is_cut=cut[best], samples=tuple(texts))
-            chosen.append(replace(voted, tokens_in=tokens_in, tokens_out=tokens_out))
-        return chosen
+        return self.desk.complete(prompts, seeds, n=count, min_new_tokens=least, **options)
+
+    def _agreed(self, request: Request, evidence: Evidence, found: Deliberation, drawn: Sequence[Completion]) -> Output:
+        """The minimum-Bayes-risk choice among the last draft, where `kept_draft` says so those before it, and what was drawn beside it."""
+        drafts = found.each_kept() if self.config.kept_draft == "agreed" else [found]
+        candidates = [self._output(request, evidence, draft) for draft in drafts]
+        for completion in drawn:
+            answer = parse_answer(completion.text, request.task, expects_path=False)
+            text, is_cut = str(answer.value(request.task) or ""), answer.is_cut(request.task, completion.text, completion.finish_reason)
+            candidates.append(replace(candidates[-1], text=text, raw=completion.text, is_parsed=answer.is_parsed, is_cut=is_cut))
+        texts = [candidate.text or "" for candidate in candidates]
+        best = best_answer(texts, [candidate.is_parsed for candidate in candidates], evidence_for(request.task, evidence.writer))
+        return replace(
+            candidates[best],
+            samples=tuple(texts) if drawn else (),
+            tokens_in=found.tokens_in + sum(completion.tokens_in for completion in drawn),
+            tokens_out=found.tokens_out + sum(completion.tokens_out for completion in drawn),
+        )

@@ -95,8 +95,9 @@ def settings_for(method: Method, config: GenerateConfig) -> dict[str, Any]:
     if method.writer == "copy":
         unused = set(GenerateConfig.model_fields)
     elif method.writer == "dual":
-        unused = {"counted_path", "pooled_paths", "neighbour_sets", "plain_weight"}
+        unused = {"counted_path", "pooled_paths", "neighbour_sets", "plain_weight"} | ({"kept_draft"} if not method.steps else set())
     elif method.writer == "model":
+        unused = {"kept_draft"}
         if not method.reasoning:
             unused |= {"path_temperature", "counted_path", "pooled_paths"}
         if not method.pools_neighbours:

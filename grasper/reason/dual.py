@@ -60,20 +60,31 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Drafted:
+    """How the draft of a step was answered."""
+
+    raw: str = ""
+    """The completion, word for word; empty for ratings."""
+    is_parsed: bool = True
+    """Whether it had the line that was asked for."""
+    is_cut: bool = False
+    """Whether it lacks its end, for want of tokens."""
+
+
+@dataclass(frozen=True, slots=True)
 class Deliberation:
     """How one text came to be."""
 
     steps: tuple[Notes, ...] = ()
     """The notes and the draft after each step; empty notes for a reasoner that the method does not have."""
+    drafted: tuple[Drafted, ...] = ()
+    """How each step's draft was answered."""
+    kept: int = -1
+    """The step whose draft is the answer; -1: the last."""
     is_settled: bool = False
     """Whether the notes came to rest before the last step."""
-    is_parsed: bool = True
-    """Whether the last draft had the line that was asked for."""
-    is_cut: bool = False
-    """Whether the last draft lacks its end, for want of tokens."""
     unread: int = 0
     """Notes that could not be read and gave way to the earlier ones, or to whatever stood there."""
-    raw: str = ""
     probabilities: tuple[float, ...] = ()
     """Of the ratings 1–5, for the rating task."""
     rated_by: ToldBy = "measured"
@@ -83,17 +94,28 @@ class Deliberation:
 
     @property
     def draft(self) -> str:
-        """The last draft: the text, the title, or the rating in digits."""
-        return self.steps[-1].draft
+        """The kept draft: the text, the title, or the rating in digits."""
+        return self.steps[self.kept].draft
 
     @property
     def path(self) -> str:
-        """The last notes as a reasoning path."""
-        return path_of(self.steps[-1])
+        """The notes that the kept draft was written from, as a reasoning path."""
+        return path_of(self.steps[self.kept])
+
+    @property
+    def answered(self) -> Drafted:
+        """How the kept draft was answered."""
+        return self.drafted[self.kept]
+
+    def each_kept(self) -> list[Deliberation]:
+        """The same deliberation once for every draft that was written, with that one kept; the earliest first."""
+        return [replace(self, kept=step) for step in range(len(self.steps) - self.is_settled)]
 
     def to_json(self, remarks: dict[str, str] | None = None) -> tuple[dict[str, str], ...]:
-        """Every step for records and reports; the first one also says what the evidence rests on."""
+        """Every step for records and reports; the first one also says what the evidence rests on, an earlier one than the last that it was kept."""
         found = [{"step": str(number), "style": step.style, "topic": step.topic, "draft": step.draft} for number, step in enumerate(self.steps)]
+        if self.draft != self.steps[-1].draft:
+            found[self.kept]["kept"] = "yes"
         for name, remark in (remarks or {}).items():
             found[0][f"{name}_evidence"] = remark
         return tuple(found)
@@ -181,19 +203,19 @@ class DualReasoning:
             least = self.hold([work.evidence[place].writer for place in active], paths, room)
         for place, completion in zip(active, self._ask(prompts, seeds, room, self.temperature, least), strict=True):
             answer = parse_answer(completion.text, task, expects_path=False)
-            draft = str(answer.value(task) or "")
-            work.add(place, notes[place], draft)
-            cut = answer.is_cut(task, completion.text, completion.finish_reason)
-            work.record(place, completion, is_parsed=answer.is_parsed, is_cut=cut, raw=completion.text)
+            is_cut = answer.is_cut(task, completion.text, completion.finish_reason)
+            work.add(place, notes[place], str(answer.value(task) or ""), Drafted(completion.text, answer.is_parsed, is_cut))
+            work.record(place, completion)
 
     def _rate(self, work: _Work, active: Sequence[int], notes: Mapping[int, Notes], prompts: Sequence[Prompt]) -> None:
         """Draft ratings from the digit probabilities."""
         asked = [after_path(prompt, "", "rating") for prompt in prompts]
         for place, one in zip(active, scored(self.model, asked, RATING_CHOICES), strict=True):
-            work.add(place, notes[place], f"{rating_from_probabilities(one.probabilities[None], self.rating)[0]:g}")
+            rating = f"{rating_from_probabilities(one.probabilities[None], self.rating)[0]:g}"
+            work.add(place, notes[place], rating, Drafted(is_parsed=one.told_by != "none"))
             cost = Completion("", tokens_in=one.tokens_in, tokens_out=one.tokens_out)
             probabilities = tuple(round(float(value), 6) for value in one.probabilities)
-            work.record(place, cost, probabilities=probabilities, rated_by=one.told_by, is_parsed=one.told_by != "none")
+            work.record(place, cost, probabilities=probabilities, rated_by=one.told_by)
 
     # -- prompts ---------------------------------------------------------------------------------------------------------------------
 
@@ -233,9 +255,10 @@ class _Work:
     seeds: Sequence[int]
     done: list[Deliberation]
 
-    def add(self, place: int, notes: Notes, draft: str) -> None:
+    def add(self, place: int, notes: Notes, draft: str, drafted: Drafted) -> None:
         """One more step of a request."""
-        self.done[place] = replace(self.done[place], steps=(*self.done[place].steps, replace(notes, draft=draft)))
+        known = self.done[place]
+        self.done[place] = replace(known, steps=(*known.steps, replace(notes, draft=draft)), drafted=(*known.drafted, drafted))
 
     def record(self, place: int, completion: Completion, **facts: Any) -> None:
         """The cost of one more completion of a request, and what it changed."""
@@ -249,7 +272,7 @@ def _settle(work: _Work, place: int, notes: Notes) -> bool:
     last = work.done[place].steps[-1]
     if min(_sameness(last.style, notes.style), _sameness(last.topic, notes.topic)) < SETTLED:
         return False
-    work.add(place, notes, last.draft)
+    work.add(place, notes, last.draft, work.done[place].drafted[-1])
     work.done[place] = replace(work.done[place], is_settled=True)
     return True
 

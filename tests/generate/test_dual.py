@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,60 @@ def test_several_drafts_vote_from_the_same_notes(tables: Tables) -> None:
     assert "Style notes: short; warm" in last
     single, _ = write(tables, "long")
     assert all(more.tokens_out > one.tokens_out for more, one in zip(outputs, single, strict=True))
+
+
+class Restless(ScriptedModel):
+    """Notes never settle; each step's draft, and what is drawn after the last, is the next of a list, over and over."""
+
+    def __init__(self, *drafts: str) -> None:
+        super().__init__(answer)
+        self.drafts, self.steps = cycle(drafts), count()
+
+    def generate(self, prompts: Sequence[Prompt], **settings: Any) -> list[list[Completion]]:
+        texts = [answer(prompt) for prompt in prompts]
+        if texts[0].startswith("Title"):
+            draft = next(self.drafts)
+            texts = [draft if draft.startswith("no line") else f"Text: {draft}"] * len(prompts)
+        else:
+            step = next(self.steps)
+            texts = [text.replace("warm", f"warm {step}").replace("praise", f"praise {step}") for text in texts]
+        return [[Completion(text, 5, 5)] * settings["n"] for text in texts]
+
+
+AGREED = "Clean and calm, good coffee and cake, a great trip, the staff was kind and the breakfast warm."
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_the_draft_that_agrees_most_can_be_kept(tables: Tables, place: int) -> None:
+    """With its own notes, at the same cost; by itself the last one is the answer."""
+    drafts = ["zzz", "yyy", "xxx"]
+    drafts[place] = AGREED
+    last, _ = write(tables, "long", model=Restless(*drafts))
+    for output, usual in zip(write(tables, "long", model=Restless(*drafts), kept_draft="agreed")[0], last, strict=True):
+        assert [step["draft"] for step in output.notes] == drafts
+        assert (output.text, usual.text) == (AGREED, drafts[-1])
+        assert output.raw == f"Text: {AGREED}"
+        assert output.path == f"{output.notes[place]['style']}\n{output.notes[place]['topic']}"
+        assert [step["step"] for step in output.notes if "kept" in step] == ([] if place == 2 else [str(place)])
+        assert not [step for step in usual.notes if "kept" in step]
+        assert (output.tokens_in, output.tokens_out, output.samples) == (usual.tokens_in, usual.tokens_out, ())
+        assert Output.from_json(output.to_json()) == output
+
+
+def test_a_draft_that_cannot_be_read_is_kept_for_want_of_others_only(tables: Tables) -> None:
+    """What tells of the answer is said of the kept draft, not of the last one."""
+    outputs, _ = write(tables, "long", model=Restless("zzz yyy", f"no line: {AGREED}", f"no line: {AGREED}"), kept_draft="agreed")
+    assert {(output.text, output.is_parsed) for output in outputs} == {("zzz yyy", True)}
+    outputs, _ = write(tables, "long", model=Restless(f"no line: {AGREED}"), kept_draft="agreed")
+    assert {output.is_parsed for output in outputs} == {False}
+
+
+def test_kept_drafts_and_drawn_ones_vote_together(tables: Tables) -> None:
+    """Three drafts and one more from the last notes; a draft that a settled deliberation repeats has one vote."""
+    outputs, _ = write(tables, "long", model=Restless("zzz", AGREED, "yyy", "xxx"), kept_draft="agreed", consensus_samples=2)
+    assert {(output.text, len(output.samples)) for output in outputs} == {(AGREED, 4)}
+    outputs, _ = write(tables, "long", kept_draft="agreed", consensus_samples=2)
+    assert {(output.text, len(output.samples)) for output in outputs} == {("A good stay.", 2)}, "settled after one draft"
 
 
 def test_ratings_are_averaged_over_deliberations(tables: Tables) -> None:

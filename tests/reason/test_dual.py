@@ -55,7 +55,7 @@ def test_every_step_revises_notes_and_draft_and_is_kept() -> None:
     assert [(step.style, step.topic, step.draft) for step in found.steps] == [
         (f"Style: style{n}", f"Interests: seals{n}\nPlan: plan{n}", f"draft{n}") for n in range(3)
     ]
-    assert (found.draft, found.is_settled, found.is_parsed, found.unread) == ("draft2", False, True, 0)
+    assert (found.draft, found.is_settled, found.answered.is_parsed, found.unread) == ("draft2", False, True, 0)
     assert found.path == "Style: style2\nInterests: seals2\nPlan: plan2"
     record = found.to_json(EVIDENCE.remarks)
     assert [step["step"] for step in record] == ["0", "1", "2"]
