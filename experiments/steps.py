@@ -2,8 +2,8 @@
 
     python -m experiments.steps runs/pat-hotel --method pat --name pat/hotel-steps
 
-Steps that a request did not need, because its notes had settled, count with its last draft. Words of a plan's "about N words" are compared with those
-of the draft that followed it.
+Steps that a request did not need, because its notes had settled, count with its last draft. Where the run kept the draft that agrees most
+(`generate.kept_draft`), the answers stand beside the last drafts. Words of a plan's "about N words" are compared with those of the draft behind it.
 """
 
 from __future__ import annotations
@@ -31,26 +31,34 @@ PLANNED = re.compile(r"about (\d+) words")
 
 
 def by_step(outputs: list[Output], examples: list[Example], task: str) -> dict[str, Any]:
-    """Means of each step's drafts and paired differences to step 0, how many requests ended there, and whether drafts are as long as planned."""
+    """Means of each step's drafts and paired differences to step 0, how many requests ended there, and whether drafts are as long as planned.
+
+    Where answers are earlier drafts than the last, `kept` holds how many, their means and paired differences to the last step.
+    """
     references = [reference_text(example.target, task) for example in examples]  # type: ignore[arg-type]
     last = max(len(output.notes) for output in outputs)
-    drafts = [[output.notes[min(step, len(output.notes) - 1)]["draft"] for output in outputs] for step in range(last)]
+    drafts = {str(step): [output.notes[min(step, len(output.notes) - 1)]["draft"] for output in outputs] for step in range(last)}
+    if earlier := sum(any("kept" in step for step in output.notes) for output in outputs):
+        drafts["kept"] = [output.text or "" for output in outputs]
     columns: dict[tuple[str, ...], np.ndarray] = {}
-    for step, texts in enumerate(drafts):
+    for step, texts in drafts.items():
+        base = str(last - 1) if step == "kept" else "0"
         values = {
             "rouge1": rouge1(texts, references),
             "meteor_no_wordnet": meteor(texts, references, use_wordnet=False),
             "words": [len(text.split()) for text in texts],
         }
         for metric, numbers in values.items():
-            columns[str(step), "value", metric] = np.asarray(numbers, dtype=float)
-            columns[str(step), "minus_step_0", metric] = columns[str(step), "value", metric] - columns["0", "value", metric]
+            columns[step, "value", metric] = np.asarray(numbers, dtype=float)
+            columns[step, f"minus_step_{base}", metric] = columns[step, "value", metric] - columns[base, "value", metric]
     steps = summarize(Bootstrap([example.item_id for example in examples]).estimate(pd.DataFrame(columns)))
     first = [output.notes[0] for output in outputs]
     planned = [(int(match[1]), len(step["draft"].split())) for step in first if (match := PLANNED.search(step["topic"]))]
+    kept = {"kept": {"earlier_drafts": earlier} | steps.pop("kept")} if earlier else {}
     return {
         "n": len(outputs),
         "steps": steps,
+        **kept,
         "ended_after": {str(step): sum(len(output.notes) == step + 1 for output in outputs) for step in range(last)},
         "repeats_an_interest": [sum(map(_repeats, (output.notes[place]["topic"] for output in outputs))) for place in (0, -1)],
         "distinct_style_notes": len({step["style"] for step in first}),

@@ -223,16 +223,19 @@ def likelihood_rounds_table(*names: str) -> str:
 
 
 def steps_table(*names: str) -> str:
-    """The drafts of each step of dual reasoning: their means, and in brackets the paired difference to step 0."""
+    """The drafts of each step of dual reasoning, and those kept: means, and in brackets the paired difference to step 0, of the kept to the last."""
     metrics = ("rouge1", "meteor_no_wordnet", "words")
     lines = [f"| | | n | step | {' | '.join(metrics)} | ended after it |", f"|---|---|--:|--:|{'--:|' * 4}"]
     tasks = [(name, *found) for name in names for found in _results(name)["tasks"].items()]
     for name, task, found in tasks:
-        for step, entry in found["steps"].items():
+        last = f"minus_step_{len(found['steps']) - 1}"
+        for step, entry in [*found["steps"].items(), *([("kept", found["kept"])] if "kept" in found else [])]:
             cells = [f"{entry['value'][metric]['value']:.3f}" for metric in metrics]
-            if int(step):
-                cells = [f"{cell} ({_signed_entry(entry['minus_step_0'][metric])})" for cell, metric in zip(cells, metrics, strict=True)]
-            lines.append(f"| {name} | {task} | {found['n']} | {step} | {' | '.join(cells)} | {found['ended_after'][step]} |")
+            if step != "0":
+                change = entry[last if step == "kept" else "minus_step_0"]
+                cells = [f"{cell} ({_signed_entry(change[metric])})" for cell, metric in zip(cells, metrics, strict=True)]
+            told = f"{entry['earlier_drafts']} earlier" if step == "kept" else found["ended_after"][step]
+            lines.append(f"| {name} | {task} | {found['n']} | {step} | {' | '.join(cells)} | {told} |")
     return "\n".join(lines)
 
 

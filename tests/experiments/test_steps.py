@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from experiments.steps import by_step
@@ -28,3 +30,16 @@ def test_steps_are_compared_with_the_first_and_a_settled_request_keeps_its_draft
     assert found["ended_after"] == {"0": 1, "1": 1}
     assert found["repeats_an_interest"] == [1, 1]
     assert (found["distinct_style_notes"], found["planned_words"]["n"]) == (1, 1)
+
+
+def test_answers_stand_beside_the_last_drafts_where_earlier_ones_were_kept() -> None:
+    """The better first draft is kept of one request: rouge1 of the answers 1 and 1, of the last drafts 2/3 and 1."""
+    texts = ("a clean warm room", "stay")
+    examples = [Example(f"e{number}", Review(f"r{number}", "u", f"i{number}", text), "dev-b") for number, text in enumerate(texts)]
+    outputs = [output(0, "a clean warm room", "clean room"), output(1, "night", "stay")]
+    assert "kept" not in by_step(outputs, examples, "long")
+    outputs[0] = replace(outputs[0], text="a clean warm room", notes=(outputs[0].notes[0] | {"kept": "yes"}, outputs[0].notes[1]))
+    found = by_step(outputs, examples, "long")["kept"]
+    assert (found["earlier_drafts"], found["value"]["rouge1"]["value"]) == (1, 1.0)
+    assert found["minus_step_1"]["rouge1"]["value"] == pytest.approx(1 / 6, abs=1e-5)
+    assert found["minus_step_1"]["words"]["value"] == 1.0
