@@ -9,7 +9,7 @@ KILLS ?= 100
 ONLY ?=
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable
-# Of twenty thousand modules most are never imported: compiled is what is, once, even where the environment says that nothing shall be written.
+# Most of twenty thousand modules are never imported; those that are get compiled then, once, also where the environment says that nothing be written.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup pipeline test test-lowest lint docs bench reproduce nano clean help faults
