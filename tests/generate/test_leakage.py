@@ -21,12 +21,13 @@ from grasper.records import TASKS, Example, Item, Output, Review, Task, request_
 World = tuple[list[Review], list[Example]]
 GENERATION = st.sampled_from(
     [
-        GenerateConfig(consensus_samples=2, counted_path=is_counted, pooled_paths=paths, least_length=0.5)
+        GenerateConfig(consensus_samples=2, counted_path=is_counted, pooled_paths=paths, least_length=0.5, kept_draft=kept)
         for is_counted in (False, True)
         for paths in (0, 2)
+        for kept in ("last", "agreed")
     ]
 )
-"""Paths written and counted, behind one path and behind a pool of them."""
+"""Paths written and counted, behind one path and behind a pool of them; PAT's last draft and any of them."""
 FIELDS = ("text", "title", "rating")
 CHANGED = {"text": "othersecret about a warm bed", "title": "othersecret title", "rating": 1.25}
 
