@@ -25,6 +25,7 @@ MAX_CELL_CHARACTERS = 64 * 2**20
 """Of a cell of CSV: a history of some hundred reviews has more than the 131,072 that Python allows by itself."""
 MISSING_CELLS = frozenset(["", "NA", "N/A", "n/a", "#N/A", "<NA>", "NULL", "null", "NaN", "nan"])
 """Cells of CSV, which has no sign of its own for what is missing, that programs write in its place."""
+_EXCEL_ERRORS = frozenset(["#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A"])
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _FORMULA = re.compile(r"\s*[=+\-@\t\r|%]")
 
@@ -166,12 +167,21 @@ def excel_rows(path: Path, admit: Callable[[int], None] = lambda unpacked: None)
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
         admit(unpacked)
-        yield openpyxl.load_workbook(path, read_only=True, data_only=True).worksheets[0].iter_rows(values_only=True)
+        yield _sheet_rows(openpyxl.load_workbook(path, read_only=True, data_only=True).worksheets[0])
     except DataFormatError:
         raise
     # A damaged part shows as whatever openpyxl stumbles over: broken XML is a SyntaxError.
     except (zipfile.BadZipFile, zlib.error, SyntaxError, LookupError, ValueError, AttributeError, OSError) as error:
         raise DataFormatError(f"{path} is not a readable Excel file ({str(error)[:200]})") from None
+
+
+def _sheet_rows(sheet: Any) -> Iterator[tuple[Any, ...]]:
+    """All rows of a sheet, none narrower than the first; a formula that failed, such as a look-up without a match, gives nothing."""
+    sheet.reset_dimensions()  # the extent that some programs write down is too small, and rows and columns beyond it would be lost
+    width = 0
+    for row in sheet.iter_rows(values_only=True):
+        width = width or len(row)
+        yield (*(None if isinstance(cell, str) and cell in _EXCEL_ERRORS else cell for cell in row), *[None] * (width - len(row)))
 
 
 def excel_cells(header: Iterable[Any]) -> list[str]:

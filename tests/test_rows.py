@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from grasper.errors import ConfigError, DataFormatError
-from grasper.rows import read_rows, safe_cell, write_rows
+from grasper.rows import excel_rows, read_rows, safe_cell, write_rows
 
 
 def test_rows_are_read_from_every_format(tmp_path: Path) -> None:
@@ -30,6 +31,30 @@ def test_rows_are_read_from_every_format(tmp_path: Path) -> None:
     assert read_rows(tmp_path / "b.json") == [{"user_id": 7, "history": [{"item_id": "inn"}]}]
     pd.DataFrame({"user_id": ["007", None, "8"], "rating": [4, None, 2.5]}).to_excel(tmp_path / "a.xlsx")
     assert read_rows(tmp_path / "a.xlsx") == [{"user_id": "007", "rating": 4}, {"user_id": None, "rating": None}, {"user_id": "8", "rating": 2.5}]
+
+
+@pytest.mark.parametrize("extent", [b"A1", b"A1:C3", b"A1:B9"])
+def test_an_excel_sheet_is_read_whole_whatever_extent_it_claims(tmp_path: Path, extent: bytes) -> None:
+    """Some programs write down an extent that is too small; a column that is empty in a row, or in all, is there all the same."""
+    table = pd.DataFrame({"user_id": [f"u{number}" for number in range(8)], "rating": [*range(7), None], "title": None})
+    table.to_excel(tmp_path / "whole.xlsx", index=False)
+    with zipfile.ZipFile(tmp_path / "whole.xlsx") as whole, zipfile.ZipFile(tmp_path / "a.xlsx", "w") as claimed:
+        for name in whole.namelist():
+            content = whole.read(name)
+            if name == "xl/worksheets/sheet1.xml":
+                assert b'<dimension ref="A1:C9"' in content
+                content = content.replace(b'<dimension ref="A1:C9"', b'<dimension ref="%s"' % extent)
+            claimed.writestr(name, content)
+    expected = [{"user_id": f"u{number}", "rating": number if number < 7 else None, "title": None} for number in range(8)]
+    assert read_rows(tmp_path / "a.xlsx") == expected
+    with excel_rows(tmp_path / "a.xlsx") as rows:
+        assert [len(row) for row in rows] == [3] * 9
+
+
+def test_a_formula_that_failed_gives_nothing(tmp_path: Path) -> None:
+    """A look-up without a match is no user by the name of #N/A."""
+    pd.DataFrame({"user_id": ["#N/A", "ann"], "rating": [4, "#DIV/0!"], "text": ["so #N/A", "#REF!"]}).to_excel(tmp_path / "a.xlsx", index=False)
+    assert read_rows(tmp_path / "a.xlsx") == [{"user_id": None, "rating": 4, "text": "so #N/A"}, {"user_id": "ann", "rating": None, "text": None}]
 
 
 @pytest.mark.parametrize(
