@@ -28,12 +28,14 @@ import pyarrow.parquet as pq
 
 from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
+from grasper.files import fingerprint_file
 from grasper.prepare.arrays import elements
 from grasper.prepare.batches import Batch, gather, with_targets
 from grasper.prepare.formats import format_of, is_list, json_lines, parse_json
 from grasper.prepare.lines import numbered_lines
 from grasper.prepare.sources import SOURCES, Input, Pool, Source, require_data
 from grasper.rows import without_halves
+from grasper.runs import fingerprint
 
 _FIELDS = ("user_id", "item_id", "text", "title", "rating")
 _KEYS = {
@@ -69,7 +71,7 @@ def find_lamp(config: PrepareConfig) -> list[Input]:
             continue  # LaMP publishes the questions of its test split, and not the answers
         for number, path in enumerate([whole] if whole else sorted(folder.glob(f"{split}-*-of-*.parquet")), start=1):
             label = f"{config.name}-{split}" + (f"-{number}" if number > 1 else "")
-            inputs.append(Input(label, partial(read_questions, path, chosen), path, pool=chosen))
+            inputs.append(Input(label, partial(read_questions, path, chosen), path, identity=_identity_of(path), pool=chosen))
     if not inputs:
         raise MissingFileError(
             f"{folder} holds no LaMP data: expected dev_questions.json and dev_outputs.json, or LongLaMP's val.json or val-*.parquet"
@@ -146,6 +148,12 @@ def _outputs(path: Path, config: PrepareConfig) -> dict[str, str]:
 def _answers_of(path: Path) -> Path:
     """Where the answers to a file of questions are; the file itself where it holds them."""
     return path.with_name(path.name.replace("_questions", "_outputs"))
+
+
+def _identity_of(path: Path) -> str | None:
+    """What stands for the content of questions and their answers; None where one file holds both, or there are no answers yet."""
+    answers = _answers_of(path)
+    return fingerprint([fingerprint_file(path), fingerprint_file(answers)]) if answers != path and answers.is_file() else None
 
 
 def _target(question: Entry, outputs: dict[str, str], where: str) -> Entry:

@@ -127,6 +127,18 @@ def test_lamp_keeps_the_answers_of_its_test_split_to_itself(tmp_path: Path) -> N
         read("lamp", folder, split="given")
 
 
+def test_other_answers_are_other_data_though_the_questions_stay(tmp_path: Path) -> None:
+    """Else a finished run would go on with the old ones."""
+    question = {"input": "Generate a headline for the following article: Rain is coming.", "profile": []}
+    config = PrepareConfig(source="lamp", name="lamp", data=tmp_path)
+    save_lamp(tmp_path, "LaMP_4", question, "Rain")
+    before = fingerprint_data(config)
+    save_lamp(tmp_path, "LaMP_4", question, "Rain")
+    assert fingerprint_data(config) == before
+    save_lamp(tmp_path, "LaMP_4", question, "Umbrellas")
+    assert fingerprint_data(config) != before
+
+
 def test_longlamp_reviews(tmp_path: Path) -> None:
     past = {"overall": "4.0", "reviewText": "Works.", "summary": "Good", "description": "A lamp"}
     question = {"reviewerId": "A1", "input": 'Generate the review text with the title "Bright" …', "output": "So bright.", "profile": [past]}
