@@ -20,6 +20,8 @@ from grasper.errors import ConfigError, DataFormatError
 # Control characters except tab and newline, zero-width and directional marks: invisible, and able to disguise what a prompt or a report
 # shows. The zero-width joiner stays: emoji are made with it.
 _INVISIBLE = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
+_LINE_ENDS = "\r\n|[\r\x0b\x0c\x85\u2028\u2029]"
+"""All but the Unix one; Word, Excel and Macs write the rarer ones within texts."""
 _LAST_PLAUSIBLE_SECOND = 10**11
 """Year 5138; larger numbers are no seconds."""
 DATES_IN_DIGITS = {"%Y%m%d": (19_000_101, 21_001_231), "%Y": (1900, 2100)}
@@ -78,17 +80,18 @@ class Problems:
 
 def clean_text(values: pd.Series) -> pd.Series:
     """Texts without invisible characters and outer white space, Unix line ends; empty ones become missing."""
-    text = values.astype("str").str.replace("\r\n", "\n", regex=False).str.replace("\r", "\n", regex=False)
+    text = values.astype("str")
     disguised = text.str.contains(_INVISIBLE, regex=True, na=False)
     if disguised.any():
-        text = text.mask(disguised, text[disguised].str.replace(_INVISIBLE, "", regex=True))
+        plain = text[disguised].str.replace(_LINE_ENDS, "\n", regex=True).str.replace(_INVISIBLE, "", regex=True)
+        text = text.mask(disguised, plain)
     text = text.str.strip()
     return text.mask(text == "")
 
 
 def clean_id(value: str) -> str:
     """One id as `clean_text` leaves those of files; empty where nothing is left."""
-    return re.sub(_INVISIBLE, "", value.replace("\r\n", "\n").replace("\r", "\n")).strip()
+    return re.sub(_INVISIBLE, "", re.sub(_LINE_ENDS, "\n", value)).strip()
 
 
 def strip_html(values: pd.Series) -> pd.Series:

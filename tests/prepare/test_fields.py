@@ -31,6 +31,13 @@ def test_text_is_trimmed_and_empty_becomes_missing() -> None:
     assert cleaned.dropna().tolist() == ["fine", "a\nb\nc"]
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"])
+def test_every_line_end_keeps_the_words_around_it_apart(end: str) -> None:
+    """Word and Excel end lines within a cell by a vertical tab, Macs by U+2028: without it, "staff" and "Rooms" would be one word."""
+    assert clean_text(pd.Series([f"Kind staff{end}Rooms fine{end}"], dtype="str")).tolist() == ["Kind staff\nRooms fine"]
+    assert clean_id(f"a{end}b{end}") == "a\nb"
+
+
 def test_invisible_characters_vanish_but_emoji_stay_whole() -> None:
     """Directional marks can disguise text; the zero-width joiner makes one family of three people."""
     family = "\U0001f469‍\U0001f469‍\U0001f467"
