@@ -128,7 +128,8 @@ def _read_jsonl(path: Path, columns: Columns, config: PrepareConfig) -> Iterator
 def is_list(path: Path) -> bool:
     """Whether a JSON file begins as a list, and not with its first object."""
     try:
-        return head(path, 64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+        letters = head(path, 64).replace(b"\0", b"")  # of wide encodings half or more of the bytes
+        return letters.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").startswith(b"[")
     except (EOFError, OSError, zlib.error, pa.ArrowException):
         return False  # told when the lines are read
 

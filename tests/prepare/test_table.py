@@ -267,6 +267,15 @@ def test_declared_or_marked_encodings(tmp_path: Path, encoding: str) -> None:
     assert rows.loc[0, "text"] == ("schön" if encoding == "cp1252" else "schön ċ")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+def test_a_json_list_in_a_wide_encoding(tmp_path: Path, encoding: str) -> None:
+    """Windows PowerShell writes UTF-16, with its mark, and a JSON list over many lines."""
+    content = json.dumps([{"user_id": "José", "item_id": "i", "text": "schön ċ"}], indent=4, ensure_ascii=False)
+    config = CONFIG.model_copy(update={"encoding": encoding if encoding in ("utf-16-le", "utf-16-be") else None})
+    rows = read(put(tmp_path, "r.json", content.encode(encoding)), config, **PLAIN)
+    assert rows.loc[0, ["user_id", "text"]].tolist() == ["José", "schön ċ"]
+
+
 def test_mixed_encodings_are_told_with_line_and_way_out(tmp_path: Path) -> None:
     path = put(tmp_path, "r.csv", "user_id,item_id,text\nu,i,schön\n".encode() + "u,i,schön\n".encode("cp1252"))
     with pytest.raises(DataFormatError, match=r"line 3 is not UTF-8 text.*prepare\.encoding=cp1252"):
