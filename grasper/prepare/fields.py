@@ -188,7 +188,8 @@ def clean_timestamps(values: pd.Series, place: Place, config: PrepareConfig = _D
             seconds = seconds.mask(left)
     if (left := is_given & ~is_number).any():
         text = values[left].astype("str").str.strip()
-        for pattern in ("ISO8601", *config.date_formats):
+        # Twice: one fraction finer than microseconds leaves those unread in the first round that lie before 1678 or after 2261.
+        for pattern in ("ISO8601", "ISO8601", *config.date_formats):
             dates = _dates(text, pattern)
             seconds = seconds.fillna(_seconds(dates).reindex(values.index))
             text = text[dates.isna()]

@@ -177,6 +177,13 @@ def test_years_are_read_where_they_are_declared() -> None:
     assert clean_timestamps(pd.Series(["2015", "2016.0"]), place(2), PrepareConfig(date_formats=("%Y",))).tolist() == [1420070400, 1451606400]
 
 
+@pytest.mark.parametrize("digits", ["123456", "1234567"])
+def test_a_finer_fraction_leaves_other_dates_as_they_are(digits: str) -> None:
+    """.NET writes seven digits, and its smallest date where there is none."""
+    values = pd.Series(["0001-01-01T00:00:00", f"2024-05-31T10:00:00.{digits}Z", "2400-01-01"], dtype="str")
+    assert clean_timestamps(values, place(3)).tolist() == [-62_135_596_800, 1_717_149_600, 13_569_465_600]
+
+
 @pytest.mark.parametrize("bad", ["Infinity", "-inf", "1e300", "9999-01-01", "0000-00-00", "9" * 400, float("inf")])
 def test_impossible_dates_are_one_line(bad: object) -> None:
     with pytest.raises(DataFormatError, match="line 811: 'timestamp' is "):
