@@ -154,6 +154,23 @@ def test_dates_of_three_numbers_with_the_year_behind_a_comma_are_read(tmp_path: 
     assert survey_table(tmp_path / "r.csv").settings["date_formats"] == ["%m %d, %Y"]
 
 
+@pytest.mark.parametrize(
+    "date",
+    ["2024-05-31 22:00:00 UTC", "2024-05-31 22:00:00.000 UTC", "Fri, 31 May 2024 22:00:00 GMT", "31/05/2024 22:00:00", "5/31/2024 10:00:00 PM"],
+)
+def test_dates_as_databases_and_spreadsheets_write_them(tmp_path: Path, date: str) -> None:
+    """BigQuery and Rails name the zone, Excel the half of the day."""
+    (tmp_path / "r.csv").write_text(f'user,item,text,date\nu,i,a,"{date}"\n')
+    (tmp_path / "r.yaml").write_text(configuration(survey_table(tmp_path / "r.csv")), encoding="utf-8")
+    assert build_tables(load_config(tmp_path / "r.yaml").prepare, seed=0)[0].reviews["timestamp"].tolist() == [1_717_192_800]
+
+
+@pytest.mark.parametrize("half", ["AM", "PM"])
+def test_days_and_months_that_may_be_swapped_are_told_with_halves_of_the_day(tmp_path: Path, half: str) -> None:
+    (tmp_path / "r.csv").write_text(f"user,item,text,date\nu,i,a,05/06/2024 10:00 {half}\n")
+    assert any("reads as many: check which is meant" in finding for finding in survey_table(tmp_path / "r.csv").findings)
+
+
 @pytest.mark.parametrize(("count", "split"), [(3, "none"), (9, "none"), (60, "users")])
 def test_where_nobody_can_be_held_out_all_train(tmp_path: Path, count: int, split: str) -> None:
     """The configuration that is proposed reads the data; the other split says the way out."""
