@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -230,3 +231,10 @@ def test_only_encodings_of_text_are_taken(name: str) -> None:
 def test_sizes_beyond_any_machine_are_refused(key: str) -> None:
     with pytest.raises(ConfigError, match=f"{key}.*less than or equal"):
         load_config(None, [f"prepare.{key}=99999999999999999999"])
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, "1"), ("1", "1"), ("1.0", "1"), ("0", "0"), ("0.5", "0.5")])
+def test_a_scale_may_begin_between_whole_numbers_and_whole_ones_keep_their_key(given: str | None, kept: str) -> None:
+    """Half stars begin at 0.5; what was prepared when this was always a whole number is still known by it."""
+    config = load_config(None, [f"prepare.rating_lowest={given}"] if given else [])
+    assert json.dumps(config.prepare.model_dump(mode="json")["rating_lowest"]) == str(config.prepare.rating_lowest) == kept

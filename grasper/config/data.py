@@ -6,7 +6,7 @@ import codecs
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import AfterValidator, Field, PlainSerializer, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from grasper.config.section import Section
 
@@ -43,6 +43,12 @@ def _known_encoding(value: str) -> str:
         raise ValueError("unknown encoding; known are utf-8, cp1252, latin-1, utf-16 and the others of Python") from None
 
 
+def _plain_number(value: float) -> float:
+    """Whole numbers as such: messages show no fraction, and folders that were made when only whole ones were allowed keep their key."""
+    return int(value) if value == int(value) else value
+
+
+Number = Annotated[float, AfterValidator(_plain_number), PlainSerializer(_plain_number, return_type=Any)]
 Encoding = Annotated[str, AfterValidator(_known_encoding)]
 
 
@@ -74,7 +80,7 @@ class PrepareConfig(Section):
         50, ge=0, description="Training reviews kept of one user name; names like 'A Traveler' pool many people. 0 drops such users."
     )
     rating_scale: int = Field(5, ge=1, description="Highest rating in the source; ratings are mapped to 1–5.")
-    rating_lowest: int = Field(1, description="Lowest rating in the source, for example 0.")
+    rating_lowest: Number = Field(1, allow_inf_nan=False, description="Lowest rating in the source, for example 0, or 0.5 of half stars.")
     rating_fractions: bool = Field(False, description="Accept ratings between whole numbers, such as 3.5; they are rounded, halves up.")
     rating_in_words: bool = Field(False, description="Ratings are words around one number, such as '4 stars' or '4/5', or stars (★★★★☆).")
     invalid_rating: Literal["error", "null"] = Field("error", description="What to do with a rating that is not on the scale; null keeps the review.")

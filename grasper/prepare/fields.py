@@ -144,7 +144,7 @@ def _ways_out(value: object, number: float, config: PrepareConfig) -> list[str]:
     elif config.rating_scale < number <= 100:
         ways.append(f"prepare.rating_scale={10 if number <= 10 else 100} if that is the source's scale")
     elif 0 <= number < config.rating_lowest:
-        ways.append("prepare.rating_lowest=0 if the scale begins there")
+        ways.append(f"prepare.rating_lowest={'0.5' if number == 0.5 else '0'} if the scale begins there")
     elif np.isfinite(number) and number % 1:
         ways.append("prepare.rating_fractions=true to round such ratings")
     return ways

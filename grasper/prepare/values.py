@@ -104,12 +104,15 @@ def look_at_ratings(values: pd.Series, column: str, survey: Survey) -> None:
         )
 
 
-def _scale(known: pd.Series) -> tuple[int, int]:
-    """The usual scale that holds all but one in a hundred of the ratings; thumbs down and up where there are only 0 and 1."""
+def _scale(known: pd.Series) -> tuple[float, int]:
+    """The usual scale that holds all but one in a hundred of the ratings; thumbs where there are only 0 and 1, half stars where all are."""
     if set(known) == {0, 1}:
         return 0, 1
     low, high = known.quantile(0.005), known.quantile(0.995)
-    ends = next(((first, last) for first, last in ((1, 5), (0, 5), (1, 10), (0, 10), (1, 100), (0, 100)) if first <= low and high <= last), None)
+    usual: list[tuple[float, int]] = [(1, 5), (0, 5), (1, 10), (0, 10), (1, 100), (0, 100)]
+    if ((2 * known) % 1 == 0).all():
+        usual.insert(1, (0.5, 5))
+    ends = next(((first, last) for first, last in usual if first <= low and high <= last), None)
     return ends or (int(known.min()), max(int(known.max()), int(known.min()) + 1))
 
 

@@ -88,6 +88,8 @@ def test_ratings_that_begin_at_zero_or_have_fractions_are_mapped_when_declared()
     assert ratings(0, 5, 10, scale=10, rating_lowest=0) == [1, 3, 5]
     assert ratings("3.5", "2,0", rating_fractions=True, decimal=",") == [4, 2]
     assert ratings(0, 1, scale=1, rating_lowest=0) == [1, 5]
+    halves = [number / 2 for number in range(1, 11)]
+    assert ratings(*halves, rating_lowest=0.5, rating_fractions=True) == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,8 @@ def test_ratings_in_words(text: str, value: float | None) -> None:
     [
         ("8", "rating_scale=10"),
         ("80", "rating_scale=100"),
-        ("0", "rating_lowest=0"),
+        ("0", "rating_lowest=0 "),
+        ("0.5", "rating_lowest=0.5 "),
         ("3.5", "rating_fractions=true"),
         ("3,5", "prepare.decimal=,"),
         ("4 stars", "rating_in_words=true"),

@@ -75,6 +75,9 @@ def test_findings_carry_counts_and_examples(shop: Path) -> None:
     [
         ([*range(11)] * 3, {"rating_scale": 10, "rating_lowest": 0}),
         ([0, 1, 2, 3, 4, 5] * 3, {"rating_lowest": 0}),
+        ([0.5, 1, 3.5, 5] * 5, {"rating_lowest": 0.5}),
+        ([0, 0.5, 1, 3.5, 5] * 4, {"rating_lowest": 0}),
+        ([0.5, 0.7, 3.5, 5] * 5, {"rating_lowest": 0}),
         ([10, 50, 100] * 6, {"rating_scale": 100}),
         ([1, 2, 5] * 6, {}),
         ([5] * 300 + [77], {"invalid_rating": "null"}),
@@ -82,7 +85,7 @@ def test_findings_carry_counts_and_examples(shop: Path) -> None:
         ([1] * 6, {}),
     ],
 )
-def test_scales(tmp_path: Path, values: list[int], expected: dict[str, object]) -> None:
+def test_scales(tmp_path: Path, values: list[float], expected: dict[str, object]) -> None:
     rows = pd.DataFrame({"user": "u", "item": "i", "review": "fine", "stars": values})
     rows.to_csv(tmp_path / "r.csv", index=False)
     settings = survey_table(tmp_path / "r.csv").settings
