@@ -52,6 +52,11 @@ Number = Annotated[float, AfterValidator(_plain_number), PlainSerializer(_plain_
 Encoding = Annotated[str, AfterValidator(_known_encoding)]
 
 
+def _without_absent(settings: dict[str, Any], *later: str) -> dict[str, Any]:
+    """Settings without those that came later and are not used: folders that were made before them keep their key."""
+    return {key: value for key, value in settings.items() if key not in later or value is not None}
+
+
 class ItemTable(Section):
     """A user's own table of what is known of the items."""
 
@@ -59,6 +64,11 @@ class ItemTable(Section):
     columns: ItemMapping = Field(default_factory=ItemMapping, description="Column mapping of that file.")
     encoding: Encoding | None = Field(None, description="Of that file, as prepare.encoding.")
     delimiter: str | None = Field(None, min_length=1, max_length=1, description="Of that file, as prepare.delimiter.")
+    quoted: bool | None = Field(None, description="Of that file, as prepare.quoted.")
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_absent(dump(self), "quoted")
 
 
 class PrepareConfig(Section):
@@ -86,6 +96,9 @@ class PrepareConfig(Section):
     invalid_rating: Literal["error", "null"] = Field("error", description="What to do with a rating that is not on the scale; null keeps the review.")
     encoding: Encoding | None = Field(None, description="Of text files, for example cp1252; null: UTF-8, or what a byte order mark says.")
     delimiter: str | None = Field(None, min_length=1, max_length=1, description="Of CSV files; null: a tab in .tsv, else a comma.")
+    quoted: bool | None = Field(
+        None, description='Whether cells of CSV files may stand in quotes ("); null: yes, but none between tabs that spans what looks like rows.'
+    )
     decimal: Literal[".", ","] = Field(".", description="Decimal mark of numbers in text.")
     date_formats: tuple[str, ...] = Field((), description="strptime formats tried in order on digits and on dates that are not ISO 8601: %d.%m.%Y.")
     invalid_timestamp: Literal["error", "null"] = Field("error", description="What to do with a date that cannot be read; null keeps the review.")
@@ -101,9 +114,8 @@ class PrepareConfig(Section):
     memory_mib: int = Field(768, ge=128, le=2**24, description="What joining and sorting may hold in memory before it goes to disk (MiB).")
 
     @model_serializer(mode="wrap")
-    def _without_absent_items(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Folders that were made before there were tables of items keep their key."""
-        return {key: value for key, value in dump(self).items() if key != "items" or value is not None}
+    def _without_absent(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_absent(dump(self), "items", "quoted")
 
     @property
     def is_bundled(self) -> bool:

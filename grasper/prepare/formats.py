@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -28,10 +28,14 @@ from grasper.prepare.lines import MIB, head, numbered_lines, refuse_bomb
 from grasper.prepare.parquet import read_parquet
 from grasper.rows import MISSING_CELLS, excel_cells, excel_rows, without_halves
 
+if TYPE_CHECKING:
+    from _csv import Reader
+
 _DECODER = json.JSONDecoder()
 _SEPARATOR = re.compile(r"\"?sep=(.)\"?\r?\n?", re.IGNORECASE)
 _COMPRESSIONS = (".gz", ".gzip", ".zst", ".zstd")
 _SPREAD_ADVICE = "; if it goes on in the next line: expected one object per line, or one array of them"
+_QUOTED_ADVICE = "--set prepare.quoted=false if the file quotes nothing and quotes are letters like any other"
 SKIP_ADVICE = " (--set prepare.invalid_rows=skip leaves such lines out)"
 
 
@@ -80,11 +84,22 @@ def csv_lines(path: Path, config: PrepareConfig, skipped: Counter[str] | None = 
     return chain([first], lines), usual, 0
 
 
-def _read_csv(path: Path, columns: Columns, config: PrepareConfig) -> Iterator[Batch]:
+def csv_cells(lines: Iterable[str], delimiter: str, config: PrepareConfig) -> Reader:
+    """The cells of each row; where `config.quoted` is false, a quote is a letter like any other."""
     csv.field_size_limit(config.max_line_mib * MIB)
+    return csv.reader(lines, delimiter=delimiter, strict=True, quoting=csv.QUOTE_NONE if config.quoted is False else csv.QUOTE_MINIMAL)
+
+
+def swallowed_rows(row: list[str], delimiter: str) -> bool:
+    """Whether a cell between tabs holds what looks like the ends of rows: in a file that quotes nothing, two texts with a quote at an end of theirs
+    would make one cell of all that stands between them."""
+    return delimiter == "\t" and any("\n" in cell and cell.count("\t") >= len(row) - 1 for cell in row)
+
+
+def _read_csv(path: Path, columns: Columns, config: PrepareConfig) -> Iterator[Batch]:
     gathering = Gathering(path, "line", columns)
     lines, delimiter, before = csv_lines(path, config, gathering.skipped)
-    reader, start = csv.reader(lines, delimiter=delimiter, strict=True), before + 1
+    reader, start = csv_cells(lines, delimiter, config), before + 1
     try:
         header = [name.strip() for name in next(reader, [])]
         require_columns(path, columns, header)
@@ -97,6 +112,9 @@ def _read_csv(path: Path, columns: Columns, config: PrepareConfig) -> Iterator[B
                 if len(row) != width:
                     hint = f" (separated by {_likely(header[0])!r}? --set prepare.delimiter=…)" if width == 1 and _likely(header[0]) else ""
                     raise DataFormatError(f"{path} line {start}: {len(row)} cells, expected {width} as in the header{hint or SKIP_ADVICE}")
+                if config.quoted is None and swallowed_rows(row, delimiter):
+                    what = f"a cell in quotes that ends in line {before + reader.line_num} and holds what looks like rows"
+                    raise DataFormatError(f"{path} line {start}: {what}; {_QUOTED_ADVICE}, =true if the cell is right")
                 for name, position in picks:
                     gathering.values[name].append(None if row[position] in MISSING_CELLS else row[position])
                 gathering.numbers.append(start)
@@ -108,7 +126,8 @@ def _read_csv(path: Path, columns: Columns, config: PrepareConfig) -> Iterator[B
         raise
     except csv.Error as error:
         yield gathering.take()
-        raise DataFormatError(f"{path} line {start}: broken CSV ({error}); quote cells that hold quotes or line breaks") from None
+        advice = f"quote cells that hold quotes or line breaks, or {_QUOTED_ADVICE}"
+        raise DataFormatError(f"{path} line {start}: broken CSV ({error}); {advice}") from None
     yield gathering.take()
 
 

@@ -23,7 +23,7 @@ from grasper.config import PrepareConfig
 from grasper.errors import DataFormatError, MissingFileError
 from grasper.prepare.arrays import elements
 from grasper.prepare.fields import clean_text
-from grasper.prepare.formats import csv_lines, excel_header, format_of, is_list, json_lines, read_batches
+from grasper.prepare.formats import csv_cells, csv_lines, excel_header, format_of, is_list, json_lines, read_batches, swallowed_rows
 from grasper.prepare.guess import guess_columns, rivals
 from grasper.prepare.lines import MIB, numbered_lines, open_bytes
 from grasper.prepare.parquet import is_plain
@@ -35,6 +35,7 @@ MAX_BYTES = 64 * MIB
 _NOT_ASCII = bytes(range(0x80, 0x100))
 """Where the bytes end in the middle of a letter, it is left out."""
 _KINDS = {list: "lists", dict: "objects", bool: "truth values"}
+_OF_TEXT_FILES = ("encoding", "delimiter", "quoted")
 _TEXT_FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 
 
@@ -102,7 +103,7 @@ def survey_further(path: Path, survey: Survey) -> None:
     others = rows.drop(columns=[key])
     guessed = guess_columns(others, only=("name", "category", "brand"))
     survey.findings += [f"{path.name}: {doubt}" for doubt in _doubts(others, guessed)]
-    settings = {name: value for name, value in own.settings.items() if name in ("encoding", "delimiter")}
+    settings = {name: value for name, value in own.settings.items() if name in _OF_TEXT_FILES}
     survey.settings["items"] = {"data": str(path.resolve()), **settings, "columns": {"item_id": key, **guessed}}
 
 
@@ -122,11 +123,12 @@ def _open(path: Path, survey: Survey) -> pd.DataFrame:
         _look_at_bytes(path, survey)
     if format_of(path) in (".csv", ".tsv"):
         _look_at_delimiter(path, survey)
+        _look_at_quotes(path, survey)
     return _read(path, _config(survey), survey)
 
 
 def _config(survey: Survey) -> PrepareConfig:
-    return PrepareConfig.model_validate({key: value for key, value in survey.settings.items() if key in ("encoding", "delimiter")})
+    return PrepareConfig.model_validate({key: value for key, value in survey.settings.items() if key in _OF_TEXT_FILES})
 
 
 def _look_at_bytes(path: Path, survey: Survey) -> None:
@@ -173,6 +175,29 @@ def _look_at_delimiter(path: Path, survey: Survey) -> None:
         survey.findings.append(f"delimiter: {mark!r} ({counts[mark] + 1} columns in the header)")
 
 
+def _look_at_quotes(path: Path, survey: Survey) -> None:
+    """Are they letters like any other? So it is where only then all rows are as wide as the header."""
+
+    def goes_wrong(quoted: bool | None) -> int | None:
+        """The first line of a row that cannot be right."""
+        config = _config(survey).model_copy(update={"quoted": quoted})
+        lines, delimiter, before = csv_lines(path, config)
+        rows, start, width = csv_cells(lines, delimiter, config), before + 1, 0
+        try:
+            for row in islice(rows, MAX_ROWS):
+                width = width or len(row)
+                if (row and len(row) != width) or swallowed_rows(row, delimiter):
+                    return start
+                start = before + rows.line_num + 1
+        except csv.Error:
+            return start
+        return None
+
+    if (line := goes_wrong(None)) and not goes_wrong(quoted=False):
+        survey.settings["quoted"] = False
+        survey.findings.append(f"quotes: letters like any other, no cell is in quotes (line {line} could not be read otherwise)")
+
+
 def _read(path: Path, config: PrepareConfig, survey: Survey) -> pd.DataFrame:
     parts: list[pd.DataFrame] = []
     names = Counter(_column_names(path, config, survey))
@@ -203,7 +228,7 @@ def _column_names(path: Path, config: PrepareConfig, survey: Survey) -> list[str
     if suffix in (".csv", ".tsv"):
         try:
             lines, delimiter, _ = csv_lines(path, config)
-            return [name for cell in next(csv.reader(lines, delimiter=delimiter), []) if (name := cell.strip())]
+            return [name for cell in next(csv_cells(lines, delimiter, config), []) if (name := cell.strip())]
         except csv.Error as error:
             told = "expected text whose lines end with a line feed; is it binary, or are its line ends those of an old Mac (bare carriage returns)?"
             raise DataFormatError(f"{path} has no header that can be read as CSV ({error}): {told}") from None

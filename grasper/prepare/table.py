@@ -26,7 +26,8 @@ def read_table(path: Path, config: PrepareConfig) -> Iterator[Batch]:
 def read_item_table(path: Path, items: ItemTable, config: PrepareConfig) -> Iterator[Batch]:
     """The rows of a table of items, which has an encoding and a delimiter of its own."""
     columns = MappedColumns(items.columns.model_dump(), "prepare.items.columns")
-    return read_batches(path, columns, config.model_copy(update={"encoding": items.encoding, "delimiter": items.delimiter}))
+    own = {name: getattr(items, name) for name in ("encoding", "delimiter", "quoted")}
+    return read_batches(path, columns, config.model_copy(update=own))
 
 
 def find_table(config: PrepareConfig) -> list[Input]:

@@ -12,6 +12,7 @@ _REASONS = {
     "name": "of the data set in results, and of the run's folder",
     "encoding": "of the text file",
     "delimiter": "between cells",
+    "quoted": "quotes are letters like any other",
     "decimal": "mark in numbers",
     "rating_in_words": "ratings such as '4 stars'",
     "rating_scale": "highest rating; mapped to 5",

@@ -242,6 +242,21 @@ def test_the_line_in_which_excel_says_what_separates_is_no_row(tmp_path: Path) -
     assert "delimiter: ';', as the first line says" in survey.findings
 
 
+@pytest.mark.parametrize("ends", ["", '"'])
+def test_a_table_that_quotes_nothing_is_seen(tmp_path: Path, ends: str) -> None:
+    """Whether its quotes would break the table, or make one row of several that nobody would miss; a table that quotes its cells stays as it was."""
+    path = tmp_path / "r.tsv"
+    path.write_text(f'user\titem\ttext\nu\ti\t"so good\nv\ti\tfine\nw\ti\tnot so good{ends}\n')
+    survey = survey_table(path)
+    assert survey.settings["quoted"] is False
+    assert "quotes: letters like any other, no cell is in quotes (line 2 could not be read otherwise)" in survey.findings
+    (tmp_path / "r.yaml").write_text(configuration(survey))
+    config = load_config(tmp_path / "r.yaml", ["prepare.split=none"]).prepare
+    assert build_tables(config, seed=0)[0].reviews["text"].tolist() == ['"so good', "fine", f"not so good{ends}"]
+    path.write_text('user\titem\ttext\nu\ti\t"so\ngood"\nv\ti\t"a ""fine"" one"\n')
+    assert "quoted" not in survey_table(path).settings
+
+
 def test_a_table_of_nothing_but_its_separator_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("sep=;\n")

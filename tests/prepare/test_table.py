@@ -124,6 +124,33 @@ def test_every_fault_is_one_clear_line(tmp_path: Path, name: str, content: str |
     assert str(tmp_path / name) in str(caught.value)
 
 
+TSV = HEADER.replace(",", "\t")
+UNQUOTED = TSV + 'u\ti\t"Great, they said\tt\t5\t\nv\ti\tfine\tt\t4\t\nw\ti\tand they were "right"\tt\t3\t\nx\ti\t"Great"\tt\t2\t\n'
+"""As Amazon's own dumps: of four rows the first and the last would make one."""
+
+
+def test_a_quote_that_would_swallow_rows_is_refused_where_tabs_separate(tmp_path: Path) -> None:
+    """A quote at the start of one text and one at the end of a later one make a row of the right width, and nothing would tell what is lost."""
+    path = put(tmp_path, "r.tsv", UNQUOTED.replace('"right"', "right").replace('"Great"', 'Great"'))
+    with pytest.raises(DataFormatError, match=r"line 2: a cell in quotes that ends in line 5 .*rows; --set prepare.quoted=false"):
+        read(path)
+    assert len(read(path, CONFIG.model_copy(update={"quoted": True}))) == 1
+    path = put(tmp_path, "r.csv", HEADER + 'u,i,"one, two, three, four, five\nsix, seven",t,5,\n')
+    assert len(read(path)) == 1, "commas stand in prose"
+    path = put(tmp_path, "r.tsv", TSV + 'u\ti\t"one\ttwo\nthree"\tt\t5\t\n')
+    assert len(read(path)) == 1, "a tab and a line end in a quoted cell"
+
+
+def test_where_nothing_is_quoted_a_quote_is_a_letter(tmp_path: Path) -> None:
+    rows = read(put(tmp_path, "r.tsv", UNQUOTED), CONFIG.model_copy(update={"quoted": False}))
+    assert rows["text"].tolist() == ['"Great, they said', "fine", 'and they were "right"', '"Great"']
+
+
+def test_folders_that_were_made_before_the_setting_keep_their_key() -> None:
+    assert "quoted" not in CONFIG.model_dump()
+    assert CONFIG.model_copy(update={"quoted": False}).model_dump()["quoted"] is False
+
+
 def test_a_truncated_gzip_names_the_last_good_line(tmp_path: Path) -> None:
     """Incompressible lines, so that some decompress before the break."""
     lines = "".join(json.dumps({**ROWS[0], "text": f"{number}" * 40}) + "\n" for number in range(5000))
