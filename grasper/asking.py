@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -199,10 +201,10 @@ def as_id(value: Hashable) -> str:
         ConfigError: A missing value, or nothing that can be an id.
     """
     if isinstance(value, str):
-        return clean_id(value)
+        return clean_id(without_halves(value))
     if not isinstance(value, Hashable) or isinstance(value, bool) or none_if_missing(value) is None:
         raise ConfigError(f"{_short(value)} is no id; expected text or a number")
-    if isinstance(value, Real) and float(value).is_integer():
+    if isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer()):
         return str(int(value))
     return str(value)
 
@@ -252,7 +254,7 @@ def _read(rows: pd.DataFrame, reading: PrepareConfig) -> pd.DataFrame:
     place = Place(Path("history"), "entry", rows.index.to_numpy())
     read = {name: _texts(rows[name], reading) for name in ("text", "title")}
     ratings = _ratings(rows["rating"], reading, lambda position: f"history entry {position}")
-    return pd.DataFrame({**read, "rating": ratings, "timestamp": clean_timestamps(rows["timestamp"], place, reading)})
+    return pd.DataFrame({**read, "rating": ratings, "timestamp": clean_timestamps(rows["timestamp"].map(_readable), place, reading)})
 
 
 def _texts(values: pd.Series, reading: PrepareConfig) -> pd.Series:
@@ -289,7 +291,7 @@ def _ratings(values: pd.Series, reading: PrepareConfig, where: Callable[[int], s
         DataFormatError: One is not on the scale.
     """
     is_given = values.notna()
-    plain = values.map(lambda value: value if isinstance(value, Real) and not isinstance(value, bool) else None if value is None else str(value))
+    plain = values.map(lambda value: _readable(value if value is None or (isinstance(value, Real) and not isinstance(value, bool)) else str(value)))
     lenient = reading.model_copy(update={"rating_fractions": True, "invalid_rating": "null"})
     ratings = clean_ratings(plain, Place(Path("history"), "entry", values.index.to_numpy()), lenient)
     if (wrong := is_given & ratings.isna()).any():
@@ -297,6 +299,13 @@ def _ratings(values: pd.Series, reading: PrepareConfig, where: Callable[[int], s
         told = f"expected a number from {reading.rating_lowest} to {reading.rating_scale}"
         raise DataFormatError(f"{where(values.index[position])}: 'rating' is {_short(values.iloc[position])}, {told}")
     return ratings
+
+
+def _readable(value: Any) -> Any:
+    """A rating or a date without what JSON can say and no column can hold: half characters, and numbers that are longer than any float."""
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        return math.inf if value > 0 else -math.inf
+    return without_halves(value)
 
 
 def _short(value: Any) -> str:

@@ -82,7 +82,7 @@ def _person(asker: Asker, row: Mapping[str, Any]) -> tuple[Any, str | None]:
     if isinstance(history, str):
         try:
             history = json.loads(history)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise DataFormatError("'history' is no JSON list of reviews") from None
     if not (history is None or isinstance(history, Mapping) or (isinstance(history, list) and all(isinstance(one, Mapping) for one in history))):
         raise DataFormatError(f"'history' is {history!r:.60}, expected a list of reviews, each with at least 'item_id'")

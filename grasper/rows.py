@@ -37,7 +37,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
     Raises:
         MissingFileError: The file does not exist.
-        DataFormatError: It cannot be read, or holds no row; a line of CSV has more or fewer cells than the header; a value is binary.
+        DataFormatError: It cannot be read, or holds no row; a line of CSV has more or fewer cells than the header; a value is binary, or nested
+            too deeply.
     """
     if not path.is_file():
         raise MissingFileError(f"{path} does not exist")
@@ -50,6 +51,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             rows.append({name: none_if_missing(_plain(value, f"{path} row {number}: '{name}'")) for name, value in row.items()})
     except (UnicodeDecodeError, OSError) as error:
         raise DataFormatError(f"{path} cannot be read ({error}); expected UTF-8 {suffix[1:].upper()}") from None
+    except RecursionError:  # the reader of JSON goes deeper than we do
+        raise DataFormatError(f"{path} row {len(rows) + 1} is nested too deeply") from None
     if not rows:
         raise DataFormatError(f"{path} holds no rows")
     return rows

@@ -12,10 +12,10 @@ import pytest
 from worlds import SeededModel, system_of
 
 from grasper import asking, batch
-from grasper.asking import Asker
+from grasper.asking import Asker, as_reviews
 from grasper.batch import answer_all, ask_all
 from grasper.config import PrepareConfig
-from grasper.errors import ConfigError, DataFormatError, RunLockedError, RunMismatchError
+from grasper.errors import ConfigError, DataFormatError, GrasperError, RunLockedError, RunMismatchError
 from grasper.records import Tables
 from grasper.retrieve.store import ReviewStore
 from grasper.rows import read_rows
@@ -168,13 +168,38 @@ def test_ids_are_read_as_those_of_the_data_were(tables: Tables) -> None:
     assert not asked[0].is_newcomer
 
 
+@pytest.mark.parametrize(
+    ("review", "message"),
+    [
+        ('{"item_id": "\\ud800"}', "item '' is not in run"),
+        ('{"item_id": 1%s}', "item '10+' is not in run"),
+        ('{"item_id": "inn", "rating": 1%s}', "'rating' is 10+"),
+        ('{"item_id": "inn", "timestamp": -1%s}', "'timestamp' is -inf, expected Unix seconds"),
+        ('{"item_id": "inn", "rating": "\\udfff9"}', "'rating' is '.*9', expected a number from 1 to 5"),
+    ],
+)
+def test_what_json_can_say_and_no_column_can_hold_is_refused_in_words(tables: Tables, review: str, message: str) -> None:
+    """Half characters, and whole numbers of hundreds of digits, from whoever sends requests to a service."""
+    asker, review = Asker(tables, "run"), review.replace("%s", "0" * 400)
+    for ask_with in (lambda: asker.people([json.loads(review)]), lambda: ask_all(asker, [{"item_id": "inn", "history": f"[{review}]"}], "long")):
+        with pytest.raises(GrasperError, match=message):
+            ask_with()
+
+
+def test_half_characters_are_left_out_of_ids_and_dates(tables: Tables) -> None:
+    """As they are of texts, and of all that a file of requests holds."""
+    found = as_reviews([{"item_id": "in\ud800n", "user_id": "\udfffmia", "timestamp": "2024-05-31\udc00"}])[0]
+    assert (found.item_id, found.user_id, found.timestamp) == ("inn", "mia", 1_717_113_600)
+    assert Asker(tables, "run").known_user("\ud83ddora") == "dora"
+
+
 def test_a_history_is_of_the_person_who_brings_it(tables: Tables) -> None:
     rows = [{"user_id": "dora", "item_id": "boat", "history": [{"item_id": "inn", "user_id": "lee", "text": "Fine."}]}]
     with pytest.raises(DataFormatError, match="holds a review by 'lee', expected those of 'dora' alone"):
         ask_all(Asker(tables, "run"), rows, "long")
 
 
-@pytest.mark.parametrize("history", [["FelixD"], '"FelixD"', 5, "[1]", {"user_id": "dora"}, [[{"item_id": "inn"}]]])
+@pytest.mark.parametrize("history", [["FelixD"], '"FelixD"', 5, "[1]", {"user_id": "dora"}, [[{"item_id": "inn"}]], "[" * 100_000])
 def test_a_history_that_is_no_list_of_reviews_is_no_user_either(tables: Tables, history: Any) -> None:
     with pytest.raises(DataFormatError, match=r"row 2: .*history"):
         ask_all(Asker(tables, "run"), [{"item_id": "inn"}, {"item_id": "inn", "history": history}], "long")

@@ -63,6 +63,7 @@ def test_a_formula_that_failed_gives_nothing(tmp_path: Path) -> None:
         ("a.jsonl", '{"a": 1}\n{', "line 2: broken JSON"),
         ("a.jsonl", "[1]", "line 1 holds a JSON list"),
         ("a.json", '[{"a": 1}', "broken JSON"),
+        ("a.jsonl", '{"a": 1}\n{"a": ' + "[" * 700 + "]" * 700 + "}", "row 2 is nested too deeply"),
         ("a.json", '[{"a": 1}, 2]', "entry 2 holds a JSON int"),
         ("a.json", "[]", "no rows"),
         ("a.xlsx", "no Excel file", "not a readable Excel file"),
