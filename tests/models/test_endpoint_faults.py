@@ -7,6 +7,7 @@ import threading
 import time
 from email.utils import formatdate
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -294,7 +295,7 @@ def test_does_not_wait_past_the_deadline(tmp_path: Path) -> None:
         assert time.monotonic() - started < 60
 
 
-@pytest.mark.parametrize("value", ["soon", "-5", "nan", "inf", "1e999"])
+@pytest.mark.parametrize("value", ["soon", "-5", "nan", "inf", "1e999", "Fri, 31 Dec 2027 23:59:59 +99999999999999999999"])
 def test_a_senseless_wait_counts_as_none(value: str, tmp_path: Path) -> None:
     with serving(lambda body, number: refusal("busy", 503, **{"Retry-After": value}) if number == 0 else chat("fine")) as server:
         started = time.monotonic()
@@ -329,6 +330,13 @@ def test_an_error_keeps_what_was_under_way(tmp_path: Path, monkeypatch: pytest.M
             model_at(server.url, tmp_path, concurrency=4).generate(prompts)
         assert 4 <= len(server.requests) <= 5  # the slot of the refused one may have been taken before the refusal was read
     assert len(list(tmp_path.rglob("*.json"))) == len(server.requests) - 1
+
+
+@pytest.mark.parametrize("body", [{"error": {"message": "no\x1b]0;owned\x07 \u202ekey\x9b2J\nhere"}}, "no\x1b]0;owned\x07 \u202ekey\x9b2J\nhere"])
+def test_the_words_of_a_server_do_nothing_to_a_terminal(body: Any, tmp_path: Path) -> None:
+    with serving(lambda request, number: Reply(401, body)) as server, pytest.raises(ModelError) as caught:
+        model_at(server.url, tmp_path).generate([ASKED])
+    assert "(401: no ]0;owned key 2J here)" in str(caught.value)
 
 
 def test_tells_no_secrets_of_odd_bodies(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -250,7 +250,7 @@ class Client:
     def _refuse(self, response: httpx.Response, body: bytes, has_logprobs: bool) -> None:
         """Raise what a status of 300 or more means."""
         status, url = response.status_code, self._access.base_url
-        message = self._access.redact(_error_message(body) or response.reason_phrase)[:300]
+        message = self._access.redact(_error_message(body) or _printable(response.reason_phrase))[:300]
         wait = _retry_after(response.headers, body)
         if status < 400:
             raise ModelError(f"{url} redirects to {self._access.redact(response.headers.get('location', 'nowhere'))!r}; correct model.base_url")
@@ -316,7 +316,12 @@ def _error_message(body: bytes) -> str:
         error = content.get("error", content.get("detail", content)) if isinstance(content, dict) else content
         details = [str(error[name]) for name in ("code", "message") if error.get(name)] if isinstance(error, dict) else []
         text = ": ".join(details) or str(error)[:2000]
-    return " ".join(text.encode("utf-8", "replace").decode().split())
+    return _printable(text)
+
+
+def _printable(text: str) -> str:
+    """The text on one line, without what a terminal would obey, or show in another order, rather than print."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
 def _retry_after(headers: httpx.Headers, body: bytes) -> float | None:
@@ -332,6 +337,6 @@ def _retry_after(headers: httpx.Headers, body: bytes) -> float | None:
         return seconds if math.isfinite(seconds) and seconds >= 0 else None
     try:
         return max(parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time(), 0.0)
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):  # the last one by a time zone of twenty digits
         asked = _ASKED_WAIT.search(body[:10_000].decode("utf-8", "replace"))
         return sum(float(number) * _SECONDS[unit.lower()] for number, unit in _DURATION.findall(asked[0])) if asked else None
