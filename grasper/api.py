@@ -213,7 +213,8 @@ def newest_run(runs_dir: Path = Path("runs"), *, with_stage: str | None = None, 
         return (with_stage is None or (root / with_stage / "manifest.json").exists()) and (method is None or _can_write(root, method))
 
     def newest_first(manifests: Iterable[Path]) -> list[Path]:
-        return sorted(manifests, key=lambda path: -path.stat().st_mtime)
+        found = [(when, path) for path in manifests if (when := _modified(path)) is not None]
+        return [path for _, path in sorted(found, key=lambda pair: -pair[0])]
 
     predicted = newest_first(runs_dir.glob("*/predict/manifest.json"))
     for_use = (path for path in predicted if (config := _config_of(path.parent.parent)) and config.prepare.split == "none")
@@ -261,13 +262,20 @@ def load_run(path: str | Path | None = None) -> LoadedRun:
     root = newest_run() if path is None else expand_home(Path(path))
     if not root.exists() and not root.is_absolute() and (named := "runs" / root).is_dir():
         raise ConfigError(f"there is no folder {root} here, but {named}; pass run={str(named)!r}")
-    stamps = tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in (root / f"{name}/manifest.json" for name in ("prepare", "predict")))
-    config = root / "config.yaml"
-    return _load_run(root.resolve(), (*stamps, config.stat().st_mtime_ns if config.exists() else 0))
+    decisive = ("prepare/manifest.json", "predict/manifest.json", "config.yaml")
+    return _load_run(root.resolve(), tuple(_modified(root / name) for name in decisive))
+
+
+def _modified(path: Path) -> int | None:
+    """When a file was changed last, in nanoseconds; None where there is none, or none any more: a stage that is made anew takes its manifest away."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 @lru_cache(maxsize=4)
-def _load_run(path: Path, stamps: tuple[int, ...]) -> LoadedRun:
+def _load_run(path: Path, stamps: tuple[int | None, ...]) -> LoadedRun:
     return LoadedRun(path)
 
 

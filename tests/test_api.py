@@ -382,6 +382,13 @@ def test_the_newest_run_that_can_write_with_the_method_is_taken(tmp_path: Path) 
     assert newest_run(tmp_path, method=get_method("grasper")) == tmp_path / "plain", "which says what it lacks"
 
 
+def test_a_run_that_is_made_anew_meanwhile_is_no_error(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that serves looks for the newest run while a pipeline takes manifests away and writes them."""
+    listed = [run_dir / "predict/manifest.json", run_dir.parent / "gone/predict/manifest.json"]
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(listed if "predict" in pattern else ()))
+    assert newest_run(run_dir.parent) == run_dir
+
+
 def test_looking_for_a_run_reads_a_configuration_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every call without `run` looks for the newest one: only what was written since is read again."""
     read: list[Path] = []
