@@ -15,11 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from grasper.errors import MissingFileError, RunMismatchError
+from grasper.settings import expand_home
 
 
 def cache_dir() -> Path:
-    """Where grasper keeps what it would else have to do again: `$GRASPER_CACHE`, else `grasper` in `$XDG_CACHE_HOME` or ~/.cache."""
-    return Path(os.environ.get("GRASPER_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grasper")
+    """Where grasper keeps what it would else have to do again: `$GRASPER_CACHE`, else `grasper` in `$XDG_CACHE_HOME` or ~/.cache.
+
+    No shell writes out the `~` of a variable that an env file or a service unit sets.
+    """
+    if named := os.environ.get("GRASPER_CACHE"):
+        return expand_home(Path(named))
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grasper"
 
 
 def sha256_of(path: Path) -> str:

@@ -17,6 +17,7 @@ from grasper.prepare.collections import data_folder
         ({"GRASPER_CACHE": "", "XDG_CACHE_HOME": ""}, Path("/home/mira/.cache/grasper")),
         ({"XDG_CACHE_HOME": "/tmp/xdg"}, Path("/tmp/xdg/grasper")),
         ({"XDG_CACHE_HOME": "/tmp/xdg", "GRASPER_CACHE": "/big"}, Path("/big")),
+        ({"GRASPER_CACHE": "~/big"}, Path("/home/mira/big")),
     ],
 )
 def test_everything_is_kept_in_one_folder(variables: dict[str, str], expected: Path, monkeypatch: pytest.MonkeyPatch) -> None:
