@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
-from servers import chat, serving
+from servers import Answer, Body, chat, serving
 
 from grasper import login
 from grasper.config import Config, ModelConfig, load_config
@@ -17,6 +19,7 @@ from grasper.models import open_model
 from grasper.models.base import Message, Prompt
 from grasper.models.endpoint import EndpointModel
 from grasper.models.endpoint.access import make_access, open_http
+from grasper.models.endpoint.slots import Slots
 from grasper.pipeline import dump_config
 
 KEY = "sk-proj-1234567890abcdefghijklmn"
@@ -101,6 +104,56 @@ def test_methods_share_what_was_found_out(monkeypatch: pytest.MonkeyPatch, tmp_p
     first = open_model(config)
     monkeypatch.setenv("SOME_KEY", "abc")
     assert open_model(config) is not first
+
+
+def test_threads_and_models_of_one_server_keep_to_its_limit_together(tmp_path: Path) -> None:
+    """A service that asks from many threads, some with the adapter of another method: no more requests at once than one call may send."""
+
+    def respond(body: Body, number: int) -> Answer:
+        time.sleep(0.02)
+        return chat("fine")
+
+    with serving(respond) as server, ThreadPoolExecutor(6) as threads:
+        models = [EndpointModel(name, server.url, concurrency=2, cache_dir=tmp_path) for name in ("tiny", "adapted")]
+        asked = [[Prompt((Message("user", f"{thread}-{number}"),)) for number in range(3)] for thread in range(6)]
+        list(threads.map(lambda pair: pair[0].generate(pair[1]), zip(models * 3, asked, strict=True)))
+        assert (len(server.requests), server.most_at_once) == (18, 2)
+
+
+def test_a_long_batch_in_one_thread_lets_a_request_of_another_through(tmp_path: Path) -> None:
+    """Slots go round in the order in which they were asked for."""
+    has_begun = threading.Event()
+
+    def respond(body: Body, number: int) -> Answer:
+        has_begun.set()
+        time.sleep(0.01)
+        return chat("fine")
+
+    with serving(respond) as server, ThreadPoolExecutor(1) as threads:
+        model = EndpointModel("tiny", server.url, concurrency=1, cache_dir=tmp_path)
+        batch = threads.submit(model.generate, [Prompt((Message("user", str(number)),)) for number in range(60)])
+        assert has_begun.wait(10)
+        model.generate([Prompt((Message("user", "at once"),))])
+        assert not batch.done()
+        assert len(batch.result()) == 60
+        assert [body["messages"][0]["content"] for body in server.requests].index("at once") < 30
+
+
+def test_nobody_waits_for_a_slot_once_their_call_has_failed() -> None:
+    """What holds it may take minutes; and nobody's slot is lost by that."""
+    held, stopping = Slots("http://full/v1", 1, asyncio.Event()), asyncio.Event()
+    waiting = Slots("http://full/v1", 1, stopping)
+
+    async def work() -> None:
+        async with held.one():
+            asyncio.get_running_loop().call_later(0.05, stopping.set)
+            async with asyncio.timeout(20), waiting.one():
+                pass
+        stopping.clear()
+        async with asyncio.timeout(20), waiting.one():
+            pass
+
+    asyncio.run(work())
 
 
 def test_threads_get_the_same_as_one_after_another(tmp_path: Path) -> None:

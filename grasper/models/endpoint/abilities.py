@@ -68,7 +68,7 @@ class Abilities:
             payload = {**fields, **request.payload(refused, room_for_thoughts=room)}
             return await client.post(payload, expected, price=self.price)
 
-        async with client.slots:
+        async with client.slots.one():
             while True:
                 refused = self.refused  # not before there is a slot: others may have found something out meanwhile
                 try:

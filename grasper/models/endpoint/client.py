@@ -29,6 +29,7 @@ from grasper.errors import GrasperError, ModelError, ModelNotFoundError
 from grasper.models.budget import Meter, Spending
 from grasper.models.endpoint.access import Access
 from grasper.models.endpoint.answers import Answer, MalformedAnswerError, read_answer, read_body
+from grasper.models.endpoint.slots import Slots
 
 logger = logging.getLogger(__name__)
 
@@ -127,9 +128,9 @@ class Client:
         has_answered: bool = False,
     ) -> None:
         self._http, self._access, self._model, self._patience, self._meter = http, access, model, patience, meter
-        self.slots = asyncio.Semaphore(concurrency)
-        """To be held while `post` is called."""
         self._stopping = asyncio.Event()
+        self.slots = Slots(access.base_url, concurrency, self._stopping)
+        """One is to be held while `post` is called."""
         self._quiet_until = 0.0
         self.finding_out = asyncio.Lock()
         """Held by whoever finds out what the server refuses."""

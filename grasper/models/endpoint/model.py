@@ -73,7 +73,7 @@ class EndpointModel:
         base_url: Address up to and with the version, for example http://localhost:8000/v1; a login in it is sent, and shown nowhere.
         api_key: Bearer token; None sends none.
         key_name: Where the key came from, for messages.
-        concurrency: Requests under way at once.
+        concurrency: Requests under way at once, of all threads of this process and all models at this address together.
         context_tokens: Longest prompt plus answer; None assumes 4,096.
         cache_dir: Folder of the answers; None takes `files.cache_dir`.
         patience: How long and how often a request is tried.
