@@ -120,23 +120,21 @@ def test_threads_and_models_of_one_server_keep_to_its_limit_together(tmp_path: P
         assert (len(server.requests), server.most_at_once) == (18, 2)
 
 
-def test_a_long_batch_in_one_thread_lets_a_request_of_another_through(tmp_path: Path) -> None:
+def test_a_long_batch_of_one_call_lets_a_request_of_another_through() -> None:
     """Slots go round in the order in which they were asked for."""
-    has_begun = threading.Event()
+    batch, other = (Slots("http://busy/v1", 1, asyncio.Event()) for _ in range(2))
+    order: list[str] = []
 
-    def respond(body: Body, number: int) -> Answer:
-        has_begun.set()
-        time.sleep(0.01)
-        return chat("fine")
+    async def ask(slots: Slots, name: str) -> None:
+        async with slots.one():
+            order.append(name)
+            await asyncio.sleep(0.05)
 
-    with serving(respond) as server, ThreadPoolExecutor(1) as threads:
-        model = EndpointModel("tiny", server.url, concurrency=1, cache_dir=tmp_path)
-        batch = threads.submit(model.generate, [Prompt((Message("user", str(number)),)) for number in range(60)])
-        assert has_begun.wait(10)
-        model.generate([Prompt((Message("user", "at once"),))])
-        assert not batch.done()
-        assert len(batch.result()) == 60
-        assert [body["messages"][0]["content"] for body in server.requests].index("at once") < 30
+    async def work() -> None:
+        await asyncio.gather(*(ask(batch, str(number)) for number in range(4)), ask(other, "another"))
+
+    asyncio.run(work())
+    assert order == ["0", "another", "1", "2", "3"]
 
 
 def test_nobody_waits_for_a_slot_once_their_call_has_failed() -> None:
