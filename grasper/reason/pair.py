@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from grasper.config import PromptConfig
 from grasper.errors import LeakError
 from grasper.models.base import Prompt, TextModel
 from grasper.prompts.escape import one_line
-from grasper.prompts.render import Exemplar, render, render_review
+from grasper.prompts.render import render, render_review
 from grasper.prompts.templates import AnswerTask
 from grasper.reason.analyse import analyse, analyse_review
 from grasper.reason.format import Answer, ReasoningPath, render_answer
@@ -56,11 +55,11 @@ class TrainingPair:
         """The real answer as a model should write it, in the lines of the task."""
         return render_answer(self.task, title=self.answer.title, text=self.answer.text, rating=self.answer.rating)
 
-    def render(self, *, reasoning: bool, config: PromptConfig, model: TextModel, exemplars: Sequence[Exemplar] = ()) -> Prompt:
+    def render(self, *, reasoning: bool, config: PromptConfig, model: TextModel) -> Prompt:
         """The prompt as generation, or for a whole review synthesis, would ask it."""
         if self.is_review:
-            return render_review(self.request.item, self.profile, reasoning=reasoning, config=config, model=model, exemplars=exemplars)
-        return render(self.request, self.profile, reasoning=reasoning, config=config, model=model, exemplars=exemplars)
+            return render_review(self.request.item, self.profile, reasoning=reasoning, config=config, model=model)
+        return render(self.request, self.profile, reasoning=reasoning, config=config, model=model)
 
     def analysed_path(self, *, sees_answer: bool) -> ReasoningPath:
         """The path by counting alone; its plan may look at the real answer, but where that would leak it does not."""

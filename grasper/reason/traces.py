@@ -26,12 +26,11 @@ from grasper.models.base import Completion, Prompt, TextModel, at_once
 from grasper.progress import Progress
 from grasper.prompts.budget import max_new_tokens
 from grasper.prompts.escape import one_line
-from grasper.prompts.render import Exemplar, after_path, render
+from grasper.prompts.render import after_path, render
 from grasper.prompts.templates import ANSWER_LABELS, AnswerTask
 from grasper.reason.format import ReasoningPath, parse_answer, parse_path, render_answer
 from grasper.reason.pair import TrainingPair
 from grasper.reason.reward import PathReward, Reward, path_rewards_of, rewards_of
-from grasper.records import Request
 from grasper.runs import derive_seed
 
 Source = Literal["analysed", "sampled", "hindsight", "direct"]
@@ -95,7 +94,6 @@ def sample_traces(
     top_p: float = 0.9,
     batch_size: int | None = None,
     seed: int = 0,
-    exemplars: Callable[[Request], Sequence[Exemplar]] = lambda request: (),
 ) -> list[Trace]:
     """`num_samples` traces per pair and source, in the order of the pairs; pairs in `log_path` are not sampled again.
 
@@ -104,12 +102,11 @@ def sample_traces(
     Args:
         log_path: JSONL, one trace per line.
         batch_size: Pairs in one batch, a kill loses at most one; None: as many as suit the model.
-        exemplars: Solved requests for a prompt, for backbones that cannot be fine-tuned.
     """
     log = BatchLog(log_path)
     missing = [pair for pair in pairs if pair.pair_id not in log.done]
     size = batch_size or at_once(BATCH_SIZE, model)
-    sampler = _Sampler(model, prompts, num_samples, temperature, top_p, derive_seed(seed, "traces"), exemplars)
+    sampler = _Sampler(model, prompts, num_samples, temperature, top_p, derive_seed(seed, "traces"))
     with Progress("sampling paths", len(pairs), done=len(pairs) - len(missing)) as progress:
         for start in range(0, len(missing), size):
             batch = missing[start : start + size]
@@ -159,7 +156,6 @@ class _Sampler:
     temperature: float | None
     top_p: float
     seed: int
-    exemplars: Callable[[Request], Sequence[Exemplar]]
 
     def draw(self, source: Source, pairs: Sequence[TrainingPair]) -> list[Trace]:
         if source == "sampled" or source == "direct":
@@ -206,8 +202,7 @@ class _Sampler:
 
     def prompt(self, pair: TrainingPair, *, reasoning: bool = True) -> Prompt:
         """The request of a pair, as generation would ask it."""
-        given = self.exemplars(pair.request)
-        return pair.render(reasoning=reasoning, config=self.prompts, model=self.model, exemplars=given)
+        return pair.render(reasoning=reasoning, config=self.prompts, model=self.model)
 
     def _generate(
         self, asked: Sequence[Prompt], pairs: Sequence[TrainingPair], purpose: str, num_samples: int, *, reasoning: bool
