@@ -16,7 +16,6 @@ Needs the extra `rl`.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import sys
@@ -34,11 +33,10 @@ from safetensors.torch import load_file
 from transformers import PrinterCallback
 
 from grasper.align.preference import PreferencePair
-from grasper.align.sft import METRICS_FILE, preserved_random_state, replace_folder
-from grasper.align.trainer import ShowProgress, on_device, save_adapter, shared_arguments, undone_checkpointing
+from grasper.align.sft import keep_training, new_adapter, preserved_random_state
+from grasper.align.trainer import ShowProgress, on_device, shared_arguments, undone_checkpointing
 from grasper.config import AlignConfig, DpoConfig
 from grasper.errors import ConfigError, ModelError, PromptTooLongError
-from grasper.files import write_text
 from grasper.models.adapters import WEIGHTS_FILE, find_adapter, require_fitting
 from grasper.models.backbone import TRAINED
 from grasper.models.room import room_to_train
@@ -149,7 +147,7 @@ def train_on_preferences(
                 trainer.train()
         history = [entry for entry in trainer.state.log_history if "loss" in entry]
         _check(history, model)
-        _save(policy, trainer.state.log_history, out_dir)
+        keep_training(policy, trainer.state.log_history, out_dir)
     first, last = history[0], history[-1]
     return {
         "pairs": len(pairs),
@@ -168,13 +166,7 @@ def _policy(model: LocalModel, adapter: Path | None, lora: AlignConfig) -> Itera
     the network's own, which trl takes out, is back."""
     dropouts = {module: module.p for module in model.model.modules() if isinstance(module, torch.nn.Dropout)}
     if adapter is None:
-        shape = LoraConfig(
-            r=lora.lora_rank,
-            lora_alpha=lora.lora_alpha,
-            lora_dropout=lora.lora_dropout,
-            target_modules=list(lora.target_modules),
-            task_type="CAUSAL_LM",
-        )
+        shape = new_adapter(lora)
     else:
         require_fitting(find_adapter(adapter), model.backbone.name)
         shape = LoraConfig.from_pretrained(str(adapter))
@@ -224,15 +216,6 @@ def _check(history: Sequence[dict[str, Any]], model: LocalModel) -> None:
         raise ModelError(f"policy and reference differ by {first:.4f} before the first step, expected 0; dropout or number formats spoil that")
     if not all(math.isfinite(entry["loss"]) for entry in history):
         raise ModelError("the preference loss became infinite or not a number; lower align.dpo.learning_rate")
-
-
-def _save(policy: PeftModel, history: Sequence[dict[str, Any]], out_dir: Path) -> None:
-    """The trained adapter alone, without the frozen reference, complete or not at all; and the log."""
-    part = out_dir / "adapter.part"
-    save_adapter(policy, part)
-    (part / "README.md").unlink(missing_ok=True)
-    replace_folder(part, out_dir / "adapter")
-    write_text(out_dir / METRICS_FILE, "".join(json.dumps(entry) + "\n" for entry in history))
 
 
 @cache

@@ -144,19 +144,12 @@ def finetune(
             report_to=["trackio"] if config.log_to_trackio else [],
             **shared_arguments(model, config.batch_size * max(len(sequence.ids) for sequence in (*train, *evaluation)), seed),
         )
-    lora = LoraConfig(
-        r=config.lora_rank,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=config.lora_dropout,
-        target_modules=list(config.target_modules),
-        task_type="CAUSAL_LM",
-    )
     give_back()  # what sampling left, before the pages of training come on top
     with (
         room_to_train("align.batch_size"),
         preserved_random_state(seed),
         on_device(arguments, model.device),
-        model.backbone.training(lora) as peft_model,
+        model.backbone.training(new_adapter(config)) as peft_model,
         undone_checkpointing(model.model),
         ShowProgress() as progress,
     ):
@@ -176,7 +169,7 @@ def finetune(
         evaluated = [entry["step"] for entry in trainer.state.log_history if "eval_loss" in entry]
         if trainer.eval_dataset is not None and trainer.state.global_step not in evaluated:
             trainer.evaluate()  # a run that was killed after its last checkpoint
-        _save(peft_model, trainer.state.log_history, out_dir)
+        keep_training(peft_model, trainer.state.log_history, out_dir)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     evaluations = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
     return {
@@ -194,8 +187,19 @@ def _rows(sequences: Sequence[TrainingSequence]) -> list[dict[str, Any]]:
     return [{"input_ids": sequence.ids, "weights": sequence.weights} for sequence in sequences]
 
 
-def _save(peft_model: PeftModel, history: list[dict[str, Any]], out_dir: Path) -> None:
-    """The adapter as safetensors, complete or not at all, and the log of the training."""
+def new_adapter(config: AlignConfig) -> LoraConfig:
+    """The shape of a new adapter."""
+    return LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=list(config.target_modules),
+        task_type="CAUSAL_LM",
+    )
+
+
+def keep_training(peft_model: PeftModel, history: list[dict[str, Any]], out_dir: Path) -> None:
+    """Write the trained adapter alone as safetensors into `out_dir/adapter`, complete or not at all, and the log of the training beside it."""
     part = out_dir / "adapter.part"
     save_adapter(peft_model, part)
     (part / "README.md").unlink(missing_ok=True)
