@@ -7,7 +7,7 @@ answer alone, never at its path. Words are those of any script, see `metrics.tex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -19,11 +19,11 @@ from grasper.models.base import Message, Prompt, TextModel, scored
 from grasper.prompts.escape import escape
 from grasper.prompts.templates import JUDGE_SYSTEM, JUDGE_TASK, RATING_CHOICES, AnswerTask
 from grasper.reason.format import parse_rating
-from grasper.registry import Registry, nearest_first
+from grasper.registry import Registry
 
 _JUDGED_TOKENS = 300
 _ROUNDING = 1e-6
-"""What sums of probabilities or weights may miss 0 or 1 by."""
+"""What a mean or a sum of probabilities may miss 0 or 1 by."""
 
 _METRICS: dict[str, Callable[[Sequence[str], Sequence[str]], np.ndarray]] = {
     "rouge1": rouge1,
@@ -108,30 +108,21 @@ def _numbers(reward: Reward, given: object, candidates: Sequence[str]) -> np.nda
 
 
 class MetricReward:
-    """A weighted mean of text metrics.
+    """The mean of some text metrics.
 
     Args:
-        weights: Of `rouge1`, `rougeL` and `meteor`.
-
-    Raises:
-        ConfigError: Weights that cannot be used.
+        names: Any of `rouge1`, `rougeL` and `meteor`.
     """
 
-    def __init__(self, weights: Mapping[str, float]) -> None:
-        unknown = sorted(set(weights) - set(_METRICS))
-        if unknown:
-            raise ConfigError(f"unknown metric {unknown[0]!r} in reward weights; known: {', '.join(nearest_first(unknown[0], list(_METRICS)))}")
-        if any(weight < 0 for weight in weights.values()) or not sum(weights.values()) > 0:
-            raise ConfigError(f"reward weights {dict(weights)} must be non-negative and not all zero")
-        total = sum(weights.values())
-        self.weights = {name: weight / total for name, weight in weights.items() if weight}
+    def __init__(self, *names: str) -> None:
+        self._names = names
 
     def score(self, task: AnswerTask, candidates: Sequence[str], references: Sequence[str]) -> np.ndarray:
-        """The weighted mean, `[n]`, 0–1."""
+        """The mean, `[n]`, 0–1."""
         _check_pairs(candidates, references)
         if task == "rating":
             return rating_reward(candidates, references)
-        scores = [weight * _METRICS[name](candidates, references) for name, weight in self.weights.items()]
+        scores = [_METRICS[name](candidates, references) * (1 / len(self._names)) for name in self._names]
         return _checked(np.sum(scores, axis=0), candidates)
 
 
@@ -210,9 +201,9 @@ def _likelihood(model: TextModel | None) -> Reward:
     return LikelihoodReward(model)
 
 
-REWARDS.register("mean", lambda model: MetricReward(dict.fromkeys(_METRICS, 1.0)))
-REWARDS.register("rouge1", lambda model: MetricReward({"rouge1": 1.0}))
-REWARDS.register("rougeL", lambda model: MetricReward({"rougeL": 1.0}))
-REWARDS.register("meteor", lambda model: MetricReward({"meteor": 1.0}))
+REWARDS.register("mean", lambda model: MetricReward(*_METRICS))
+REWARDS.register("rouge1", lambda model: MetricReward("rouge1"))
+REWARDS.register("rougeL", lambda model: MetricReward("rougeL"))
+REWARDS.register("meteor", lambda model: MetricReward("meteor"))
 REWARDS.register("judge", _judge)
 REWARDS.register("likelihood", _likelihood)

@@ -13,7 +13,7 @@ from grasper.errors import ConfigError, RewardError, ShapeError, UnknownNameErro
 from grasper.metrics.meteor import meteor, meteor_name
 from grasper.models.base import Prompt, Scored
 from grasper.models.scripted import ScriptedModel
-from grasper.reason.reward import REWARDS, JudgeReward, MetricReward, make_reward, rewards_of
+from grasper.reason.reward import REWARDS, JudgeReward, make_reward, rewards_of
 
 WORDS = "the room was clean and staff helped us with bags on floor three of this old inn by harbour"
 REFERENCES = ["The room was clean and the staff helped us.", "Great soap, smells nice!", "noisy at night"]
@@ -32,8 +32,6 @@ def test_default_is_the_mean_of_three() -> None:
     """ROUGE-1, ROUGE-L and METEOR weigh the same."""
     parts = [make_reward(name).score("long", CANDIDATES, REFERENCES) for name in ("rouge1", "rougeL", "meteor")]
     assert make_reward().score("long", CANDIDATES, REFERENCES) == pytest.approx(np.mean(parts, axis=0))
-    weighted = MetricReward({"rouge1": 3.0, "meteor": 1.0}).score("long", CANDIDATES, REFERENCES)
-    assert weighted == pytest.approx(0.75 * parts[0] + 0.25 * parts[2])
 
 
 @pytest.mark.parametrize("name", [name for name in REWARDS if name not in ("judge", "likelihood")])
@@ -115,13 +113,6 @@ def test_rewards_that_are_not_finite_are_an_error() -> None:
 
     with pytest.raises(RewardError, match="not finite"):
         make_reward("judge", judge=Broken()).score("long", ["a"], ["b"])
-
-
-@pytest.mark.parametrize("weights", [{"bleu": 1.0}, {"rouge1": -1.0}, {"rouge1": 0.0}, {}])
-def test_impossible_weights_are_an_error(weights: dict[str, float]) -> None:
-    """Unknown metrics, negative weights, nothing at all."""
-    with pytest.raises(ConfigError, match="weights"):
-        MetricReward(weights)
 
 
 def test_unknown_names_lengths_and_missing_judges_are_errors() -> None:
