@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 
 from grasper.errors import ConfigError
-from grasper.records import Example, Request, Review
+from grasper.records import Example, Request, Review, with_text
 from grasper.retrieve.pool import POOLS, ReviewPool, is_visible, normalized, reserved_split
-from grasper.retrieve.rank import Ranker, query_of
+from grasper.retrieve.rank import Ranker, best, query_of
 from grasper.retrieve.similar import SimilarUser, unit
 from grasper.retrieve.stylometry import Stylometry, mean_rows, num_words
 from grasper.runs import stable_hash
@@ -106,8 +106,9 @@ class SimilarWriters:
     def retrieve(self, request: Request, example: Example, k: int) -> list[Review]:
         """One review of each of the `k` most similar people; where there is none, the item's audience as `neighbours` would show it."""
         found = self.find(request, example, k)
-        chosen = [review for user in found.users if (review := self._best_of(user.user_id, request, example))]
-        return chosen or self._best(self._audience(request, example), request)[:k]
+        people = (with_text(self._pool.of_user(user.user_id, example)) for user in found.users)
+        chosen = [review for reviews in people for review in self._best(reviews, request, 1)]
+        return chosen or self._best(self._audience(request, example), request, k)
 
     def explain(self, request: Request, example: Example, k: int) -> str:
         """One line for records and reports: whose writing stood for the user's, and how sure that is."""
@@ -132,7 +133,7 @@ class SimilarWriters:
 
     def _query(self, request: Request, example: Example) -> tuple[np.ndarray | None, Basis, list[str]]:
         """The user's style, `[dim]`, where it comes from, and the user's own words behind it."""
-        own = [review for review in self._pool.own(example) if review.text.strip()]
+        own = with_text(self._pool.own(example))
         given = [request.text] if request.text and request.text.strip() else []
         if not self._texts.is_fitted:
             return None, "nothing", []
@@ -159,17 +160,12 @@ class SimilarWriters:
             borrowed["audience"] = style_of(np.array([self._texts.vector_of(review) for review in audience]), [review.text for review in audience])
         return borrowed
 
-    def _audience(self, request: Request, example: Example) -> list[Review]:
+    def _audience(self, request: Request, example: Example) -> tuple[Review, ...]:
         """What others wrote about the item of the request, which may be a predicted one."""
-        return [review for review in self._pool.of_item(request.item.item_id, example) if review.text.strip()]
+        return with_text(self._pool.of_item(request.item.item_id, example))
 
-    def _best_of(self, user_id: str, request: Request, example: Example) -> Review | None:
-        visible = [review for review in self._pool.by_user[user_id] if review.text.strip() and is_visible(review, example)]
-        return next(iter(self._best(visible, request)), None)
-
-    def _best(self, reviews: Sequence[Review], request: Request) -> list[Review]:
-        scores = self._ranker.scores(query_of(request), reviews)
-        return [reviews[place] for place in np.argsort(-scores, kind="stable")]
+    def _best(self, reviews: Sequence[Review], request: Request, k: int) -> list[Review]:
+        return best(reviews, self._ranker.scores(query_of(request), reviews), k)
 
 
 class StyleIndex:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from grasper.errors import ConfigError
-from grasper.records import Example, Request, Review
+from grasper.records import Example, Request, Review, with_text
 from grasper.retrieve.pool import ReviewPool
 from grasper.retrieve.rank import Ranker, best, query_of
 from grasper.retrieve.similar import LinkPredictor, SimilarUser
@@ -44,7 +44,7 @@ class SimilarTaste:
         """One review of each of at most `k` people, about the wanted item or the item most like it; where there is none, the item's audience."""
         if found := self._telling(request, example)[:k]:
             return [review for _, review in found]
-        audience = [review for review in self._pool.of_item(request.item.item_id, example) if review.text.strip()]
+        audience = with_text(self._pool.of_item(request.item.item_id, example))
         return best(audience, self._ranker.scores(query_of(request), audience), k)
 
     def _telling(self, request: Request, example: Example) -> list[tuple[SimilarUser, Review]]:
@@ -61,7 +61,7 @@ class SimilarTaste:
             return []
         found: list[tuple[float, SimilarUser, Review]] = []
         for user in space.nearest(example, NUM_PEOPLE, self._floor):
-            reviews = [review for review in self._pool.of_user(user.user_id, example) if review.text.strip()]
+            reviews = with_text(self._pool.of_user(user.user_id, example))
             if reviews:
                 likeness = space.likeness(request.item.item_id, [review.item_id for review in reviews])
                 found.append((user.similarity * float(likeness.max()), user, reviews[int(likeness.argmax())]))
