@@ -64,13 +64,11 @@ class Writer:
         config, task, thinking = self.config, requests[0].task if requests else "long", self._thinking
         seeds = [self.desk.seed_of("generate", task, request.example_id) for request in requests]
         room = max_new_tokens(task, self.desk.prompts, reasoning=False)
-        share = config.least_length if task == "long" else 0.0
         if not self.desk.method.reasoning:
             if thinking.is_pooled:
                 return self._answer_pools(requests, profiles, prompts, [[] for _ in prompts])
-            least = least_of_all(self.desk.model, profiles, [""] * len(prompts), share, room)
-            return self._complete(prompts, seeds, config.consensus_samples, room, least)
-        if not share and not thinking.is_apart:
+            return self._complete(prompts, seeds, config.consensus_samples, room, self._least(task, profiles, [""] * len(prompts), room))
+        if not thinking.is_apart and not (task == "long" and config.least_length):
             return self._complete(prompts, seeds, config.consensus_samples, room + self.desk.prompts.path_tokens)
         thoughts = thinking.think(requests, profiles, prompts, seeds, thinking.num_paths)
         return (self._answer_pools if thinking.is_pooled else self._answer_paths)(requests, profiles, prompts, thoughts)
@@ -83,10 +81,8 @@ class Writer:
         asked = [after_path(prompt, thought.text, task) for prompt, group in zip(prompts, thoughts, strict=True) for thought in group]
         seeds = [self._seed_of_answer(request, number) for request, group in zip(requests, thoughts, strict=True) for number in range(len(group))]
         room = max_new_tokens(task, self.desk.prompts, reasoning=False)
-        share = self.config.least_length if task == "long" else 0.0
         shown = [profile for profile, group in zip(profiles, thoughts, strict=True) for _ in group]
-        least = least_of_all(self.desk.model, shown, [prompt.prefix for prompt in asked], share, room)
-        answers = self._complete(asked, seeds, 1, room, least)
+        answers = self._complete(asked, seeds, 1, room, self._least(task, shown, [prompt.prefix for prompt in asked], room))
         joined = [
             _joined(prompt.prefix, [thought], answer) for prompt, thought, [answer] in zip(asked, chain.from_iterable(thoughts), answers, strict=True)
         ]
@@ -108,7 +104,7 @@ class Writer:
             top_p=config.top_p,
             max_new_tokens=room,
             seed=[self._seed_of_answer(request, 0) for request in requests],
-            min_new_tokens=least_of_all(model, profiles, firsts, config.least_length if task == "long" else 0.0, room),
+            min_new_tokens=self._least(task, profiles, firsts, room),
         )
         return [
             [_joined(first, thoughts if number == 0 else (), answer) for number, answer in enumerate(group)]
@@ -117,6 +113,10 @@ class Writer:
 
     def _seed_of_answer(self, request: Request, number: int) -> int:
         return self.desk.seed_of("answer", request.task, request.example_id, number)
+
+    def _least(self, task: Task, profiles: Sequence[Profile], paths: Sequence[str], room: int) -> list[int] | None:
+        """The tokens that answers must not fall short of; None where they may end at will, as titles always."""
+        return least_of_all(self.desk.model, profiles, paths, self.config.least_length, room) if task == "long" else None
 
     def _complete(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], n: int, room: int, least: Sequence[int] | None = None
