@@ -150,11 +150,7 @@ class Asker:
 
     def _targets(self, user_id: str, item_id: str) -> list[Example]:
         """The run's own targets of a user and an item."""
-        reviews = self._tables.reviews_by_id
-        return [
-            Example(row.example_id, reviews[row.review_id], row.split, none_if_missing(row.cutoff), bool(row.is_repeated))
-            for row in self._rows_of.get((user_id, item_id), ())
-        ]
+        return self._tables.examples_of(self._rows_of.get((user_id, item_id), ()))
 
     @cached_property
     def _rows_of(self) -> dict[tuple[str, str], list[Any]]:

@@ -6,8 +6,9 @@ A record is identified by `review_id`; leakage is a matter of record identity, s
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -240,8 +241,6 @@ class Tables:
     reviews: pd.DataFrame
     items: pd.DataFrame
     examples: pd.DataFrame
-    _reviews_by_id: dict[str, Review] = field(default_factory=dict, repr=False)
-    _items_by_id: dict[str, Item] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, prepare_dir: Path) -> Tables:
@@ -256,20 +255,20 @@ class Tables:
         for name, table in (("reviews", self.reviews), ("items", self.items), ("examples", self.examples)):
             table.to_parquet(prepare_dir / f"{name}.parquet", index=False, compression="zstd")
 
-    @property
+    @cached_property
     def reviews_by_id(self) -> dict[str, Review]:
-        """All reviews as records, keyed by id, in table order; made once."""
-        if not self._reviews_by_id:
-            self._reviews_by_id.update({review.review_id: review for review in iterate_reviews(self.reviews)})  # in one step, for threads
-        return self._reviews_by_id
+        """All reviews as records, keyed by id, in table order."""
+        return {review.review_id: review for review in iterate_reviews(self.reviews)}
+
+    @cached_property
+    def items_by_id(self) -> dict[str, Item]:
+        """The metadata of all items that have a row, keyed by id."""
+        rows = iterate_rows(self.items)
+        return {row.item_id: Item(row.item_id, *map(none_if_missing, (row.name, row.category, row.brand))) for row in rows}
 
     def item(self, item_id: str) -> Item:
         """The item's metadata; an item without a row has only its id."""
-        if not self._items_by_id:
-            rows = iterate_rows(self.items)
-            items = {row.item_id: Item(row.item_id, *map(none_if_missing, (row.name, row.category, row.brand))) for row in rows}
-            self._items_by_id.update(items)  # in one step, for threads
-        return self._items_by_id.get(item_id, Item(item_id))
+        return self.items_by_id.get(item_id, Item(item_id))
 
     def select(self, split: Split, limit: int | None = None) -> list[Example]:
         """The examples of a split in table order; with `limit`, the same fixed subset for every method (ordered by hash of the id)."""
@@ -278,11 +277,12 @@ class Tables:
         if limit is not None and len(rows) > limit:
             keep = set(sorted(rows["example_id"], key=stable_hash)[:limit])
             rows = rows[rows["example_id"].isin(keep)]
+        return self.examples_of(iterate_rows(rows))
+
+    def examples_of(self, rows: Iterable[Any]) -> list[Example]:
+        """Rows of `examples` (see `iterate_rows`) as records."""
         reviews = self.reviews_by_id
-        return [
-            Example(row.example_id, reviews[row.review_id], row.split, none_if_missing(row.cutoff), bool(row.is_repeated))
-            for row in iterate_rows(rows)
-        ]
+        return [Example(row.example_id, reviews[row.review_id], row.split, none_if_missing(row.cutoff), bool(row.is_repeated)) for row in rows]
 
 
 def iterate_reviews(table: pd.DataFrame) -> Iterator[Review]:

@@ -51,12 +51,11 @@ def tables_of(reviews: Sequence[Review], examples: Sequence[Example]) -> Tables:
     """The world as `prepare` would have written it."""
     rows = [(e.example_id, e.target.review_id, e.user_id, e.item_id, e.split, e.cutoff, e.is_repeated) for e in examples]
     items = [(item_id, f"Name of {item_id}", "place", None) for item_id in ITEMS]
-    tables = (
+    return Tables(
         pd.DataFrame([asdict(review) for review in reviews]),
         pd.DataFrame(items, columns=list(ITEM_COLUMNS)),
         pd.DataFrame(rows, columns=list(EXAMPLE_COLUMNS)),
     )
-    return Tables(*tables, _reviews_by_id={review.review_id: review for review in reviews})
 
 
 def candidates_of(examples: Sequence[Example]) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 
 from grasper.desk import Desk
@@ -10,6 +10,7 @@ from grasper.prompts.templates import AnswerTask
 from grasper.reason.pair import TrainingPair
 from grasper.records import TASKS, Example, Split, SyntheticReview, Tables, Task, request_for, review_request, tasks_of
 from grasper.runs import stable_hash
+from grasper.written import by_example
 
 
 def select_pairs(tables: Tables, split: Split, limit: int | None, *, seed: int) -> list[Example]:
@@ -39,10 +40,7 @@ def make_pairs(
             so the prompt that writes it is aligned as well, where a method predicts items. Its evidence is that of synthesis, without synthetic
             reviews.
     """
-    written: dict[str, list[SyntheticReview]] = defaultdict(list)
-    for review in synthetic:
-        written[review.example_id].append(review)
-    pairs = []
+    written, pairs = by_example(synthetic), []
     for number, example in enumerate(examples):
         item = desk.store.tables.item(example.item_id)
         possible: list[AnswerTask] = [task for task in tasks if task in tasks_of(example)]
@@ -56,5 +54,5 @@ def make_pairs(
                 pairs.append(TrainingPair(example, review_request(example, item), desk.profiles.for_item(item, example), is_review=True))
         else:
             request = request_for(example, task, item)
-            pairs.append(TrainingPair(example, request, desk.profiles.for_request(request, example, written[example.example_id])))
+            pairs.append(TrainingPair(example, request, desk.profiles.for_request(request, example, written.get(example.example_id, ()))))
     return pairs

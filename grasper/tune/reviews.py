@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import astuple
 
 from grasper.errors import ConfigError
-from grasper.records import Item, Tables, iterate_rows, none_if_missing
+from grasper.records import Tables, iterate_rows
 from grasper.retrieve.pool import reserved_split
 from grasper.runs import stable_hash
 from grasper.tune.decontaminate import Reference
@@ -49,8 +49,8 @@ def allowed_reviews(tables: Tables, name: str) -> tuple[ReviewSet, ReviewSet, di
             f"{counts['evaluated_user']} of evaluated ones, {counts['shared']} repeat their texts; tune on a larger data set, or "
             "on one that is split by users (prepare.split=last-out evaluates everybody with two reviews)"
         )
-    items = {row.item_id: Item(row.item_id, *map(none_if_missing, (row.name, row.category, row.brand))) for row in iterate_rows(tables.items)}
     held_out = [review for review in train if reserved_split(review.user_id) == "held-out" and review.user_id.lower() not in evaluated]
+    items = tables.items_by_id
     return ReviewSet(name, 1.0, allowed, items), ReviewSet(name, 1.0, held_out, items, tuple(allowed)), counts
 
 
