@@ -43,12 +43,11 @@ class TrainingProgress:
     position: Position = field(default_factory=Position)
 
 
-def check_settings(folder: Path, settings: Mapping[str, Any], advice: str) -> None:
+def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write what the training belongs to, or compare with what the folder was begun with.
 
     Args:
         settings: By name, for example `base` and `data`; values that JSON can hold.
-        advice: What to do where they differ.
 
     Raises:
         RunMismatchError: The folder holds a training of something else; the message names the first difference with both values.
@@ -60,7 +59,8 @@ def check_settings(folder: Path, settings: Mapping[str, Any], advice: str) -> No
     known, asked = read_json(path), json.loads(json.dumps(settings))
     for name in {**asked, **known}:  # a setting that is not named is as by default
         if known.get(name) != asked.get(name):
-            raise RunMismatchError(f"{folder} was begun with {name} {_short(known.get(name))}, now it is {_short(asked.get(name))}; {advice}")
+            begun = f"{folder} was begun with {name} {_short(known.get(name))}, now it is {_short(asked.get(name))}"
+            raise RunMismatchError(f"{begun}; tune into another folder, or delete this one to begin anew")
 
 
 def _short(value: Any) -> str:

@@ -89,7 +89,7 @@ def tune(
         )
         prompts = prompts or PromptConfig()
         settings = _settings(config, model_config, model, sets, seed, prompts) | ({"start": find_adapter(start).fingerprint} if start else {})
-        checkpoint.check_settings(folder, settings, "tune into another folder, or delete this one to begin anew")
+        checkpoint.check_settings(folder, settings)
         write_json(folder / "prompts.json", {"version": PROMPT_VERSION})
         rows = held_out_rows(held_out, model, max_length=config.max_length, seed=seed, prompts=prompts)
         workers, threads = _share_cores(config, model.device)
