@@ -13,7 +13,7 @@ from typing import Any
 
 from grasper.asking import Asker, as_id
 from grasper.errors import ConfigError, DataFormatError, GrasperError, RunLockedError, RunMismatchError
-from grasper.files import BatchLog, fingerprint_file
+from grasper.files import BatchLog
 from grasper.progress import Progress
 from grasper.records import Example, Task, none_if_missing
 from grasper.rows import FORMATS, require_column, write_rows
@@ -122,9 +122,28 @@ def answer_all(
         raise ConfigError(f"{out_path}: unknown format '{out_path.suffix}', expected one of {', '.join(FORMATS)}")
     if out_path.exists() and not overwrite:
         raise ConfigError(f"{out_path} exists already; choose another --out, or replace it with --overwrite")
-    part = out_path.with_name(f".{out_path.name}.part")
+    part, begun = out_path.with_name(f".{out_path.name}.part"), fingerprint([PART_FORMAT, origin])
     with _held(out_path):
-        return _continue(personalize, asked, task, out_path, part, fingerprint([PART_FORMAT, origin]), describe, overwrite=overwrite)
+        log = BatchLog(part)
+        if log.records and log.records[0].get("origin") != begun:
+            if not overwrite:
+                raise RunMismatchError(f"{out_path} was begun with other requests or settings; choose another --out, or start anew with --overwrite")
+            part.unlink()
+            log = BatchLog(part)
+        if not log.records:
+            log.append([{"origin": begun}], done=["origin"])
+        missing = [one for one in asked if one.key not in log.done]
+        with Progress("writing", len(asked), done=len(asked) - len(missing)) as progress:
+            for start in range(0, len(missing), BATCH_SIZE):
+                batch = missing[start : start + BATCH_SIZE]
+                answers = personalize(task, [one.example for one in batch])
+                rows = [{"key": one.key, "row": describe(one, answer)} for one, answer in zip(batch, answers, strict=True)]
+                log.append(rows, done=[one.key for one in batch])
+                progress.advance(len(batch))
+        by_key = {record["key"]: record["row"] for record in log.records if "key" in record}
+        write_rows(out_path, [by_key[one.key] for one in asked])
+        part.unlink()
+    return len(asked)
 
 
 @contextmanager
@@ -148,42 +167,3 @@ def _held(out_path: Path) -> Iterator[None]:
             finally:
                 path.unlink(missing_ok=True)
             return
-
-
-def _continue(
-    personalize: Callable[[Task, Sequence[Example]], Sequence[Personalized]],
-    asked: Sequence[Asked],
-    task: Task,
-    out_path: Path,
-    part: Path,
-    begun: str,
-    describe: Callable[[Asked, Personalized], dict[str, Any]],
-    *,
-    overwrite: bool,
-) -> int:
-    """Answer what the part file lacks, and make the whole of it."""
-    log = BatchLog(part)
-    if log.records and log.records[0].get("origin") != begun:
-        if not overwrite:
-            raise RunMismatchError(f"{out_path} was begun with other requests or settings; choose another --out, or start anew with --overwrite")
-        part.unlink()
-        log = BatchLog(part)
-    if not log.records:
-        log.append([{"origin": begun}], done=["origin"])
-    missing = [one for one in asked if one.key not in log.done]
-    with Progress("writing", len(asked), done=len(asked) - len(missing)) as progress:
-        for start in range(0, len(missing), BATCH_SIZE):
-            batch = missing[start : start + BATCH_SIZE]
-            answers = personalize(task, [one.example for one in batch])
-            rows = [{"key": one.key, "row": describe(one, answer)} for one, answer in zip(batch, answers, strict=True)]
-            log.append(rows, done=[one.key for one in batch])
-            progress.advance(len(batch))
-    by_key = {record["key"]: record["row"] for record in log.records if "key" in record}
-    write_rows(out_path, [by_key[one.key] for one in asked])
-    part.unlink()
-    return len(asked)
-
-
-def origin_of(requests: Path | None, **settings: Any) -> dict[str, Any]:
-    """What decides the answers to a file of requests."""
-    return {"requests": fingerprint_file(requests) if requests else None, **settings}

@@ -130,9 +130,10 @@ def _answer(
     budget: str | None,
     **request: Any,
 ) -> None:
-    from grasper.batch import answer_all, ask, ask_all, origin_of
+    from grasper.batch import answer_all, ask, ask_all
     from grasper.commands.spending import within_budget
     from grasper.errors import ConfigError, DataFormatError, MissingFileError
+    from grasper.files import fingerprint_file
     from grasper.methods import get_method
     from grasper.rows import read_rows
 
@@ -170,7 +171,8 @@ def _answer(
             for one, answer in zip(asked, system.personalize(task, [one.example for one in asked]), strict=True):
                 typer.echo(_row(one, answer)["answer"])
             return
-        origin = origin_of(file, request=request, task=task, method=method, seed=seed, run=loaded.origin(chosen))
+        requests = fingerprint_file(file) if file else None
+        origin = {"requests": requests, "request": request, "task": task, "method": method, "seed": seed, "run": loaded.origin(chosen)}
         count = answer_all(system.personalize, asked, task, out, origin=origin, describe=_row, overwrite=overwrite)
         typer.echo(f"{count} rows: {out}")
 
