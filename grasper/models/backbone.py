@@ -1,7 +1,8 @@
 """One network in memory, shared by all that write with it: adapters are loaded once and switched, and one thread at a time uses the weights.
 
 On processors the active adapter is added to the weights, since small products beside large ones cost a third of the speed there; what the weights
-were before is kept and put back, so that no rounding stays behind. Large models on other devices, where memory is dear, get it beside the weights.
+were before is kept and put back, so that no rounding stays behind. Large models on other devices, where memory is dear, get it beside the weights,
+and so do layers that share their weights with another one (tied embeddings): that one would get it, too.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import gc
 import threading
 import warnings
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -37,6 +39,9 @@ MOST_MERGED = 2_000_000_000
 
 MOST_IDLE = 4
 """Adapters that stay in memory though nobody holds them any more: the ones that were used last."""
+
+DORA = "lora_magnitude_vector.weight"
+"""How the names of DoRA's magnitudes end; in files they lack the last part."""
 
 _UNKNOWN = ""
 """In the place of the active adapter's fingerprint while adapters are switched: whoever comes after an interruption begins by putting things back."""
@@ -179,7 +184,8 @@ class Backbone(Tokens):
         self._peft = peft_model
         self.model.eval()
         mark = f".{adapter.fingerprint}."
-        expected = {name.replace(mark, ".") for name, _ in peft_model.named_parameters() if "lora_" in name and mark in name}
+        named = (name.replace(mark, ".") for name, _ in peft_model.named_parameters() if "lora_" in name and mark in name)
+        expected = {name.removesuffix(".weight") if name.endswith(DORA) else name for name in named}
         if missing := expected - keys:
             self._forget(adapter)
             raise AdapterError(f"adapter {folder} lacks {len(missing)} of {len(expected)} tensors, first {min(missing)}; it is damaged")
@@ -226,7 +232,7 @@ class Backbone(Tokens):
         if fingerprint == self._active or self._peft is None:
             return
         self._active = _UNKNOWN
-        for parameter, original in self._originals:
+        for parameter, original in reversed(self._originals):  # one that was added to twice is as it was before the first time
             parameter.data = original
         self._originals = []
         layers = [module for module in self._peft.modules() if isinstance(module, LoraLayer)]
@@ -237,7 +243,8 @@ class Backbone(Tokens):
         else:
             _layers_of(self._peft).enable_adapter_layers()
             self._peft.set_adapter(fingerprint, inference_mode=True)
-            for layer in layers if self._merges else []:
+            tied = _tied_parameters(self.model)
+            for layer in [layer for layer in layers if self._merges and tied.isdisjoint(_own_parameters(layer))]:
                 self._originals += [(parameter, parameter.data) for parameter in layer.get_base_layer().parameters(recurse=False)]
                 try:
                     cast(Any, layer).merge(safe_merge=True)
@@ -252,6 +259,11 @@ class Backbone(Tokens):
         assert self._peft is not None
         _layers_of(self._peft).enable_adapter_layers()
         self._peft.set_adapter(adapter.fingerprint, inference_mode=True)
+        tied = _tied_parameters(self.model)
+        for layer in [module for module in self._peft.modules() if isinstance(module, LoraLayer) and not tied.isdisjoint(_own_parameters(module))]:
+            base = cast(Any, layer.get_base_layer())  # gets weights of its own, for others keep theirs as they are
+            base.weight = torch.nn.Parameter(base.weight.detach().clone(), requires_grad=False)
+            self.model.config.tie_word_embeddings = self.model.config.get_text_config().tie_word_embeddings = False
         self._peft.merge_and_unload(safe_merge=True)
         self._drop_peft()
         self.name = identity
@@ -260,6 +272,17 @@ class Backbone(Tokens):
 
 def _layers_of(model: PeftModel) -> BaseTuner:
     return cast(BaseTuner, model.base_model)
+
+
+def _own_parameters(layer: LoraLayer) -> set[int]:
+    """Which parameters the layer has that one of peft's stands on."""
+    return {id(parameter) for parameter in layer.get_base_layer().parameters(recurse=False)}
+
+
+def _tied_parameters(network: PreTrainedModel) -> set[int]:
+    """Those that several layers have, such as the first and the last of a network with tied embeddings."""
+    holders = Counter(id(parameter) for module in network.modules() for parameter in module.parameters(recurse=False))
+    return {parameter for parameter, number in holders.items() if number > 1}
 
 
 def _take_off_layers(model: PreTrainedModel) -> None:

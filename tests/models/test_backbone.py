@@ -5,13 +5,16 @@ from __future__ import annotations
 import gc
 import json
 import shutil
+import warnings
 import weakref
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 from tiny_model import save_adapter, save_model
+from transformers import AutoModelForCausalLM
 
 from grasper.config import ModelConfig
 from grasper.errors import AdapterError, ConfigError, GrasperError, ModelError
@@ -171,6 +174,41 @@ def test_adapters_that_nobody_holds_do_not_pile_up(model_dir: Path, tmp_path: Pa
         written = texts(latest)
     assert len(base.model.peft_config) == MOST_IDLE + 2
     assert (texts(held), texts(latest), texts(base)) == (first, written, before)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"target_modules": ["q_proj", "lm_head"]},
+        {"target_modules": ["q_proj", "embed_tokens"]},
+        {"target_modules": ["embed_tokens", "lm_head"]},
+        {"target_modules": ["embed_tokens"], "ensure_weight_tying": True},
+        {"target_modules": ["q_proj", "lm_head"], "use_dora": True},
+    ],
+    ids=["last-layer", "first-layer", "both", "both-as-one", "dora"],
+)
+def test_an_adapter_does_what_peft_makes_of_it(model_dir: Path, tmp_path: Path, kind: dict[str, Any]) -> None:
+    """Also on embeddings that are tied, where what is added to one layer must not reach the other; afterwards the base is the same to the bit."""
+    network = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
+    network.name_or_path, ids = str(model_dir), torch.tensor([[5, 6, 7, 30, 31]])
+    with torch.random.fork_rng(), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft tells of tied embeddings
+        torch.manual_seed(1)
+        wrapped = peft.get_peft_model(network, peft.LoraConfig(r=2, task_type="CAUSAL_LM", init_lora_weights=False, **kind)).eval()
+        for name, parameter in wrapped.named_parameters():
+            if "magnitude" in name:
+                parameter.mul_(1.5)
+        wrapped.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+        expected = wrapped(input_ids=ids).logits
+        base = LocalModel(str(model_dir), device="cpu", dtype=torch.float32)
+        plain = base.model(input_ids=ids).logits
+        with base.with_adapter(tmp_path / "adapter").network() as worn:
+            assert torch.allclose(worn(input_ids=ids).logits, expected, atol=1e-3)
+        with base.network() as bare:
+            assert torch.equal(bare(input_ids=ids).logits, plain)
+        whole = LocalModel(str(tmp_path / "adapter"), device="cpu", dtype=torch.float32)
+        assert torch.allclose(whole.model(input_ids=ids).logits, expected, atol=1e-3)
+    assert not torch.allclose(plain, expected, atol=0.1)
 
 
 def test_a_folder_with_an_adapter_is_a_model(model_dir: Path, adapter: Path, tmp_path: Path) -> None:
