@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    MODEL_FOR_MASKED_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from grasper.errors import ConfigError, ModelError, ModelNotFoundError
@@ -102,11 +110,15 @@ def load_model(folder: Path, identity: str, *, device: torch.device, dtype: torc
 
     Raises:
         ModelNotFoundError: The weights or the configuration cannot be read.
-        ModelError: The device has no room for them.
+        ModelError: It is no causal language model, or the device has no room for it.
     """
     try:
         with _LOADING, quiet():
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            _require_causal(config, identity)
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False)
+    except ModelError:
+        raise
     except Exception as error:  # damaged files raise errors of several libraries
         raise ModelNotFoundError(f"the weights of model {identity} cannot be read: {first_line(error)}") from None
     model.name_or_path = model.config._name_or_path = identity
@@ -118,6 +130,18 @@ def load_model(folder: Path, identity: str, *, device: torch.device, dtype: torc
             f"{device} has no room for the weights of model {identity} ({size}); end what else uses it, or take a smaller model or model.device=cpu"
         ) from None
     return cast(PreTrainedModel, model.eval())
+
+
+def _require_causal(config: PretrainedConfig, identity: str) -> None:
+    """Raise for networks that read both ways (BERT) or by an encoder (T5, BART): of many of them the library would take a part, and write nonsense.
+
+    Raises:
+        ModelError: It is such a one.
+    """
+    reads_both_ways = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
+    if config.is_encoder_decoder or reads_both_ways:
+        how = "an encoder and a decoder" if config.is_encoder_decoder else "a network that reads both ways"
+        raise ModelError(f"model {identity} ({config.model_type}) is {how}; grasper writes with causal language models, such as Qwen or SmolLM")
 
 
 @contextmanager

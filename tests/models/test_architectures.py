@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from tiny_model import save_tokenizer
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
+from grasper.errors import ModelError
 from grasper.models.base import Message, Prompt
 from grasper.models.library import keeps_keys_only
 from grasper.models.local import LocalModel
@@ -107,6 +108,31 @@ def test_writes_and_rates_as_the_library_does(family: str, tmp_path: Path, token
         with torch.inference_mode():
             logprobs = model.model(input_ids=torch.tensor([[*ids, *ending]])).logits[0, len(ids) - 1 : -1].log_softmax(-1)
         assert model.score_texts([prompt], ["a b"])[0] == pytest.approx(float(logprobs.gather(1, torch.tensor(ending)[:, None]).sum()), abs=1e-2)
+
+
+ENCODERS = {
+    "bert": {name: USUAL[name] for name in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")},
+    "bart": {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4, "decoder_attention_heads": 4},
+    "t5": {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 1, "num_heads": 4},
+}
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+def test_networks_that_do_not_write_from_left_to_right_are_refused(family: str, tmp_path: Path, tokenizer_dir: Path) -> None:
+    """In one line that says why, also those of which the library would load a part: BART's decoder without what it reads, BERT with its mask off."""
+    for file in tokenizer_dir.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    kind = AutoModelForMaskedLM if family == "bert" else AutoModelForSeq2SeqLM
+    kind.from_config(CONFIG_MAPPING[family](**ENCODERS[family], vocab_size=400)).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=rf"\({family}\) is a.* causal language models") as caught:
+        LocalModel(str(tmp_path), device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bert_that_was_made_a_decoder_writes(tmp_path: Path, tokenizer_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads from left to right, and so is a causal language model."""
+    monkeypatch.setitem(FAMILIES, "bert", ENCODERS["bert"] | {"is_decoder": True})
+    test_writes_and_rates_as_the_library_does("bert", tmp_path, tokenizer_dir)
 
 
 @pytest.mark.parametrize("family", sorted(WITH_A_STATE))
