@@ -153,12 +153,11 @@ def finetune(
         undone_checkpointing(model.model),
         ShowProgress() as progress,
     ):
-        pad_id = model.tokenizer.pad_token_id if model.tokenizer.pad_token_id is not None else model.tokenizer.eos_token_id
         trainer = WeightedTrainer(
             seed,
             model=peft_model,
             args=arguments,
-            data_collator=lambda batch: collate(batch, pad_id),
+            data_collator=lambda batch: collate(batch, model.pad_id),
             train_dataset=_rows(balance_tasks(train)),
             eval_dataset=_rows(balance_tasks(evaluation)) or None,
             callbacks=[progress],

@@ -134,7 +134,7 @@ def _windows(ending: Ending, room: int) -> Iterator[Ending]:
 def _score_cached(model: PreTrainedModel, context: Sequence[int], endings: Sequence[Ending], pad_id: int) -> list[np.ndarray]:
     """Reads the context once and the endings behind it, in batches."""
     scores = []
-    width = max(1, TOKENS_AT_ONCE // max(len(ending.tokens) for ending in endings))
+    width = max(1, TOKENS_AT_ONCE // max((len(ending.tokens) for ending in endings), default=1))  # none where nothing is counted
     for start in range(0, len(endings), width):
         batch = endings[start : start + width]
         cache, mask, logits = prefill(model, [context], pad_id=pad_id)

@@ -212,7 +212,7 @@ class LocalModel(Spelling):
         completions: list[list[Completion]] = [[] for _ in pools]
         for batch in in_batches(texts, self.batch_tokens, is_shared=can_share_prefix(self.model)):
             with self.network() as network:
-                written = decode_pooled(network, [texts[place] for place in batch], sampling, end_ids=self.end_ids, pad_id=self._pad_id)
+                written = decode_pooled(network, [texts[place] for place in batch], sampling, end_ids=self.end_ids, pad_id=self.pad_id)
             for place, samples in zip(batch, written, strict=True):
                 read = list(chain.from_iterable(texts[place].prompts))
                 completions[place] = [self._complete(read, sample, is_read=number == 0) for number, sample in enumerate(samples)]
@@ -237,13 +237,14 @@ class LocalModel(Spelling):
                     request = calls[number].requests[place]
                     places.append((number, place))
                     rows.append(Row(prompt, request.seed, request.max_new_tokens, request.min_new_tokens))
-            written = decode(network, [ids for ids, _ in batch], rows, sampling, end_ids=self.end_ids, pad_id=self._pad_id)
+            written = decode(network, [ids for ids, _ in batch], rows, sampling, end_ids=self.end_ids, pad_id=self.pad_id)
             answers.update(zip(places, written, strict=True))
         for number, call in enumerate(calls):
             call.answers = [answers[number, place] for place in range(len(call.requests))]
 
     @property
-    def _pad_id(self) -> int:
+    def pad_id(self) -> int:
+        """The token that fills up shorter rows; no other token sees it, so any will do where the tokenizer has none."""
         return self.tokenizer.pad_token_id or 0
 
     def _require_room(self, ids: Sequence[int]) -> None:
@@ -284,7 +285,7 @@ class LocalModel(Spelling):
         room = max((len(ending) for choice in endings for ending in choice), default=0) * len(choices)
         for batch, leaders in by_conversation(prompts, contexts, room, self.batch_tokens):
             with self.network() as network:
-                score = partial(score_choices, pad_id=self._pad_id, leaders=leaders) if keeps_keys_only(network) else score_whole
+                score = partial(score_choices, pad_id=self.pad_id, leaders=leaders) if keeps_keys_only(network) else score_whole
                 scores[batch] = score(network, [contexts[index] for index in batch], [endings[index] for index in batch])
         likelihoods = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
         return np.asarray(likelihoods / likelihoods.sum(axis=1, keepdims=True))
@@ -316,11 +317,11 @@ class LocalModel(Spelling):
         if asked and self.parallelism > 1 and can_share_prefix(self.model):
             numbers, pairs = zip(*((number, (ids, ending)) for ids, rows in asked.items() for number, ending in rows), strict=True)
             with self.network() as network:
-                found = log_likelihoods_together(network, pairs, context_tokens=limit, batch_tokens=self.batch_tokens, pad_id=self._pad_id)
+                found = log_likelihoods_together(network, pairs, context_tokens=limit, batch_tokens=self.batch_tokens, pad_id=self.pad_id)
             scores.update(zip(numbers, found, strict=True))
         else:
             for ids, rows in asked.items():
                 with self.network() as network:
-                    found = log_likelihoods(network, ids, [ending for _, ending in rows], context_tokens=limit, pad_id=self._pad_id)
+                    found = log_likelihoods(network, ids, [ending for _, ending in rows], context_tokens=limit, pad_id=self.pad_id)
                 scores.update(zip((number for number, _ in rows), found, strict=True))
         return [scores[number] for number in range(len(prompts))]

@@ -94,9 +94,8 @@ def tune(
         rows = held_out_rows(held_out, model, max_length=config.max_length, seed=seed, prompts=prompts)
         workers, threads = _share_cores(config, model.device)
         recipe = Recipe.of(model, model_config.name, sets, seed, MIXTURE, config.max_length, prompts)
-        pad_id = int(model.tokenizer.pad_token_id or 0)
         with _threads(threads), _source(recipe, model, config, drawers) as source:
-            stream = Stream(source, seed=seed, batch_tokens=config.batch_tokens, pad_id=pad_id)
+            stream = Stream(source, seed=seed, batch_tokens=config.batch_tokens, pad_id=model.pad_id)
             adapter = Adapter(
                 model.model,
                 rank=config.rank,
@@ -117,7 +116,7 @@ def tune(
                 Schedule(config.learning_rate, config.tokens, config.warmup_tokens, config.decay_share),
                 Pace(config.step_tokens, config.checkpoint_minutes * 60, config.evaluation_tokens),
                 batch_tokens=config.batch_tokens,
-                pad_id=pad_id,
+                pad_id=model.pad_id,
             )
         export_adapter(folder, folder / "adapter", base=model.name)
     return {"tokens": progress.tokens, "examples": progress.examples, "steps": progress.steps, "seconds": round(progress.seconds, 1)}

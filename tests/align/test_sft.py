@@ -284,6 +284,18 @@ def test_training_on_a_network_that_others_use(model: LocalModel, sequences: lis
     assert first == second
 
 
+def test_a_tokenizer_without_padding_and_end_is_enough(model: LocalModel, sequences: list[TrainingSequence], tmp_path: Path) -> None:
+    """What fills up shorter rows is seen by none, so the adapter is the same to the bit."""
+    adapters = []
+    for name in ("with", "without"):
+        if name == "without":
+            model.tokenizer.pad_token = model.tokenizer.eos_token = None
+            assert model.tokenizer.pad_token_id is None
+        finetune(model, sequences, [], CONFIG.model_copy(update={"epochs": 1}), tmp_path / name, seed=3)
+        adapters.append((tmp_path / name / "adapter" / "adapter_model.safetensors").read_bytes())
+    assert adapters[0] == adapters[1]
+
+
 def test_bad_training_input(model: LocalModel, tmp_path: Path) -> None:
     """No sequence, modules that the model lacks, a loss that is not finite: each is named."""
     sequence = make_sequence(model, PROMPT, PATH, "Text: view", "long", path_weight=1.0)

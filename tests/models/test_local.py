@@ -308,6 +308,13 @@ class TestLikelihood:
             assert mode.num_doubles
             tiny.score_choices([ask("a")], ["1", "2"])
 
+    def test_an_empty_text_without_an_end_costs_nothing(self, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where a model has no end token, nothing is left to score, beside other texts and alone."""
+        monkeypatch.setitem(tiny.__dict__, "turn_end", ())
+        prompts = [ask("a"), ask("b")]
+        assert [len(tokens) for tokens in tiny.score_tokens(prompts, ["", "c"])] == [0, len(tiny.encode_text("c"))]
+        assert tiny.score_texts(prompts, ["", ""]).tolist() == [0.0, 0.0]
+
     def test_many_prompts_are_spelled_as_one(self, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("grasper.models.tokens.TEXTS_AT_ONCE", 2)
         prompts = [ask("a"), ask("b <|end|> b", "Text:"), ask("Ótimo!"), ask("a", "Style: x\nText:"), ask("c")]
