@@ -140,6 +140,7 @@ class Backbone(Tokens):
             ConfigError: The network has no such target modules.
         """
         with self._lock:
+            outer = (self._active or None) if self._num_wearers else None
             self._switch(None)
             is_first = self._peft is None
             try:
@@ -165,6 +166,7 @@ class Backbone(Tokens):
                     self._delete(TRAINED)
                     _layers_of(self._peft).disable_adapter_layers()
                 self.model.eval()
+                self._switch(outer)
 
     def _add(self, adapter: Adapter) -> None:
         keys, folder = require_fitting(adapter, self.name), adapter.folder

@@ -7,6 +7,7 @@ import json
 import shutil
 import warnings
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,18 @@ def test_opening_an_adapter_leaves_the_one_in_use_on(model_dir: Path, adapter: P
         assert torch.equal(network(input_ids=ids).logits, expected)
     with opened.network() as network, torch.no_grad():
         assert not torch.equal(network(input_ids=ids).logits, expected)
+
+
+def test_a_training_leaves_the_adapter_in_use_on(model_dir: Path, adapter: Path) -> None:
+    """Within a block of the same thread that wears one, and also where it fails."""
+    base, ids = LocalModel(str(model_dir), device="cpu", dtype=torch.float32), torch.tensor([[1, 2, 3]])
+    lora = peft.LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
+    with base.with_adapter(adapter).network() as network, torch.no_grad():
+        expected = network(input_ids=ids).logits
+        with suppress(KeyboardInterrupt), base.backbone.training(lora) as trained:
+            assert not torch.allclose(trained(input_ids=ids).logits, expected, atol=1e-2)
+            raise KeyboardInterrupt
+        assert torch.equal(network(input_ids=ids).logits, expected)
 
 
 def test_adapters_that_nobody_holds_do_not_pile_up(model_dir: Path, tmp_path: Path) -> None:
