@@ -110,12 +110,12 @@ def test_a_request_that_is_wrong_as_a_whole_teaches_nothing(tmp_path: Path, capl
 
 
 def test_a_prefix_in_the_question_is_continued(tmp_path: Path) -> None:
-    """Models that begin anew, repeat the beginning or only its last line: the completion is the continuation alone."""
-    answers = ["Style: warm\nText: Lovely.", "Text: Lovely.", " Lovely."]
+    """Models that begin anew, in the same words or in their own, or repeat only the last line: the completion is the continuation alone."""
+    answers = ["Style: cold\nPlan: praise\n\nText: Lovely.", "Style: warm\nText: Lovely.", "Text: Lovely.", " Lovely."]
     with serving(lambda body, number: refusal("prefill") if refuses_prefill(body) else chat(answers.pop())) as server:
         model = model_at(server.url, tmp_path, concurrency=1)
-        texts = [model.generate([ask(number, "Style: warm\nText:")])[0][0].text for number in range(3)]
-    assert texts == [" Lovely."] * 3
+        texts = [model.generate([ask(number, "Style: warm\nText:")])[0][0].text for number in range(4)]
+    assert texts == [" Lovely."] * 4
 
 
 # -- temperature and ratings -----------------------------------------------------------------------------------------------------------

@@ -240,13 +240,17 @@ def _candidate(candidate: Any) -> tuple[str, float] | None:
 
 
 def without_prefix(text: str, prefix: str) -> str:
-    """The continuation alone, where the server repeated the beginning of the answer, or its last lines (`Text:`)."""
+    """The continuation alone, where the server repeated the beginning of the answer, or its last lines (`Text:`), in the same words or in its own."""
     lines = prefix.strip().splitlines()
     begun = text.lstrip()
     for number in range(len(lines)):
         repeated = "\n".join(lines[number:]).strip()
         if repeated and begun.startswith(repeated):
             return begun.removeprefix(repeated)
+    labels = [f"{label}:" for label, mark, _ in (line.partition(":") for line in lines) if mark]
+    if labels and lines[-1].strip() == labels[-1] and begun.startswith(tuple(labels)):
+        _, mark, rest = begun.partition(f"\n{labels[-1]}")
+        return rest if mark else text
     return text
 
 
