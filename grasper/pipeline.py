@@ -264,7 +264,10 @@ class Pipeline:
                 raise RunMismatchError(f"{step.folder} does not hold all targets that are asked for; run `grasper {step.stage}` with them first")
 
     def _record_config(self, step: Step | None = None) -> None:
-        """Keep in `config.yaml` what the folders are made with: of the present configuration only what this step reads, of a new run all of it."""
+        """Keep in `config.yaml` what the folders are made with: of the present configuration only what this step reads, of a new run all of it.
+
+        A method that was named before and of which nothing is there, as after `grasper prepare` alone, is no method of the run.
+        """
         path, now = self.run.root / "config.yaml", self.config
         if not path.exists():
             write_text(path, dump_config(now))
@@ -274,7 +277,8 @@ class Pipeline:
             if step and step.scope:
                 names += ["split", "limit", "tasks"]
             changes = {name: getattr(now, name) for name in names}
-            methods = tuple(dict.fromkeys([*kept.methods, *now.methods]))
+            begun = [name for name in kept.methods if any((self.run.root / stage / name).is_dir() for stage in ("align", "synthesize", "generate"))]
+            methods = tuple(dict.fromkeys([*begun, *now.methods]))
             write_text(path, dump_config(kept.model_copy(update={**changes, "methods": methods})))
 
     def _carry_out_step(self, step: Step, state: State, say: Callable[[str], None]) -> None:

@@ -235,6 +235,17 @@ def test_the_runs_configuration_is_what_its_folders_were_made_with(tmp_path: Pat
     assert load_config(path).limit == 5
 
 
+def test_methods_that_nothing_came_of_are_none_of_the_run(tmp_path: Path) -> None:
+    """Prepared with all methods, carried out with one: `evaluate` alone asks for no other; a method that has begun stays."""
+    carry_out(plan(tmp_path, methods=("none", "copy"), only="prepare"))
+    carry_out(plan(tmp_path, methods=("copy",)))
+    kept = load_config(tmp_path / "run/config.yaml")
+    assert kept.methods == ("copy",)
+    carry_out(Pipeline(kept, Run(tmp_path / "run"), only="evaluate"))
+    carry_out(plan(tmp_path, "align.num_pairs=0", methods=("grasper-popular-items",), only="predict"))
+    assert load_config(tmp_path / "run/config.yaml").methods == ("copy", "grasper-popular-items")
+
+
 @pytest.mark.usefixtures("finished")
 def test_a_setting_of_a_failed_step_holds_for_no_later_command(tmp_path: Path) -> None:
     """Neither its own nor those of the steps that it kept from being done; what was made before it stays recorded."""
