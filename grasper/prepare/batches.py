@@ -27,10 +27,10 @@ Columns = Mapping[str, str]
 class MappedColumns(dict[str, str]):
     """Columns that the configuration names, in its section `section`; those of other kinds of mappings are fixed by their format."""
 
-    def __init__(self, columns: Mapping[str, str | None], section: str = "prepare.columns") -> None:
-        """Keep the fields that have a column."""
+    def __init__(self, columns: Mapping[str, str | None], section: str = "prepare.columns", *, is_of_table: bool = True) -> None:
+        """Keep the fields that have a column; `is_of_table` says whether it is a column of a file that `grasper init` can look at."""
         super().__init__({name: column for name, column in columns.items() if column is not None})
-        self.section = section
+        self.section, self.is_of_table = section, is_of_table
 
 
 class Batch(NamedTuple):
@@ -143,7 +143,8 @@ def require_columns(path: Path, columns: Columns, found: list[str], only: Sequen
         if isinstance(columns, MappedColumns):
             is_required = all(name in ("user_id", "item_id", "text") for name in missing)
             keys = ", ".join(f"{columns.section}.{name}" for name in missing)
-            remedy = f"set {keys}{'' if is_required else ', or to null if there is none'}; `grasper init {path}` proposes them"
+            proposed = f"; `grasper init {path}` proposes them" if columns.is_of_table else ""
+            remedy = f"set {keys}{'' if is_required else ', or to null if there is none'}{proposed}"
         raise DataFormatError(f"{path} has no column {told}; it has: {existing} ({remedy})")
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _DECODER = json.JSONDecoder()
 _SEPARATOR = re.compile(r"\"?sep=(.)\"?\r?\n?", re.IGNORECASE)
 _COMPRESSIONS = (".gz", ".gzip", ".zst", ".zstd")
+_SQLITE = (".db", ".sqlite", ".sqlite3")
 _SPREAD_ADVICE = "; if it goes on in the next line: expected one object per line, or one array of them"
 _QUOTED_ADVICE = "--set prepare.quoted=false if the file quotes nothing and quotes are letters like any other"
 SKIP_ADVICE = " (--set prepare.invalid_rows=skip leaves such lines out)"
@@ -67,7 +68,8 @@ def format_of(path: Path) -> str:
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _COMPRESSIONS]
     suffix = suffixes[-1] if suffixes else ""
     if suffix not in READERS:
-        raise DataFormatError(f"{path}: unknown format '{suffix}', expected one of {', '.join(READERS)} (text also as .gz or .zst)")
+        remedy = "; a SQLite database is read with prepare.source=sql and prepare.query" if suffix in _SQLITE else ""
+        raise DataFormatError(f"{path}: unknown format '{suffix}', expected one of {', '.join(READERS)} (text also as .gz or .zst){remedy}")
     return suffix
 
 

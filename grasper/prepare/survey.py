@@ -264,7 +264,7 @@ def _plain_keys(path: Path, config: PrepareConfig, survey: Survey) -> list[str]:
 def _tell_of_others(kinds: dict[str, str], survey: Survey) -> None:
     """What columns hold that are not plain."""
     if kinds:
-        survey.findings.append(f"not read, since the values are not plain: {_kinds(kinds)}")
+        survey.findings.append(f"not read, since the values are not plain: {_kinds(kinds)}; what is wanted of them needs a column of its own")
 
 
 def _kinds(kinds: dict[str, str]) -> str:

@@ -15,7 +15,7 @@ from grasper.prepare.sources import SOURCES, Input, Source, require_data
 
 def mapped_columns(config: PrepareConfig) -> MappedColumns:
     """Field → column, for the fields that have one."""
-    return MappedColumns(config.columns.model_dump())
+    return MappedColumns(config.columns.model_dump(), is_of_table=config.source == "table")
 
 
 def read_table(path: Path, config: PrepareConfig) -> Iterator[Batch]:

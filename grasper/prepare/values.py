@@ -212,7 +212,7 @@ def look_at_people(rows: pd.DataFrame, columns: dict[str, str | None], survey: S
                 survey.findings.append(f"'{column}': ids such as {once_numbers.iloc[0]} were numbers once; they stay text as they are")
     compared = [column for name in ("user_id", "item_id", "rating", "title", "text") if (column := columns.get(name)) is not None]
     named = rows[compared].apply(clean_text).dropna(subset=[column for column in (columns.get("user_id"), columns.get("item_id")) if column])
-    if compared and (repeated := int(named.duplicated().sum())):  # as `prepare` compares them
+    if not survey.missing and (repeated := int(named.duplicated().sum())):  # as `prepare` compares them
         survey.findings.append(f"{repeated:,} rows are exact duplicates; each is kept once")
     if columns.get("user_id") is None:
         return

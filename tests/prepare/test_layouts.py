@@ -170,6 +170,8 @@ def test_sql(tmp_path: Path) -> None:
     assert rows_of(tables) == [[str(2**53), "c", None, None, "Bad.", None], [str(2**53 + 1), "a b", 4.0, None, "Fine.", None]]
     with pytest.raises(DataFormatError, match=r"the database refuses.*no such table: absent"):
         read("sql", path, query="SELECT * FROM absent", columns=columns)
+    with pytest.raises(DataFormatError, match=r"has no column 'user_id' for user_id.* \(set prepare\.columns\.user_id, .*null if there is none\)$"):
+        read("sql", path, query="SELECT * FROM r")  # `grasper init` looks at no database
     with pytest.raises(DataFormatError, match="refuses"):
         read("sql", path, query="DELETE FROM r", columns=columns)
     with pytest.raises(ConfigError, match=r"prepare\.query is not set"):
