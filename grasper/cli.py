@@ -85,6 +85,8 @@ def main() -> None:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # a usage error found by the option parser
             if not error.format_message().strip():  # no command at all: its help has been printed
                 raise SystemExit(error.exit_code) from None
+            if getattr(error, "option_name", "") == "--plugin":
+                _fail("error: --plugin stands before the command: grasper --plugin FILE COMMAND …", error.exit_code)
             _fail(f"error: {error.format_message()} (grasper COMMAND --help lists the options)", error.exit_code)
         if not debug and (explanation := explain_system_error(error)):
             _fail(f"error: {explanation}", 2)
@@ -203,10 +205,13 @@ def show(
 ) -> None:
     """Print a user's history, predicted items, synthetic reviews and texts."""
     from grasper.api import load_run
+    from grasper.errors import ConfigError
     from grasper.files import write_text
     from grasper.runs import run_folder
     from grasper.terminal import print_user
 
+    if plot and plot.suffix.lower() != ".svg":
+        raise ConfigError(f"--plot {plot}: the drawing is SVG, expected a name that ends in .svg")
     loaded = load_run(run_folder(run) if run else None)
     print_user(loaded, user)
     if plot:

@@ -24,7 +24,7 @@ from typing import Any, TextIO
 
 from grasper.errors import MissingFileError, RunLockedError, RunMismatchError
 from grasper.files import is_leftover, read_json, sha256_of, write_json
-from grasper.registry import plugin_versions
+from grasper.registry import nearest_first, plugin_versions
 from grasper.settings import expand_home
 
 STAGES = ("prepare", "predict", "align", "synthesize", "generate", "evaluate")
@@ -75,13 +75,17 @@ class Run:
         return manifest
 
     def missing(self, folder: Path) -> MissingFileError:
-        """The error of a stage that has not been run to its end: what finishes it, or, in a run that asks for no targets, what there is instead."""
+        """The error of a stage that has not been run to its end: what finishes it; in a run that asks for no targets, what there is instead; where
+        nothing is there, as under a mistyped name, which runs there are."""
         prepared = read_manifest(self.folder("prepare"))
         stage, *method = folder.relative_to(self.root).parts
         if stage in ("synthesize", "generate", "evaluate") and prepared and prepared["key"].get("prepare", {}).get("split") == "none":
             told = "the run asks for no targets (prepare.split is none); use `grasper write` or `grasper recommend`"
         else:
             told = f"run `{self._command(stage, *method)}` first"
+        others = [path.parent.name for path in sorted(self.root.parent.glob("*/config.yaml"))]
+        if others and not any(self.folder(name).is_dir() for name in STAGES):
+            told += f", or is another run of {self.root.parent} meant: {', '.join(nearest_first(self.root.name, others)[:5])}?"
         return MissingFileError(f"{folder} is not complete; {told}")
 
     def _command(self, stage: str, *method: str) -> str:

@@ -30,6 +30,9 @@ BAD_INPUT = {
     "unknown run": (["show", "someone", "--run", "absent"], "absent"),
     "stage before its inputs": (["generate", "--methods", "copy"], "not complete"),
     "unknown option": (["pipeline", "--speed", "11"], "--speed"),
+    "plugin behind the command": (["pipeline", "--plugin", "ours.py"], "--plugin stands before the command"),
+    "a drawing in another format": (["show", "someone", "--plot", "mira.png"], "expected a name that ends in .svg"),
+    "a database in place of a table": (["init", "shop.db"], "a SQLite database is read with prepare.source=sql and prepare.query"),
 }
 
 
@@ -37,6 +40,7 @@ BAD_INPUT = {
 def test_bad_input_gives_one_clear_line_and_leaves_nothing(arguments: list[str], message: str, tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("user_id,item_id,rating\na,b,3\n")
     (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "shop.db").write_text("")
     (tmp_path / "binary.csv").write_bytes(bytes(range(256)) * 8)
     (tmp_path / "broken.jsonl").write_text('{"user_id": "a", "item_id": "b", "text": "fine"}\n{"user_id": "a", "item_id"\n')
     assert_refused(run_grasper(*arguments, cwd=tmp_path, timeout=120), message, tmp_path)

@@ -127,6 +127,9 @@ def test_manifest_marks_completeness(tmp_path: Path) -> None:
         run.require(folder)
     with pytest.raises(MissingFileError, match=r"predict is not complete; run `grasper predict --run \./shop` first"):
         Run(Path("shop")).require(Path("shop/predict"))
+    (run.root / "config.yaml").touch()
+    with pytest.raises(MissingFileError, match=r"or is another run of .* meant: run\?"):
+        Run(tmp_path / "rum").require(tmp_path / "rum" / "prepare")
     run.finish(folder, key={"seed": 0}, seed=0, counts={"n": 1}, seconds=1.0)
     assert run.require(folder)["fingerprint"] == fingerprint({"seed": 0})
     assert run.require(folder)["stage"] == "generate/copy"
