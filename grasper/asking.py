@@ -82,6 +82,10 @@ class Asker:
         """Whether the run holds a review by this user."""
         return none_if_missing(user_id) is not None and as_id(user_id) in self._pools
 
+    def nearest_users(self, user_id: Hashable) -> list[str]:
+        """Up to three users of the run whose ids are likest one that it may not know."""
+        return _likest(as_id(user_id), self._pools)
+
     def given(self, task: Task) -> tuple[str, ...]:
         """The fields that a task may be given.
 
@@ -175,7 +179,7 @@ class Asker:
     def _known(self, value: Hashable, kind: str, known: Mapping[str, Any], advice: str) -> str:
         found = as_id(value)
         if found not in known:
-            nearest = ", ".join(nearest_first(found, list(islice(known, _MAX_COMPARED)))[:3])
+            nearest = ", ".join(_likest(found, known))
             raise UnknownIdError(f"{kind} {found!r} is not in {self._name} ({len(known)} {kind}s, e.g. {nearest}); {advice}")
         return found
 
@@ -188,6 +192,10 @@ class Asker:
     @cached_property
     def _items(self) -> dict[str, None]:
         return dict.fromkeys([*self._tables.items["item_id"], *self._tables.reviews["item_id"]])
+
+
+def _likest(value: str, known: Iterable[str]) -> list[str]:
+    return nearest_first(value, list(islice(known, _MAX_COMPARED)))[:3]
 
 
 def as_id(value: Hashable) -> str:

@@ -117,6 +117,16 @@ def test_recommendations_come_in_the_order_of_the_questions(run_dir: Path) -> No
     assert [line.split("\t")[0] for line in told.splitlines()] == [user for user in asked for _ in range(2)]
 
 
+def test_a_stranger_is_told_with_the_users_of_the_likest_names(run_dir: Path) -> None:
+    """A slip of the pen is seen, and what the name may hold beside letters is not obeyed."""
+    known = next(iter(load_run(run_dir).tables.reviews["user_id"]))
+    told = CliRunner().invoke(app, ["recommend", f"{known}\x1b[2J", known, "-k", "1", "--run", str(run_dir)]).stderr
+    assert rf"'{known}\x1b[2J' (nearest: {known}" in told
+    assert f"is not in {run_dir}: they get what people without history get" in told
+    told = CliRunner().invoke(app, ["recommend", "one", "two", known, "-k", "1", "--run", str(run_dir)]).stderr
+    assert "2 of 3 users, the first of them 'one' (nearest: " in told
+
+
 def test_a_history_that_no_recommendation_reads_is_told(run_dir: Path, tmp_path: Path) -> None:
     (file := tmp_path / "asked.json").write_text('[{"user_id": "stranger", "history": [{"item_id": "inn"}]}, {"user_id": "nobody"}]')
     told = CliRunner().invoke(app, ["recommend", "--file", str(file), "-k", "1", "--run", str(run_dir)]).stderr

@@ -70,7 +70,9 @@ def recommend(
         is_known = loaded.asker.knows_user(name)
         answers += found.get(loaded.asker.known_user(name), []) if is_known else [{**row, "user_id": str(name)} for row in popular]
     if strangers:
-        typer.echo(f"{len(strangers)} of {len(names)} users are not in {loaded.run.root}: they get what people without history get", err=True)
+        first = f"{str(strangers[0])!r} (nearest: {', '.join(loaded.asker.nearest_users(strangers[0]))})"
+        told = f"{first} is" if len(strangers) == 1 else f"{len(strangers)} of {len(names)} users, the first of them {first}, are"
+        typer.echo(f"{told} not in {loaded.run.root}: they get what people without history get", err=True)
     if done := [name for name in known if name not in found]:
         told = f"{done[0]} has" if len(done) == 1 else f"{len(done)} users, the first of them {done[0]}, have"
         typer.echo(f"{told} met every item of {loaded.run.root}: nothing is left to recommend", err=True)
