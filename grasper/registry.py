@@ -60,7 +60,8 @@ class Registry(Generic[T]):
             load_installed_plugins()
         if name not in self._parts:
             known = nearest_first(name, self._parts)
-            raise self._error(f"unknown {self.kind} {name!r}; known: {', '.join(known) or 'none'}")
+            others = "" if _plugins else "; those of a file of your own need --plugin FILE"
+            raise self._error(f"unknown {self.kind} {name!r}; known: {', '.join(known) or 'none'}{others}")
         return self._parts[name]
 
     def names(self) -> list[str]:

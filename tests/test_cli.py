@@ -20,6 +20,7 @@ BAD_INPUT = {
     "unknown key": (["pipeline", "--set", "predict.topk=3"], "unknown key 'predict.topk'"),
     "unknown method": (["pipeline", "--methods", "grasper,magic"], "magic"),
     "unknown encoder": (["predict", "--set", "predict.encoder=magic"], "unknown encoder 'magic'; known: hybrid"),
+    "encoder of a plug-in that is not given": (["doctor", "--set", "predict.encoder=mine"], "those of a file of your own need --plugin FILE"),
     "unknown encoder of no run": (["doctor", "--set", "predict.encoder=magic"], "unknown encoder 'magic'; known: hybrid"),
     "missing configuration": (["pipeline", "-c", "absent.yaml"], "absent.yaml does not exist"),
     "missing data": (["pipeline", "--set", "prepare.source=pgraphrag", "--data", "absent"], "absent"),
