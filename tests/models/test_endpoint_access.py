@@ -141,17 +141,19 @@ def test_nobody_waits_for_a_slot_once_their_call_has_failed() -> None:
     """What holds it may take minutes; and nobody's slot is lost by that."""
     held, stopping = Slots("http://full/v1", 1, asyncio.Event()), asyncio.Event()
     waiting = Slots("http://full/v1", 1, stopping)
+    went_on: list[str] = []
 
     async def work() -> None:
         async with held.one():
             asyncio.get_running_loop().call_later(0.05, stopping.set)
             async with asyncio.timeout(20), waiting.one():
-                pass
+                went_on.append("without a slot")
         stopping.clear()
         async with asyncio.timeout(20), waiting.one():
-            pass
+            went_on.append("with the one that is free again")
 
     asyncio.run(work())
+    assert went_on == ["without a slot", "with the one that is free again"]
 
 
 def test_threads_get_the_same_as_one_after_another(tmp_path: Path) -> None:
