@@ -28,12 +28,14 @@ def drop_unusable(reviews: pd.DataFrame) -> pd.DataFrame:
 
 
 def drop_duplicates(reviews: pd.DataFrame) -> pd.DataFrame:
-    """Records whose user, item, rating, title and text are all equal, kept once: the target where there is one, else the first."""
-    fields = keyed(reviews)[[*_ALL_FIELDS, "is_target"]]
-    if fields["is_target"].any():
-        is_repeat = fields.sort_values("is_target", ascending=False, kind="stable").duplicated(_ALL_FIELDS).sort_index()
-    else:
-        is_repeat = fields.duplicated(_ALL_FIELDS)
+    """Records whose user, item, rating, title and text are all equal, kept once: the target where there is one, else the first with a date.
+
+    A repeat without a date would be visible at any time, and so before the day on which its text was written.
+    """
+    rows = keyed(reviews)[[*_ALL_FIELDS, "is_target"]].assign(is_undated=reviews["timestamp"].isna())
+    if rows["is_target"].any() or rows["is_undated"].any():
+        rows = rows.sort_values(["is_target", "is_undated"], ascending=[False, True], kind="stable")
+    is_repeat = rows.duplicated(_ALL_FIELDS).reindex(reviews.index)
     return reviews[~is_repeat | reviews["is_target"]].reset_index(drop=True)
 
 

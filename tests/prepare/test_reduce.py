@@ -32,6 +32,13 @@ def test_equal_records_are_kept_once_and_the_target_stays() -> None:
     assert kept["item_id"].tolist() == ["i", "j"]
 
 
+def test_of_equal_records_one_with_a_date_is_kept() -> None:
+    """Without a date the text would be visible before it was written; of two dates the first row's counts."""
+    kept = drop_duplicates(table(("u", "i", "a"), ("v", "i", "b"), ("u", "i", "a"), ("u", "i", "a"), dates=[None, None, 9, 7]))
+    assert kept["user_id"].tolist() == ["v", "u"]
+    assert kept["timestamp"].tolist() == [pd.NA, 9]
+
+
 def test_missing_fields_compare_as_equal() -> None:
     reviews = table(("u", "i", "a"), ("u", "i", "a")).assign(rating=float("nan"))
     assert len(drop_duplicates(reviews)) == 1
