@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -57,6 +58,10 @@ def _without_absent(settings: dict[str, Any], *later: str) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in later or value is not None}
 
 
+def _can_name_folder(name: str) -> bool:
+    return bool(name) and name == name.strip() and name[0] != "." and not any(letter in "/\\:" or not letter.isprintable() for letter in name)
+
+
 class ItemTable(Section):
     """A user's own table of what is known of the items."""
 
@@ -76,7 +81,12 @@ class PrepareConfig(Section):
 
     source: str = Field("harbour", description="Layout of the data, a name of `grasper data list`.")
     data: Path | None = Field(None, description="Folder or file with the data, a Hub id (source `hub`); null for the bundled data set.")
-    name: str = Field("harbour", min_length=1, max_length=100, description="Name of the data set in results; the file prefix of PGraphRAG's JSON.")
+    name: str = Field(
+        "",
+        min_length=1,
+        max_length=100,
+        description="Name of the data set in results; the file prefix of PGraphRAG's JSON. Not set: that of the data, or of the source.",
+    )
     train: tuple[Path, ...] = Field((), description="Further files or folders whose rows join the training pool (relative to `data`).")
     language: str = Field("en", description="Language of the reviews, ISO 639-1.")
     columns: ColumnMapping = Field(default_factory=ColumnMapping, description="Column mapping of a user's own table.")
@@ -122,10 +132,19 @@ class PrepareConfig(Section):
         """Whether the data set is the bundled one itself, and no file in its layout."""
         return self.source == "harbour" and self.data is None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_called_as_its_data(cls, values: Any) -> Any:
+        """Without a name of its own a data set goes by its file's or folder's, or by a Hub id's last part."""
+        if not isinstance(values, Mapping) or "name" in values:
+            return values
+        found = Path(str(values.get("data") or "")).name.split(".")[0].strip()[:100]
+        return {**values, "name": found if _can_name_folder(found) else values.get("source", cls.model_fields["source"].default)}
+
     @field_validator("name")
     @classmethod
     def _must_name_a_folder(cls, value: str) -> str:
-        if value.strip() != value or value.startswith(".") or any(letter in "/\\:" or not letter.isprintable() for letter in value):
+        if not _can_name_folder(value):
             raise ValueError("a data set's name is also a folder's: no / \\ : or control characters, no dot at the start, no outer spaces")
         return value
 

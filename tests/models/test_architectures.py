@@ -112,7 +112,6 @@ def test_writes_and_rates_as_the_library_does(family: str, tmp_path: Path, token
         assert model.score_texts([prompt], ["a b"])[0] == pytest.approx(float(logprobs.gather(1, torch.tensor(ending)[:, None]).sum()), abs=1e-2)
 
 
-
 ENCODERS = {
     "bert": BERT,
     "bart": {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4, "decoder_attention_heads": 4},
