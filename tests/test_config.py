@@ -195,6 +195,23 @@ def test_costly_yaml_is_refused_at_once(tmp_path: Path, text: str, message: str)
     assert len(str(caught.value)) < 800
 
 
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ([], "harbour"),
+        (["prepare.source=table", "prepare.data=exports/shop.csv.gz"], "shop"),
+        (["prepare.source=hub", "prepare.data=someone/reviews-of-2023"], "reviews-of-2023"),
+        (["prepare.source=pgraphrag", "prepare.data=data/hotel/"], "hotel"),
+        (["prepare.source=table", "prepare.data=a:b.csv"], "table"),
+        (["prepare.source=sql"], "sql"),
+        (["prepare.source=table", "prepare.data=shop.csv", "prepare.name=mine"], "mine"),
+    ],
+)
+def test_a_data_set_without_a_name_goes_by_its_data(settings: list[str], name: str) -> None:
+    """By that of a file, a folder or a Hub id, or by the source where that can name no folder."""
+    assert load_config(None, settings).prepare.name == name
+
+
 @pytest.mark.parametrize("override", ["prepare.data=\udcff.csv", 'prepare.train=["\\uDCFF"]', "model.name=a\udcff", 'model.extra={a: "\\uDCFF"}'])
 def test_settings_that_are_no_utf_8_are_named(override: str) -> None:
     """They could be neither recorded nor compared; the key is told, and the message can be printed."""
