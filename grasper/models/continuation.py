@@ -13,7 +13,7 @@ from torch import Tensor
 class Row:
     """One answer to be written: the number of its prompt in the batch, the seed of its random stream, its most and its least tokens.
 
-    Before the least are written it neither ends nor breaks its line.
+    Before the least are written it neither ends nor breaks its line, unless nothing else is likely (`sampling.held_back`).
     """
 
     prompt: int

@@ -151,7 +151,7 @@ class LocalModel(Spelling):
     ) -> list[list[Completion]]:
         """`n` completions for each prompt, in the order of the prompts. Temperature 0 is greedy.
 
-        Before the least tokens of its prompt, where some are given, an answer neither ends nor breaks its line.
+        Before the least tokens of its prompt, where some are given, an answer neither ends nor breaks its line, unless nothing else is likely.
 
         Equal prompts and the samples of one prompt share one prefill. Sample `j` of a prompt draws from a stream of its own, seeded by
         the prompt's seed and j. The answer is cut short where prompt and answer would exceed `context_tokens`.

@@ -58,7 +58,9 @@ def without_repeats(logits: Tensor, written: Tensor, n: int, line_ends: Sequence
 
 
 def held_back(logits: Tensor, is_held: Tensor, ends: Collection[int]) -> Tensor:
-    """The logits with −inf for the tokens `ends` in the rows that must go on.
+    """The logits with −inf for the tokens `ends` in the rows that must go on, but where the model is all but sure that its text ends there.
+
+    What is left without an end that had nearly all of the probability is noise: a small model then writes shreds of its chat template.
 
     Args:
         logits: `[rows, vocabulary]`.
@@ -67,10 +69,15 @@ def held_back(logits: Tensor, is_held: Tensor, ends: Collection[int]) -> Tensor:
     """
     if not is_held.any():
         return logits
+    stops = torch.tensor(sorted(ends), device=logits.device)
+    is_sure = logits.softmax(-1)[:, stops].sum(-1) > _SURE
     logits = logits.clone()
-    rows = is_held.nonzero()
-    logits[rows, torch.tensor(sorted(ends), device=logits.device)] = float("-inf")
+    logits[(is_held & ~is_sure).nonzero(), stops] = float("-inf")
     return logits
+
+
+_SURE = 0.9
+"""Probability of an end that is never held back."""
 
 
 def choose(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from grasper.models import sampling
-from grasper.models.sampling import Sampling, choose, without_repeats
+from grasper.models.sampling import Sampling, choose, held_back, without_repeats
 
 
 def naive_nucleus(logits: torch.Tensor, settings: Sampling) -> torch.Tensor:
@@ -45,6 +45,15 @@ def test_extreme_draws_stay_in_the_nucleus(draw: float) -> None:
     """The smallest and the largest draw give the first and the last token of the nucleus, never one beyond it."""
     logits = torch.tensor([0.6, 0.3, 0.0999, 0.0001]).log().expand(1, -1)
     assert choose(logits, torch.tensor([draw]), Sampling(1.0, 0.85)).item() == (0 if draw == 0 else 1)
+
+
+def test_an_end_is_held_back_but_where_nothing_else_is_likely() -> None:
+    """Ends are tokens 0 and 1: of one row held, of one that may end, of one whose two ends together have .95 of the probability."""
+    likely, sure = torch.tensor([0.5, 0.35, 0.15]).log(), torch.tensor([0.6, 0.35, 0.05]).log()
+    logits = torch.stack([likely, likely, sure])
+    allowed = held_back(logits, torch.tensor([True, False, True]), {0, 1})
+    assert allowed[0].tolist() == [float("-inf"), float("-inf"), logits[0, 2].item()]
+    assert torch.equal(allowed[1:], logits[1:])
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
