@@ -67,12 +67,13 @@ def held_back(logits: Tensor, is_held: Tensor, ends: Collection[int]) -> Tensor:
         is_held: `[rows]`, booleans.
         ends: Tokens that would end the answer or its line.
     """
-    if not is_held.any():
+    rows = is_held.nonzero().squeeze(1)
+    if not len(rows):
         return logits
-    stops = torch.tensor(sorted(ends), device=logits.device)
-    is_sure = logits.softmax(-1)[:, stops].sum(-1) > _SURE
+    stops = torch.tensor(sorted(ends), dtype=torch.long, device=logits.device)
+    is_unsure = logits[rows].softmax(-1)[:, stops].sum(-1) <= _SURE
     logits = logits.clone()
-    logits[(is_held & ~is_sure).nonzero(), stops] = float("-inf")
+    logits[rows[is_unsure, None], stops] = float("-inf")
     return logits
 
 
