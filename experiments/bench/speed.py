@@ -69,7 +69,7 @@ def rates(tokens: float, seconds: float, processor_seconds: float) -> dict[str, 
 
 
 def main() -> None:
-    """Measures all three and writes the model's part of speed.json."""
+    """Measures all three and writes the model's part of speed.json, one for each number format."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the prepared review tables")
     parser.add_argument("--model", default="smollm2")
@@ -106,13 +106,13 @@ def main() -> None:
         "machine": f"{options.threads} threads of an x86-64 server processor",
         "load_before": round(load, 2),
         "parameters": sum(value.numel() for value in model.model.parameters()),
-        "format": str(model.model.dtype),
         "n": len(prompts),
         "repetitions": options.repetitions,
         "mean_prompt_tokens": round(read_tokens / len(prompts), 1),
     }
     known = json.loads(options.out.read_text()) if options.out.exists() else {}
-    write_json(options.out, known | {options.model: facts | result})
+    number_format = str(model.model.dtype).removeprefix("torch.")
+    write_json(options.out, known | {options.model: known.get(options.model, {}) | {number_format: facts | result}})
     print(json.dumps(result, indent=1))
 
 
