@@ -32,11 +32,15 @@ RESULTS_DIR = ROOT / "experiments" / "results"
 
 
 def hardware() -> dict[str, Any]:
-    """The machine in words that identify no machine: processor family, cores, accelerator."""
+    """The machine in words that identify no machine: processor family, cores, accelerator, and the number format that models have on it."""
     import torch
 
+    from grasper.models.weights import choose_device, choose_dtype
+
     model = next((line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")), platform.processor())
-    return {"cpu": model, "cores": os.cpu_count(), "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None}
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    number_format = str(choose_dtype(choose_device("auto"))).removeprefix("torch.")
+    return {"cpu": model, "cores": os.cpu_count(), "gpu": gpu, "format": number_format}
 
 
 def made_by(seed: int | Sequence[int] | None) -> dict[str, Any]:

@@ -78,6 +78,7 @@ def provenance_line(name: str) -> str:
     commits = sorted({stage["commit"] or "unknown" for stage in facts["stages"].values()})
     seconds = sum(stage["seconds"] for stage in facts["stages"].values())
     hardware = facts["hardware"]["gpu"] or f"{facts['hardware']['cores']} cores of {facts['hardware']['cpu']}"
+    hardware += f", {facts['hardware']['format']}" if "format" in facts["hardware"] else ""
     minutes = f"{'pipeline: ' if 'grasper bits' in facts['command'] else ''}{seconds / 60:.0f} minutes"
     return f"`{facts['command']}` · seed {facts['seed']} · {hardware} · {minutes} · commit {', '.join(f'`{c}`' for c in commits)}"
 
