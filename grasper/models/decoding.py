@@ -230,7 +230,7 @@ def run(advance: Advance, logits: Tensor, rows: Sequence[Row], sampling: Samplin
     draws = random_numbers(rows, room).to(device)
     least, most = torch.tensor([(row.min_new_tokens, row.max_new_tokens) for row in rows], device=device).unbind(1)
     ends = torch.tensor(sorted(end_ids), dtype=torch.long, device=device)
-    stops = {*end_ids, *sampling.line_ends}
+    stops = sampling.stops(end_ids)
     running = torch.arange(len(rows), device=device)
     written = torch.full((len(rows), room), -1, device=device)
     logprobs = torch.zeros(len(rows), device=device)

@@ -78,7 +78,7 @@ class _RowSampler(LogitsProcessor):
         self.logprobs = torch.zeros((len(rows), self.room), device=device)
         self._draws = random_numbers(rows, self.room).to(device)
         self._least = torch.tensor([row.min_new_tokens for row in rows], device=device)
-        self._stops = {*end_ids, *sampling.line_ends}
+        self._stops = sampling.stops(end_ids)
         self._sampling, self._prompt_length = sampling, prompt_length
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:

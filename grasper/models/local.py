@@ -220,7 +220,8 @@ class LocalModel(Spelling):
 
     def _sampling(self, temperature: float | None, top_p: float, *, is_held: bool) -> Sampling:
         line_ends = self.backbone.line_ends if self.no_repeat_tokens or is_held else ()
-        return Sampling(1.0 if temperature is None else temperature, top_p, self.no_repeat_tokens, line_ends)
+        openings = self.begin_of_turn() if is_held else ()
+        return Sampling(1.0 if temperature is None else temperature, top_p, self.no_repeat_tokens, line_ends, openings)
 
     def _answer(self, network: PreTrainedModel, calls: Sequence[Call], sampling: Sampling) -> None:
         """Answer the calls in common batches; equal prompts are read once."""

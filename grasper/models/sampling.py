@@ -21,6 +21,12 @@ class Sampling:
     no_repeat: int = 0
     line_ends: tuple[int, ...] = ()
     """Tokens that hold a line break."""
+    openings: tuple[int, ...] = ()
+    """Tokens that begin another message."""
+
+    def stops(self, end_ids: Collection[int]) -> set[int]:
+        """All that must not come before an answer has its least length: ends, line breaks, and what begins another message."""
+        return {*end_ids, *self.line_ends, *self.openings}
 
 
 def without_repeats(logits: Tensor, written: Tensor, n: int, line_ends: Sequence[int] = ()) -> Tensor:
@@ -57,28 +63,26 @@ def without_repeats(logits: Tensor, written: Tensor, n: int, line_ends: Sequence
     return logits
 
 
-def held_back(logits: Tensor, is_held: Tensor, ends: Collection[int]) -> Tensor:
-    """The logits with −inf for the tokens `ends` in the rows that must go on, but where the model is all but sure that its text ends there.
-
-    What is left without an end that had nearly all of the probability is noise: a small model then writes shreds of its chat template.
+def held_back(logits: Tensor, is_held: Tensor, stops: Collection[int]) -> Tensor:
+    """The logits with −inf for the tokens `stops` in the rows that must go on, but where next to nothing else is likely: what is left there is noise.
 
     Args:
         logits: `[rows, vocabulary]`.
         is_held: `[rows]`, booleans.
-        ends: Tokens that would end the answer or its line.
+        stops: Tokens that must not come yet (`Sampling.stops`).
     """
     rows = is_held.nonzero().squeeze(1)
     if not len(rows):
         return logits
-    stops = torch.tensor(sorted(ends), dtype=torch.long, device=logits.device)
-    is_unsure = logits[rows].softmax(-1)[:, stops].sum(-1) <= _SURE
+    places = torch.tensor(sorted(stops), dtype=torch.long, device=logits.device)
+    is_unsure = logits[rows].softmax(-1)[:, places].sum(-1) <= _SURE
     logits = logits.clone()
-    logits[rows[is_unsure, None], stops] = float("-inf")
+    logits[rows[is_unsure, None], places] = float("-inf")
     return logits
 
 
-_SURE = 0.9
-"""Probability of an end that is never held back."""
+_SURE = 0.99
+"""Probability of all stops together from which none is held back."""
 
 
 def choose(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:

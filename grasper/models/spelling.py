@@ -217,6 +217,19 @@ class Spelling:
         _, mark, rest = str(text).rpartition(_MARK)
         return next(((token,) for token in self.tokens.encode(rest) if token in end_ids), own) if mark else own
 
+    def begin_of_turn(self) -> tuple[int, ...]:
+        """The special token with which the chat template opens an answer (`<|im_start|>`); empty where it opens none, or with plain words.
+
+        After a finished text it is the likeliest token beside the end: a model that may not end goes on with it, and writes another message.
+        """
+        template = {**self.template, "tokenize": False}
+        turns = [{"role": "user", "content": "?"}]
+        asked = str(self.tokenizer.apply_chat_template(turns, **{**template, "add_generation_prompt": False}))
+        opened = self._apply_template(turns)
+        ids = self.tokens.encode(opened.removeprefix(asked).lstrip()) if opened.startswith(asked) else []
+        known = self.tokenizer.added_tokens_decoder
+        return (ids[0],) if ids and ids[0] in known and known[ids[0]].special else ()
+
     def _apply_template(self, turns: list[dict[str, str]]) -> str:
         text = self.tokenizer.apply_chat_template(turns, **{**self.template, "tokenize": False, "add_generation_prompt": True})
         assert isinstance(text, str)

@@ -83,16 +83,16 @@ def test_no_answer_holds_a_run_twice(llama: PreTrainedModel, sampling: Sampling)
 
 @pytest.mark.parametrize("name", ["llama, grouped heads", "mistral, sliding window"])
 def test_rows_go_on_until_their_least_tokens_are_written(name: str) -> None:
-    """Before, no end token and no line break; after, as any other row. Rows without a least are what they were."""
-    model, ends, lines = make_model(CONFIGS[name]), frozenset(range(1, 60)), tuple(range(60, 120))
-    sampling = replace(WARM, line_ends=lines)
+    """Before, no end token, line break or beginning of a message; after, as any other row. Rows without a least are what they were."""
+    model, ends, lines, openings = make_model(CONFIGS[name]), frozenset(range(1, 60)), tuple(range(60, 100)), tuple(range(100, 120))
+    sampling = replace(WARM, line_ends=lines, openings=openings)
     rows = [Row(number % 3, number, 30, least) for number, least in enumerate((0, 12, 5, 0, 30, 7))]
     rows.sort(key=lambda row: row.prompt)
     found = run(model, PROMPTS, rows, sampling, ends)
     free = run(model, PROMPTS, [replace(row, min_new_tokens=0) for row in rows], sampling, ends)
     for row, held, usual in zip(rows, found, free, strict=True):
         assert held.num_generated >= row.min_new_tokens
-        assert not {*ends, *lines} & set(held.tokens[: row.min_new_tokens])
+        assert not {*ends, *lines, *openings} & set(held.tokens[: row.min_new_tokens])
         assert row.min_new_tokens or held.tokens == usual.tokens
     assert any(usual.num_generated < row.min_new_tokens for row, usual in zip(rows, free, strict=True))
 

@@ -130,6 +130,23 @@ class TestEncoding:
         model.tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
         assert model.end_of_turn([end, pad]) == (pad,)
 
+    @pytest.mark.parametrize(
+        ("opening", "expected"),
+        [
+            ("{% if add_generation_prompt %}\n<|pad|>assistant: {% endif %}", ["<|pad|>"]),
+            ("{% if add_generation_prompt %}Answer: {% endif %}", []),
+            ("", []),
+        ],
+    )
+    def test_what_begins_another_message_is_held_back_with_the_end(self, opening: str, expected: list[str], model_dir: Path) -> None:
+        """The special token with which the template opens an answer: where the end must wait, the model would go on with it."""
+        model = open_tiny(model_dir)
+        model.tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}<|end|>{% endfor %}" + opening
+        tokens = tuple(model.tokenizer.convert_tokens_to_ids(expected))
+        assert model.begin_of_turn() == tokens
+        assert model._sampling(1.0, 0.9, is_held=True).openings == tokens
+        assert model._sampling(1.0, 0.9, is_held=False).openings == ()
+
 
 class TestGenerate:
     """Completions."""

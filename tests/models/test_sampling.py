@@ -48,12 +48,16 @@ def test_extreme_draws_stay_in_the_nucleus(draw: float) -> None:
 
 
 def test_an_end_is_held_back_but_where_nothing_else_is_likely() -> None:
-    """Ends are tokens 0 and 1: of one row held, of one that may end, of one whose two ends together have .95 of the probability."""
-    likely, sure = torch.tensor([0.5, 0.35, 0.15]).log(), torch.tensor([0.6, 0.35, 0.05]).log()
+    """Stops are tokens 0 and 1: of one row held, of one that may end, of one whose two stops together have .995 of the probability."""
+    likely, sure = torch.tensor([0.5, 0.35, 0.15]).log(), torch.tensor([0.6, 0.395, 0.005]).log()
     logits = torch.stack([likely, likely, sure])
     allowed = held_back(logits, torch.tensor([True, False, True]), {0, 1})
     assert allowed[0].tolist() == [float("-inf"), float("-inf"), logits[0, 2].item()]
     assert torch.equal(allowed[1:], logits[1:])
+
+
+def test_with_an_end_line_breaks_and_beginnings_of_messages_are_held_back() -> None:
+    assert Sampling(1.0, 0.9, line_ends=(5, 7), openings=(4,)).stops({2, 5}) == {2, 4, 5, 7}
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
