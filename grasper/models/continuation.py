@@ -13,7 +13,8 @@ from torch import Tensor
 class Row:
     """One answer to be written: the number of its prompt in the batch, the seed of its random stream, its most and its least tokens.
 
-    Before the least are written it neither ends nor breaks its line, unless nothing else is likely (`sampling.held_back`).
+    Before the least are written it neither ends, nor breaks its line, nor begins another message, unless nothing else is likely
+    (`sampling.held_back`).
     """
 
     prompt: int
