@@ -111,8 +111,7 @@ def main() -> None:
         "mean_prompt_tokens": round(read_tokens / len(prompts), 1),
     }
     known = json.loads(options.out.read_text()) if options.out.exists() else {}
-    number_format = str(model.model.dtype).removeprefix("torch.")
-    write_json(options.out, known | {options.model: known.get(options.model, {}) | {number_format: facts | result}})
+    write_json(options.out, known | {options.model: known.get(options.model, {}) | {facts["hardware"]["format"]: facts | result}})
     print(json.dumps(result, indent=1))
 
 

@@ -222,10 +222,12 @@ class Spelling:
 
         After a finished text it is the likeliest token beside the end: a model that may not end goes on with it, and writes another message.
         """
-        template = {**self.template, "tokenize": False}
         turns = [{"role": "user", "content": "?"}]
-        asked = str(self.tokenizer.apply_chat_template(turns, **{**template, "add_generation_prompt": False}))
-        opened = self._apply_template(turns)
+        try:
+            asked = str(self.tokenizer.apply_chat_template(turns, **{**self.template, "tokenize": False, "add_generation_prompt": False}))
+            opened = self._apply_template(turns)
+        except jinja2.TemplateError:
+            return ()
         ids = self.tokens.encode(opened.removeprefix(asked).lstrip()) if opened.startswith(asked) else []
         known = self.tokenizer.added_tokens_decoder
         return (ids[0],) if ids and ids[0] in known and known[ids[0]].special else ()

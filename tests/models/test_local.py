@@ -136,6 +136,7 @@ class TestEncoding:
             ("{% if add_generation_prompt %}\n<|pad|>assistant: {% endif %}", ["<|pad|>"]),
             ("{% if add_generation_prompt %}Answer: {% endif %}", []),
             ("", []),
+            ("{{ raise_exception('no') if messages[0]['role'] == 'user' }}", []),
         ],
     )
     def test_what_begins_another_message_is_held_back_with_the_end(self, opening: str, expected: list[str], model_dir: Path) -> None:
