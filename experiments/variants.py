@@ -54,7 +54,7 @@ def compare(rows: pd.DataFrame, base: pd.DataFrame) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-c", "--config", type=Path, required=True)
+    parser.add_argument("-c", "--config", type=Path, action="append", required=True, help="several are laid over one another")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--method", default="grasper")
     parser.add_argument("--limit", type=int, default=120, help="targets of dev-a")
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "variants")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    name = f"{options.config.stem}-{options.method}"
+    name = f"{options.config[0].stem}-{options.method}"
     base_folder = options.work / f"{name}-base"
     base = carry_out(options, "", base_folder)
     found = {AS_CONFIGURED: compare(base, base)}

@@ -278,10 +278,18 @@ def _settle(work: _Work, place: int, notes: Notes) -> bool:
 
 
 def read_notes(reasoner: Reasoner, text: str) -> str | None:
-    """The lines of a reasoner's notes; None where the completion has not all of them."""
+    """The lines of a reasoner's notes, each interest named once; None where the completion has not all of them."""
     path = parse_path(text)
-    values = () if path is None else (path.style,) if reasoner == "style" else (path.interests, path.plan)
+    values = () if path is None else (path.style,) if reasoner == "style" else (_each_once(path.interests), path.plan)
     return _lines(reasoner, values) if values and all(values) else None
+
+
+def _each_once(listed: str) -> str:
+    """A list with commas in which nothing comes twice; small models say "room, staff, room, staff"."""
+    first: dict[str, str] = {}
+    for part in listed.split(","):
+        first.setdefault(part.strip().casefold(), part.strip())
+    return ", ".join(filter(None, first.values()))
 
 
 def notes_of(reasoner: Reasoner, path: ReasoningPath) -> str:

@@ -174,6 +174,8 @@ def test_a_rating_is_drafted_by_its_probabilities() -> None:
 def test_only_complete_notes_are_read() -> None:
     assert read_notes("style", "**Style:** short; warm\nmore") == "Style: short; warm"
     assert read_notes("topic", "Interests: seals\nPlan: praise") == "Interests: seals\nPlan: praise"
+    assert read_notes("topic", "Interests: Room, staff,room,  STAFF, bed,\nPlan: a, a") == "Interests: Room, staff, bed\nPlan: a, a"
+    assert read_notes("topic", "Interests: ,\nPlan: praise") is None
     assert read_notes("topic", "Interests: seals") is None
     assert read_notes("style", "no label") is None
 
