@@ -70,13 +70,16 @@ class Asker:
             raise DataFormatError(f"entry {position} is {_short(entries[position])}, expected all ids of known users or all reviews of a newcomer")
         return [self.known_user(entry) for entry in entries]
 
-    def known_user(self, user_id: Hashable) -> str:
+    def known_user(self, user_id: Hashable, *, advice: str = "pass a new user's reviews instead") -> str:
         """The id of a user of the run.
+
+        Args:
+            advice: What to do about one that it does not know.
 
         Raises:
             UnknownIdError: There is none of that id.
         """
-        return self._known(user_id, "user", self._pools, "pass a new user's reviews instead")
+        return self._known(user_id, "user", self._pools, advice)
 
     def knows_user(self, user_id: Hashable) -> bool:
         """Whether the run holds a review by this user."""

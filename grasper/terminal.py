@@ -156,9 +156,12 @@ def _costs(cost: Mapping[str, Mapping[str, Any]]) -> Table:
     return table
 
 
+_USERS_ARE_LISTED = "whoever wrote a review is listed in prepare/reviews.parquet"
+
+
 def print_user(loaded: LoadedRun, user_id: str) -> None:
     """A user's history, predicted items, synthetic reviews and texts of every method, then the references."""
-    user_id = loaded.asker.known_user(user_id)
+    user_id = loaded.asker.known_user(user_id, advice=_USERS_ARE_LISTED)
     console, tables = plain_console(), loaded.tables
     examples = tables.examples
     targets = examples[(examples["user_id"] == user_id) & ~examples["split"].isin(["align", "held-out"])]

@@ -162,6 +162,13 @@ def test_a_user_whom_the_run_does_not_know_is_told(run_dir: Path) -> None:
     assert CliRunner().invoke(app, asked).stderr == ""
 
 
+def test_who_can_be_shown_is_told(run_dir: Path) -> None:
+    """`show` takes no reviews of a stranger, so it does not ask for any."""
+    shown = CliRunner().invoke(app, ["show", "nobody", "--run", str(run_dir)])
+    assert isinstance(shown.exception, UnknownIdError)
+    assert str(shown.exception).endswith("whoever wrote a review is listed in prepare/reviews.parquet")
+
+
 def test_newest_run_wins(run_dir: Path) -> None:
     """Without a name, the run whose predictor was finished last."""
     assert newest_run(run_dir.parent) == run_dir

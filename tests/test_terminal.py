@@ -146,7 +146,7 @@ def test_one_stale_method_does_not_hide_the_rest_of_a_user(capsys: pytest.Captur
     loaded = SimpleNamespace(
         tables=tables,
         names={},
-        asker=SimpleNamespace(known_user=str),
+        asker=SimpleNamespace(known_user=lambda user_id, advice: user_id),
         run=SimpleNamespace(folder=Path),
         methods=lambda: ["stale", "whole"],
         outputs=outputs,

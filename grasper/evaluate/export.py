@@ -73,7 +73,9 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 def select_tables(results: dict[str, Any], selection: Selection) -> list[ResultTable]:
-    """The chosen rows and columns of a run's tables. `meteor` is the METEOR that the run has, with WordNet or without, as its label says.
+    """The chosen rows and columns of a run's tables, columns in the order that is asked for.
+
+    `meteor` is the METEOR that the run has, with WordNet or without, as its label says.
 
     Raises:
         ConfigError: The run has no such method, task or metric; the message lists what it has, the nearest first.
@@ -88,7 +90,8 @@ def select_tables(results: dict[str, Any], selection: Selection) -> list[ResultT
     _require("metric", wanted, known)
     chosen = []
     for table in tables:
-        metrics = [metric for metric in table.metrics if wanted is None or metric.name in wanted]
+        by_name = {metric.name: metric for metric in table.metrics}
+        metrics = table.metrics if wanted is None else [by_name[name] for name in dict.fromkeys(wanted) if name in by_name]
         kept = results["methods"] if selection.methods is None else selection.methods
         rows = {method: row for method, row in table.rows.items() if method in kept}
         failed = {method: reason for method, reason in table.failed.items() if method in kept}

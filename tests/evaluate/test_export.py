@@ -88,6 +88,12 @@ def test_meteor_is_the_one_that_the_run_has(run: Path) -> None:
         assert {row["metric"] for row in rows} == {new}
 
 
+def test_columns_come_as_they_were_asked_for(run: Path) -> None:
+    """One that is asked for twice comes once."""
+    text = export_results([run], None, "csv", Selection(methods=("copy",), tasks=("long",), metrics=("rougeL", "rouge1", "rougeL")))
+    assert [row["metric"] for row in csv.DictReader(io.StringIO(text))] == ["rougeL", "rouge1"]
+
+
 def test_bold_needs_paired_intervals_and_not_only_the_largest_number(run: Path) -> None:
     """Two methods that resampling cannot tell apart are both plain."""
     results = read_json(run / "evaluate" / "metrics.json")
