@@ -133,7 +133,7 @@ class Pipeline:
         settings = self._writing("align", method) | self._sections(*names)
         settings["align"]["num_pairs"] = self.config.num_alignment_pairs
         if self.config.align.consensus_samples and method.training == "gold":
-            written_by = {"temperature", "top_p", "least_length", "neighbour_sets", "contrast", "plain_weight"}
+            written_by = {"temperature", "top_p", "least_length", "neighbour_sets", "plain_weight"}
             settings["generate"] = self.config.generate.model_dump(mode="json", include=written_by)
         return self._step("align", method, settings, reads, lambda folder: self.work.align(method, folder), sections=(*names, "model", "prompts"))
 

@@ -75,7 +75,6 @@ OTHERWISE = {
     "counted_path": True,
     "pooled_paths": 2,
     "neighbour_sets": 2,
-    "contrast": 0.5,
     "plain_weight": 0.2,
     "least_length": 0.7,
     "kept_draft": "agreed",
@@ -98,16 +97,11 @@ class Pooling(SeededModel):
         return super().generate(prompts, **settings)
 
     def generate_pooled(self, pools, **settings):  # type: ignore[no-untyped-def]
-        against = [pool.against and shown(pool.against) for pool in pools]
-        self.asked += [
-            f"{[shown(prompt) for prompt in pool.prompts]} {pool.weights} {bare} {settings}" for pool, bare in zip(pools, against, strict=True)
-        ]
+        self.asked += [f"{[shown(prompt) for prompt in pool.prompts]} {pool.weights} {settings}" for pool in pools]
         return super().generate([pool.prompts[0] for pool in pools], n=settings["n"], seed=settings["seed"])
 
 
-@pytest.mark.parametrize(
-    "name", ["copy", "none", "pgraphrag", "pgraphrag-sets", "pgraphrag-contrast", "grasper-no-reasoning", "rest_pg", "pat-one-step"]
-)
+@pytest.mark.parametrize("name", ["copy", "none", "pgraphrag", "pgraphrag-sets", "grasper-no-reasoning", "rest_pg", "pat-one-step"])
 def test_texts_stay_where_a_setting_changes_that_they_do_not_depend_on(tmp_path: Path, tables: Tables, name: str) -> None:
     """What the key leaves out changes nothing, neither in what the model is asked nor in what comes of it; every setting is in some key."""
     assert set(OTHERWISE) == set(GenerateConfig.model_fields)
@@ -136,7 +130,7 @@ def test_alignment_on_a_consensus_depends_on_how_it_is_written(tmp_path: Path) -
         return next(step.fingerprint for step in plan(tmp_path, *chosen, methods=(method,)).steps if step.stage == "align")
 
     assert key("generate.temperature=0.9") != key() != key("generate.least_length=1")
-    assert len({key(), key("generate.neighbour_sets=2"), key("generate.plain_weight=0.1"), key("generate.contrast=1")}) == 4
+    assert key("generate.neighbour_sets=2") != key() != key("generate.plain_weight=0.1")
     assert key("generate.consensus_samples=8") == key() == key("generate.rating=argmax")
     assert key("align.consensus_samples=0", "generate.neighbour_sets=2") == key("align.consensus_samples=0")
     assert key("generate.temperature=0.9", method="rest_pg") == key(method="rest_pg")  # which learns none

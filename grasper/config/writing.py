@@ -37,9 +37,6 @@ class GenerateConfig(Section):
     neighbour_sets: int = Field(
         1, ge=1, description="Local models, methods that pool them: and behind so many sets of `prompts.neighbour_entries` neighbours at once."
     )
-    contrast: float = Field(
-        0.0, ge=0, description="Local models, methods that contrast: how far what their evidence makes likelier in texts is amplified; 0: not."
-    )
     plain_weight: float = Field(0.5, ge=0, le=1, description="Weight in that pool of the real reviews alone: no path, no synthetic reviews.")
     least_length: float = Field(
         0.0,

@@ -6,8 +6,7 @@ always), is taken out again. So they stand in the analysed paths that it learned
 own. No path is trusted alone (`generate.pooled_paths`): analysed plans knew the answer, and sampled gold ones were chosen by it; those of a request
 are neither, but the model follows them as if they were. So an answer is written behind several paths and the bare evidence at once
 (`models.pooling`), and what a plan makes unlikely stays possible. Nor does it read a long prompt well: twice the neighbours in one prompt tell it
-nothing more, in two prompts they do (`generate.neighbour_sets`). And whatever it is shown, it writes what could be said of anything: so what the
-evidence makes likelier than the same prompt without any may be amplified (`generate.contrast`).
+nothing more, in two prompts they do (`generate.neighbour_sets`).
 
 Whatever the model made up itself, paths and synthetic reviews, stands in prompts of its own; those of real reviews alone weigh
 `generate.plain_weight`.
@@ -50,7 +49,7 @@ class Thinking:
     def is_pooled(self) -> bool:
         """Whether an answer is written behind several prompts at once; models behind an endpoint cannot do it."""
         pools_paths = self.desk.method.reasoning and self.config.pooled_paths > 0
-        return self.num_sets > 1 or self.contrast > 0 or (pools_paths and self._can_pool)
+        return self.num_sets > 1 or (pools_paths and self._can_pool)
 
     @property
     def num_paths(self) -> int:
@@ -61,11 +60,6 @@ class Thinking:
     def num_sets(self) -> int:
         """Sets of neighbours that an answer is written behind, where there are enough of them."""
         return self.config.neighbour_sets if self.desk.method.pools_neighbours and self._can_pool else 1
-
-    @property
-    def contrast(self) -> float:
-        """How far texts are set off against the same request without evidence."""
-        return self.config.contrast if self.desk.method.contrasts and self._can_pool else 0.0
 
     @property
     def _can_pool(self) -> bool:
@@ -101,14 +95,7 @@ class Thinking:
         for path, share in shares.items():
             members.append((prompt if path else self.desk.prompt(request, profile, reasoning=False), path, made_up * share))
         asked, paths, weights = zip(*(member for member in members if member[2]), strict=True)
-        against = self._without_evidence(request, profile) if self.contrast and request.task == "long" else None
-        prompts = tuple(after_path(one, path, request.task) for one, path in zip(asked, paths, strict=True))
-        return Pool(prompts, weights, against=against, contrast=self.contrast if against else 0.0)
-
-    def _without_evidence(self, request: Request, profile: Profile) -> Prompt | None:
-        """What is asked of who knows nothing of the person or the item; None where nobody does."""
-        bare = replace(profile, own=(), neighbours=(), further=(), predicted=())
-        return None if bare == profile else after_path(self.desk.prompt(request, bare, reasoning=False), "", request.task)
+        return Pool(tuple(after_path(one, path, request.task) for one, path in zip(asked, paths, strict=True)), weights)
 
 
 def _counted_lines(request: Request, profile: Profile) -> str:

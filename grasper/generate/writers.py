@@ -95,15 +95,13 @@ def settings_for(method: Method, config: GenerateConfig) -> dict[str, Any]:
     if method.writer == "copy":
         unused = set(GenerateConfig.model_fields)
     elif method.writer == "dual":
-        unused = {"counted_path", "pooled_paths", "neighbour_sets", "contrast", "plain_weight"} | ({"kept_draft"} if not method.steps else set())
+        unused = {"counted_path", "pooled_paths", "neighbour_sets", "plain_weight"} | ({"kept_draft"} if not method.steps else set())
     elif method.writer == "model":
         unused = {"kept_draft"}
         if not method.reasoning:
             unused |= {"path_temperature", "counted_path", "pooled_paths"}
         if not method.pools_neighbours:
             unused.add("neighbour_sets")
-        if not method.contrasts:
-            unused.add("contrast")
         if not method.reasoning and not method.pools_neighbours:
             unused.add("plain_weight")
     return config.model_dump(mode="json", exclude=unused)

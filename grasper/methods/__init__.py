@@ -10,7 +10,7 @@ from grasper.methods.lamp import LAMP
 from grasper.methods.none import NONE
 from grasper.methods.pat import ABLATIONS as PAT_ABLATIONS
 from grasper.methods.pat import PAT
-from grasper.methods.pgraphrag import PGRAPHRAG, PGRAPHRAG_CONTRAST, PGRAPHRAG_SETS
+from grasper.methods.pgraphrag import PGRAPHRAG, PGRAPHRAG_SETS
 from grasper.methods.random import RANDOM
 from grasper.methods.rest_pg import REST_PG
 from grasper.registry import Registry
@@ -19,7 +19,7 @@ __all__ = ["BUILT_IN", "METHODS", "Method", "Trajectory", "get_method"]
 
 METHODS: Registry[Method] = Registry("method", UnknownMethodError)
 """All methods by name; `METHODS.register(method.name, method)` adds one."""
-BUILT_IN = (NONE, RANDOM, COPY, LAMP, PGRAPHRAG, PGRAPHRAG_SETS, PGRAPHRAG_CONTRAST, REST_PG, GRASPER, *ABLATIONS, PAT, *PAT_ABLATIONS)
+BUILT_IN = (NONE, RANDOM, COPY, LAMP, PGRAPHRAG, PGRAPHRAG_SETS, REST_PG, GRASPER, *ABLATIONS, PAT, *PAT_ABLATIONS)
 for _method in BUILT_IN:
     METHODS.register(_method.name, _method)
 

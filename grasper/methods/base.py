@@ -49,8 +49,6 @@ class Method:
     """Which reviews of other people it shows: a name in `retrieve.RETRIEVERS` (`neighbours`, `random`, …); empty: none."""
     pools_neighbours: bool = False
     """Its answer may be written behind several sets of other people's reviews at once (`generate.neighbour_sets`); ours, of no paper."""
-    contrasts: bool = False
-    """Its texts may be set off against the same prompt without evidence (`generate.contrast`); ours, of no paper."""
     predicted: Predicted = "none"
     reasoning: bool = False
     """Writes a reasoning path before the text."""

@@ -7,7 +7,6 @@ only what is shown or which items are written about share an adapter and the see
 - `no-reasoning`: trained on the real texts and writes them without a path.
 - `no-synthetic`: no predicted items, neighbours stay.
 - `one-set`: the answer stands behind one set of neighbours, as PGraphRAG's does (see `generate.neighbour_sets`).
-- `no-contrast`: texts are not set off against the prompt without evidence (see `generate.contrast`).
 - `random-items`, `popular-items`: synthetic reviews of other items than the link predictor's.
 - `no-own`: the user's own texts are hidden.
 - `oracle-items`: as `no-own`, but the items that the user really reviewed elsewhere come first among the predicted ones. Their real texts stay
@@ -25,7 +24,6 @@ GRASPER = Method(
     own=True,
     others="neighbours",
     pools_neighbours=True,
-    contrasts=True,
     predicted="graph",
     reasoning=True,
     training="gold",
@@ -34,9 +32,6 @@ NO_GRAPH = replace(GRASPER, name="grasper-no-graph", description="without neighb
 NO_REASONING = replace(GRASPER, name="grasper-no-reasoning", description="without reasoning paths", reasoning=False)
 NO_SYNTHETIC = replace(GRASPER, name="grasper-no-synthetic", description="without predicted items", predicted="none")
 ONE_SET = replace(GRASPER, name="grasper-one-set", description="behind one set of neighbours", pools_neighbours=False, adapter_of="grasper")
-NO_CONTRAST = replace(
-    GRASPER, name="grasper-no-contrast", description="texts not set off against none of the evidence", contrasts=False, adapter_of="grasper"
-)
 RANDOM_ITEMS = replace(GRASPER, name="grasper-random-items", description="random items for predicted ones", predicted="random", adapter_of="grasper")
 POPULAR_ITEMS = replace(
     GRASPER, name="grasper-popular-items", description="popular items for predicted ones", predicted="popular", adapter_of="grasper"
@@ -50,4 +45,4 @@ ORACLE_ITEMS = replace(
     adapter_of="grasper-no-own",
 )
 
-ABLATIONS = (NO_GRAPH, NO_REASONING, NO_SYNTHETIC, ONE_SET, NO_CONTRAST, RANDOM_ITEMS, POPULAR_ITEMS, NO_OWN, ORACLE_ITEMS)
+ABLATIONS = (NO_GRAPH, NO_REASONING, NO_SYNTHETIC, ONE_SET, RANDOM_ITEMS, POPULAR_ITEMS, NO_OWN, ORACLE_ITEMS)

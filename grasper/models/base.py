@@ -39,10 +39,6 @@ class Pool:
     weights: tuple[float, ...]
     is_mixture: bool = False
     """A text is written behind one of them instead, drawn by weight."""
-    against: Prompt | None = None
-    """The same request without its evidence."""
-    contrast: float = 0.0
-    """How far what the prompts make likelier than `against` does is amplified (`models.pooling.amplify`)."""
 
 
 def even_mixture(prompts: Sequence[Prompt]) -> Pool:

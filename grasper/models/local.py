@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
-from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
@@ -204,20 +203,18 @@ class LocalModel(Spelling):
         texts = []
         for pool, own, least in zip(pools, prompt_seeds(seed, len(pools)), min_new_tokens or [0] * len(pools), strict=True):
             prompts = tuple(self.encode(prompt) for prompt in pool.prompts)
-            against = self.encode(pool.against) if pool.against and pool.contrast else None
-            seeds = tuple(derive_seed(own, sample) for sample in range(n))
-            text = PooledText(prompts, pool.weights, seeds, max_new_tokens, least, against, pool.contrast if against else 0.0)
-            for ids in text.read:
+            for ids in prompts:
                 self._require_room(ids)
-            room = min(max_new_tokens, self.context_tokens - text.longest)
-            texts.append(replace(text, most=room, least=min(least, room)))
+            room = min(max_new_tokens, self.context_tokens - max(map(len, prompts)))
+            seeds = tuple(derive_seed(own, sample) for sample in range(n))
+            texts.append(PooledText(prompts, pool.weights, seeds, room, min(least, room)))
         sampling = self._sampling(temperature, top_p, is_held=bool(min_new_tokens))
         completions: list[list[Completion]] = [[] for _ in pools]
         for batch in in_batches(texts, self.batch_tokens, is_shared=can_share_prefix(self.model)):
             with self.network() as network:
                 written = decode_pooled(network, [texts[place] for place in batch], sampling, end_ids=self.end_ids, pad_id=self.pad_id)
             for place, samples in zip(batch, written, strict=True):
-                read = list(chain.from_iterable(texts[place].read))
+                read = list(chain.from_iterable(texts[place].prompts))
                 completions[place] = [self._complete(read, sample, is_read=number == 0) for number, sample in enumerate(samples)]
         return completions
 

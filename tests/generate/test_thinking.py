@@ -276,36 +276,6 @@ def test_who_writes_behind_several_sets(tables: Tables, tmp_path: Path, method: 
     assert list(dora.evidence) == ["tiny-dev-000002", *neighbours[: 3 if pools else 1]]
 
 
-@pytest.mark.parametrize(
-    ("method", "can_pool", "task", "is_set_off"),
-    [
-        ("pgraphrag-contrast", True, "long", True),
-        ("grasper", True, "long", True),
-        ("grasper-no-contrast", True, "long", False),
-        ("pgraphrag", True, "long", False),
-        ("pgraphrag-contrast", True, "title", False),
-        ("grasper", False, "long", False),
-    ],
-)
-def test_whose_texts_are_set_off_against_the_prompt_without_evidence(
-    tables: Tables, tmp_path: Path, method: str, can_pool: bool, task: Task, is_set_off: bool
-) -> None:
-    """Methods that contrast, with a model that can, in texts alone; that prompt is what `none` asks, and nobody's review stands in it."""
-    model = Pooling(["Style: s\nInterests: i\nPlan: a\nText: Behind one."])
-    model.can_pool = can_pool
-    outputs = written(tables, tmp_path, model, task, method, contrast=0.5)
-    assert {pool.contrast for pool in model.pools if pool.against} == ({0.5} if is_set_off else set())
-    assert not any(pool.contrast for pool in model.pools if not pool.against)
-    shown = {output.example_id for output in outputs if output.evidence}
-    assert sum(pool.against is not None for pool in model.pools) == (len(shown) if is_set_off else 0)
-    if is_set_off:
-        asked = Pooling(["Text: Bare."])
-        bare = desk_of("none", tables, asked)
-        requests = [request_for(example, task, tables.item(example.item_id)) for example in tables.select("dev") if example.example_id in shown]
-        expected = [replace(bare.prompt(request, Profile()), prefix="Text:") for request in requests]
-        assert [pool.against for pool in model.pools if pool.against] == expected
-
-
 def nearly(completion: Completion) -> Completion:
     """Equal to the same text at the same probability but for rounding, which depends on the batch in float32."""
     return replace(completion, mean_logprob=pytest.approx(completion.mean_logprob, rel=1e-4))
@@ -315,23 +285,19 @@ def test_the_embedded_model_writes_behind_a_pool(tables: Tables, tmp_path: Path)
     """The same texts whatever stands beside them in a batch, samples that differ, and what is written goes by the seed."""
     model = LocalModel("nano", device="cpu")
     prompts = [Prompt((Message("user", f"Other reviews: a {word} room. Write."),), "Text:") for word in ("clean", "dark", "loud")]
-    against = Prompt((Message("user", "Write."),), "Text:")
-    pools = [Pool(tuple(prompts[:2]), (0.5, 0.5), against=against, contrast=1.0), Pool((prompts[2],), (1.0,)), Pool(tuple(prompts), (0.2, 0.3, 0.5))]
+    pools = [Pool(tuple(prompts[:2]), (0.5, 0.5)), Pool((prompts[2],), (1.0,)), Pool(tuple(prompts), (0.2, 0.3, 0.5))]
     options: dict[str, Any] = {"n": 2, "temperature": 1.0, "max_new_tokens": 12}
     together = model.generate_pooled(pools, seed=[1, 2, 3], **options)
     same = together if has_exact_batches(model.model) else [[nearly(one) for one in samples] for samples in together]
     assert [model.generate_pooled([pool], seed=[seed], **options)[0] for pool, seed in zip(pools, (1, 2, 3), strict=True)] == same
     assert together[0][0].text != together[0][1].text
-    assert model.generate_pooled([replace(pools[0], contrast=0.0)], seed=[1], **options)[0][0].text != together[0][0].text
     assert model.generate([prompts[2]], seed=[2], **options)[0][0].text == together[1][0].text
     model.batch_tokens = 64
     assert model.generate_pooled(pools, seed=[1, 2, 3], **options) == same
 
 
 @pytest.mark.parametrize("task", ["long", "rating"])
-@pytest.mark.parametrize(
-    "settings", [{}, {"path_temperature": 0.9, "consensus_samples": 3}, {"pooled_paths": 2, "consensus_samples": 2}, {"contrast": 1.0}]
-)
+@pytest.mark.parametrize("settings", [{}, {"path_temperature": 0.9, "consensus_samples": 3}, {"pooled_paths": 2, "consensus_samples": 2}])
 def test_every_prompt_that_is_read_is_counted_once(tables: Tables, tmp_path: Path, task: Task, settings: dict[str, Any]) -> None:
     """Those of paths, of the answers behind them, and of the digits of a rating; samples of one prompt share it."""
 
@@ -350,7 +316,7 @@ def test_every_prompt_that_is_read_is_counted_once(tables: Tables, tmp_path: Pat
             return super().generate(prompts, **options)
 
         def generate_pooled(self, pools: Sequence[Pool], *, n: int = 1, **options: Any) -> list[list[Completion]]:
-            return [_drafts(sum(self.count([*pool.prompts, *([pool.against] if pool.against else [])])), n) for pool in pools]
+            return [_drafts(sum(self.count(pool.prompts)), n) for pool in pools]
 
         def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Any:
             self.count(prompts)

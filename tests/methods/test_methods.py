@@ -77,9 +77,7 @@ def test_an_adapter_is_shared_only_where_what_is_shown_differs() -> None:
         owner = get_method(method.aligned_as)
         assert owner.adapter_of == ""
         assert [trajectory.role for trajectory in method.trajectories] == [trajectory.role for trajectory in owner.trajectories]
-        shown = {
-            name: getattr(owner, name) for name in ("name", "description", "predicted", "trajectories", "steps", "pools_neighbours", "contrasts")
-        }
+        shown = {name: getattr(owner, name) for name in ("name", "description", "predicted", "trajectories", "steps", "pools_neighbours")}
         assert replace(method, adapter_of="", **shown) == owner
 
 
@@ -115,7 +113,7 @@ def test_a_writer_of_ones_own_may_need_no_model(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_predictor_is_asked_where_items_or_tastes_come_from_it() -> None:
     assert {name for name, method in METHODS.items() if uses_predictor(method)} == {
-        *("grasper", "grasper-one-set", "grasper-no-contrast", "grasper-no-reasoning", "grasper-no-own", "grasper-oracle-items"),
+        *("grasper", "grasper-one-set", "grasper-no-reasoning", "grasper-no-own", "grasper-oracle-items"),
         *("pat", "pat-topic-only", "pat-one-step", "pat-no-rl"),
     }
 

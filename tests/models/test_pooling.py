@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from grasper.models.continuation import Row
 from grasper.models.decoding import decode, prefill
-from grasper.models.pooling import PooledText, amplify, decode_pooled, in_batches, pool
+from grasper.models.pooling import PooledText, decode_pooled, in_batches, pool
 from grasper.models.sampling import Sampling
 from tests.models.test_decoding import CONFIGS, make_model
 
@@ -21,10 +21,8 @@ TEXTS = [
     PooledText((A, B), (0.75, 0.25), (1,), most=12),
     PooledText((A, C), (0.1, 0.9), (2,), most=5),
     PooledText((D,), (1.0,), (3, 4), most=12),
-    PooledText((C, D), (0.5, 0.5), (5,), most=9, against=B, contrast=2.0),
-    PooledText((A,), (1.0,), (6, 7), most=4, against=D, contrast=0.5),
 ]
-"""Two prompts, two of which one hardly counts, a prompt alone that is answered twice, and a pool and a prompt set off against another prompt."""
+"""Two prompts, two of which one hardly counts, and a prompt alone that is answered twice."""
 GREEDY, WARM = Sampling(0.0, 1.0), Sampling(1.0, 0.9)
 ENDS = frozenset({1})
 
@@ -49,16 +47,8 @@ def slow_greedy(model: PreTrainedModel, text: PooledText) -> list[int]:
     """The text's tokens, every one from whole passes over all of its prompts."""
     written = list[int]()
     while len(written) < text.most and (not written or written[-1] not in ENDS):
-        last = [model(torch.tensor([[*prompt, *written]])).logits[0, -1].softmax(-1) for prompt in text.read]
-        shares = sum(weight * one for weight, one in zip(text.weights, last, strict=False))
-        if text.contrast:
-            raised = torch.where(shares >= shares.max() / 10, shares * (shares / last[-1]) ** text.contrast, 0.0)
-            (end,) = ENDS
-            raised[end] = 0.0
-            raised *= (1 - shares[end]) / raised.sum()
-            raised[end] = shares[end]
-            shares = raised
-        written.append(int(shares.argmax()))
+        last = [model(torch.tensor([[*prompt, *written]])).logits[0, -1].softmax(-1) for prompt in text.prompts]
+        written.append(int(sum(weight * shares for weight, shares in zip(text.weights, last, strict=True)).argmax()))
     return [token for token in written if token not in ENDS]
 
 
@@ -67,7 +57,7 @@ def slow_greedy(model: PreTrainedModel, text: PooledText) -> list[int]:
 def test_every_token_is_the_likeliest_of_the_pool(name: str) -> None:
     model = make_model(CONFIGS[name])
     found = decode_pooled(model, TEXTS, GREEDY, end_ids=ENDS, pad_id=0)
-    assert [len(samples) for samples in found] == [1, 1, 2, 1, 2]
+    assert [len(samples) for samples in found] == [1, 1, 2]
     for text, samples in zip(TEXTS, found, strict=True):
         assert {tuple(sample.tokens) for sample in samples} == {tuple(slow_greedy(model, text))}
 
@@ -126,34 +116,11 @@ def test_no_prompt_can_veto_what_another_expects() -> None:
     assert pooled[2] > -3
 
 
-def test_what_evidence_makes_likelier_is_made_likelier_still() -> None:
-    """Among plausible tokens, which 3 is none of; the end, 4, keeps its share, and a row without contrast all of them."""
-    told, untold = torch.tensor([[0.4, 0.3, 0.05, 0.01, 0.24]] * 2), torch.tensor([[0.4, 0.1, 0.3, 0.0001, 0.1999]] * 2)
-    raised, same = amplify(told.log(), untold.log(), torch.tensor([1.0, 0.0]), torch.tensor([4])).exp()
-    torch.testing.assert_close(same, told[0])
-    share = 0.76 / (0.4 + 0.9 + 0.05 / 6)
-    torch.testing.assert_close(raised, torch.tensor([0.4 * share, 0.9 * share, 0.05 / 6 * share, 0.0, 0.24]))
-
-
-def test_what_is_implausible_comes_where_nothing_else_may() -> None:
-    told, untold = torch.tensor([[0.97, 0.02, 0.01]]).log(), torch.tensor([[0.1, 0.1, 0.8]]).log()
-    [raised] = amplify(told, untold, torch.tensor([1.0]), torch.tensor([0]))
-    assert raised[0] == told[0, 0]
-    assert raised[1] > raised[2] > -torch.inf
-
-
-def test_a_sure_end_leaves_the_rest_as_little_as_before() -> None:
-    told = torch.tensor([[30.0, 0.0, -1.0]]).log_softmax(-1)
-    [raised] = amplify(told, torch.zeros(1, 3).log_softmax(-1), torch.tensor([1.0]), torch.tensor([0]))
-    assert raised[0] == told[0, 0]
-    torch.testing.assert_close(raised[1:].logsumexp(0), told[0, 1:].logsumexp(0))
-
-
-@pytest.mark.parametrize(("batch_tokens", "sizes"), [(10_000, [5]), (60, [1] * 5), (1, [1] * 5)])
+@pytest.mark.parametrize(("batch_tokens", "sizes"), [(10_000, [3]), (60, [1, 1, 1]), (1, [1, 1, 1])])
 def test_batches_hold_prompts_answers_and_padding(batch_tokens: int, sizes: list[int]) -> None:
     batches = list(in_batches(TEXTS, batch_tokens, is_shared=False))
     assert [len(batch) for batch in batches] == sizes
-    assert [place for batch in batches for place in batch] == [0, 1, 4, 3, 2]
+    assert [place for batch in batches for place in batch] == [0, 1, 2]
 
 
 def test_samples_of_a_text_hold_its_prompts_once() -> None:
